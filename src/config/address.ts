@@ -1,0 +1,166 @@
+/**
+ * Addresses of the config, `host:port`, `[v6]:port` and `:port`, and names of servers.
+ *
+ * @module
+ */
+
+import type { Address } from "./config.ts";
+import { dnsNameFault, parseIp, unmapIp } from "./ip.ts";
+import type { Parsed } from "./problem.ts";
+
+/** What an address is for: a `listen` may leave out the host and use port 0, a `target` may not. */
+export type AddressRole = "listen" | "target";
+
+const EXAMPLE = "127.0.0.1:8080";
+
+function refuse(reason: string): Parsed<never> {
+  return { ok: false, reason };
+}
+
+/** Cuts `host:port` or `[v6]:port` in two; the parts are not judged. */
+function split(text: string, role: AddressRole): Parsed<{ host: string; port: string }> {
+  if (text.startsWith("[")) {
+    const [, host, port] = /^\[([^\]]*)\]:([^:\]]*)$/.exec(text) ?? [];
+    if (host === undefined || port === undefined) {
+      return refuse('must be an IPv6 address in brackets and a port, such as "[::1]:8080"');
+    }
+    if (host.includes("%")) return refuse("IPv6 zones are not supported: leave out the %");
+    if (!host.includes(":") || parseIp(host) === undefined) {
+      return refuse("what stands in brackets must be an IPv6 address");
+    }
+    return { ok: true, value: { host, port } };
+  }
+  const colon = text.lastIndexOf(":");
+  if (colon === -1) {
+    if (/^\d+$/.test(text)) {
+      return refuse(`must be host:port: write "${role === "listen" ? "" : "127.0.0.1"}:${text}"`);
+    }
+    return refuse(`the port is missing: must be host:port, such as "${EXAMPLE}"`);
+  }
+  const host = text.slice(0, colon);
+  if (host.includes(":")) {
+    return refuse('an IPv6 address goes in brackets, with a port after it, such as "[::1]:8080"');
+  }
+  return { ok: true, value: { host, port: text.slice(colon + 1) } };
+}
+
+function hostFault(host: string, role: AddressRole): string | undefined {
+  const ip = parseIp(host);
+  if (role === "target" && ip !== undefined && unmapIp(ip).every((byte) => byte === 0)) {
+    return "a target is one host, not every interface: write 127.0.0.1 for this machine";
+  }
+  if (ip !== undefined) return undefined;
+  if (host === "*") return 'for every interface, write ":" and the port alone';
+  // The final dot of an absolute name keeps the resolver from trying its search list.
+  return dnsNameFault(host.length > 1 ? host.replace(/\.$/, "") : host, { underscores: true });
+}
+
+function portFault(port: string, role: AddressRole): string | undefined {
+  const lowest = role === "listen" ? 0 : 1;
+  if (port === "") return `the port is missing: must be host:port, such as "${EXAMPLE}"`;
+  if (!/^\d+$/.test(port)) return "the port must be a decimal number";
+  if (port.length > 1 && port.startsWith("0")) return "the port must not start with a zero";
+  const value = Number(port);
+  return value < lowest || value > 65535 ? `the port must be ${lowest} to 65535` : undefined;
+}
+
+/**
+ * Reads `host:port`, `[v6]:port` or, to listen, `:port` (every interface: the host is empty). A host
+ * is an IP address or a DNS name and stays as written, without brackets.
+ */
+export function parseAddress(text: string, role: AddressRole): Parsed<Address> {
+  if (text === "") return refuse(`must be host:port, such as "${EXAMPLE}"`);
+  if (text.startsWith("unix:")) {
+    return refuse(`UNIX sockets are not supported: must be host:port, such as "${EXAMPLE}"`);
+  }
+  if (text.includes("://")) return refuse(`must be host:port without a scheme or path`);
+  if (/\s/.test(text)) return refuse("an address has no spaces or line ends");
+  const parts = split(text, role);
+  if (!parts.ok) return parts;
+  const { host, port } = parts.value;
+  if (host === "" && role === "target") {
+    return refuse(`a target needs a host, such as "${EXAMPLE}"`);
+  }
+  const fault = (host === "" ? undefined : hostFault(host, role)) ?? portFault(port, role);
+  return fault === undefined ? { ok: true, value: { host, port: Number(port) } } : refuse(fault);
+}
+
+/** The address as the config writes it: IPv6 hosts in brackets, an empty host as `:port`. */
+export function formatAddress(address: Address): string {
+  const host = address.host.includes(":") ? `[${address.host}]` : address.host;
+  return `${host}:${address.port}`;
+}
+
+/** A DNS name as it is compared: lower case, without the final dot. */
+function nameKey(host: string): string {
+  return host.toLowerCase().replace(/\.$/, "");
+}
+
+/**
+ * Whether traffic to this host stays on this machine: 127.0.0.0/8, `::1`, IPv4-mapped loopback, and
+ * `localhost`. An empty host (every interface) and every other name are not.
+ */
+export function isLoopback(host: string): boolean {
+  const ip = parseIp(host);
+  if (ip === undefined) return nameKey(host) === "localhost";
+  const bytes = unmapIp(ip);
+  if (bytes.length === 4) return bytes[0] === 127;
+  return bytes.every((byte, index) => byte === (index === 15 ? 1 : 0));
+}
+
+/** What a listener on a host takes: every interface (of a family) or one address or name. */
+type Reach = {
+  readonly every: boolean;
+  readonly family: "v4" | "v6" | "both" | "name";
+  readonly key: string;
+};
+
+function reach(host: string): Reach {
+  if (host === "") return { every: true, family: "both", key: "" };
+  const ip = parseIp(host);
+  if (ip === undefined) return { every: false, family: "name", key: nameKey(host) };
+  const bytes = unmapIp(ip);
+  const every = bytes.every((byte) => byte === 0);
+  const family = bytes.length === 4 ? "v4" : every ? "both" : "v6";
+  return { every, family, key: bytes.join(".") };
+}
+
+/** Whether a listener on this host takes connections on every interface (of IPv4, or of both). */
+export function isEveryInterface(host: string): boolean {
+  return reach(host).every;
+}
+
+function takes(wide: Reach, other: Reach): boolean {
+  if (wide.key === other.key) return true;
+  if (wide.key === "localhost") return LOOPBACKS.includes(other.key);
+  // "::" takes IPv4 besides, 0.0.0.0 takes no IPv6.
+  return wide.every && (wide.family === "both" || other.family !== "v6");
+}
+
+const LOOPBACKS = ["127.0.0.1", "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1"];
+
+/**
+ * Whether the two cannot both be listened on: the same port (0 excepted, which is a new one each
+ * time) on the same host, or one of them on every interface. `localhost` may be 127.0.0.1 or `::1`.
+ */
+export function overlaps(a: Address, b: Address): boolean {
+  if (a.port !== b.port || a.port === 0) return false;
+  const [left, right] = [reach(a.host), reach(b.host)];
+  return takes(left, right) || takes(right, left);
+}
+
+/**
+ * Reads the name that a server's certificate must carry: a DNS name (no wildcard, no final dot) or
+ * an IP address, without port or brackets.
+ */
+export function parseServerName(text: string): Parsed<string> {
+  if (text === "") return refuse('must be a DNS name or an IP address, such as "db.example.com"');
+  if (parseIp(text) !== undefined) return { ok: true, value: text };
+  if (/[\s/]/.test(text)) return refuse("must be a DNS name or an IP address, nothing else");
+  if (/^\[.*\]$/.test(text)) return refuse("write the IPv6 address without brackets");
+  if (text.includes("%")) return refuse("IPv6 zones are not supported");
+  if (text.includes(":")) return refuse("must be a name or an IP address, without a port");
+  if (text.endsWith(".")) return refuse("leave out the final dot");
+  const fault = dnsNameFault(text, { underscores: false });
+  return fault === undefined ? { ok: true, value: text } : refuse(fault);
+}

@@ -1,0 +1,209 @@
+/**
+ * YAML nodes to plain values that remember where they stand. What a config never needs, and what
+ * makes one mean something else than it seems to, is refused: tags, merge keys, duplicate keys,
+ * aliases that multiply.
+ *
+ * @module
+ */
+
+import {
+  type Alias,
+  isAlias,
+  isMap,
+  isNode,
+  isScalar,
+  type Node,
+  type YAMLMap,
+  type YAMLSeq,
+} from "yaml";
+import { escapeText, type KeyPath, type Place, quote } from "./problem.ts";
+
+/** Deeper than any valid config; what lies deeper is not looked at. */
+const MAX_DEPTH = 8;
+
+/** How many nodes all aliases together may stand for: nobody needs more, and bombs do. */
+const MAX_ALIAS_NODES = 1000;
+
+/** Something wrong at a place of the file. */
+export type YamlProblem = {
+  readonly path: KeyPath;
+  readonly place: Place;
+  readonly message: string;
+};
+
+/** The plain values of a file: maps without prototype, arrays, strings, numbers, booleans, null. */
+export type YamlTree = {
+  readonly root: Readonly<Record<string, unknown>>;
+  /** Where the key (or list item) stands; the nearest one above it where there is none. */
+  place(path: KeyPath): Place;
+  /** Whether the file has the key, with whatever value. */
+  has(path: KeyPath): boolean;
+  /** Whether the value is left out because of a problem that was reported. */
+  refused(path: KeyPath): boolean;
+  /** The value as an error message shows it: escaped, quoted where it is a string, cut. */
+  show(path: KeyPath): string;
+};
+
+/** Where a node stands and what is written there (`undefined` for maps and lists). */
+type Entry = { readonly offset: number; readonly value: unknown; readonly source: string };
+
+/** What a document's contents hold; the problems are those of its keys, tags and aliases. */
+export type TreeResult = {
+  /** `undefined` where the contents are no map. */
+  readonly tree: YamlTree | undefined;
+  readonly problems: readonly YamlProblem[];
+};
+
+/**
+ * Reads the contents of a parsed document.
+ *
+ * @param contents a node of the `yaml` package.
+ * @param place the position of an offset in the text.
+ */
+export function readTree(contents: unknown, place: (offset: number) => Place): TreeResult {
+  if (!isMap(contents)) {
+    const message = 'Cannot use this as a config: it must be lines of "key: value"';
+    return { tree: undefined, problems: [{ path: [], place: place(start(contents)), message }] };
+  }
+  const reader = new Reader(place);
+  return { tree: reader.tree(contents), problems: reader.problems };
+}
+
+/** What can have an anchor. */
+type Content = Exclude<Node, Alias>;
+
+/** Stands for a value that was reported and must not be looked at any further. */
+const REFUSED = Symbol("refused");
+
+/** Walks the nodes once; what it refuses is left out of the values and reported. */
+class Reader {
+  readonly problems: YamlProblem[] = [];
+  readonly #place: (offset: number) => Place;
+  readonly #entries = new Map<string, Entry>();
+  readonly #anchors = new Map<string, Content>();
+  readonly #targets = new Map<Alias, Content>();
+  readonly #open = new Set<Node>();
+  #aliasDepth = 0;
+  #aliasNodes = 0;
+  #exhausted = false;
+
+  constructor(place: (offset: number) => Place) {
+    this.#place = place;
+  }
+
+  tree(contents: YAMLMap<unknown, unknown>): YamlTree {
+    this.#open.add(contents);
+    const root = this.#map(contents, []);
+    const find = (path: KeyPath) => this.#entries.get(JSON.stringify(path));
+    return {
+      root,
+      place: (path) => {
+        for (let length = path.length; length > 0; length--) {
+          const entry = find(path.slice(0, length));
+          if (entry !== undefined) return this.#place(entry.offset);
+        }
+        return this.#place(start(contents));
+      },
+      has: (path) => find(path) !== undefined,
+      refused: (path) => find(path)?.value === REFUSED,
+      show: (path) => show(find(path) ?? { offset: 0, value: null, source: "" }),
+    };
+  }
+
+  /** The plain value of a node; `offset` is where its key stands, or itself in a list. */
+  #read(node: unknown, path: KeyPath, offset: number): unknown {
+    const value = isNode(node) ? this.#value(node, path) : null;
+    const source = isScalar(node) && node.source !== undefined ? node.source : "";
+    this.#entries.set(JSON.stringify(path), { offset, value, source });
+    return value;
+  }
+
+  #value(node: Node, path: KeyPath): unknown {
+    if (this.#aliasDepth > 0 && ++this.#aliasNodes > MAX_ALIAS_NODES) return REFUSED;
+    if (isAlias(node)) return this.#alias(node, path);
+    if (!this.#plain(node, path)) return REFUSED;
+    if (isScalar(node)) return node.value;
+    if (path.length >= MAX_DEPTH) return [];
+    this.#open.add(node);
+    const value = isMap(node) ? this.#map(node, path) : this.#list(node, path);
+    this.#open.delete(node);
+    return value;
+  }
+
+  /** Notes the anchor of a node; false where it has a tag, which is reported. */
+  #plain(node: Content, path: KeyPath): boolean {
+    if (node.anchor !== undefined && this.#aliasDepth === 0) this.#anchors.set(node.anchor, node);
+    if (node.tag === undefined) return true;
+    this.#report(path, node, `Cannot use tag ${quote(node.tag)}: leave it out, or quote the value`);
+    return false;
+  }
+
+  #alias(alias: Alias, path: KeyPath): unknown {
+    const shown = quote(`*${alias.source}`);
+    // Met again inside of what another alias stands for, it means what it meant where it is written.
+    const target = this.#targets.get(alias) ?? this.#anchors.get(alias.source);
+    if (target === undefined || this.#open.has(target)) {
+      const reason = target === undefined ? `no "&" before it has that name` : "it contains itself";
+      this.#report(path, alias, `Cannot use alias ${shown}: ${reason}`);
+      return REFUSED;
+    }
+    this.#targets.set(alias, target);
+    this.#aliasDepth++;
+    const value = this.#value(target, path);
+    this.#aliasDepth--;
+    if (this.#aliasNodes <= MAX_ALIAS_NODES) return value;
+    if (!this.#exhausted) {
+      this.#report(path, alias, `Cannot use alias ${shown}: it stands for too much`);
+    }
+    this.#exhausted = true;
+    return REFUSED;
+  }
+
+  #list(list: YAMLSeq<unknown>, path: KeyPath): unknown[] {
+    // What was refused stays in place, so that the items after it keep their numbers.
+    return list.items.map((item, index) => this.#read(item, [...path, index], start(item)));
+  }
+
+  #map(map: YAMLMap<unknown, unknown>, path: KeyPath): Record<string, unknown> {
+    const values: Record<string, unknown> = Object.create(null);
+    const seen = new Map<string, Node>();
+    for (const { key, value } of map.items) {
+      // The parser has refused every other key already.
+      if (!isScalar(key)) continue;
+      const name = String(key.value);
+      const keyPath = [...path, name];
+      const first = seen.get(name);
+      seen.set(name, first ?? key);
+      if (first !== undefined) {
+        const { line } = this.#place(start(first));
+        this.#report(keyPath, key, `Cannot set ${quote(name)} twice: first set in line ${line}`);
+      } else if (name === "<<") {
+        this.#report(keyPath, key, 'Cannot use "<<": merge keys are not supported: write them out');
+      } else if (this.#plain(key, keyPath)) {
+        const read = this.#read(value, keyPath, start(key));
+        if (read !== REFUSED) values[name] = read;
+      }
+    }
+    return values;
+  }
+
+  #report(path: KeyPath, at: Node, message: string): void {
+    this.problems.push({ path, place: this.#place(start(at)), message });
+  }
+}
+
+function start(node: unknown): number {
+  return (isNode(node) ? node.range?.[0] : undefined) ?? 0;
+}
+
+/** A value as an error message shows it; what may be a private key is not shown at all. */
+function show({ value, source }: Entry): string {
+  if (typeof value === "string") {
+    return value.trimStart().startsWith("-----BEGIN") ? "PEM text" : quote(value);
+  }
+  if (Array.isArray(value)) return "a list";
+  if (typeof value === "object" && value !== null) return "a block";
+  // An alias has no source of its own.
+  const text = source === "" && value !== null ? String(value) : source;
+  return text === "" ? "an empty value" : escapeText(text.slice(0, 60));
+}
