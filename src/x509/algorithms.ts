@@ -1,0 +1,166 @@
+/**
+ * Signature algorithms and public keys (RFC 5280 sections 4.1.1.2 and 4.1.2.7; RFC 4055, 5480,
+ * 8410). What the profile does not know is read as `unsupported`, not refused: such a certificate
+ * may stand in a file, it just verifies nothing.
+ *
+ * @module
+ */
+
+import { CertificateError, type PublicKey, type SignatureAlgorithm } from "./certificate.ts";
+import { DerReader, readBitString, readOid, readUnsigned, sequence, TAG } from "./der.ts";
+import { toHex } from "./names.ts";
+
+type Hash = "sha256" | "sha384" | "sha512";
+
+const NULL_PARAMETERS = "0500";
+
+const ECDSA: Readonly<Record<string, Hash>> = {
+  "1.2.840.10045.4.3.2": "sha256",
+  "1.2.840.10045.4.3.3": "sha384",
+  "1.2.840.10045.4.3.4": "sha512",
+};
+
+const RSA_PKCS1: Readonly<Record<string, Hash>> = {
+  "1.2.840.113549.1.1.11": "sha256",
+  "1.2.840.113549.1.1.12": "sha384",
+  "1.2.840.113549.1.1.13": "sha512",
+};
+
+const RSA_PSS = "1.2.840.113549.1.1.10";
+const ED25519 = "1.3.101.112";
+
+/**
+ * RSASSA-PSS parameters with one hash for message and mask and a salt of its length (RFC 4055
+ * section 3.1), in their only DER form. Everything else is unsupported.
+ */
+function pssParameters(hashOid: string, saltLength: string): string {
+  const hash = `300d0609${hashOid}0500`;
+  const mask = `301a06092a864886f70d010108${hash}`;
+  return `3034a00f${hash}a11c${mask}a2030201${saltLength}`;
+}
+
+const PSS_HASHES: Readonly<Record<string, Hash>> = {
+  [pssParameters("608648016503040201", "20")]: "sha256",
+  [pssParameters("608648016503040202", "30")]: "sha384",
+  [pssParameters("608648016503040203", "40")]: "sha512",
+};
+
+/** Reads the content of an AlgorithmIdentifier that names a signature. */
+export function readSignatureAlgorithm(content: Uint8Array): SignatureAlgorithm {
+  const { oid, parameters } = readAlgorithm(new DerReader(content), "signature algorithm");
+  const ecdsa = ECDSA[oid];
+  if (ecdsa !== undefined && parameters === "") return { kind: "ecdsa", hash: ecdsa };
+  const rsa = RSA_PKCS1[oid];
+  if (rsa !== undefined && parameters === NULL_PARAMETERS) return { kind: "rsa-pkcs1", hash: rsa };
+  const pss = oid === RSA_PSS ? PSS_HASHES[parameters] : undefined;
+  if (pss !== undefined) return { kind: "rsa-pss", hash: pss };
+  if (oid === ED25519 && parameters === "") return { kind: "ed25519" };
+  return { kind: "unsupported", oid };
+}
+
+function readAlgorithm(reader: DerReader, what: string): { oid: string; parameters: string } {
+  const oid = readOid(reader.next(what, TAG.oid).content, what);
+  const parameters = reader.done ? "" : toHex(reader.next(what).whole);
+  reader.end(what);
+  return { oid, parameters };
+}
+
+const EC = "1.2.840.10045.2.1";
+const CURVES: Readonly<Record<string, { curve: "P-256" | "P-384"; bytes: number }>> = {
+  "06082a8648ce3d030107": { curve: "P-256", bytes: 65 },
+  "06052b81040022": { curve: "P-384", bytes: 97 },
+};
+const RSA = "1.2.840.113549.1.1.1";
+
+/** The least that counts as strong. Bits. */
+const MIN_RSA_BITS = 2048;
+/** The largest RSA key that `node:crypto` reads. Bits. */
+const MAX_RSA_BITS = 4096;
+/** Bytes of the largest public exponent that is worth its time; 65537 has three. */
+const MAX_RSA_EXPONENT_BYTES = 4;
+
+/**
+ * Reads a SubjectPublicKeyInfo.
+ *
+ * @throws {CertificateError} when it is not one in DER.
+ */
+export function readPublicKey(der: Uint8Array): PublicKey {
+  const what = "public key";
+  const spki = sequence(der, what);
+  const algorithm = new DerReader(spki.next(what, TAG.sequence).content);
+  const { oid, parameters } = readAlgorithm(algorithm, what);
+  const key = readBitString(spki.next(what, TAG.bitString).content, what);
+  spki.end(what);
+  switch (oid) {
+    case EC: {
+      const known = CURVES[parameters];
+      return known !== undefined && key.length === known.bytes && key[0] === 4
+        ? { kind: "ec", curve: known.curve, der }
+        : { kind: "unsupported", what: "an EC key that is not P-256 or P-384", der };
+    }
+    case RSA: {
+      if (parameters !== NULL_PARAMETERS) throw new CertificateError(`${what} has odd parameters`);
+      const { bits, sound } = readRsa(key, what);
+      if (bits > MAX_RSA_BITS) {
+        return { kind: "unsupported", what: `an RSA key of more than ${MAX_RSA_BITS} bits`, der };
+      }
+      return sound
+        ? { kind: "rsa", bits, der }
+        : { kind: "unsupported", what: "an RSA key whose numbers are not those of RSA", der };
+    }
+    case ED25519:
+      return parameters === "" && key.length === 32
+        ? { kind: "ed25519", der }
+        : { kind: "unsupported", what: "an odd Ed25519 key", der };
+    default:
+      return { kind: "unsupported", what: `a key of algorithm ${oid}`, der };
+  }
+}
+
+/** The size of a modulus, and whether the numbers can be those of an RSA key. */
+function readRsa(key: Uint8Array, what: string): { bits: number; sound: boolean } {
+  const numbers = sequence(key, what);
+  const modulus = readUnsigned(numbers.next(what, TAG.integer).content, what);
+  const exponent = readUnsigned(numbers.next(what, TAG.integer).content, what);
+  numbers.end(what);
+  const even = [modulus, exponent].some((number) => ((number.at(-1) ?? 0) & 1) === 0);
+  const one = exponent.length === 1 && exponent[0] === 1;
+  return {
+    bits: modulus.length * 8 - Math.clz32(modulus[0] ?? 0) + 24,
+    sound: !even && !one && exponent.length <= MAX_RSA_EXPONENT_BYTES,
+  };
+}
+
+/** What is wrong with a key, if the profile does not know it or it is too short. */
+export function weakKey(key: PublicKey): string | undefined {
+  switch (key.kind) {
+    case "ec":
+    case "ed25519":
+      return undefined;
+    case "rsa":
+      return key.bits >= MIN_RSA_BITS
+        ? undefined
+        : `an RSA key of ${key.bits} bits where ${MIN_RSA_BITS} is the least`;
+    case "unsupported":
+      return key.what;
+    default:
+      return key satisfies never;
+  }
+}
+
+/** Whether a signature by `algorithm` can be one of `key` at all. */
+export function fits(algorithm: SignatureAlgorithm, key: PublicKey): boolean {
+  switch (algorithm.kind) {
+    case "ecdsa":
+      return key.kind === "ec";
+    case "rsa-pkcs1":
+    case "rsa-pss":
+      return key.kind === "rsa";
+    case "ed25519":
+      return key.kind === "ed25519";
+    case "unsupported":
+      return false;
+    default:
+      return algorithm satisfies never;
+  }
+}

@@ -1,0 +1,243 @@
+/**
+ * A reader for DER, the canonical encoding of ASN.1 (X.690 section 10): definite lengths in the
+ * fewest bytes, single-byte tags, nothing left over. Whatever is not canonical is refused, because
+ * two readers that disagree about bytes are how forged certificates get in.
+ *
+ * @module
+ */
+
+import { CertificateError } from "./certificate.ts";
+
+/** Universal tags that certificates use. Context tags are `0x80 | n`, constructed `0xa0 | n`. */
+export const TAG = {
+  boolean: 0x01,
+  integer: 0x02,
+  bitString: 0x03,
+  octetString: 0x04,
+  null: 0x05,
+  oid: 0x06,
+  utf8String: 0x0c,
+  printableString: 0x13,
+  teletexString: 0x14,
+  ia5String: 0x16,
+  utcTime: 0x17,
+  generalizedTime: 0x18,
+  universalString: 0x1c,
+  bmpString: 0x1e,
+  sequence: 0x30,
+  set: 0x31,
+} as const;
+
+/** The engine below reads no certificate longer than this; nor do we. Bytes. */
+export const MAX_DER_LENGTH = 65_535;
+
+/** One tag, length and value; `content` and `whole` are views, not copies. */
+export type Element = {
+  readonly tag: number;
+  readonly content: Uint8Array;
+  /** Header and content. */
+  readonly whole: Uint8Array;
+};
+
+function fail(message: string): never {
+  throw new CertificateError(message);
+}
+
+/** Walks over the elements that stand one after the other in `bytes`. */
+export class DerReader {
+  readonly #bytes: Uint8Array;
+  #offset = 0;
+
+  /** Reads from the first byte of `bytes`. */
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  /** Whether everything was read. */
+  get done(): boolean {
+    return this.#offset === this.#bytes.length;
+  }
+
+  /** The next element's tag, or `undefined` at the end. */
+  peek(): number | undefined {
+    return this.#bytes[this.#offset];
+  }
+
+  /**
+   * The next element, which must carry `tag` if one is given.
+   *
+   * @throws {CertificateError} when it is not there or not canonical.
+   */
+  next(what: string, tag?: number): Element {
+    const bytes = this.#bytes;
+    const start = this.#offset;
+    const found = bytes[start];
+    if (found === undefined) return fail(`${what} is missing`);
+    if (tag !== undefined && found !== tag) {
+      return fail(`${what} has tag 0x${hex(found)} where 0x${hex(tag)} belongs`);
+    }
+    if ((found & 0x1f) === 0x1f) return fail(`${what} has a tag of more than one byte`);
+    const { length, headerLength } = readLength(bytes, start + 1, what);
+    const contentStart = start + 1 + headerLength;
+    const end = contentStart + length;
+    if (end > bytes.length) return fail(`${what} is cut off`);
+    this.#offset = end;
+    return {
+      tag: found,
+      content: bytes.subarray(contentStart, end),
+      whole: bytes.subarray(start, end),
+    };
+  }
+
+  /** The next element if it carries `tag`, else `undefined`. */
+  optional(what: string, tag: number): Element | undefined {
+    return this.peek() === tag ? this.next(what, tag) : undefined;
+  }
+
+  /**
+   * Makes sure that everything was read.
+   *
+   * @throws {CertificateError} when something is left over.
+   */
+  end(what: string): void {
+    if (!this.done) fail(`${what} has bytes left over at its end`);
+  }
+}
+
+function hex(byte: number): string {
+  return byte.toString(16).padStart(2, "0");
+}
+
+function readLength(
+  bytes: Uint8Array,
+  at: number,
+  what: string,
+): { length: number; headerLength: number } {
+  const first = bytes[at];
+  if (first === undefined) return fail(`${what} is cut off`);
+  if (first < 0x80) return { length: first, headerLength: 1 };
+  const count = first & 0x7f;
+  if (count === 0) return fail(`${what} has an indefinite length, which is not DER`);
+  if (count > 2) return fail(`${what} is longer than ${MAX_DER_LENGTH} bytes`);
+  const second = bytes[at + 1];
+  const third = count === 2 ? bytes[at + 2] : 0;
+  if (second === undefined || third === undefined) return fail(`${what} is cut off`);
+  const length = count === 1 ? second : (second << 8) | third;
+  if (length < (count === 1 ? 0x80 : 0x100)) {
+    return fail(`${what} has a length in more bytes than needed, which is not DER`);
+  }
+  return { length, headerLength: 1 + count };
+}
+
+/** A reader over the children of a SEQUENCE that is the whole of `bytes`. */
+export function sequence(bytes: Uint8Array, what: string): DerReader {
+  const outer = new DerReader(bytes);
+  const element = outer.next(what, TAG.sequence);
+  outer.end(what);
+  return new DerReader(element.content);
+}
+
+/** An object identifier in dotted decimal. */
+export function readOid(content: Uint8Array, what: string): string {
+  if (content.length === 0 || content.length > 64) return fail(`${what} is not an OID`);
+  const arcs: number[] = [];
+  let arc = 0;
+  let fresh = true;
+  for (const byte of content) {
+    if (fresh && byte === 0x80) return fail(`${what} is an OID that is not DER`);
+    if (arc >= 2 ** 45) return fail(`${what} is an OID with too large an arc`);
+    arc = arc * 128 + (byte & 0x7f);
+    fresh = (byte & 0x80) === 0;
+    if (fresh) {
+      arcs.push(arc);
+      arc = 0;
+    }
+  }
+  if (!fresh) return fail(`${what} is an OID that is cut off`);
+  const [head = 0, ...rest] = arcs;
+  const top = Math.min(2, Math.floor(head / 40));
+  return [top, head - top * 40, ...rest].join(".");
+}
+
+/** The bytes of an INTEGER in the fewest bytes that hold it; refuses negative ones. */
+export function readUnsigned(content: Uint8Array, what: string): Uint8Array {
+  const [first, second] = content;
+  if (first === undefined) return fail(`${what} is an empty INTEGER`);
+  if (second !== undefined && (first === 0 ? second < 0x80 : first === 0xff && second >= 0x80)) {
+    return fail(`${what} is an INTEGER that is not DER`);
+  }
+  if (first >= 0x80) return fail(`${what} is negative`);
+  return first === 0 && second !== undefined ? content.subarray(1) : content;
+}
+
+/** A small non-negative INTEGER, at most 2^31-1. */
+export function readSmallInteger(content: Uint8Array, what: string): number {
+  const bytes = readUnsigned(content, what);
+  const value = bytes.length > 4 ? Infinity : bytes.reduce((sum, byte) => sum * 256 + byte, 0);
+  if (value > 0x7fffffff) return fail(`${what} is too large`);
+  return value;
+}
+
+/** A BOOLEAN: DER knows 0x00 and 0xff only. */
+export function readBoolean(content: Uint8Array, what: string): boolean {
+  const [byte] = content;
+  if (content.length !== 1 || (byte !== 0 && byte !== 0xff)) {
+    return fail(`${what} is a BOOLEAN that is not DER`);
+  }
+  return byte === 0xff;
+}
+
+/** A DEFAULT FALSE boolean: DER leaves FALSE out, so one that is there must be TRUE. */
+export function readDefaultFalse(reader: DerReader, what: string): boolean {
+  const element = reader.optional(what, TAG.boolean);
+  if (element === undefined) return false;
+  if (!readBoolean(element.content, what)) {
+    return fail(`${what} spells out its default, which is not DER`);
+  }
+  return true;
+}
+
+/** A BIT STRING of whole bytes: a signature or a key. */
+export function readBitString(content: Uint8Array, what: string): Uint8Array {
+  if (content.length < 1 || content[0] !== 0) {
+    return fail(`${what} is a BIT STRING that is not of whole bytes`);
+  }
+  return content.subarray(1);
+}
+
+/** A named bit list: the bytes, once it is certain that they are canonical (X.690 section 11.2). */
+export function readNamedBits(content: Uint8Array, what: string): Uint8Array {
+  const unused = content[0];
+  const bits = content.subarray(1);
+  const last = bits.at(-1);
+  if (unused === undefined || unused > 7) return fail(`${what} is not a BIT STRING`);
+  if (last === undefined) return unused === 0 ? bits : fail(`${what} is not a BIT STRING`);
+  if ((last & ((1 << unused) - 1)) !== 0 || ((last >> unused) & 1) === 0) {
+    return fail(`${what} is a list of bits that is not DER`);
+  }
+  return bits;
+}
+
+/** A UTCTime or GeneralizedTime of the one form of RFC 5280 section 4.1.2.5, as milliseconds. */
+export function readTime(element: Element, what: string): number {
+  const text = String.fromCharCode(...element.content.subarray(0, 32));
+  const long = element.tag === TAG.generalizedTime;
+  if (!long && element.tag !== TAG.utcTime) return fail(`${what} is not a time`);
+  const pattern = long
+    ? /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/
+    : /^(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/;
+  const match = element.content.length === (long ? 15 : 13) ? pattern.exec(text) : null;
+  if (match === null) return fail(`${what} is not written as ${long ? "YYYY" : "YY"}MMDDHHMMSSZ`);
+  const [written = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match.slice(1).map(
+    Number,
+  );
+  const year = long ? written : written + (written < 50 ? 2000 : 1900);
+  const date = new Date(0);
+  date.setUTCFullYear(year, month - 1, day);
+  date.setUTCHours(hour, minute, second);
+  const same = date.getUTCFullYear() === year && date.getUTCMonth() === month - 1 &&
+    date.getUTCDate() === day && date.getUTCHours() === hour &&
+    date.getUTCMinutes() === minute && date.getUTCSeconds() === second;
+  if (!same) return fail(`${what} is not a time that exists`);
+  return date.getTime();
+}

@@ -1,0 +1,158 @@
+/**
+ * Distinguished names and general names (RFC 5280 sections 4.1.2.4 and 4.2.1.6).
+ *
+ * @module
+ */
+
+import {
+  CertificateError,
+  type GeneralName,
+  type Name,
+  type NameAttribute,
+} from "./certificate.ts";
+import { DerReader, type Element, readOid, sequence, TAG } from "./der.ts";
+
+/** OIDs of the subject attributes that access control looks at. */
+export const ATTRIBUTE = {
+  commonName: "2.5.4.3",
+  organization: "2.5.4.10",
+  organizationalUnit: "2.5.4.11",
+} as const;
+
+/** Bytes as lower-case hex. */
+export function toHex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+const PRINTABLE = /^[A-Za-z0-9 '()+,\-./:=?]*$/;
+
+function ascii(bytes: Uint8Array): string | undefined {
+  let text = "";
+  for (const byte of bytes) {
+    if (byte > 0x7f) return undefined;
+    text += String.fromCharCode(byte);
+  }
+  return text;
+}
+
+function utf16be(bytes: Uint8Array): string | undefined {
+  if (bytes.length % 2 !== 0) return undefined;
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 2) {
+    text += String.fromCharCode(((bytes[i] ?? 0) << 8) | (bytes[i + 1] ?? 0));
+  }
+  // A surrogate has no place in a BMPString.
+  return /[\ud800-\udfff]/.test(text) ? undefined : text;
+}
+
+/**
+ * The text of a DirectoryString. Text that its type does not allow, and the types whose meaning
+ * implementations disagree about (TeletexString, UniversalString), give `undefined`: such an
+ * attribute is kept, and matches no rule.
+ */
+function attributeText({ tag, content }: Element): string | undefined {
+  switch (tag) {
+    case TAG.utf8String:
+      try {
+        return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(content);
+      } catch {
+        return undefined; // Not UTF-8: there is no text to speak of.
+      }
+    case TAG.printableString: {
+      const text = ascii(content);
+      return text !== undefined && PRINTABLE.test(text) ? text : undefined;
+    }
+    case TAG.ia5String:
+      return ascii(content);
+    case TAG.bmpString:
+      return utf16be(content);
+    default:
+      return undefined;
+  }
+}
+
+/**
+ * Reads a Name.
+ *
+ * @throws {CertificateError} when it is not one in DER.
+ */
+export function readName(der: Uint8Array, what: string): Name {
+  const attributes: NameAttribute[] = [];
+  const rdns = sequence(der, what);
+  while (!rdns.done) {
+    const rdn = new DerReader(rdns.next(what, TAG.set).content);
+    if (rdn.done) throw new CertificateError(`${what} has an empty part`);
+    while (!rdn.done) {
+      const pair = new DerReader(rdn.next(what, TAG.sequence).content);
+      const oid = readOid(pair.next(what, TAG.oid).content, what);
+      attributes.push({ oid, value: attributeText(pair.next(what)) });
+      pair.end(what);
+    }
+  }
+  return { key: toHex(der), attributes, der };
+}
+
+const GENERAL_NAME = { email: 0x81, dns: 0x82, directory: 0xa4, uri: 0x86, ip: 0x87 } as const;
+
+function requireAscii(content: Uint8Array, what: string): string {
+  const text = ascii(content);
+  if (text === undefined) throw new CertificateError(`${what} is not ASCII`);
+  return text;
+}
+
+/**
+ * Reads one GeneralName; `ipLengths` are the byte counts that an address may have here.
+ *
+ * @throws {CertificateError} when it is not one in DER.
+ */
+export function readGeneralName(
+  element: Element,
+  ipLengths: readonly number[],
+  what: string,
+): GeneralName {
+  const { tag, content } = element;
+  switch (tag) {
+    case GENERAL_NAME.email:
+      return { kind: "email", value: requireAscii(content, what) };
+    case GENERAL_NAME.dns:
+      return { kind: "dns", value: requireAscii(content, what) };
+    case GENERAL_NAME.uri:
+      return { kind: "uri", value: requireAscii(content, what) };
+    case GENERAL_NAME.ip:
+      if (!ipLengths.includes(content.length)) {
+        throw new CertificateError(`${what} holds an address of ${content.length} bytes`);
+      }
+      return { kind: "ip", value: content };
+    case GENERAL_NAME.directory:
+      return { kind: "directory", value: readName(content, what) };
+    default:
+      if ((tag & 0xc0) !== 0x80) throw new CertificateError(`${what} holds no general name`);
+      return { kind: "other", tag };
+  }
+}
+
+const SHORT_NAMES: Readonly<Record<string, string>> = {
+  "2.5.4.3": "CN",
+  "2.5.4.5": "serialNumber",
+  "2.5.4.6": "C",
+  "2.5.4.7": "L",
+  "2.5.4.8": "ST",
+  "2.5.4.9": "street",
+  "2.5.4.10": "O",
+  "2.5.4.11": "OU",
+  "0.9.2342.19200300.100.1.1": "UID",
+  "0.9.2342.19200300.100.1.25": "DC",
+  "1.2.840.113549.1.9.1": "emailAddress",
+};
+
+/**
+ * A name for people, in the order of the certificate: `O=acme, CN=frontend`. Not for comparing. A
+ * value that cannot be read shows as `?`; the log escapes the rest, which is the peer's words.
+ */
+export function formatName(name: Name): string {
+  return name.attributes
+    .map(({ oid, value }) =>
+      `${SHORT_NAMES[oid] ?? oid}=${value?.replace(/[,+\\]/g, "\\$&") ?? "?"}`
+    )
+    .join(", ");
+}

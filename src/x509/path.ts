@@ -1,0 +1,271 @@
+/**
+ * Strict path validation (RFC 5280 section 6) of the chain that a peer showed: the second verdict
+ * of the TLS layer. Pure: the clock and the signature check are handed in.
+ *
+ * The profile: X.509 v3 in canonical DER; every signature checked with the issuer's key; SHA-2 with
+ * RSA of 2048 bits or more, ECDSA on P-256 or P-384, or Ed25519; every certificate of the path
+ * valid now, the anchor included; on every issuer the CA flag, the path length, and `keyCertSign`
+ * where key usage is present; the role's extended key usage where present, and `digitalSignature` on
+ * the leaf; name constraints; no critical extension that is not processed. A leaf that itself stands
+ * in the bundle is a path of one.
+ *
+ * Work is bounded whatever the peer sends: {@linkcode MAX_SIGNATURES} signature checks,
+ * {@linkcode MAX_PATH_LENGTH} certificates a path, {@linkcode MAX_PATHS} paths.
+ *
+ * @module
+ */
+
+import { fits, weakKey } from "./algorithms.ts";
+import type { Certificate, PublicKey, SignatureAlgorithm } from "./certificate.ts";
+import { formatName } from "./names.ts";
+import { constraintsAllow, constraintWork } from "./name_constraints.ts";
+
+/** Certificates of one path, leaf and anchor included: the engine stops at six intermediates. */
+export const MAX_PATH_LENGTH = 8;
+/** Signature checks for one chain: they are what an unknown peer can make this side work for. */
+export const MAX_SIGNATURES = 32;
+/** Paths from leaf to anchor that are looked at before giving up. */
+export const MAX_PATHS = 16;
+/** How much comparing of names one chain may cost; see {@linkcode constraintWork}. */
+export const MAX_CONSTRAINT_WORK = 250_000;
+
+/** Which role the peer plays. */
+export type Purpose = "client" | "server";
+
+/** Whether `signature` over `tbs` was made with the private half of `key`. */
+export type VerifySignature = (
+  algorithm: SignatureAlgorithm,
+  key: PublicKey,
+  tbs: Uint8Array,
+  signature: Uint8Array,
+) => boolean;
+
+/** Why a chain was refused; names from the handshake reasons. */
+export type PathFault = "untrusted" | "expired" | "not_yet_valid" | "bad_certificate";
+
+/** The verdict on a chain. Times are milliseconds since the epoch. */
+export type PathVerdict =
+  | {
+    readonly ok: true;
+    /** Leaf first, anchor last. */
+    readonly path: readonly Certificate[];
+    /** The verdict holds from here ... */
+    readonly validFrom: number;
+    /** ... to here, as long as the anchors stay. */
+    readonly validUntil: number;
+  }
+  | { readonly ok: false; readonly fault: PathFault; readonly detail: string };
+
+/** What a chain is judged by. */
+export type PathPolicy = {
+  readonly anchors: readonly Certificate[];
+  readonly purpose: Purpose;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  readonly verifySignature: VerifySignature;
+};
+
+type Refusal = Extract<PathVerdict, { ok: false }>;
+
+const EKU = { client: "1.3.6.1.5.5.7.3.2", server: "1.3.6.1.5.5.7.3.1" } as const;
+
+function refuse(fault: PathFault, detail: string): Refusal {
+  return { ok: false, fault, detail };
+}
+
+function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
+/** Walks all paths that names and signatures allow, within the bounds. */
+class PathSearch {
+  readonly paths: (readonly Certificate[])[] = [];
+  /** Why the search did not get further; the last word when there is no path. */
+  obstacle: Refusal | undefined;
+  readonly #policy: PathPolicy;
+  readonly #intermediates: readonly Certificate[];
+  #signatures = 0;
+
+  constructor(policy: PathPolicy, intermediates: readonly Certificate[]) {
+    this.#policy = policy;
+    this.#intermediates = intermediates;
+  }
+
+  #signed(subject: Certificate, issuer: Certificate): boolean {
+    const weak = weakKey(issuer.publicKey);
+    if (subject.signatureAlgorithm.kind === "unsupported" || weak !== undefined) {
+      this.obstacle ??= refuse("bad_certificate", unfit(subject, weak));
+      return false;
+    }
+    // A namesake of the issuer with another kind of key: not the issuer, and no fault of the leaf's.
+    if (!fits(subject.signatureAlgorithm, issuer.publicKey)) return false;
+    if (this.#signatures >= MAX_SIGNATURES) {
+      this.obstacle = refuse(
+        "bad_certificate",
+        `the chain needs more than ${MAX_SIGNATURES} signature checks`,
+      );
+      return false;
+    }
+    this.#signatures++;
+    return this.#policy.verifySignature(
+      subject.signatureAlgorithm,
+      issuer.publicKey,
+      subject.tbs,
+      subject.signature,
+    );
+  }
+
+  extend(path: readonly Certificate[]): void {
+    const last = path.at(-1);
+    if (last === undefined || path.length >= MAX_PATH_LENGTH) return;
+    for (const anchor of this.#policy.anchors) {
+      if (this.paths.length >= MAX_PATHS) return;
+      if (anchor.subject.key === last.issuer.key && this.#signed(last, anchor)) {
+        this.paths.push([...path, anchor]);
+      }
+    }
+    for (const next of this.#intermediates) {
+      if (this.paths.length >= MAX_PATHS) return;
+      const fresh = next.subject.key === last.issuer.key &&
+        // A certificate whose name and key the path already holds leads nowhere new.
+        !path.some((seen) =>
+          seen.subject.key === next.subject.key &&
+          equalBytes(seen.publicKey.der, next.publicKey.der)
+        );
+      if (fresh && this.#signed(last, next)) this.extend([...path, next]);
+    }
+  }
+}
+
+function unfit(subject: Certificate, weak: string | undefined): string {
+  const { signatureAlgorithm: algorithm } = subject;
+  const how = algorithm.kind === "unsupported"
+    ? `with an algorithm (${algorithm.oid}) that is not SHA-2 with RSA, ECDSA or Ed25519`
+    : `by ${weak}`;
+  return `certificate ${formatName(subject.subject)} is signed ${how}`;
+}
+
+function checkEach(certificate: Certificate, policy: PathPolicy): Refusal | undefined {
+  const who = `certificate ${formatName(certificate.subject)}`;
+  const { now, purpose } = policy;
+  if (now < certificate.notBefore) {
+    return refuse(
+      "not_yet_valid",
+      `${who} is valid from ${new Date(certificate.notBefore).toISOString()}`,
+    );
+  }
+  // The last second counts in full.
+  if (now >= certificate.notAfter + 1000) {
+    return refuse("expired", `${who} expired at ${new Date(certificate.notAfter).toISOString()}`);
+  }
+  const weak = weakKey(certificate.publicKey);
+  if (weak !== undefined) return refuse("bad_certificate", `${who} has ${weak}`);
+  if (certificate.unknownCritical.length > 0) {
+    return refuse(
+      "bad_certificate",
+      `${who} has a critical extension ${certificate.unknownCritical[0]} that is not understood`,
+    );
+  }
+  const usages = certificate.extendedKeyUsage;
+  if (usages !== undefined && !usages.includes(EKU[purpose])) {
+    return refuse("bad_certificate", `${who} is not for TLS ${purpose}s (extended key usage)`);
+  }
+  return undefined;
+}
+
+/** What is left of {@linkcode MAX_CONSTRAINT_WORK}. */
+type Budget = { work: number };
+
+function checkIssuer(
+  issuer: Certificate,
+  below: readonly Certificate[],
+  budget: Budget,
+): Refusal | undefined {
+  const who = `certificate ${formatName(issuer.subject)}`;
+  if (issuer.basicConstraints?.ca !== true) {
+    return refuse("bad_certificate", `${who} signs others and is no CA (basic constraints)`);
+  }
+  if (issuer.keyUsage?.keyCertSign === false) {
+    return refuse("bad_certificate", `${who} may not sign certificates (key usage)`);
+  }
+  const { pathLength } = issuer.basicConstraints;
+  const intermediates = below.length - 1;
+  if (pathLength !== undefined && intermediates > pathLength) {
+    return refuse(
+      "bad_certificate",
+      `${who} allows ${pathLength} CAs below it and has ${intermediates}`,
+    );
+  }
+  const { nameConstraints } = issuer;
+  if (nameConstraints === undefined) return undefined;
+  for (const certificate of below) {
+    budget.work -= constraintWork(nameConstraints, certificate);
+    if (budget.work < 0) {
+      return refuse("bad_certificate", `${who} and those below it hold too many names`);
+    }
+    if (!constraintsAllow(nameConstraints, certificate)) {
+      return refuse(
+        "bad_certificate",
+        `${who} may not sign for a name of ${formatName(certificate.subject)} (name constraints)`,
+      );
+    }
+  }
+  return undefined;
+}
+
+function checkPath(
+  path: readonly Certificate[],
+  policy: PathPolicy,
+  budget: Budget,
+): PathVerdict {
+  const [leaf] = path;
+  if (leaf?.keyUsage?.digitalSignature === false) {
+    return refuse(
+      "bad_certificate",
+      `certificate ${formatName(leaf.subject)} may not sign a handshake (key usage)`,
+    );
+  }
+  for (const [i, certificate] of path.entries()) {
+    const refusal = checkEach(certificate, policy) ??
+      (i === 0 ? undefined : checkIssuer(certificate, path.slice(0, i), budget));
+    if (refusal !== undefined) return refusal;
+  }
+  return {
+    ok: true,
+    path,
+    validFrom: Math.max(...path.map(({ notBefore }) => notBefore)),
+    validUntil: Math.min(...path.map(({ notAfter }) => notAfter)) + 999,
+  };
+}
+
+/**
+ * Judges a chain: `presented` is what the peer showed, its own certificate first, the rest in any
+ * order. Never throws; a refusal says why, of the path that came furthest.
+ */
+export function validatePath(
+  presented: readonly Certificate[],
+  policy: PathPolicy,
+): PathVerdict {
+  const [leaf, ...intermediates] = presented;
+  if (leaf === undefined) return refuse("bad_certificate", "the peer showed no certificate");
+  const search = new PathSearch(policy, intermediates);
+  if (policy.anchors.some((anchor) => equalBytes(anchor.der, leaf.der))) {
+    search.paths.push([leaf]);
+  } else {
+    search.extend([leaf]);
+  }
+  const budget: Budget = { work: MAX_CONSTRAINT_WORK };
+  let first: Refusal | undefined;
+  for (const path of search.paths) {
+    const verdict = checkPath(path, policy, budget);
+    if (verdict.ok) return verdict;
+    first ??= verdict;
+  }
+  return first ?? search.obstacle ??
+    refuse(
+      "untrusted",
+      `no chain of valid signatures leads from ${
+        formatName(leaf.subject)
+      } to a CA of the bundle; its issuer is ${formatName(leaf.issuer)}`,
+    );
+}
