@@ -1,0 +1,90 @@
+/**
+ * `mtlsd certs`: makes a throw-away CA, a server and a client certificate and writes them to a
+ * directory: `ca.pem`, `server.pem`, `server-key.pem`, `client.pem`, `client-key.pem`, and `ca-key.pem`
+ * if the CA's key is to be kept.
+ *
+ * The six names are one set. Any of them that exists is refused without `--force`, and with it the whole
+ * set is replaced: a `ca-key.pem` of the CA before is removed even if the new CA's key is not kept, for it
+ * could sign nothing that the new `ca.pem` trusts.
+ *
+ * @module
+ */
+
+import { StoreError, storeFiles } from "../pki/store.ts";
+import type { NewFile, StoreResult } from "../pki/store.ts";
+import type { Pki } from "../pki.ts";
+
+/** What was asked for. */
+export type CertsCommand = {
+  readonly kind: "certs";
+  /** The directory to write to; made if it is not there. */
+  readonly out: string;
+  /** Replace what is there. */
+  readonly force: boolean;
+  /** Write `ca-key.pem` too. */
+  readonly keepCaKey: boolean;
+};
+
+/** Where the command's words go, a line at a time, without its end. */
+export type CertsIo = {
+  readonly stdout: (line: string) => void;
+  readonly stderr: (line: string) => void;
+};
+
+const CA_KEY = "ca-key.pem";
+
+/**
+ * Makes the certificates, writes them and says what they are. Gives the exit status: 0 if all were
+ * written, 1 if not, 2 if a Deno permission is missing; one line to `io.stderr` says why.
+ */
+export async function certs(command: CertsCommand, io: CertsIo): Promise<number> {
+  // Only here, so that the daemon never loads the certificate library.
+  const { makePki } = await import("../pki.ts");
+  const pki = await makePki();
+  const { keepCaKey, force, out } = command;
+  try {
+    const stale = keepCaKey ? [] : [CA_KEY];
+    const result = await storeFiles(out, filesOf(pki, keepCaKey), { force, stale });
+    for (const line of report(pki, result, keepCaKey)) io.stdout(line);
+    return 0;
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    io.stderr(error.message);
+    return error.reason === "grant" ? 2 : 1;
+  }
+}
+
+function filesOf({ ca, server, client }: Pki, keepCaKey: boolean): NewFile[] {
+  return [
+    { name: "ca.pem", content: ca.certificate, secret: false },
+    ...(keepCaKey ? [{ name: CA_KEY, content: ca.key, secret: true }] : []),
+    { name: "server.pem", content: server.certificate, secret: false },
+    { name: "server-key.pem", content: server.key, secret: true },
+    { name: "client.pem", content: client.certificate, secret: false },
+    { name: "client-key.pem", content: client.key, secret: true },
+  ];
+}
+
+function report(pki: Pki, result: StoreResult, keepCaKey: boolean): string[] {
+  const names = (pair: { readonly names: readonly string[] }): string => pair.names.join(", ");
+  const about: Readonly<Record<string, string>> = {
+    "ca.pem": `CA       ${names(pki.ca)}`,
+    [CA_KEY]: "key of the CA: whoever reads it can sign new peers",
+    "server.pem": `server   ${names(pki.server)}`,
+    "server-key.pem": "key of the server",
+    "client.pem": `client   ${names(pki.client)}`,
+    "client-key.pem": "key of the client",
+  };
+  const width = Math.max(...result.written.map((path) => path.length));
+  const end = pki.notAfter.toISOString().replace(/\.\d+Z$/, "Z");
+  return [
+    ...result.written.map((path) =>
+      `${path.padEnd(width)}  ${about[path.slice(path.search(/[^/\\]*$/))] ?? ""}`
+    ),
+    ...result.removed.map((path) => `removed ${path}: it belonged to the CA before`),
+    `All three are valid until ${end} (${pki.days} days).`,
+    keepCaKey
+      ? `Keep ${CA_KEY} away from the machines that use the certificates.`
+      : "The CA's key was not kept: nothing more can be signed with it.",
+  ];
+}
