@@ -1,0 +1,157 @@
+/**
+ * The own chain: leaf first, each certificate after it a signer of one before.
+ *
+ * @module
+ */
+
+import { verifySignature } from "../tls/signature.ts";
+import type { Certificate } from "../x509/certificate.ts";
+import { formatTime, type Listed, readCertificates, validity } from "./certificates.ts";
+import type { FileReport } from "./findings.ts";
+import type { OwnKey } from "./key.ts";
+
+const SERVER_AUTH = "1.3.6.1.5.5.7.3.1";
+const CLIENT_AUTH = "1.3.6.1.5.5.7.3.2";
+
+/** An own certificate that is not valid yet, and when it will be. */
+export type NotYet = { readonly validFrom: number };
+
+/**
+ * Reads the own chain and checks it by itself. What peers refuse but some may take (an expired
+ * intermediate where a peer knows another path) is a warning; `early` hears of a leaf that is not
+ * valid yet, which is an error as well.
+ */
+export function readOwnChain(
+  bytes: Uint8Array,
+  now: number,
+  report: FileReport,
+  early: (notYet: NotYet) => void,
+): readonly Listed[] | undefined {
+  const chain = readCertificates(bytes, report)?.listed;
+  const [leaf, ...rest] = chain ?? [];
+  if (chain === undefined || leaf === undefined) return undefined;
+  checkLeaf(leaf, now, report, early);
+  for (const { certificate, who } of rest) {
+    const state = validity(certificate, now);
+    if (state === "valid") continue;
+    report.warn(
+      state === "expired"
+        ? `${who} expired at ${
+          formatTime(certificate.notAfter)
+        }: most peers refuse the chain; renew it`
+        : `${who} is valid from ${
+          formatTime(certificate.notBefore)
+        }: peers refuse the chain until then`,
+    );
+  }
+  return chain;
+}
+
+function checkLeaf(
+  { certificate, who }: Listed,
+  now: number,
+  report: FileReport,
+  early: (notYet: NotYet) => void,
+): void {
+  const { publicKey, signatureAlgorithm, extendedKeyUsage: usages } = certificate;
+  switch (validity(certificate, now)) {
+    case "expired":
+      report.error(`${who} expired at ${formatTime(certificate.notAfter)}; renew it`);
+      break;
+    case "early":
+      report.error(
+        `${who} is valid from ${formatTime(certificate.notBefore)} and now it is ` +
+          `${formatTime(now)}; wait, or set the clock right`,
+      );
+      early({ validFrom: certificate.notBefore });
+      break;
+  }
+  if (publicKey.kind === "unsupported") {
+    report.error(`${who} is for ${publicKey.what}; issue one for a P-256 key`);
+  } else if (publicKey.kind === "rsa" && publicKey.bits < 2048) {
+    report.error(`${who} is for an RSA key of ${publicKey.bits} bits; issue one for a P-256 key`);
+  }
+  if (signatureAlgorithm.kind === "unsupported") {
+    report.warn(
+      `${who} is signed with the algorithm ${signatureAlgorithm.oid}, not with SHA-2 and RSA, ` +
+        "ECDSA or Ed25519: mtlsd and many others refuse it",
+    );
+  }
+  if (certificate.keyUsage?.digitalSignature === false) {
+    report.warn(`${who} is not for signatures (key usage): mtlsd and many others refuse it`);
+  }
+  if (usages !== undefined && !usages.includes(SERVER_AUTH) && !usages.includes(CLIENT_AUTH)) {
+    report.warn(`${who} is not for TLS (extended key usage): peers refuse it`);
+  }
+  if (certificate.unknownCritical.length > 0) {
+    report.warn(
+      `${who} has a critical extension ${certificate.unknownCritical[0]} that mtlsd does not ` +
+        "know: mtlsd and many others refuse it",
+    );
+  }
+}
+
+/** Whether `issuer` signed `subject`; where the algorithm is not known here, by the names alone. */
+function signed(issuer: Certificate, subject: Certificate): boolean {
+  const { signatureAlgorithm, tbs, signature } = subject;
+  return issuer.subject.key === subject.issuer.key &&
+    (signatureAlgorithm.kind === "unsupported" ||
+      verifySignature(signatureAlgorithm, issuer.publicKey, tbs, signature));
+}
+
+/** So many certificates of the own chain are put in order; more than a peer takes anyway. */
+const MAX_CHAIN = 16;
+
+/**
+ * Checks the order behind the leaf. Cross-signed certificates make forks, so each certificate has
+ * to have signed one before it, not just the last one.
+ */
+export function checkOrder(chain: readonly Listed[], report: FileReport): void {
+  if (chain.length > MAX_CHAIN) {
+    report.error(
+      `it holds ${chain.length} certificates, which are all shown to each peer; ` +
+        "keep the own certificate and its intermediates",
+    );
+    return;
+  }
+  for (const [i, { certificate, who }] of chain.entries()) {
+    if (i === 0) continue;
+    const before = chain.slice(0, i);
+    if (before.some((other) => sameBytes(other.certificate.der, certificate.der))) {
+      report.warn(`${who} stands there twice; peers get both`);
+      continue;
+    }
+    if (before.some((other) => signed(certificate, other.certificate))) continue;
+    const later = chain.slice(i + 1).find((other) => signed(certificate, other.certificate));
+    if (later === undefined) {
+      report.warn(`${who} signed no other of the file, peers get it for nothing; take it out`);
+    } else {
+      report.error(
+        `${who} stands before ${later.who}, which it signed; ` +
+          "put the own certificate first and each signer behind what it signed",
+      );
+    }
+  }
+}
+
+/** Checks that the first certificate is that of the key; reports to the one that is to be mended. */
+export function checkPair(
+  chain: readonly Listed[],
+  key: OwnKey,
+  certReport: FileReport,
+  keyReport: FileReport,
+): void {
+  const [leaf] = chain;
+  if (leaf === undefined || sameBytes(leaf.certificate.publicKey.der, key.spki)) return;
+  const own = chain.find(({ certificate }) => sameBytes(certificate.publicKey.der, key.spki));
+  if (own === undefined) {
+    keyReport.error(`it does not belong to the ${leaf.who} of tls.cert; name the key made for it`);
+  } else {
+    certReport.error(`the key belongs to ${own.who}, not to the first one; put that one first`);
+  }
+}
+
+/** Whether two arrays hold the same bytes. */
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}

@@ -1,0 +1,297 @@
+/**
+ * The certificates that the daemon serves with: loaded once, reloaded as one transaction, by signal
+ * or when the files change. Whatever goes wrong, the previous state keeps serving.
+ *
+ * A watched change that cannot be loaded may be half of one: the new certificate is there and its
+ * key not yet. It is looked at again for {@linkcode StoreTiming.settle} before it counts as a
+ * failure; then it is reported once, and loaded as soon as the files change again. A signal is the
+ * word of somebody who has finished writing, so there a failure is reported at once.
+ *
+ * @module
+ */
+
+import type { TlsConfig } from "../config/config.ts";
+import type { Logger } from "../logging.ts";
+import type { Metrics } from "../metrics.ts";
+import { type Fingerprint, readBoundedFile, type ReadFile, Snapshot } from "./files.ts";
+import { loadMaterial, MaterialError, materialPaths } from "./load.ts";
+import type { Material } from "./material.ts";
+import {
+  oneLine,
+  type Prepare,
+  type ReloadOutcome,
+  type ReloadStatus,
+  type ReloadTrigger,
+  runPrepare,
+} from "./reload.ts";
+export type { Prepare, ReloadOutcome, ReloadStatus, ReloadTrigger } from "./reload.ts";
+import { FileWatcher, pause, type WatchTiming } from "./watch.ts";
+
+/** How long things may take; milliseconds. */
+export type StoreTiming = WatchTiming & {
+  /** A watched change that cannot be loaded counts as failed after this long. Default 1000. */
+  readonly settle: number;
+};
+
+/** Between two looks at a change that cannot be loaded yet. */
+const SETTLE_PAUSE = 150;
+const SETTLE = 1000;
+
+/** What a {@linkcode CertStore} works with. */
+export type CertStoreOptions = {
+  readonly tls: TlsConfig;
+  readonly logger: Pick<Logger, "debug" | "info" | "warn" | "error">;
+  readonly metrics: Pick<Metrics, "certNotAfter" | "reloaded">;
+  /** Called with new material in the same turn in which it becomes `current`. Must not throw. */
+  readonly onSwap?: (material: Material) => void;
+  /** Milliseconds since the epoch; default `Date.now`. */
+  readonly now?: () => number;
+  /** Default {@linkcode readBoundedFile}. */
+  readonly readFile?: ReadFile;
+  readonly timing?: Partial<StoreTiming>;
+};
+
+type Attempt =
+  | { readonly ok: true; readonly material: Material }
+  | { readonly ok: false; readonly error: unknown };
+
+/** What was last made of the files, so that the same contents are not judged twice. */
+type Judged = {
+  readonly files: Fingerprint;
+  /** When it is worth judging the same contents again; milliseconds since the epoch. */
+  readonly retryAt: number;
+};
+
+/** Own certificate, key and trust as they are now. */
+export class CertStore implements AsyncDisposable {
+  readonly #options: CertStoreOptions;
+  readonly #paths: readonly string[];
+  #current: Material;
+  #judged: Judged;
+  #status: ReloadStatus = { time: undefined, result: undefined, error: undefined };
+  #queue: Promise<unknown> = Promise.resolve();
+  #pendingWatch: Promise<ReloadOutcome> | undefined;
+  #pendingSignals = 0;
+  /** Ends the wait for a change to settle. */
+  #hurry = new AbortController();
+  #watcher: Promise<FileWatcher> | undefined;
+  #disposed = false;
+
+  private constructor(options: CertStoreOptions, material: Material, files: Snapshot) {
+    this.#options = options;
+    this.#paths = materialPaths(options.tls);
+    this.#current = material;
+    this.#judged = { files: files.fingerprint, retryAt: Infinity };
+  }
+
+  /**
+   * Loads the certificates for the first time.
+   *
+   * @throws {MaterialError} with everything that is wrong with the files.
+   */
+  static async open(options: CertStoreOptions): Promise<CertStore> {
+    const { tls, readFile = readBoundedFile, now = Date.now, logger } = options;
+    const files = await Snapshot.takeConsistent(materialPaths(tls), readFile);
+    const material = await loadMaterial(tls, { readFile: files.readFile, now });
+    const store = new CertStore(options, material, files);
+    logger.info("certificates loaded", {
+      cert: tls.cert,
+      key: tls.key,
+      ...(tls.ca === undefined ? {} : { ca: tls.ca }),
+      ...describe(material),
+    });
+    store.#announce(material);
+    return store;
+  }
+
+  /** What is in force. */
+  get current(): Material {
+    return this.#current;
+  }
+
+  /** How the last reload went. */
+  status(): ReloadStatus {
+    return this.#status;
+  }
+
+  /**
+   * Loads everything anew and puts it in force as one; never rejects. Reloads run one after the
+   * other. Each `signal` is a reload of its own, even where nothing changed; requests by `watch`
+   * that wait are one, and come to nothing where the contents are those that were judged last.
+   *
+   * After `dispose` nothing is reloaded.
+   */
+  reload(trigger: ReloadTrigger, prepare?: Prepare): Promise<ReloadOutcome> {
+    if (trigger === "watch" && this.#pendingWatch !== undefined) return this.#pendingWatch;
+    const run = this.#queue.then(() => this.#reload(trigger, prepare));
+    this.#queue = run;
+    if (trigger === "watch") {
+      this.#pendingWatch = run;
+    } else {
+      this.#pendingSignals++;
+      this.#hurry.abort();
+    }
+    return run;
+  }
+
+  /** Starts to reload when the files change; resolves once changes are seen. Call it once. */
+  async watch(): Promise<void> {
+    if (this.#disposed || this.#watcher !== undefined) return;
+    const { logger, timing = {} } = this.#options;
+    this.#watcher = FileWatcher.start({
+      paths: this.#paths,
+      look: () => this.reload("watch"),
+      logger,
+      timing,
+    });
+    const { directories } = await this.#watcher;
+    logger.info("certstore: watching files for changes", {
+      files: this.#paths,
+      directories,
+    });
+  }
+
+  /** Stops watching, and resolves once no reload is under way; `current` stays. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true;
+    this.#hurry.abort();
+    await (await this.#watcher)?.[Symbol.asyncDispose]();
+    await this.#queue;
+  }
+
+  async #reload(trigger: ReloadTrigger, prepare: Prepare | undefined): Promise<ReloadOutcome> {
+    if (trigger === "watch") this.#pendingWatch = undefined;
+    else this.#pendingSignals--;
+    if (this.#disposed) return "unchanged";
+    try {
+      return await (trigger === "watch" ? this.#reloadIfChanged() : this.#reloadNow(prepare));
+    } catch (error) {
+      return this.#fail(trigger, [error]);
+    }
+  }
+
+  async #reloadNow(prepare: Prepare | undefined): Promise<ReloadOutcome> {
+    const files = await Snapshot.takeConsistent(this.#paths, this.#readFile);
+    const attempt = await this.#load(files);
+    const prepared = await runPrepare(prepare);
+    if (this.#disposed) return "unchanged";
+    if (attempt.ok && prepared.ok) {
+      this.#judge(files);
+      return this.#swap("signal", attempt.material, prepared.commit);
+    }
+    // Certificates that only the rest of the reload kept out are still news for the watcher.
+    if (!attempt.ok) this.#judge(files, attempt.error);
+    return this.#fail("signal", [attempt, prepared].flatMap((part) => part.ok ? [] : [part.error]));
+  }
+
+  async #reloadIfChanged(): Promise<ReloadOutcome> {
+    const { logger, timing } = this.#options;
+    let files = await Snapshot.take(this.#paths, this.#readFile);
+    if (!this.#isNews(files)) return "unchanged";
+    for (const file of files.changedSince(this.#judged.files)) {
+      logger.debug("certstore: file changed, scheduling reload", { file });
+    }
+    this.#hurry = new AbortController();
+    const deadline = performance.now() + (timing?.settle ?? SETTLE);
+    while (true) {
+      files = await Snapshot.takeConsistent(this.#paths, this.#readFile, files);
+      if (!this.#isNews(files)) return "unchanged";
+      const attempt = await this.#load(files);
+      // A signal that waits judges the files itself.
+      if (this.#disposed || (!attempt.ok && this.#pendingSignals > 0)) return "unchanged";
+      if (attempt.ok) {
+        this.#judge(files);
+        return this.#swap("watch", attempt.material);
+      }
+      if (performance.now() >= deadline) {
+        this.#judge(files, attempt.error);
+        return this.#fail("watch", [attempt.error]);
+      }
+      await pause(SETTLE_PAUSE, this.#hurry.signal);
+      files = await Snapshot.take(this.#paths, this.#readFile);
+    }
+  }
+
+  get #readFile(): ReadFile {
+    return this.#options.readFile ?? readBoundedFile;
+  }
+
+  get #now(): number {
+    return (this.#options.now ?? Date.now)();
+  }
+
+  /** Whether the files are worth judging. */
+  #isNews(files: Snapshot): boolean {
+    // Out of descriptors: nothing can be said of the files, and it passes.
+    if (files.blind) return false;
+    return files.changedSince(this.#judged.files).length > 0 || this.#now >= this.#judged.retryAt;
+  }
+
+  #judge(files: Snapshot, error?: unknown): void {
+    const retryAt = error instanceof MaterialError ? error.retryAt : undefined;
+    this.#judged = { files: files.fingerprint, retryAt: retryAt ?? Infinity };
+  }
+
+  async #load(files: Snapshot): Promise<Attempt> {
+    try {
+      const deps = { readFile: files.readFile, now: () => this.#now };
+      return { ok: true, material: await loadMaterial(this.#options.tls, deps) };
+    } catch (error) {
+      return { ok: false, error };
+    }
+  }
+
+  /** Puts everything in force in one turn: nobody sees one part new and another old. */
+  #swap(trigger: ReloadTrigger, material: Material, commit?: () => void): ReloadOutcome {
+    const previous = this.#current;
+    try {
+      commit?.();
+      this.#current = material;
+      this.#options.onSwap?.(material);
+    } catch (error) {
+      this.#current = previous;
+      return this.#fail(trigger, [error]);
+    }
+    this.#status = { time: this.#time(), result: "success", error: undefined };
+    const { logger, metrics } = this.#options;
+    metrics.reloaded("success");
+    logger.info("certstore: certificates reloaded successfully", {
+      trigger,
+      ...describe(material),
+    });
+    this.#announce(material);
+    return "success";
+  }
+
+  #fail(trigger: ReloadTrigger, errors: readonly unknown[]): ReloadOutcome {
+    const error = oneLine(errors);
+    this.#status = { time: this.#time(), result: "failure", error };
+    const { logger, metrics } = this.#options;
+    metrics.reloaded("failure");
+    logger.error("certstore: reload failed, keeping the previous certificates", { trigger, error });
+    return "failure";
+  }
+
+  #time(): string {
+    return new Date(this.#now).toISOString();
+  }
+
+  #announce({ leaf, anchors, warnings }: Material): void {
+    const { logger, metrics } = this.#options;
+    for (const warning of warnings) {
+      logger.warn("certstore: certificates need attention", { warning });
+    }
+    metrics.certNotAfter("own", leaf.notAfter / 1000);
+    if (anchors.length > 0) {
+      metrics.certNotAfter("ca", Math.min(...anchors.map(({ notAfter }) => notAfter)) / 1000);
+    }
+  }
+}
+
+function describe({ leaf, anchors }: Material): Readonly<Record<string, string | number>> {
+  return {
+    serial: leaf.serial,
+    not_after: new Date(leaf.notAfter).toISOString(),
+    cas: anchors.length,
+  };
+}
