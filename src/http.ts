@@ -1,0 +1,210 @@
+/**
+ * A small HTTP server for tiny answers, GET and HEAD only; nothing that a client sends is read beyond
+ * its request line and headers.
+ *
+ * Two things of `Deno.serve` shape it. Out of file descriptors it gives up for good and rejects
+ * `finished`, which unhandled ends the process: here that drops this server's connections and binds
+ * the port again, with growing pauses, until somebody can be served. And it has no limit on
+ * connections or on the time to send a request, so whoever reaches the port can hold descriptors
+ * open: keep it on loopback or behind a network policy. It cannot hold up the stop: `close` cuts.
+ *
+ * @module
+ */
+
+import { formatAddress } from "./config/address.ts";
+import type { Address } from "./config/config.ts";
+import type { Logger } from "./logging.ts";
+import { ListenError, type ListenReason } from "./net.ts";
+import { codeOf, isLookupFailure, missingGrant, wordsOf } from "./net/system.ts";
+
+/** An HTTP server that is bound and serves. */
+export interface HttpEndpoint extends AsyncDisposable {
+  /** Where it listens: as asked for, with the port that was given. */
+  readonly address: Address;
+  /** Stop listening and cut every connection, idle, slow or busy. May be called more than once. */
+  close(): Promise<void>;
+}
+
+/** Makes the answer for one path. */
+export type Handler = () => Response | Promise<Response>;
+
+/** Handlers by exact path. */
+export type Routes = ReadonlyMap<string, Handler>;
+
+/** A server from one bind to its end; `cut` drops the listener and all of its connections. */
+type Generation = { readonly server: Deno.HttpServer<Deno.NetAddr>; readonly cut: () => void };
+
+/** Milliseconds before the port is bound again: the first pause, doubled up to the longest. */
+const FIRST_PAUSE = 50;
+const LONGEST_PAUSE = 1000;
+
+/**
+ * Bind, log `<name> listening` with the address, and serve `routes` until closed.
+ *
+ * @throws {ListenError} (as a rejection) when the address cannot be bound.
+ */
+// deno-lint-ignore require-await -- async turns a failed bind into a rejection
+export async function serveHttp(
+  name: string,
+  listen: Address,
+  logger: Logger,
+  routes: Routes,
+): Promise<HttpEndpoint> {
+  let closed = false;
+  let wake = (): void => {};
+  // An incident lasts from the first failure until a request has been served again; what goes wrong
+  // in it is logged once.
+  let pause = FIRST_PAUSE;
+  const reported = new Set<string>();
+
+  const handle = (request: Request): Promise<Response> => {
+    if (reported.size > 0) logger.info(`${name} serving again`, { addr });
+    reported.clear();
+    pause = FIRST_PAUSE;
+    return answer(request, routes, (path, error) => {
+      logger.error(`${name}: request failed`, { path, error: wordsOf(error) });
+    });
+  };
+  const report = (error: unknown): void => {
+    const message = wordsOf(error);
+    if (reported.has(message)) return;
+    reported.add(message);
+    logger.error(`${name} interrupted`, { addr, error: message });
+  };
+  const sleep = (): Promise<void> =>
+    new Promise((resolve) => {
+      const timer = setTimeout(resolve, pause);
+      wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  /** Sets `current` in the same turn as it binds, so that `close` cannot miss the new one. */
+  const rebind = async (): Promise<void> => {
+    for (;;) {
+      await sleep();
+      if (closed) return;
+      pause = Math.min(pause * 2, LONGEST_PAUSE);
+      try {
+        current = bind(address, handle);
+        return;
+      } catch (error) {
+        report(error);
+      }
+    }
+  };
+  const keepServing = async (): Promise<void> => {
+    while (!closed) {
+      try {
+        await current.server.finished;
+      } catch (error) {
+        // Its open connections live on otherwise, and hold the descriptors that are missing.
+        current.cut();
+        report(error);
+        if (!closed) await rebind();
+      }
+    }
+  };
+
+  let current = bind(listen, handle);
+  const address: Address = { host: listen.host, port: current.server.addr.port };
+  const addr = formatAddress(address);
+  const ended = keepServing();
+  logger.info(`${name} listening`, { addr });
+
+  const close = (): Promise<void> => {
+    closed = true;
+    wake();
+    current.cut();
+    return ended;
+  };
+  return { address, close, [Symbol.asyncDispose]: close };
+}
+
+/** @throws {ListenError} */
+function bind(listen: Address, handler: (request: Request) => Promise<Response>): Generation {
+  // Not `shutdown()`: it waits for connections that sent half a request or speak HTTP/2, and once
+  // it was called the signal can no longer cut them (aborting then is an uncaught BadResource).
+  const abort = new AbortController();
+  const bindTo = (hostname: string): Deno.HttpServer<Deno.NetAddr> =>
+    Deno.serve(
+      { hostname, port: listen.port, signal: abort.signal, onListen: () => {} },
+      handler,
+    );
+  try {
+    return { server: bindToHost(listen.host, bindTo), cut: () => abort.abort() };
+  } catch (error) {
+    throw listenError(listen, error);
+  }
+}
+
+/** An empty host is `::`, which takes IPv4 too; where there is no IPv6, `0.0.0.0`. */
+function bindToHost<T>(host: string, bindTo: (hostname: string) => T): T {
+  if (host !== "") return bindTo(host);
+  try {
+    return bindTo("::");
+  } catch (error) {
+    if (!["EAFNOSUPPORT", "EADDRNOTAVAIL"].includes(codeOf(error))) throw error;
+    return bindTo("0.0.0.0");
+  }
+}
+
+async function answer(
+  request: Request,
+  routes: Routes,
+  failed: (path: string, error: unknown) => void,
+): Promise<Response> {
+  if (request.method !== "GET" && request.method !== "HEAD") {
+    return json(405, { error: "method not allowed" }, { allow: "GET, HEAD" });
+  }
+  // A Host header that makes no URL leaves no path to look up.
+  const path = URL.parse(request.url)?.pathname;
+  if (path === undefined) return json(400, { error: "bad request" });
+  const route = routes.get(path);
+  if (route === undefined) return json(404, { error: "not found" });
+  try {
+    return await route();
+  } catch (error) {
+    failed(path, error);
+    return json(500, { error: "internal error" });
+  }
+}
+
+/** An answer in JSON. */
+export function json(status: number, body: unknown, headers?: Record<string, string>): Response {
+  return reply(status, "application/json", JSON.stringify(body), headers);
+}
+
+/** An answer that no cache keeps and no browser takes for something else. */
+export function reply(
+  status: number,
+  contentType: string,
+  body: string,
+  headers?: Record<string, string>,
+): Response {
+  return new Response(body, {
+    status,
+    headers: {
+      "content-type": contentType,
+      "cache-control": "no-store",
+      "x-content-type-options": "nosniff",
+      ...headers,
+    },
+  });
+}
+
+function listenError(listen: Address, cause: unknown): ListenError {
+  const grant = missingGrant(cause, listen);
+  const reason = grant === undefined ? listenReason(cause) : "not permitted";
+  const words = grant ?? (reason === "other" ? wordsOf(cause) : reason);
+  return new ListenError(reason, `Cannot listen on "${formatAddress(listen)}": ${words}`, {
+    cause,
+  });
+}
+
+function listenReason(cause: unknown): ListenReason {
+  if (cause instanceof Deno.errors.AddrInUse) return "address in use";
+  if (cause instanceof Deno.errors.AddrNotAvailable) return "address not available";
+  if (cause instanceof Deno.errors.PermissionDenied) return "permission denied";
+  return isLookupFailure(cause) ? "name not found" : "other";
+}
