@@ -1,0 +1,190 @@
+/**
+ * The accept loop: connections come in one by one, each in a slot of its own, and nothing that one of
+ * them does, or the system's want of descriptors, ends the loop. Only {@linkcode Listener.stop} does.
+ *
+ * @module
+ */
+
+import type { Channel } from "./channel.ts";
+import type { Logger } from "./logging.ts";
+import { AcceptError } from "./net.ts";
+import { Slots } from "./proxy/limits.ts";
+
+/** A socket that listens; `listenTcp` makes one. */
+export interface Acceptor {
+  /** What it is bound to, `host:port`. */
+  readonly address: string;
+  /** The next connection; rejects when that failed or after `close`. */
+  accept(): Promise<Channel>;
+  /** Stop listening; a pending `accept` rejects. Never throws. */
+  close(): void;
+}
+
+/** Settings of a {@linkcode Listener}. */
+export type ListenerOptions = {
+  /** Owned by the listener from now on. */
+  readonly socket: Acceptor;
+  /** At most this many connections at once, the rest wait in the kernel's queue; 0 = no limit. */
+  readonly maxConnections: number;
+  /**
+   * One connection's whole life; its slot is free again when the promise settles. A failure is logged
+   * and concerns nobody else. The connection is closed afterwards in any case.
+   */
+  readonly onConnection: (connection: Channel) => Promise<void>;
+  readonly logger: Logger;
+  /** Aborting it is the same as calling `stop`. */
+  readonly signal?: AbortSignal | undefined;
+};
+
+/** First and longest pause after a failed accept, in milliseconds; it doubles in between. */
+const MIN_PAUSE = 5;
+const MAX_PAUSE = 1000;
+/** So many milliseconds without a failure end an incident; the next failure is logged again. */
+const CALM = 10_000;
+/** An incident that goes on is logged again after so many milliseconds. */
+const REMIND = 60_000;
+/** An accept that is still pending after so many milliseconds has found nothing wrong. */
+const SETTLED = 100;
+
+/** Accepts connections from the moment it is made until it is stopped. */
+export class Listener {
+  readonly #options: ListenerOptions;
+  readonly #slots: Slots;
+  readonly #stopping = new AbortController();
+  readonly #loop: Promise<void>;
+  readonly #connections = new Set<Promise<void>>();
+  #pause = 0;
+  #waitingSince = Infinity;
+  #incident = false;
+  #failedAt = -Infinity;
+  #loggedAt = -Infinity;
+
+  /**
+   * Starts accepting.
+   *
+   * @throws {RangeError} for a `maxConnections` that is no whole number from 0 up.
+   */
+  constructor(options: ListenerOptions) {
+    this.#options = options;
+    this.#slots = new Slots(options.maxConnections);
+    const { signal } = options;
+    const stop = () => this.stop();
+    signal?.addEventListener("abort", stop, { once: true });
+    this.#stopping.signal.addEventListener("abort", () => {
+      signal?.removeEventListener("abort", stop);
+    }, { once: true });
+    if (signal?.aborted) this.stop();
+    this.#loop = this.#run();
+  }
+
+  /** What it is bound to, `host:port`. */
+  get address(): string {
+    return this.#options.socket.address;
+  }
+
+  /** How many connections are open. */
+  get active(): number {
+    return this.#connections.size;
+  }
+
+  /** Whether new connections are let in, as far as is known: not stopped, and no accept failing. */
+  get accepting(): boolean {
+    if (this.#stopping.signal.aborted) return false;
+    return this.#pause === 0 || performance.now() - this.#waitingSince > SETTLED;
+  }
+
+  /**
+   * Stop listening: the port is free a turn of the event loop later. Connections that wait in the
+   * kernel's queue are reset, open ones go on. Never throws; later calls do nothing.
+   */
+  stop(): void {
+    if (this.#stopping.signal.aborted) return;
+    this.#stopping.abort();
+    this.#options.socket.close();
+  }
+
+  /** Resolves when no connection is open; after `stop` there will be none any more. Never rejects. */
+  async drained(): Promise<void> {
+    if (this.#stopping.signal.aborted) await this.#loop;
+    while (this.#connections.size > 0) await Promise.all(this.#connections);
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      // Before accepting: whoever finds no slot stays in the kernel's queue, unaccepted.
+      const slot = await this.#slots.acquire(signal).catch(() => undefined);
+      if (slot === undefined) return;
+      try {
+        this.#waitingSince = performance.now();
+        const connection = await this.#options.socket.accept();
+        this.#accepted(connection, () => slot.release());
+      } catch (error) {
+        slot.release();
+        await this.#failed(error);
+      }
+    }
+  }
+
+  #accepted(connection: Channel, release: () => void): void {
+    if (this.#incident) this.#options.logger.info("listener: accepting again");
+    this.#incident = false;
+    this.#pause = 0;
+    if (this.#stopping.signal.aborted) {
+      connection.close();
+      return release();
+    }
+    const life = this.#live(connection).finally(() => {
+      this.#connections.delete(life);
+      release();
+    });
+    this.#connections.add(life);
+  }
+
+  async #live(connection: Channel): Promise<void> {
+    try {
+      try {
+        await this.#options.onConnection(connection);
+      } finally {
+        connection.close();
+      }
+    } catch (error) {
+      const detail = error instanceof Error ? error.message : String(error);
+      this.#options.logger.error("listener: connection failed", { error: detail });
+    }
+  }
+
+  async #failed(error: unknown): Promise<void> {
+    if (this.#stopping.signal.aborted) return;
+    if (error instanceof AcceptError && error.peerGone) {
+      this.#options.logger.debug("listener: peer gone before accept", { error: error.message });
+      return this.#sleep(MIN_PAUSE);
+    }
+    this.#waitingSince = Infinity;
+    this.#pause = Math.min(MAX_PAUSE, Math.max(MIN_PAUSE, this.#pause * 2));
+    const now = performance.now();
+    if (now - this.#failedAt > CALM || now - this.#loggedAt > REMIND) {
+      this.#loggedAt = now;
+      this.#incident = true;
+      const words = error instanceof Error ? error.message : String(error);
+      this.#options.logger.error("listener: accept failed", { error: words });
+    }
+    this.#failedAt = now;
+    await this.#sleep(this.#pause);
+  }
+
+  /** Returns early when the listener is stopped. */
+  #sleep(milliseconds: number): Promise<void> {
+    const { signal } = this.#stopping;
+    return new Promise((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, milliseconds);
+      signal.addEventListener("abort", wake);
+      if (signal.aborted) wake();
+    });
+  }
+}

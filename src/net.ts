@@ -1,0 +1,25 @@
+/**
+ * Plain TCP: connections as channels, dialling and listening, with the system's errors put into words.
+ *
+ * What Deno 2.9 does, found by experiment:
+ * - `0.0.0.0` and a missing host name listen on IPv4 only; an empty one is an error. `::` takes both
+ *   families unless Linux runs with `net.ipv6.bindv6only=1`, and shows IPv4 peers as `::ffff:a.b.c.d`.
+ * - Listening sockets have `SO_REUSEADDR`: a port is free again at once, whatever is still open.
+ * - `Deno.connect` gives up on its `signal` in every phase, a name look-up that hangs included, and
+ *   leaves no socket behind.
+ * - Once an operation has reported ECONNRESET the next read says end of file, and `closeWrite` succeeds.
+ * - Out of file descriptors, `accept` throws each time it is called and recovers by itself.
+ *
+ * @module
+ */
+
+export { TcpChannel } from "./net/channel.ts";
+export { DialError, type DialOptions, type DialReason, dialTcp } from "./net/dial.ts";
+export {
+  AcceptError,
+  ListenError,
+  type ListenOptions,
+  type ListenReason,
+  listenTcp,
+  type TcpListener,
+} from "./net/listen.ts";

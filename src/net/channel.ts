@@ -1,0 +1,119 @@
+/**
+ * A plain TCP connection as a {@linkcode Channel}.
+ *
+ * @module
+ */
+
+import { type Channel, ChannelError, type ChannelFault, type RemoteAddress } from "../channel.ts";
+import { codeOf, formatNetAddr, wordsOf } from "./system.ts";
+
+/** Sizes of the read buffer, in bytes: it starts small, and quiet connections keep it so. */
+const MIN_BUFFER = 4 * 1024;
+const MAX_BUFFER = 64 * 1024;
+const BUFFER_STEP = 4;
+
+/** A plain TCP connection. Sends small writes at once and keeps quiet connections alive. */
+export class TcpChannel implements Channel {
+  /** The peer's address. */
+  readonly remote: RemoteAddress;
+  readonly #conn: Deno.TcpConn;
+  #buffer = new Uint8Array(0);
+  #bufferSize = MIN_BUFFER;
+  #broken: ChannelError | undefined;
+  #closed = false;
+
+  /** Owns `conn` from now on. */
+  constructor(conn: Deno.TcpConn) {
+    this.#conn = conn;
+    this.remote = formatNetAddr(conn.remoteAddr);
+    try {
+      conn.setNoDelay(true);
+      conn.setKeepAlive(true);
+    } catch {
+      // Some systems refuse on a connection that is broken already; the first read says so.
+    }
+  }
+
+  /**
+   * The next bytes, in a buffer that grows and shrinks with the traffic, or `null` at the peer's FIN.
+   *
+   * After ECONNRESET the system reports an end of file, as if the peer had ended in good order; here a
+   * connection that was reset stays so, and data that had arrived before can still be read.
+   */
+  async read(): Promise<Uint8Array | null> {
+    if (this.#buffer.length !== this.#bufferSize) this.#buffer = new Uint8Array(this.#bufferSize);
+    const buffer = this.#buffer;
+    let count: number | null;
+    try {
+      count = await this.#conn.read(buffer);
+    } catch (error) {
+      throw this.#fail("read", error);
+    }
+    if (count === null) {
+      if (this.#broken !== undefined) throw this.#broken;
+      return null;
+    }
+    if (count === buffer.length) {
+      this.#bufferSize = Math.min(MAX_BUFFER, buffer.length * BUFFER_STEP);
+    } else if (count * 2 * BUFFER_STEP < buffer.length) {
+      // The factor of two keeps traffic around the border from allocating at every turn.
+      this.#bufferSize = Math.max(MIN_BUFFER, buffer.length / BUFFER_STEP);
+    }
+    return buffer.subarray(0, count);
+  }
+
+  /** Sends all of `data`. */
+  async write(data: Uint8Array): Promise<void> {
+    for (let sent = 0; sent < data.length;) {
+      try {
+        sent += await this.#conn.write(sent === 0 ? data : data.subarray(sent));
+      } catch (error) {
+        throw this.#fail("write", error);
+      }
+    }
+  }
+
+  /** Sends FIN. On a connection that the peer has reset this may succeed: the system does not tell. */
+  async closeWrite(): Promise<void> {
+    try {
+      await this.#conn.closeWrite();
+    } catch (error) {
+      throw this.#fail("end the connection", error);
+    }
+  }
+
+  /** Closes the socket: FIN, or RST where bytes of the peer were left unread. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#buffer = new Uint8Array(0);
+    try {
+      this.#conn.close();
+    } catch (error) {
+      // Then it was not open any more, which is all that was wanted.
+      this.#fail("close", error);
+    }
+  }
+
+  #fail(action: string, error: unknown): ChannelError {
+    const fault = this.#closed ? "closed" : faultOf(error);
+    const what = fault === "closed" ? "the connection was closed" : wordsOf(error);
+    const failure = new ChannelError(fault, `Cannot ${action}: ${what}`, { cause: error });
+    // After EPIPE an end of file is the peer's own: a FIN came before the reset.
+    if (fault !== "closed" && codeOf(error) !== "EPIPE") this.#broken ??= failure;
+    return failure;
+  }
+}
+
+/** ETIMEDOUT: keep-alive or retransmission gave up; the peer is gone, as after a reset. */
+function faultOf(error: unknown): ChannelFault {
+  switch (codeOf(error)) {
+    case "ECONNRESET":
+    case "ECONNABORTED":
+    case "EPIPE":
+    case "ETIMEDOUT":
+      return "reset";
+    default:
+      return "other";
+  }
+}

@@ -1,0 +1,141 @@
+/**
+ * Listening on a TCP address.
+ *
+ * @module
+ */
+
+import type { Address } from "../config/config.ts";
+import { formatAddress } from "../config/address.ts";
+import { TcpChannel } from "./channel.ts";
+import { codeOf, formatNetAddr, isLookupFailure, missingGrant, wordsOf } from "./system.ts";
+
+/** How many connections may wait to be accepted; the kernel has a limit of its own (`somaxconn`). */
+const BACKLOG = 4096;
+
+/** Why an address could not be listened on, in short. */
+export type ListenReason =
+  | "address in use"
+  | "address not available"
+  | "name not found"
+  | "permission denied"
+  | "not permitted"
+  | "other";
+
+/** An address could not be listened on; the message says which and has the system's words. */
+export class ListenError extends Error {
+  /** The name of the class. */
+  override readonly name = "ListenError";
+  /** The kind of failure: `permission denied` is the system's word, `not permitted` Deno's. */
+  readonly reason: ListenReason;
+
+  /** Says what failed; `cause` carries the system's own error. */
+  constructor(reason: ListenReason, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.reason = reason;
+  }
+}
+
+/** No connection could be accepted this time. The message is the system's. */
+export class AcceptError extends Error {
+  /** The name of the class. */
+  override readonly name = "AcceptError";
+  /** It was only that one peer, who was gone before its turn; the listener itself is fine. */
+  readonly peerGone: boolean;
+
+  /** Wraps the system's own error. */
+  constructor(cause: unknown) {
+    super(wordsOf(cause), { cause });
+    this.peerGone = ["ECONNABORTED", "ECONNRESET", "EPROTO"].includes(codeOf(cause));
+  }
+}
+
+/** A listening TCP socket. */
+export interface TcpListener {
+  /** What it is bound to, with the port that the system gave for 0: `host:port`. */
+  readonly address: string;
+  /** The port that it is bound to. */
+  readonly port: number;
+  /**
+   * The next connection.
+   *
+   * @throws {AcceptError} when that failed or the listener was closed.
+   */
+  accept(): Promise<TcpChannel>;
+  /**
+   * Stop listening. The port is free once a pending `accept` has rejected, which is a turn of the
+   * event loop later. Connections that wait to be accepted are reset. Never throws.
+   */
+  close(): void;
+}
+
+/** Settings of {@linkcode listenTcp}. */
+export type ListenOptions = {
+  /** Opens the socket; `Deno.listen` unless a test puts itself in between. */
+  readonly listen?: (options: Deno.TcpListenOptions) => Deno.TcpListener;
+};
+
+/**
+ * Listen. An empty host is every interface: `[::]`, which takes IPv4 as well (unless Linux runs with
+ * `net.ipv6.bindv6only=1`), or `0.0.0.0` on a system without IPv6.
+ *
+ * @throws {ListenError} when the address cannot be had.
+ */
+export function listenTcp(address: Address, options: ListenOptions = {}): TcpListener {
+  const open = (host: string) => {
+    const bind = { hostname: host, port: address.port, tcpBacklog: BACKLOG };
+    return wrap((options.listen ?? Deno.listen)(bind));
+  };
+  try {
+    if (address.host !== "") return open(address.host);
+    try {
+      return open("::");
+    } catch (error) {
+      if (!["EAFNOSUPPORT", "EADDRNOTAVAIL"].includes(codeOf(error))) throw error;
+      return open("0.0.0.0");
+    }
+  } catch (error) {
+    const grant = missingGrant(error, address);
+    const reason = grant === undefined ? listenReason(error) : "not permitted";
+    const message = `Cannot listen on "${formatAddress(address)}": ${grant ?? wordsOf(error)}`;
+    throw new ListenError(reason, `${message}${HINTS[reason] ?? ""}`, { cause: error });
+  }
+}
+
+const HINTS: { readonly [reason in ListenReason]?: string } = {
+  "address in use": ", something else listens there",
+  "address not available": ", no interface of this machine has it",
+  "permission denied": ", ports below 1024 need root or CAP_NET_BIND_SERVICE",
+};
+
+function listenReason(error: unknown): ListenReason {
+  switch (codeOf(error)) {
+    case "EADDRINUSE":
+      return "address in use";
+    case "EADDRNOTAVAIL":
+      return "address not available";
+    case "EACCES":
+      return "permission denied";
+    default:
+      return isLookupFailure(error) ? "name not found" : "other";
+  }
+}
+
+function wrap(listener: Deno.TcpListener): TcpListener {
+  let closed = false;
+  return {
+    address: formatNetAddr(listener.addr),
+    port: listener.addr.port,
+    async accept() {
+      try {
+        return new TcpChannel(await listener.accept());
+      } catch (error) {
+        throw new AcceptError(error);
+      }
+    },
+    close() {
+      if (closed) return;
+      closed = true;
+      listener.close();
+    },
+  };
+}

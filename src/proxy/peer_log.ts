@@ -1,0 +1,30 @@
+/**
+ * How a peer shows in the log. The values are its own words; the logger escapes them.
+ *
+ * @module
+ */
+
+import type { PeerIdentity } from "../identity.ts";
+import type { Fields, LogValue } from "../logging.ts";
+
+function few(values: readonly string[]): LogValue {
+  return values.length > 1 ? values : values[0];
+}
+
+/** Enough to recognize a peer that was let in. */
+export function peerFields(peer: PeerIdentity | undefined): Fields {
+  if (peer === undefined) return { peer_cn: "" };
+  return { peer_cn: few(peer.commonNames) ?? "" };
+}
+
+/** Everything that rules look at, for a peer that was not let in. */
+export function deniedFields(peer: PeerIdentity | undefined): Fields {
+  if (peer === undefined) return peerFields(peer);
+  return {
+    ...peerFields(peer),
+    peer_org: few(peer.organizations),
+    peer_san: few(peer.subjectAltNames),
+    peer_serial: peer.serial,
+    peer_issuer: peer.issuer,
+  };
+}

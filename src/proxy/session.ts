@@ -1,0 +1,133 @@
+/**
+ * One connection's whole way, for both modes:
+ *
+ *     accept ─▶ handshake ─▶ identity ─▶ authorize ─▶ dial ─▶ splice ─▶ outcome
+ *
+ * Server mode does handshake and decision at the near end (`receive`) and dials plain; client mode
+ * takes plain at the near end and does handshake and decision at the far end (`reach`). Either way
+ * not one byte moves without a {@linkcode Permit}.
+ *
+ * @module
+ */
+
+import type { Permit } from "../acl.ts";
+import type { Channel } from "../channel.ts";
+import type { ProxyConfig } from "../config/config.ts";
+import type { Fields, Logger } from "../logging.ts";
+import type { Metrics } from "../metrics.ts";
+import type { CloseReason } from "./outcome.ts";
+import { splice } from "./splice.ts";
+
+/** A step that ended the connection; it has logged why. */
+export type Stopped = { readonly stopped: CloseReason };
+
+/** The end that was accepted, ready to carry plaintext. */
+export type Near = {
+  readonly channel: Channel;
+  /** Who it is, for the log. */
+  readonly fields: Fields;
+};
+
+/** The end that was dialled, and the leave to join the two. */
+export type Far = { readonly channel: Channel; readonly permit: Permit };
+
+/** What the two modes differ in: which end is TLS. */
+export type Way<N extends Near> = {
+  /** Who speaks in the log: `listener` or `dialer`. */
+  readonly name: string;
+  /** Makes the near end of an accepted connection, which it owns from now on. */
+  receive(accepted: Channel, signal: AbortSignal): Promise<N | Stopped>;
+  /** Reaches the target. */
+  reach(near: N, signal: AbortSignal): Promise<Far | Stopped>;
+};
+
+/** What a session needs besides its connection. */
+export type SessionDeps = {
+  readonly proxy: Pick<ProxyConfig, "idleTimeout" | "closeTimeout">;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** Milliseconds on a clock that never goes back. */
+  readonly monotonic: () => number;
+};
+
+type Ended = {
+  readonly reason: CloseReason;
+  readonly fields: Fields;
+};
+
+/**
+ * Carries one connection from accept to its outcome. Resolves when both ends are closed; never
+ * rejects. `signal` cuts it, whatever it is doing.
+ */
+export async function runSession<N extends Near>(
+  accepted: Channel,
+  way: Way<N>,
+  deps: SessionDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  const { logger, metrics, monotonic } = deps;
+  const start = monotonic();
+  metrics.connectionAccepted();
+  let ended: Ended = { reason: "error", fields: { remote: accepted.remote } };
+  try {
+    ended = await pass(accepted, way, deps, signal);
+  } catch (error) {
+    // A fault of ours takes down this connection and nothing else.
+    logger.error(`${way.name}: connection failed`, {
+      remote: accepted.remote,
+      error: error instanceof Error ? error.message : String(error),
+    });
+  } finally {
+    accepted.close();
+    const seconds = (monotonic() - start) / 1000;
+    metrics.connectionClosed(ended.reason, seconds);
+    logger.info(`${way.name}: connection closed`, {
+      ...ended.fields,
+      reason: ended.reason,
+      duration: `${seconds.toFixed(3)}s`,
+    });
+  }
+}
+
+async function pass<N extends Near>(
+  accepted: Channel,
+  way: Way<N>,
+  deps: SessionDeps,
+  signal: AbortSignal,
+): Promise<Ended> {
+  const near = await way.receive(accepted, signal);
+  if ("stopped" in near) return { reason: near.stopped, fields: { remote: accepted.remote } };
+  try {
+    const far = await way.reach(near, signal);
+    if ("stopped" in far) return { reason: far.stopped, fields: near.fields };
+    return await join(far.permit, near, far, deps, signal);
+  } finally {
+    near.channel.close();
+  }
+}
+
+/** Joins the two ends. Takes the permit to show that there is one. */
+async function join(
+  _permit: Permit,
+  near: Near,
+  far: Far,
+  deps: SessionDeps,
+  signal: AbortSignal,
+): Promise<Ended> {
+  const { metrics, proxy } = deps;
+  const result = await splice(near.channel, far.channel, {
+    idleTimeout: proxy.idleTimeout,
+    closeTimeout: proxy.closeTimeout,
+    signal,
+    onBytes: (direction, count) => metrics.bytesProxied(direction, count),
+  });
+  return {
+    reason: result.reason,
+    fields: {
+      ...near.fields,
+      bytes_in: result.bytes.client_to_target,
+      bytes_out: result.bytes.target_to_client,
+      error: result.detail,
+    },
+  };
+}

@@ -1,0 +1,29 @@
+/**
+ * An echo server on the real listener, to be run short of file descriptors. Prints its address, then
+ * its log, one line each.
+ *
+ * @module
+ */
+
+import { Listener } from "../../src/listener.ts";
+import { createLogger } from "../../src/logging.ts";
+import { listenTcp } from "../../src/net.ts";
+
+// As the daemon does. Without any, Deno 2.9.6 panics when it runs out of descriptors at its start.
+Deno.addSignalListener("SIGTERM", () => listener.stop());
+
+const listener = new Listener({
+  socket: listenTcp({ host: "127.0.0.1", port: 0 }),
+  maxConnections: 0,
+  logger: createLogger({
+    level: "debug",
+    format: "text",
+    write: (line) => void Deno.stdout.writeSync(new TextEncoder().encode(line)),
+  }),
+  onConnection: async (connection) => {
+    for (let data = await connection.read(); data !== null; data = await connection.read()) {
+      await connection.write(data);
+    }
+  },
+});
+Deno.stdout.writeSync(new TextEncoder().encode(`${listener.address}\n`));
