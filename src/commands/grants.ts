@@ -1,0 +1,26 @@
+/**
+ * `grants`: prints the smallest set of Deno permission flags that a config runs under, on one line.
+ *
+ * Looks at the config and at nothing that it names, so that it works before the certificates are
+ * there.
+ *
+ * @module
+ */
+
+import { configName } from "../config_file.ts";
+import { formatGrants, grantsFor } from "../grants.ts";
+import { escapeText } from "../config/problem.ts";
+import { type CommandIo, loadConfig } from "./config.ts";
+
+/** Prints the flags for the config at `path` (`-`: standard input); exit status 0, or 2 if wrong. */
+export async function grants(path: string, io: CommandIo): Promise<number> {
+  const config = await loadConfig(path, io);
+  if (config === undefined) return 2;
+  const flags = formatGrants(grantsFor(config, path));
+  if (flags.ok) {
+    io.stdout(flags.line);
+    return 0;
+  }
+  for (const problem of flags.problems) io.stderr(escapeText(`${configName(path)}: ${problem}`));
+  return 2;
+}

@@ -1,0 +1,116 @@
+/**
+ * `run`: the daemon, until a signal. Exit status 0 after a clean stop, 1 when something failed while
+ * running, 2 when the config, a file that it names or a permission is wrong.
+ *
+ * @module
+ */
+
+import { formatFinding, MaterialError } from "../certstore/load.ts";
+import { CertStore } from "../certstore/store.ts";
+import type { Config } from "../config/config.ts";
+import { parseConfig } from "../config/load.ts";
+import { formatProblem } from "../config/problem.ts";
+import { configName, readConfigFile } from "../config_file.ts";
+import { Daemon } from "../daemon.ts";
+import { missingGrants } from "../grants.ts";
+import { createLogger, type Logger, stderrSink } from "../logging.ts";
+import { createMetrics, type Metrics } from "../metrics.ts";
+import { ListenError } from "../net.ts";
+import { onSignals } from "../signals.ts";
+import { VERSION } from "../version.ts";
+import { type CommandIo, loadConfig } from "./config.ts";
+
+/** Runs the daemon with the config at `path` (`-`: standard input); gives the exit status. */
+export async function run(path: string, io: CommandIo): Promise<number> {
+  const config = await loadConfig(path, io);
+  if (config === undefined) return 2;
+  const missing = await missingGrants(config, path);
+  for (const line of missing) io.stderr(`${configName(path)}: ${line}`);
+  if (missing.length > 0) return 2;
+
+  const logger = createLogger({ ...config.logging, write: stderrSink() });
+  const metrics = createMetrics({ version: VERSION });
+  logger.info("mtlsd starting", { mode: config.mode, version: VERSION, config: configName(path) });
+  using _faults = survive(logger);
+  try {
+    return await serve(config, path, logger, metrics);
+  } catch (error) {
+    if (error instanceof ListenError) {
+      logger.error(error.message);
+      return 1;
+    }
+    if (!(error instanceof MaterialError)) throw error;
+    for (const finding of error.findings) {
+      io.stderr(`${configName(path)}: ${formatFinding(finding)}`);
+    }
+    return 2;
+  }
+}
+
+async function serve(
+  config: Config,
+  path: string,
+  logger: Logger,
+  metrics: Metrics,
+): Promise<number> {
+  const stop = Promise.withResolvers<string>();
+  const hurry = new AbortController();
+  let signals = 0;
+  const onStop = (signal: string) => () => {
+    if (++signals > 1) hurry.abort();
+    stop.resolve(signal);
+  };
+  // Listened to before the ports are bound: whoever sees a port may send a signal. And Deno 2.9.6
+  // panics when descriptors run out before the first signal listener is there.
+  let reload = () => {};
+  using _signals = onSignals({
+    SIGTERM: onStop("SIGTERM"),
+    SIGINT: onStop("SIGINT"),
+    SIGHUP: () => reload(),
+  });
+  await using daemon = await Daemon.start({
+    config,
+    openStore: (onSwap) => CertStore.open({ tls: config.tls, logger, metrics, onSwap }),
+    reread: path === "-" ? undefined : () => rereadConfig(path),
+    logger,
+    metrics,
+    now: Date.now,
+    monotonic: () => performance.now(),
+  });
+  reload = () => void daemon.reload();
+  logger.info("shutting down", { signal: await stop.promise });
+  const drained = await daemon.drain(hurry.signal);
+  if (drained === "cut") logger.warn("connections were cut before they had ended");
+  logger.info("shutdown complete");
+  return drained === "clean" ? 0 : 1;
+}
+
+/** The config as it is now. @throws {Error} with every problem in one line. */
+async function rereadConfig(path: string): Promise<Config> {
+  const result = parseConfig(await readConfigFile(path), configName(path));
+  if (result.ok) return result.config;
+  throw new Error(result.problems.map(formatProblem).join("; "));
+}
+
+/**
+ * The last line of defence: a fault that nobody caught is logged and does not end the process, so
+ * that no peer can find one that stops everybody else's connections.
+ */
+function survive(logger: Logger): Disposable {
+  const onRejection = (event: PromiseRejectionEvent) => {
+    event.preventDefault();
+    logger.error("internal error: unhandled rejection", { error: String(event.reason) });
+  };
+  const onError = (event: ErrorEvent) => {
+    event.preventDefault();
+    logger.error("internal error: uncaught exception", { error: String(event.error) });
+  };
+  globalThis.addEventListener("unhandledrejection", onRejection);
+  globalThis.addEventListener("error", onError);
+  return {
+    [Symbol.dispose]: () => {
+      globalThis.removeEventListener("unhandledrejection", onRejection);
+      globalThis.removeEventListener("error", onError);
+    },
+  };
+}

@@ -1,0 +1,210 @@
+/**
+ * A running mtlsd: config → certificates → tunnel → probes → signals → drain.
+ *
+ * @module
+ */
+
+import type { CertStore, ReloadStatus } from "./certstore/store.ts";
+import type { AclConfig, Config } from "./config/config.ts";
+import { formatAddress, isLoopback } from "./config/address.ts";
+import {
+  type LastReload,
+  type ProbeSource,
+  type Readiness,
+  startHealthServer,
+  startMetricsServer,
+} from "./health.ts";
+import type { Logger } from "./logging.ts";
+import type { Metrics } from "./metrics.ts";
+import { formatName } from "./x509/names.ts";
+import { Tunnel, type TunnelState } from "./tunnel.ts";
+
+/** What a daemon is made of; everything that reaches outside is handed in. */
+export type DaemonOptions = {
+  readonly config: Config;
+  /** Loads the certificates; the store calls back when it has new ones. */
+  readonly openStore: (onSwap: () => void) => Promise<CertStore>;
+  /** Reads the config again, for its rules; `undefined` where it cannot be read twice. */
+  readonly reread: (() => Promise<Config>) | undefined;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Milliseconds on a clock that never goes back. */
+  readonly monotonic: () => number;
+};
+
+/** How a drain came out: everything ended by itself, or it had to be cut. */
+export type Drained = "clean" | "cut";
+
+/** A daemon that serves until it is drained. */
+export class Daemon implements AsyncDisposable {
+  readonly #options: DaemonOptions;
+  readonly #stack = new AsyncDisposableStack();
+  #acl: AclConfig;
+  #store: CertStore | undefined;
+  #tunnel: Tunnel | undefined;
+  #draining = false;
+
+  private constructor(options: DaemonOptions) {
+    this.#options = options;
+    this.#acl = options.config.acl;
+  }
+
+  /**
+   * Loads the certificates, binds everything and serves.
+   *
+   * @throws {MaterialError} when a certificate, key or CA file cannot be used.
+   * @throws {ListenError} when an address cannot be bound.
+   */
+  static async start(options: DaemonOptions): Promise<Daemon> {
+    const daemon = new Daemon(options);
+    try {
+      await daemon.#start();
+      return daemon;
+    } catch (error) {
+      // Nothing stays open.
+      daemon.cut();
+      await daemon[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  async #start(): Promise<void> {
+    const { config, logger, metrics, openStore } = this.#options;
+    // Identity and trust first: a port that is bound can be served.
+    const store = this.#stack.use(await openStore(() => this.#swap()));
+    this.#store = store;
+    warnOfPlaintext(config, logger);
+    const tunnel = Tunnel.start(config, this.#state(store), this.#options);
+    this.#tunnel = tunnel;
+    this.#stack.defer(() => tunnel.drain());
+    const source = this.#probes(store, tunnel);
+    if (config.health.enabled) {
+      this.#stack.use(await startHealthServer({ ...config.health, source, logger }));
+    }
+    if (config.metrics.enabled) {
+      this.#stack.use(await startMetricsServer({ ...config.metrics, metrics, logger }));
+    }
+    await store.watch();
+  }
+
+  #state(store: CertStore): TunnelState {
+    return { material: store.current, acl: this.#acl };
+  }
+
+  #swap(): void {
+    if (this.#store !== undefined) this.#tunnel?.update(this.#state(this.#store));
+  }
+
+  /** SIGHUP: certificates and rules anew, as one; ignored during a drain. */
+  async reload(): Promise<void> {
+    const { reread, logger } = this.#options;
+    if (this.#draining) return logger.info("ignoring SIGHUP during the drain");
+    logger.info("received SIGHUP, reloading certificates");
+    if (reread === undefined) {
+      logger.warn("keeping the rules: a config from standard input cannot be read again");
+    }
+    await this.#store?.reload("signal", async () => {
+      if (reread === undefined) return () => {};
+      const config = await reread();
+      return () => {
+        this.#acl = config.acl;
+        warnOfIgnored(this.#options.config, config, logger);
+      };
+    });
+  }
+
+  /**
+   * Stops accepting and waits for the connections, at most `proxy.shutdown_timeout`; then, or when
+   * `hurry` aborts, cuts what is left. The probes answer until the end.
+   */
+  async drain(hurry: AbortSignal): Promise<Drained> {
+    const { shutdownTimeout } = this.#options.config.proxy;
+    const tunnel = this.#tunnel;
+    this.#draining = true;
+    // No reloads from here on.
+    await this.#store?.[Symbol.asyncDispose]();
+    let result: Drained = "clean";
+    if (tunnel !== undefined) {
+      const drained = tunnel.drain();
+      const cut = () => {
+        if (tunnel.active > 0) result = "cut";
+        this.cut();
+      };
+      const timer = shutdownTimeout > 0 ? setTimeout(cut, shutdownTimeout) : undefined;
+      hurry.addEventListener("abort", cut, { once: true });
+      if (hurry.aborted) cut();
+      await drained;
+      clearTimeout(timer);
+      hurry.removeEventListener("abort", cut);
+    }
+    await this[Symbol.asyncDispose]();
+    return result;
+  }
+
+  /** Ends every connection now. */
+  cut(): void {
+    this.#tunnel?.cut();
+  }
+
+  /** Closes what is left: listeners, probes, metrics, watchers. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#draining = true;
+    await this.#stack.disposeAsync();
+  }
+
+  #probes(store: CertStore, tunnel: Tunnel): ProbeSource {
+    const { now } = this.#options;
+    return {
+      ready: (): Readiness => {
+        if (this.#draining) return { ready: false, reason: "shutting down" };
+        if (!tunnel.accepting) {
+          return { ready: false, reason: "the listener does not accept connections" };
+        }
+        const { notBefore, notAfter } = store.current.leaf;
+        const time = now();
+        if (time < notBefore) return { ready: false, reason: "the certificate is not yet valid" };
+        if (time > notAfter) return { ready: false, reason: "the certificate has expired" };
+        return { ready: true };
+      },
+      cert: () => {
+        const { leaf } = store.current;
+        return {
+          notBefore: leaf.notBefore,
+          notAfter: leaf.notAfter,
+          subject: formatName(leaf.subject),
+          serial: leaf.serial,
+          lastReload: lastReload(store.status()),
+        };
+      },
+    };
+  }
+}
+
+function lastReload({ time, result, error }: ReloadStatus): LastReload | undefined {
+  if (time === undefined || result === undefined) return undefined;
+  const at = Date.parse(time);
+  return result === "success" ? { result, time: at } : { result, time: at, error: error ?? "" };
+}
+
+function warnOfPlaintext(config: Config, logger: Logger): void {
+  const plain = config.mode === "server" ? config.target : config.listen;
+  if (isLoopback(plain.host)) return;
+  logger.warn(
+    "the plaintext side is not on loopback: traffic there is neither encrypted nor authenticated",
+    {
+      [config.mode === "server" ? "target" : "listen"]: formatAddress(plain),
+    },
+  );
+}
+
+/** A reload takes over the rules only: what else has changed is said, not silently left. */
+function warnOfIgnored(running: Config, reread: Config, logger: Logger): void {
+  const keys = (Object.keys(running) as (keyof Config)[]).filter((key) =>
+    key !== "acl" && JSON.stringify(running[key]) !== JSON.stringify(reread[key])
+  );
+  if (keys.length > 0) {
+    logger.warn("the config has changes that need a restart", { keys });
+  }
+}

@@ -1,0 +1,178 @@
+/**
+ * The smallest set of Deno permissions that a config runs under, and which of them are missing.
+ *
+ * What Deno 2.9 does, found by experiment:
+ * - A socket is checked by the host as it was asked for, with its port: a name needs a grant for the
+ *   name and none for its addresses, and `[::]` and `0.0.0.0` are two hosts like any other.
+ * - Port 0 is granted as port 0, whatever port the system then gives.
+ * - Files and directories are checked by their path as written, `..` resolved as text, links not
+ *   followed: a grant on the directory that holds a link is enough to read and to watch what it leads
+ *   to, inside that directory or out of it, before and after the link changes.
+ * - `--allow-read` splits at commas and has no way to escape one.
+ * - A flag given twice counts as both; modules, npm packages included, load without any grant; and
+ *   `/dev`, `/proc` and the like can be read with `--allow-all` only.
+ *
+ * @module
+ */
+
+import { dirname, isAbsolute, normalize, relative, resolve, sep } from "node:path";
+import { formatAddress } from "./config/address.ts";
+import type { Address, Config } from "./config/config.ts";
+import { quote } from "./config/problem.ts";
+
+/** One value of one permission flag. */
+export type Grant = {
+  readonly flag: "--allow-net" | "--allow-read";
+  /** An address, or a path: absolute or relative to the working directory, as the config has it. */
+  readonly value: string;
+  /** What needs it: keys of the config such as `tls.cert, tls.key`, or `the config file`. */
+  readonly why: string;
+};
+
+/** Flags as one line, or why there can be none, a line for each reason. */
+export type GrantLine =
+  | { readonly ok: true; readonly line: string }
+  | { readonly ok: false; readonly problems: readonly string[] };
+
+/**
+ * The grants of a config, in the order of the file, nothing twice: every address that is listened on
+ * or dialled, the directories of the certificate files (a file that is renamed into place is seen by
+ * watching its directory only), and the config file, whose rules SIGHUP reads again. Looks at no file.
+ *
+ * @param configPath the config's own path; `-`, standard input, is read once and needs no grant.
+ */
+export function grantsFor(config: Config, configPath: string): readonly Grant[] {
+  return [...netGrants(config), ...readGrants(config, configPath)];
+}
+
+function netGrants(config: Config): readonly Grant[] {
+  const grants = [
+    ...listenGrants(config.listen, "listen"),
+    netGrant(config.target, "target"),
+    ...(config.health.enabled ? listenGrants(config.health.listen, "health.listen") : []),
+    ...(config.metrics.enabled ? listenGrants(config.metrics.listen, "metrics.listen") : []),
+  ];
+  return merge(grants, (one, other) => one.value.toLowerCase() === other.value.toLowerCase());
+}
+
+/** Every interface is `[::]` where there is IPv6, and `0.0.0.0` where there is none. */
+function listenGrants(address: Address, why: string): readonly Grant[] {
+  if (address.host !== "") return [netGrant(address, why)];
+  return ["::", "0.0.0.0"].map((host) => netGrant({ host, port: address.port }, why));
+}
+
+function netGrant(address: Address, why: string): Grant {
+  return { flag: "--allow-net", value: formatAddress(address), why };
+}
+
+function readGrants(config: Config, configPath: string): readonly Grant[] {
+  const grants: Grant[] = [];
+  const add = (value: string, why: string): void => {
+    const path = normalize(value);
+    grants.push({ flag: "--allow-read", value: isBare(path) ? path : path.slice(0, -1), why });
+  };
+  const { cert, key, ca } = config.tls;
+  add(dirname(cert), "tls.cert");
+  add(dirname(key), "tls.key");
+  if (ca !== undefined) add(dirname(ca), "tls.ca");
+  if (configPath !== "-") add(configPath, "the config file");
+  return merge(grants, (outer, inner) => contains(outer.value, inner.value));
+}
+
+/** Whether a path has no slash at its end, or needs it: it is a root. */
+function isBare(path: string): boolean {
+  return !path.endsWith(sep) || dirname(path) === path;
+}
+
+/** Leaves out what another grant covers, which then says so. */
+function merge(
+  grants: readonly Grant[],
+  covers: (grant: Grant, other: Grant) => boolean,
+): readonly Grant[] {
+  const kept = grants.filter((grant, index) =>
+    !grants.some((other, at) =>
+      at !== index && covers(other, grant) && (at < index || !covers(grant, other))
+    )
+  );
+  return kept.map((grant) => {
+    const whys = grants.filter((other) => covers(grant, other)).map((other) => other.why);
+    return { ...grant, why: [...new Set(whys)].join(", ") };
+  });
+}
+
+/** Whether a path is the directory or lies in it, by the words alone, as Deno compares them. */
+function contains(directory: string, path: string): boolean {
+  const way = relative(resolve(directory), resolve(path));
+  return way !== ".." && !way.startsWith(`..${sep}`) && !isAbsolute(way);
+}
+
+/**
+ * The flags on one line, made for `deno run $(mtlsd grants server.yaml) src/main.ts server.yaml`.
+ * `--no-prompt` comes first: a daemon asks nobody for permission. The line is refused where the shell,
+ * which splits it at white space and expands wildcards, or Deno would read it as something else, and
+ * where a grant would cover the whole file system.
+ */
+export function formatGrants(grants: readonly Grant[]): GrantLine {
+  const problems = grants.flatMap((grant) => {
+    const fault = valueFault(grant);
+    return fault === undefined ? [] : [`${grant.why}: Cannot print a grant: ${fault}`];
+  });
+  if (problems.length > 0) return { ok: false, problems };
+  const flag = (name: Grant["flag"]): string[] => {
+    const values = grants.filter((grant) => grant.flag === name).map((grant) => grant.value);
+    return values.length === 0 ? [] : [`${name}=${values.join(",")}`];
+  };
+  return {
+    ok: true,
+    line: ["--no-prompt", ...flag("--allow-net"), ...flag("--allow-read")].join(" "),
+  };
+}
+
+/** What a path may not hold; addresses are safe, `[` of IPv6 included: no file has such a name. */
+const FAULTS: readonly (readonly [pattern: RegExp, what: string])[] = [
+  [/,/, "has a comma, at which Deno splits the list"],
+  [/\s/, "has white space, at which the shell splits the line"],
+  [sep === "\\" ? /[*?[]/ : /[*?[\\]/, "has a character that is a wildcard to the shell"],
+  [/\p{C}/u, "has a control character"],
+];
+
+function valueFault({ flag, value }: Grant): string | undefined {
+  if (flag === "--allow-net") return undefined;
+  const found = FAULTS.find(([pattern]) => pattern.test(value));
+  if (found !== undefined) return `${quote(value)} ${found[1]}; use a path without`;
+  if (dirname(resolve(value)) !== resolve(value)) return undefined;
+  return `${quote(value)} is the root of all files; put the file into a directory of its own`;
+}
+
+/**
+ * What the grants of this process lack, a line for each: `Cannot run without a grant for target: add
+ * --allow-net=127.0.0.1:8080`. Asks Deno, prompts nobody and needs no grant.
+ *
+ * @param configPath the config's own path, `-` for standard input.
+ */
+export async function missingGrants(
+  config: Config,
+  configPath: string,
+): Promise<readonly string[]> {
+  const lines: string[] = [];
+  for (const grant of grantsFor(config, configPath)) {
+    const { state } = await Deno.permissions.query(descriptor(grant));
+    if (state !== "granted") lines.push(missingLine(grant));
+  }
+  return lines;
+}
+
+function descriptor({ flag, value }: Grant): Deno.PermissionDescriptor {
+  return flag === "--allow-net" ? { name: "net", host: value } : { name: "read", path: value };
+}
+
+function missingLine({ flag, value, why }: Grant): string {
+  const cannot = `Cannot run without a grant for ${why}`;
+  if (flag === "--allow-read" && value.includes(",")) {
+    return `${cannot}: Deno splits paths at commas: rename ${quote(value)}, or add --allow-read`;
+  }
+  const word = `${flag}=${value}`;
+  // Quotes for the shell, where it would read the word in another way.
+  const plain = flag === "--allow-net" || /^[\p{L}\p{N}\\\w@%+=:./-]+$/u.test(word);
+  return `${cannot}: add ${plain ? word : `'${word.replaceAll("'", `'\\''`)}'`}`;
+}

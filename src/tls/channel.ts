@@ -1,0 +1,155 @@
+/**
+ * A {@linkcode Channel} over an established TLS connection, the same for both roles.
+ *
+ * @module
+ */
+
+import type { TLSSocket } from "node:tls";
+import { type Channel, ChannelError, type RemoteAddress } from "../channel.ts";
+import type { Wire } from "./wire.ts";
+
+type Waiter = {
+  readonly resolve: (bytes: Uint8Array | null) => void;
+  readonly reject: (error: ChannelError) => void;
+};
+
+/** One turn of the event loop: what the engine has put off until then has happened after it. */
+function turn(): Promise<void> {
+  return new Promise((done) => setTimeout(done, 0));
+}
+
+function channelError(error: unknown): ChannelError {
+  if (error instanceof ChannelError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return new ChannelError("protocol", `TLS: ${message}`, { cause: error });
+}
+
+/** TLS as a channel. Reads the wire only while somebody waits for plaintext. */
+export class TlsChannel implements Channel {
+  /** The peer's address. */
+  readonly remote: RemoteAddress;
+  readonly #wire: Wire;
+  readonly #socket: TLSSocket;
+  readonly #plaintext: Uint8Array[] = [];
+  #waiter: Waiter | undefined;
+  #rejectWrite: ((error: ChannelError) => void) | undefined;
+  /** Everything is over. */
+  #fault: ChannelError | undefined;
+  /** Sending is over; what the peer sent before it broke may still be read. */
+  #writeFault: ChannelError | undefined;
+  #ended = false;
+  #pulling = false;
+
+  /** To be made while the engine reports the end of the handshake, so that no byte is missed. */
+  constructor(remote: RemoteAddress, wire: Wire, socket: TLSSocket) {
+    this.remote = remote;
+    this.#wire = wire;
+    this.#socket = socket;
+    wire.onBroken = (error) => this.#failWrite(channelError(error));
+    socket.on("data", (bytes: Uint8Array) => this.#deliver(bytes));
+    socket.on("end", () => this.#end());
+    socket.on("error", (error) => this.#fail(channelError(error)));
+  }
+
+  /** The next plaintext; `null` after the peer's close_notify. An end without one is `truncated`. */
+  read(): Promise<Uint8Array | null> {
+    const bytes = this.#plaintext.shift();
+    if (bytes !== undefined) return Promise.resolve(bytes);
+    if (this.#fault !== undefined) return Promise.reject(this.#fault);
+    if (this.#ended) return Promise.resolve(null);
+    return new Promise((resolve, reject) => {
+      this.#waiter = { resolve, reject };
+      void this.#pullWhileWaiting();
+    });
+  }
+
+  /** Encrypts and sends; resolves when the last record was handed to the kernel. */
+  write(data: Uint8Array): Promise<void> {
+    if (this.#writeFault !== undefined) return Promise.reject(this.#writeFault);
+    if (data.length === 0) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.#rejectWrite = reject;
+      this.#socket.write(data, (error) => {
+        this.#rejectWrite = undefined;
+        if (error) reject(this.#writeFault ?? channelError(error));
+        else resolve();
+      });
+    });
+  }
+
+  /** Sends close_notify (RFC 8446 section 6.1), then ends the TCP half. */
+  async closeWrite(): Promise<void> {
+    if (this.#writeFault !== undefined) throw this.#writeFault;
+    const before = this.#wire.writes;
+    await new Promise<void>((resolve, reject) => {
+      this.#rejectWrite = reject;
+      this.#socket.end(() => {
+        this.#rejectWrite = undefined;
+        resolve();
+      });
+    });
+    // The engine hands out the close_notify a little after it has called back.
+    for (let turns = 0; this.#wire.writes === before && turns < 3; turns++) await turn();
+    await this.#wire.flushed();
+    if (this.#writeFault !== undefined) throw this.#writeFault;
+    await this.#wire.closeWrite();
+  }
+
+  /** Drops the connection. */
+  close(): void {
+    this.#wire.close();
+    this.#fail(new ChannelError("closed", "the connection was closed"));
+    this.#socket.destroy();
+  }
+
+  #deliver(bytes: Uint8Array): void {
+    const waiter = this.#waiter;
+    this.#waiter = undefined;
+    if (waiter === undefined) this.#plaintext.push(bytes);
+    else waiter.resolve(bytes);
+  }
+
+  #end(): void {
+    this.#ended = true;
+    const waiter = this.#waiter;
+    this.#waiter = undefined;
+    waiter?.resolve(null);
+  }
+
+  #fail(fault: ChannelError): void {
+    this.#fault ??= fault;
+    const waiter = this.#waiter;
+    this.#waiter = undefined;
+    waiter?.reject(this.#fault);
+    this.#failWrite(this.#fault);
+  }
+
+  #failWrite(fault: ChannelError): void {
+    this.#writeFault ??= fault;
+    const reject = this.#rejectWrite;
+    this.#rejectWrite = undefined;
+    reject?.(this.#writeFault);
+  }
+
+  /** At most one of these runs at a time; it stops as soon as nobody waits. */
+  async #pullWhileWaiting(): Promise<void> {
+    if (this.#pulling) return;
+    this.#pulling = true;
+    try {
+      while (this.#waiter !== undefined) {
+        if (await this.#wire.pull()) continue;
+        await turn();
+        if (!this.#ended) {
+          this.#fail(
+            new ChannelError("truncated", "the peer ended the connection without close_notify"),
+          );
+        }
+        return;
+      }
+    } catch (error) {
+      this.#fail(channelError(error));
+    } finally {
+      this.#pulling = false;
+    }
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * TLS for connections that were dialled.
+ *
+ * @module
+ */
+
+import { createPrivateKey } from "node:crypto";
+import type { Duplex } from "node:stream";
+import tls from "node:tls";
+import type { Channel } from "../channel.ts";
+import type { Material } from "../certstore/material.ts";
+import type { TlsVersion } from "../config/config.ts";
+import { parseIp } from "../x509/server_name.ts";
+import {
+  type Decide,
+  engineError,
+  type EngineEvents,
+  handshake,
+  HandshakeError,
+  type HandshakeLimits,
+  type Handshaken,
+} from "./handshake.ts";
+import { engineVersion } from "./version.ts";
+import type { VerifyPeer } from "./verdict.ts";
+import type { Wire } from "./wire.ts";
+
+/** What client mode's TLS is set up from. */
+export type TlsClientOptions = {
+  readonly material: Material;
+  /** The name that the server must carry: DNS, then also sent as SNI (RFC 6066), or IP. */
+  readonly serverName: string;
+  readonly minVersion: TlsVersion;
+  readonly maxVersion: TlsVersion;
+  /** Judges peers by the trust of the moment of the decision, which may have moved on since. */
+  readonly verify: VerifyPeer;
+};
+
+/** The client side of TLS for one state of the certificates; make a new one when they change. */
+export class TlsClient {
+  readonly #context: tls.SecureContext;
+  readonly #serverName: string;
+  readonly #verify: VerifyPeer;
+  readonly #keyIsReadable: boolean;
+
+  /** Sets up the engine; nothing is dialled. */
+  constructor(options: TlsClientOptions) {
+    const { material, serverName, verify } = options;
+    this.#serverName = serverName;
+    this.#verify = verify;
+    this.#keyIsReadable = isReadableKey(material.keyPem);
+    this.#context = tls.createSecureContext({
+      cert: material.certPem,
+      key: material.keyPem,
+      // Never left out: without it the engine would trust the public CAs.
+      ca: material.caPem ?? [],
+      minVersion: engineVersion(options.minVersion),
+      maxVersion: engineVersion(options.maxVersion),
+    });
+  }
+
+  /**
+   * Makes TLS of a dialled connection, which it owns from now on. With TLS 1.3 our certificate and
+   * the end of the handshake leave only once the server was found good.
+   *
+   * @throws {HandshakeError} when there is no handshake, or the server is not the one that was meant.
+   */
+  connect<T>(
+    transport: Channel,
+    decide: Decide<T>,
+    limits: HandshakeLimits,
+  ): Promise<Handshaken<T>> {
+    return handshake(
+      transport,
+      {
+        start: (wire, events) => this.#start(wire, events),
+        demand: { kind: "certificate", verify: this.#verify, optional: false },
+      },
+      decide,
+      limits,
+    );
+  }
+
+  #start(wire: Wire, events: EngineEvents): { abandon: () => void } {
+    if (!this.#keyIsReadable) {
+      // The engine would go out without a certificate, and say nothing.
+      events.failed(new HandshakeError("other", "the own private key cannot be read"));
+      return { abandon: () => {} };
+    }
+    const isIp = parseIp(this.#serverName) !== undefined;
+    const socket = tls.connect({
+      // The engine uses of a Duplex just what a Wire has.
+      socket: wire as unknown as Duplex,
+      secureContext: this.#context,
+      rejectUnauthorized: true,
+      ...(isIp ? {} : { servername: this.#serverName }),
+      // The engine's own check falls back to the CN, and reads one that holds a list as that list.
+      // Names are the second verdict's.
+      checkServerIdentity: () => undefined,
+    });
+    // For that check the engine completes the chain from the bundle, by names, without an end where
+    // two CAs signed each other. Nobody reads what it would come back with.
+    socket.getPeerCertificate = () => NO_CERTIFICATE;
+    socket.once("secureConnect", () => events.secure(socket));
+    socket.on("error", (error) => {
+      const code: unknown = socket.authorizationError;
+      events.failed(engineError(error, typeof code === "string" ? code : undefined));
+    });
+    socket.once("close", () => {
+      events.failed(new HandshakeError("reset", "the server left during the handshake"));
+    });
+    return { abandon: () => void socket.destroy() };
+  }
+}
+
+/** Whether the engine finds a key in this: it skips what it does not know. */
+function isReadableKey(pem: string): boolean {
+  if (!/^-----BEGIN (?:RSA |EC )?PRIVATE KEY-----/m.test(pem)) return false;
+  try {
+    createPrivateKey(pem);
+    return true;
+  } catch {
+    return false; // Which is all that is asked here; the certificate store has said why.
+  }
+}
+
+const NO_CERTIFICATE = {} as tls.DetailedPeerCertificate;

@@ -1,0 +1,124 @@
+/**
+ * TLS for connections that were accepted.
+ *
+ * @module
+ */
+
+import { EventEmitter } from "node:events";
+import tls from "node:tls";
+import type { Channel } from "../channel.ts";
+import type { Material } from "../certstore/material.ts";
+import type { ClientAuth, TlsVersion } from "../config/config.ts";
+import {
+  type Decide,
+  engineError,
+  type EngineEvents,
+  handshake,
+  type HandshakeLimits,
+  type Handshaken,
+  type PeerDemand,
+} from "./handshake.ts";
+import { engineVersion } from "./version.ts";
+import type { VerifyPeer } from "./verdict.ts";
+import type { Wire } from "./wire.ts";
+
+/** What server mode's TLS is set up from. */
+export type TlsServerOptions = {
+  readonly material: Material;
+  readonly clientAuth: ClientAuth;
+  readonly minVersion: TlsVersion;
+  readonly maxVersion: TlsVersion;
+  /** Judges peers by the trust of the moment of the decision, which may have moved on since. */
+  readonly verify: VerifyPeer;
+};
+
+/** The server side of TLS for one state of the certificates; make a new one when they change. */
+export class TlsServer {
+  readonly #server: tls.Server;
+  readonly #demand: PeerDemand;
+
+  /** Sets up the engine; nothing listens. */
+  constructor(options: TlsServerOptions) {
+    const { material, clientAuth } = options;
+    this.#demand = clientAuth === "none" ? { kind: "nothing" } : {
+      kind: "certificate",
+      verify: options.verify,
+      optional: clientAuth === "optional",
+    };
+    this.#server = new tls.Server({
+      cert: material.certPem,
+      key: material.keyPem,
+      ...(clientAuth === "none" || material.caPem === undefined ? {} : { ca: material.caPem }),
+      requestCert: clientAuth !== "none",
+      // `optional` must let a peer without a certificate finish; one that is bad is refused by us.
+      rejectUnauthorized: clientAuth === "required",
+      minVersion: engineVersion(options.minVersion),
+      maxVersion: engineVersion(options.maxVersion),
+      // The deadline is ours. The engine's timer would outlive a failed handshake by two minutes and
+      // hold all of the connection's memory until then: a peer that fails fast could fill it.
+      handshakeTimeout: -1,
+    });
+  }
+
+  /**
+   * Makes TLS of an accepted connection, which it owns from now on.
+   *
+   * @throws {HandshakeError} when there is no handshake, or the peer's certificate does not hold.
+   */
+  accept<T>(
+    transport: Channel,
+    decide: Decide<T>,
+    limits: HandshakeLimits,
+  ): Promise<Handshaken<T>> {
+    return handshake(
+      transport,
+      {
+        start: (wire, events) => this.#start(wire, events),
+        demand: this.#demand,
+      },
+      decide,
+      limits,
+    );
+  }
+
+  /**
+   * Hands the wire to the server as if it had accepted it (the documented `connection` event). The
+   * server does not say which connection its later events are about, and making one for each costs as
+   * much as a third of a handshake, so each connection gets a view of the server with events of its
+   * own.
+   *
+   * The view also leaves `rejectUnauthorized` open: the engine then still demands a certificate, with
+   * the alert that the protocol has for it, but leaves one that does not verify to our judgement,
+   * after which such a peer gets nothing. By itself the engine would let out its last flight, tickets
+   * included, before it closes. Should it ever read this as yes or as no, then it refuses the peer
+   * itself or we do: nobody gets in by it.
+   */
+  #start(wire: Wire, events: EngineEvents): { abandon: () => void } {
+    let engine: tls.TLSSocket | undefined;
+    const emit = (event: string, first: unknown, second: unknown): boolean => {
+      if (event === "secureConnection" && first instanceof tls.TLSSocket) {
+        engine = first;
+        // Whatever comes later is heard by the channel; an error before that ends here.
+        first.on("error", () => {});
+        events.secure(first);
+      } else if (event === "tlsClientError") {
+        engine = second instanceof tls.TLSSocket ? second : undefined;
+        const verifyCode: unknown = engine?.authorizationError;
+        events.failed(
+          engineError(
+            first instanceof Error ? first : new Error(String(first)),
+            typeof verifyCode === "string" ? verifyCode : undefined,
+          ),
+        );
+      }
+      return true;
+    };
+    const required = this.#demand.kind === "certificate" && !this.#demand.optional;
+    const view: tls.Server = Object.create(this.#server, {
+      emit: { value: emit },
+      ...(required ? { rejectUnauthorized: { value: undefined } } : {}),
+    });
+    EventEmitter.prototype.emit.call(view, "connection", wire);
+    return { abandon: () => void engine?.destroy() };
+  }
+}

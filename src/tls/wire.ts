@@ -1,0 +1,160 @@
+/**
+ * The stream that the TLS engine gets to see in place of a socket. It reads only when it is told to
+ * and hands every write on, so that the flow control stays ours.
+ *
+ * @module
+ */
+
+import { EventEmitter } from "node:events";
+import type { Channel } from "../channel.ts";
+
+/** What an engine's write calls when the bytes are gone. */
+export type Written = (error?: Error | null) => void;
+
+/** How long and how much a connection may linger for a last alert to arrive. */
+const LINGER_MS = 1000;
+const LINGER_BYTES = 256 * 1024;
+
+/**
+ * A minimal stream object over a {@linkcode Channel}: just what `node:tls` uses of a `Duplex`.
+ *
+ * The engine may call `pause`, `resume` and `destroy` as it likes: none of them does anything,
+ * because reading happens in {@linkcode Wire.pull} only, and because an engine that gives up still
+ * has an alert to send.
+ */
+export class Wire extends EventEmitter {
+  /** Read by the engine. */
+  readonly readable = true;
+  /** Read by the engine. */
+  readonly writable = true;
+  /** One half may end before the other. */
+  readonly allowHalfOpen = true;
+  /** Called once when a write fails. */
+  onBroken: (error: unknown) => void = () => {};
+  readonly #channel: Channel;
+  #writing: Promise<void> = Promise.resolve();
+  #writes = 0;
+  #reading: Promise<Uint8Array | null> | undefined;
+  #muted = false;
+  #broken = false;
+
+  /** Carries the engine's bytes over `channel`, which it owns from now on. */
+  constructor(channel: Channel) {
+    super();
+    this.#channel = channel;
+  }
+
+  /** How many writes the engine has made. */
+  get writes(): number {
+    return this.#writes;
+  }
+
+  /** Resolves when what the engine has written so far was handed on, or cannot be. */
+  flushed(): Promise<void> {
+    return this.#writing;
+  }
+
+  /** Reads once and feeds the engine; false at the end of the stream. */
+  async pull(): Promise<boolean> {
+    const bytes = await this.#read();
+    if (bytes === null) return false;
+    // The engine copies the bytes before it returns.
+    this.emit("data", bytes);
+    return true;
+  }
+
+  /** One read at a time: a handshake may fail while its next bytes are still awaited. */
+  #read(): Promise<Uint8Array | null> {
+    return this.#reading ??= this.#channel.read().finally(() => this.#reading = undefined);
+  }
+
+  /** From now on nothing that the engine writes leaves: for a peer that was refused. */
+  mute(): void {
+    this.#muted = true;
+  }
+
+  /** Ends our half. */
+  closeWrite(): Promise<void> {
+    return this.#channel.closeWrite();
+  }
+
+  /**
+   * Drops the connection at once, and the engine's state with it: that refers to itself from outside
+   * the heap, so that a socket which is not told of the end is never collected.
+   */
+  close(): void {
+    this.#muted = true;
+    this.#channel.close();
+    this.emit("close");
+  }
+
+  /**
+   * Closes so that the last alert arrives: a socket that is closed with unread bytes is reset, and a
+   * reset throws away what the peer has not read yet. Bounded in time and bytes; never throws.
+   */
+  async linger(signal: AbortSignal): Promise<void> {
+    const cut = () => this.close();
+    const timer = setTimeout(cut, LINGER_MS);
+    signal.addEventListener("abort", cut, { once: true });
+    try {
+      if (signal.aborted) return;
+      await this.#writing;
+      await this.#channel.closeWrite();
+      for (let left = LINGER_BYTES; left > 0;) {
+        const bytes = await this.#read();
+        if (bytes === null) break;
+        left -= bytes.length;
+      }
+    } catch {
+      // The peer is gone, or the time is up: nothing more to let out.
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", cut);
+      this.close();
+    }
+  }
+
+  /** Engine: send bytes. */
+  write(bytes: Uint8Array, written: Written): boolean {
+    this.#writes++;
+    this.#writing = this.#writing.then(async () => {
+      if (!this.#muted && !this.#broken) {
+        try {
+          await this.#channel.write(bytes);
+        } catch (error) {
+          this.#broken = true;
+          this.onBroken(error);
+        }
+      }
+      written();
+    });
+    return true;
+  }
+
+  /** Engine: nothing more to send. The connection's end is not the engine's to decide. */
+  end(ended?: () => void): this {
+    ended?.();
+    return this;
+  }
+
+  /** Engine: gone. The connection stays for its last alert and is closed by its owner. */
+  destroy(): this {
+    return this;
+  }
+
+  /** Engine: has no effect. */
+  pause(): this {
+    return this;
+  }
+
+  /** Engine: has no effect. */
+  resume(): this {
+    return this;
+  }
+
+  /** Engine: has no effect. */
+  cork(): void {}
+
+  /** Engine: has no effect. */
+  uncork(): void {}
+}

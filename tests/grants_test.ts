@@ -1,0 +1,371 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { Config } from "../src/config/config.ts";
+import { parseConfig } from "../src/config/load.ts";
+import { formatGrants, grantsFor, missingGrants } from "../src/grants.ts";
+
+const ROOT = join(import.meta.dirname ?? ".", "..");
+const POSIX = Deno.build.os !== "windows";
+
+type Parts = {
+  readonly listen?: string;
+  readonly target?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  /** `undefined` asks for no certificate. */
+  readonly ca?: string | undefined;
+  readonly more?: string;
+};
+
+function config(parts: Parts = {}): Config {
+  const text = (value: string) => JSON.stringify(value);
+  const { listen = "127.0.0.1:8443", target = "127.0.0.1:8080", more = "" } = parts;
+  const { cert = "certs/server.pem", key = "certs/server-key.pem" } = parts;
+  const ca = "ca" in parts ? parts.ca : "certs/ca.pem";
+  const result = parseConfig(
+    `mode: server
+listen: ${text(listen)}
+target: ${text(target)}
+tls:
+  cert: ${text(cert)}
+  key: ${text(key)}
+  ${ca === undefined ? "client_auth: none" : `ca: ${text(ca)}`}
+${more}`,
+    "server.yaml",
+  );
+  assert.ok(result.ok, JSON.stringify(result));
+  return result.config;
+}
+
+/** `value (why)` of each grant of one kind. */
+function values(flag: "net" | "read", parts: Parts = {}, path = "server.yaml"): string[] {
+  return grantsFor(config(parts), path)
+    .filter((grant) => grant.flag === `--allow-${flag}`)
+    .map(({ value, why }) => `${value} (${why})`);
+}
+
+function line(parts: Parts = {}, path = "server.yaml"): string {
+  const result = formatGrants(grantsFor(config(parts), path));
+  assert.ok(result.ok, JSON.stringify(result));
+  return result.line;
+}
+
+Deno.test("the flags of a plain config are one line", () => {
+  assert.equal(
+    line(),
+    "--no-prompt --allow-net=127.0.0.1:8443,127.0.0.1:8080 --allow-read=certs,server.yaml",
+  );
+});
+
+Deno.test("addresses: every interface, port 0, IPv6, names", () => {
+  assert.deepEqual(values("net", { listen: ":8443" }), [
+    "[::]:8443 (listen)",
+    "0.0.0.0:8443 (listen)",
+    "127.0.0.1:8080 (target)",
+  ]);
+  assert.deepEqual(values("net", { listen: "0.0.0.0:0", target: "db.example.com:5432" }), [
+    "0.0.0.0:0 (listen)",
+    "db.example.com:5432 (target)",
+  ]);
+  assert.deepEqual(values("net", { listen: "[::1]:9443", target: "[2001:db8::1]:80" }), [
+    "[::1]:9443 (listen)",
+    "[2001:db8::1]:80 (target)",
+  ]);
+});
+
+Deno.test("health and metrics are granted only where they are enabled", () => {
+  assert.equal(values("net").length, 2);
+  const both = "health: { enabled: true }\nmetrics: { enabled: true, listen: ':9101' }";
+  assert.deepEqual(values("net", { more: both }).slice(2), [
+    "127.0.0.1:9000 (health.listen)",
+    "[::]:9101 (metrics.listen)",
+    "0.0.0.0:9101 (metrics.listen)",
+  ]);
+  const off = "health: { enabled: false, listen: '127.0.0.1:9100' }";
+  assert.equal(values("net", { more: off }).length, 2);
+});
+
+Deno.test("an address that is needed twice is granted once", () => {
+  const more = "health: { enabled: true, listen: 'LOCALHOST:0' }";
+  assert.deepEqual(values("net", { listen: "localhost:0", more }), [
+    "localhost:0 (listen, health.listen)",
+    "127.0.0.1:8080 (target)",
+  ]);
+});
+
+Deno.test("files are granted by their directories, each directory once", () => {
+  assert.deepEqual(values("read"), [
+    "certs (tls.cert, tls.key, tls.ca)",
+    "server.yaml (the config file)",
+  ]);
+  assert.deepEqual(
+    values("read", { cert: "a/cert.pem", key: "./b/../b//key.pem", ca: "c/x/ca.pem" }),
+    ["a (tls.cert)", "b (tls.key)", "c/x (tls.ca)", "server.yaml (the config file)"],
+  );
+  assert.deepEqual(values("read", { ca: undefined }), [
+    "certs (tls.cert, tls.key)",
+    "server.yaml (the config file)",
+  ]);
+});
+
+Deno.test("what lies in a granted directory needs no grant of its own", () => {
+  assert.deepEqual(values("read", { cert: "certs/own/cert.pem", key: "certs/own/key.pem" }), [
+    "certs (tls.cert, tls.key, tls.ca)",
+    "server.yaml (the config file)",
+  ]);
+  assert.deepEqual(values("read", {}, "certs/server.yaml"), [
+    "certs (tls.cert, tls.key, tls.ca, the config file)",
+  ]);
+  assert.deepEqual(values("read", { cert: "server.pem" }), [
+    ". (tls.cert, tls.key, tls.ca, the config file)",
+  ]);
+  // Names that only begin alike are no directories of each other.
+  assert.deepEqual(values("read", { cert: "certs-own/cert.pem", key: "..certs/key.pem" }), [
+    "certs-own (tls.cert)",
+    "..certs (tls.key)",
+    "certs (tls.ca)",
+    "server.yaml (the config file)",
+  ]);
+  assert.deepEqual(values("read", { cert: "../cert.pem" }), [
+    ".. (tls.cert, tls.key, tls.ca, the config file)",
+  ]);
+});
+
+Deno.test("a path stays as it is written, absolute or relative", () => {
+  const { cert, key, ca } = {
+    cert: "/run/own/cert.pem",
+    key: "/run/own/key.pem",
+    ca: "../ca/x.pem",
+  };
+  assert.equal(
+    line({ cert, key, ca }, "/etc/mtlsd/server.yaml").split(" ").at(-1),
+    POSIX
+      ? "--allow-read=/run/own,../ca,/etc/mtlsd/server.yaml"
+      : String.raw`--allow-read=\run\own,..\ca,\etc\mtlsd\server.yaml`,
+  );
+});
+
+Deno.test("standard input needs no grant", () => {
+  assert.deepEqual(values("read", {}, "-"), ["certs (tls.cert, tls.key, tls.ca)"]);
+});
+
+Deno.test("paths that a shell or Deno would read as something else are refused, all at once", () => {
+  const problems = (parts: Parts, path = "server.yaml"): readonly string[] => {
+    const result = formatGrants(grantsFor(config(parts), path));
+    return result.ok ? [] : result.problems;
+  };
+  assert.deepEqual(problems({ cert: "my certs/c.pem", key: "a,b/k.pem" }), [
+    'tls.cert: Cannot print a grant: "my certs" has white space, at which the shell splits the ' +
+    "line; use a path without",
+    'tls.key: Cannot print a grant: "a,b" has a comma, at which Deno splits the list; use a path ' +
+    "without",
+  ]);
+  assert.deepEqual(problems({}, "my server.yaml"), [
+    'the config file: Cannot print a grant: "my server.yaml" has white space, at which the shell ' +
+    "splits the line; use a path without",
+  ]);
+  for (const name of ["a*b", "a?b", "[ab]"]) {
+    assert.match(problems({ cert: `${name}/c.pem` })[0] ?? "", /is a wildcard to the shell/, name);
+  }
+  for (const name of ["a\tb", "a\nb", "a\u2003b"]) {
+    const [problem = ""] = problems({}, name);
+    assert.match(problem, /white space/);
+    assert.doesNotMatch(problem, /[\t\n\u2003]/);
+  }
+  assert.match(problems({}, "a\u202eb")[0] ?? "", /"a\\u202eb" has a control/);
+  // The name of the file itself is in no flag.
+  assert.deepEqual(problems({ cert: "certs/my, [cert].pem" }), []);
+});
+
+Deno.test("the root of all files is refused, however it is written", () => {
+  for (const cert of ["/server.pem", `${"../".repeat(64)}server.pem`, "/certs/../server.pem"]) {
+    const result = formatGrants(grantsFor(config({ cert }), "server.yaml"));
+    assert.ok(!result.ok);
+    assert.match(
+      result.problems.join("\n"),
+      /is the root of all files; put the file into a directory/,
+    );
+  }
+});
+
+Deno.test("a process with every permission lacks nothing", async () => {
+  assert.deepEqual(await missingGrants(config({ listen: ":0" }), "server.yaml"), []);
+});
+
+/** Runs a program under exactly these flags in `dir`; gives the JSON that it prints. */
+async function under(flags: readonly string[], dir: string, program: string): Promise<unknown> {
+  const script = join(dir, "probe.ts");
+  await Deno.writeTextFile(script, program);
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--no-prompt", "--no-config", ...flags, script],
+    cwd: dir,
+    stdin: "null",
+    env: { NO_COLOR: "1" },
+  }).output();
+  assert.ok(success, new TextDecoder().decode(stderr));
+  return JSON.parse(new TextDecoder().decode(stdout));
+}
+
+async function inTemp(body: (dir: string) => Promise<void>): Promise<void> {
+  const dir = await Deno.makeTempDir();
+  try {
+    await body(dir);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+/** Each flag with one value. */
+function single(flags: string): string[] {
+  return flags.split(" ").flatMap((word) => {
+    const [flag = "", list] = word.split("=");
+    return list === undefined ? [] : list.split(",").map((value) => `${flag}=${value}`);
+  });
+}
+
+Deno.test("exactly the missing flags are named", () =>
+  inTemp(async (dir) => {
+    const asked = config({ listen: ":0", target: "db.example.com:5432", key: "keys/key.pem" });
+    const module = pathToFileURL(join(ROOT, "src", "grants.ts")).href;
+    const program = `import { missingGrants } from ${JSON.stringify(module)};
+const config = ${JSON.stringify(asked)};
+console.log(JSON.stringify(await missingGrants(config, "server.yaml")));`;
+    const all = single(line({ listen: ":0", target: "db.example.com:5432", key: "keys/key.pem" }));
+    assert.equal(all.length, 6);
+    assert.deepEqual(await under([], dir, program), [
+      "Cannot run without a grant for listen: add --allow-net=[::]:0",
+      "Cannot run without a grant for listen: add --allow-net=0.0.0.0:0",
+      "Cannot run without a grant for target: add --allow-net=db.example.com:5432",
+      "Cannot run without a grant for tls.cert, tls.ca: add --allow-read=certs",
+      "Cannot run without a grant for tls.key: add --allow-read=keys",
+      "Cannot run without a grant for the config file: add --allow-read=server.yaml",
+    ]);
+    assert.deepEqual(await under(all, dir, program), []);
+    assert.deepEqual(await under(["--allow-net", "--allow-read"], dir, program), []);
+    assert.deepEqual(await under(["-A"], dir, program), []);
+    for (const flag of all) {
+      const lines = await under(all.filter((other) => other !== flag), dir, program) as string[];
+      assert.equal(lines.length, 1, flag);
+      assert.ok(lines[0]?.endsWith(`: add ${flag}`), `${flag}: ${lines[0]}`);
+    }
+    // A denied part is missing even where the rest is granted.
+    const denied = ["--allow-net", "--allow-read", "--deny-net=db.example.com"];
+    assert.equal((await under(denied, dir, program) as string[]).length, 1);
+  }));
+
+Deno.test("a missing flag is quoted for the shell, and a comma has other advice", () =>
+  inTemp(async (dir) => {
+    const asked = config({ cert: "my certs/c.pem", key: "it's/k.pem", ca: "a,b/ca.pem" });
+    const module = pathToFileURL(join(ROOT, "src", "grants.ts")).href;
+    const program = `import { missingGrants } from ${JSON.stringify(module)};
+console.log(JSON.stringify(await missingGrants(${JSON.stringify(asked)}, "-")));`;
+    assert.deepEqual(await under(["--allow-net"], dir, program), [
+      "Cannot run without a grant for tls.cert: add '--allow-read=my certs'",
+      "Cannot run without a grant for tls.key: add '--allow-read=it'\\''s'",
+      'Cannot run without a grant for tls.ca: Deno splits paths at commas: rename "a,b", or add ' +
+      "--allow-read",
+    ]);
+  }));
+
+/** Does what the daemon does with sockets and files, and says which of it Deno refuses. */
+const DAEMON_LIKE = `
+const refused = [];
+const attempt = async (name, action) => {
+  try { await action(); }
+  catch (error) { refused.push(error instanceof Deno.errors.NotCapable ? name : String(error)); }
+};
+const listen = (hostname) => Deno.listen({ hostname, port: 0 }).close();
+await attempt("listen", () => listen("0.0.0.0"));
+await attempt("health", async () => {
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, () => new Response());
+  await server.shutdown();
+});
+await attempt("target", async () => (await Deno.connect({ hostname: "localhost", port: PORT })).close());
+for (const name of ["own/cert.pem", "own/key.pem", "k8s/ca.pem", "server.yaml"]) {
+  await attempt(name, () => Deno.readTextFile(name));
+}
+for (const name of ["own", "k8s"]) {
+  await attempt("watch " + name, () => Deno.watchFs(name, { recursive: false }).close());
+}
+await attempt("outside", () => Deno.readTextFile("archive/cert1.pem"));
+await attempt("listen elsewhere", () => listen("127.0.0.2"));
+await attempt("dial by address", () => Deno.connect({ hostname: "127.0.0.1", port: PORT }));
+await attempt("env", () => Deno.env.get("HOME"));
+await attempt("write", () => Deno.writeTextFile("own/cert.pem", ""));
+console.log(JSON.stringify(refused));`;
+
+Deno.test({
+  name: "sockets, links and watches work under the flags, each of which is needed",
+  // Links take a privilege there.
+  ignore: !POSIX,
+  fn: () =>
+    inTemp(async (dir) => {
+      using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+      const accepting = (async () => {
+        for await (const conn of listener) conn.close();
+      })();
+      const at = (name: string) => join(dir, name);
+      // As certbot has it: links into another directory; and as Kubernetes has it: a link to a
+      // directory that is replaced.
+      for (const name of ["archive", "own", "k8s/..1", "k8s/..2"]) {
+        await Deno.mkdir(at(name), { recursive: true });
+      }
+      for (const name of ["archive/cert1.pem", "archive/cert2.pem", "own/key.pem", "server.yaml"]) {
+        await Deno.writeTextFile(at(name), name);
+      }
+      for (const name of ["k8s/..1/ca.pem", "k8s/..2/ca.pem"]) {
+        await Deno.writeTextFile(at(name), name);
+      }
+      await Deno.symlink("../archive/cert1.pem", at("own/cert.pem"));
+      await Deno.symlink("..1", at("k8s/..data"));
+      await Deno.symlink("..data/ca.pem", at("k8s/ca.pem"));
+
+      const { port } = listener.addr;
+      const flags = single(line({
+        listen: "0.0.0.0:0",
+        target: `localhost:${port}`,
+        cert: "own/cert.pem",
+        key: "own/key.pem",
+        ca: "k8s/ca.pem",
+        more: "health: { enabled: true, listen: '127.0.0.1:0' }",
+      }));
+      const program = DAEMON_LIKE.replaceAll("PORT", String(port));
+      const always = ["outside", "listen elsewhere", "dial by address", "env", "write"];
+      assert.deepEqual(await under(flags, dir, program), always);
+
+      await Deno.remove(at("own/cert.pem"));
+      await Deno.symlink("../archive/cert2.pem", at("own/cert.pem"));
+      await Deno.symlink("..2", at("k8s/..data_tmp"));
+      await Deno.rename(at("k8s/..data_tmp"), at("k8s/..data"));
+      assert.deepEqual(await under(flags, dir, program), always, "after a rotation");
+
+      const needs: Readonly<Record<string, readonly string[]>> = {
+        "--allow-net=0.0.0.0:0": ["listen"],
+        "--allow-net=127.0.0.1:0": ["health"],
+        [`--allow-net=localhost:${port}`]: ["target"],
+        "--allow-read=own": ["own/cert.pem", "own/key.pem", "watch own"],
+        "--allow-read=k8s": ["k8s/ca.pem", "watch k8s"],
+        "--allow-read=server.yaml": ["server.yaml"],
+      };
+      assert.deepEqual(Object.keys(needs).sort(), [...flags].sort());
+      for (const flag of flags) {
+        const refused = await under(flags.filter((other) => other !== flag), dir, program);
+        assert.deepEqual(refused, [...needs[flag] ?? [], ...always], `without ${flag}`);
+      }
+      listener.close();
+      await accepting;
+    }),
+});
+
+Deno.test("every interface needs [::], or 0.0.0.0, and none does for the other", () =>
+  inTemp(async (dir) => {
+    const program = `const can = (hostname) => {
+  try { Deno.listen({ hostname, port: 0 }).close(); return true; }
+  catch (error) { return !(error instanceof Deno.errors.NotCapable); }
+};
+console.log(JSON.stringify([can("::"), can("0.0.0.0")]));`;
+    assert.deepEqual(await under(["--allow-net=[::]:0"], dir, program), [true, false]);
+    assert.deepEqual(await under(["--allow-net=0.0.0.0:0"], dir, program), [false, true]);
+    assert.deepEqual(await under(single(line({ listen: ":0" })), dir, program), [true, true]);
+  }));

@@ -1,0 +1,283 @@
+/**
+ * A plugin for `deno lint` that keeps the house in order: imports go downwards only, the domain is
+ * pure, and what is dangerous in the wrong place stays in the one place that is right for it.
+ *
+ * Looks at the files of `src/` and at no others.
+ *
+ * @module
+ */
+
+import { dirname, join, relative, resolve, sep } from "node:path";
+
+/** The layers, lowest first: a module may import from its own layer and from those below it. */
+const LAYERS = ["domain", "adapters", "services", "daemon", "commands", "main"] as const;
+
+type Layer = typeof LAYERS[number];
+
+/** Where files belong; a directory ends with a slash. The longest that fits counts. */
+const PLACES: Readonly<Record<string, Layer>> = {
+  "acl.ts": "domain",
+  "channel.ts": "domain",
+  "config/": "domain",
+  "identity.ts": "domain",
+  // The names of outcomes: adapters report in them.
+  "proxy/outcome.ts": "domain",
+  "version.ts": "domain",
+  "x509/": "domain",
+
+  "certstore/": "adapters",
+  "config_file.ts": "adapters",
+  "grants.ts": "adapters",
+  "health.ts": "adapters",
+  "http.ts": "adapters",
+  "logging.ts": "adapters",
+  "logging/": "adapters",
+  "metrics.ts": "adapters",
+  "net.ts": "adapters",
+  "net/": "adapters",
+  "pki.ts": "adapters",
+  "pki/": "adapters",
+  "signals.ts": "adapters",
+  "tls/": "adapters",
+
+  "dialer.ts": "services",
+  "listener.ts": "services",
+  "proxy/": "services",
+  "tunnel.ts": "services",
+
+  "daemon.ts": "daemon",
+
+  // Pure, and about commands: it may know nothing of what they do.
+  "cli.ts": "commands",
+  "commands/": "commands",
+
+  "main.ts": "main",
+};
+
+/** Modules beside the domain's that do no I/O either. */
+const PURE_TOO = ["cli.ts"];
+
+/** What pure modules may import from Node all the same, and why. */
+const PURE_EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
+  // The YAML parser asks for environment variables, which takes a permission: it is kept from it.
+  "config/yaml.ts": ["node:process"],
+};
+
+/** Packages that make certificates: the daemon does not load them. */
+const PKI_PACKAGES = ["@peculiar/x509", "reflect-metadata"];
+
+const ROOT = resolve(import.meta.dirname ?? ".", "..", "..", "src");
+
+/** The path inside `src/`, with slashes; `undefined` for a file outside. */
+function inSource(file: string): string | undefined {
+  const path = relative(ROOT, file);
+  return path.startsWith("..") || path === "" || resolve(path) === path
+    ? undefined
+    : path.replaceAll(sep, "/");
+}
+
+function layerOf(path: string): Layer | undefined {
+  const fits = (place: string) => place.endsWith("/") ? path.startsWith(place) : path === place;
+  const [place] = Object.keys(PLACES).filter(fits).sort((a, b) => b.length - a.length);
+  return place === undefined ? undefined : PLACES[place];
+}
+
+function isPure(path: string): boolean {
+  return layerOf(path) === "domain" || PURE_TOO.includes(path);
+}
+
+/** Whether an import is of the package, be it by its bare name, with a version, or a file of it. */
+function isPackage(specifier: string, name: string): boolean {
+  const bare = specifier.replace(/^npm:\/?/, "");
+  return bare === name || bare.startsWith(`${name}/`) || bare.startsWith(`${name}@`);
+}
+
+/** One import, static or dynamic, or a re-export. */
+type Import = {
+  readonly node: Deno.lint.Node;
+  readonly specifier: string;
+  /** `type`: gone when it runs. `dynamic`: loaded when it is asked for. */
+  readonly kind: "value" | "type" | "dynamic";
+};
+
+/** Visits every import of a file whose target is a literal. */
+function onImports(visit: (found: Import) => void): Deno.lint.LintVisitor {
+  const exported = (
+    node: Deno.lint.ExportNamedDeclaration | Deno.lint.ExportAllDeclaration,
+  ): void => {
+    if (node.source === null) return;
+    visit({ node, specifier: node.source.value, kind: node.exportKind });
+  };
+  return {
+    ImportDeclaration(node) {
+      visit({ node, specifier: node.source.value, kind: node.importKind });
+    },
+    ExportNamedDeclaration: exported,
+    ExportAllDeclaration: exported,
+    ImportExpression(node) {
+      const { source } = node;
+      if (source.type !== "Literal" || typeof source.value !== "string") return;
+      visit({ node, specifier: source.value, kind: "dynamic" });
+    },
+    TSImportType(node) {
+      const { argument } = node;
+      if (argument.type !== "TSLiteralType" || argument.literal.type !== "Literal") return;
+      visit({ node, specifier: String(argument.literal.value), kind: "type" });
+    },
+  };
+}
+
+/** A rule for the files of `src/`; `path` is inside it. */
+function rule(
+  create: (
+    path: string,
+    report: (node: Deno.lint.Node, message: string, hint?: string) => void,
+    context: Deno.lint.RuleContext,
+  ) => Deno.lint.LintVisitor,
+): Deno.lint.Rule {
+  return {
+    create(context) {
+      const path = inSource(context.filename);
+      if (path === undefined) return {};
+      return create(
+        path,
+        (node, message, hint) =>
+          context.report({ node, message, ...(hint === undefined ? {} : { hint }) }),
+        context,
+      );
+    },
+  };
+}
+
+/** Imports go downwards only, and each file has a layer. */
+const downwards = rule((path, report) => {
+  const own = layerOf(path);
+  if (own === undefined) {
+    return {
+      Program(node) {
+        report(node, `"${path}" has no layer`, "Give it one in tests/lint/layers.ts");
+      },
+    };
+  }
+  return onImports(({ node, specifier }) => {
+    if (!/^\.{0,2}\//.test(specifier)) return;
+    const target = inSource(join(ROOT, dirname(path), specifier));
+    if (target === undefined) {
+      report(node, `"${specifier}" is outside src/`);
+      return;
+    }
+    const other = layerOf(target);
+    if (other === undefined || LAYERS.indexOf(other) <= LAYERS.indexOf(own)) return;
+    report(
+      node,
+      `${own} must not import ${other}: "${specifier}"`,
+      "Imports go downwards only: pass it in, or move what is shared down",
+    );
+  });
+});
+
+/** The domain reaches nothing outside: neither Deno, nor Node, nor the globals that do. */
+const pureDomain = rule((path, report) => {
+  if (!isPure(path)) return {};
+  const allowed = PURE_EXCEPTIONS[path] ?? [];
+  return {
+    ...onImports(({ node, specifier }) => {
+      if (!isNodeModule(specifier) || allowed.includes(specifier)) return;
+      report(node, `the domain must not import "${specifier}"`, "Pass in what it gives");
+    }),
+    Identifier(node) {
+      if (!IMPURE_GLOBALS.has(node.name) || !isReference(node)) return;
+      if (node.name === "process" && allowed.includes("node:process")) return;
+      report(node, `the domain must not use ${node.name}`, "Pass in what it gives");
+    },
+  };
+});
+
+/** `globalThis` is a way to all of them. */
+const IMPURE_GLOBALS = new Set([
+  "Deno",
+  "WebSocket",
+  "Worker",
+  "fetch",
+  "globalThis",
+  "localStorage",
+  "process",
+]);
+
+/** Node's modules with or without their prefix. */
+const NODE_MODULE =
+  /^(node:.+|(fs|net|tls|dns|os|http|https|http2|path|process|crypto|child_process)(\/.*)?)$/;
+
+function isNodeModule(specifier: string): boolean {
+  return NODE_MODULE.test(specifier);
+}
+
+/** Whether a name stands for a value, and is not the key of one: not `a.Deno`, not `{ Deno: 1 }`. */
+function isReference(node: Deno.lint.Identifier): boolean {
+  const { parent } = node;
+  if (parent.type === "MemberExpression") return parent.object === node || parent.computed;
+  if (parent.type === "Property") return parent.value === node || parent.computed;
+  return true;
+}
+
+/** TLS is spoken in one place, where the engine's traps are known. */
+const tlsInItsPlace = rule((path, report) =>
+  path.startsWith("tls/") ? {} : onImports(({ node, specifier }) => {
+    if (specifier !== "node:tls" && specifier !== "tls") return;
+    report(node, 'only src/tls/ may import "node:tls"', "Its traps are dealt with there");
+  })
+);
+
+/** The process ends in one place. */
+const exitInMain = rule((path, report, context) =>
+  path === "main.ts" ? {} : {
+    MemberExpression(node) {
+      const name = context.sourceCode.getText(node).replace(/\s|\?/g, "");
+      if (!/^(globalThis\.)?(Deno|process)(\.exit|\["exit"\]|\['exit'\])$/.test(name)) return;
+      report(node, `only src/main.ts may use ${name}`, "Return a status, or throw");
+    },
+    // `const { exit } = Deno`
+    VariableDeclarator(node) {
+      if (node.id.type !== "ObjectPattern" || node.init?.type !== "Identifier") return;
+      if (node.init.name !== "Deno" && node.init.name !== "process") return;
+      const takesExit = node.id.properties.some((property) =>
+        property.type === "Property" && property.key.type === "Identifier" &&
+        property.key.name === "exit"
+      );
+      if (takesExit) report(node, `only src/main.ts may use ${node.init.name}.exit`);
+    },
+  }
+);
+
+/** The certificate library is loaded by those who make certificates, and by nobody else. */
+const pkiApart = rule((path, report) => {
+  if (path === "pki.ts" || path.startsWith("pki/")) return {};
+  return onImports(({ node, specifier, kind }) => {
+    if (PKI_PACKAGES.some((name) => isPackage(specifier, name))) {
+      report(node, `only src/pki.ts and src/pki/ may import "${specifier}"`);
+    } else if (
+      kind === "value" && specifier.startsWith(".") &&
+      inSource(join(ROOT, dirname(path), specifier)) === "pki.ts"
+    ) {
+      report(
+        node,
+        `"${specifier}" must not be loaded with the program`,
+        'Write `await import("...")` where it is needed',
+      );
+    }
+  });
+});
+
+/** The plugin; `deno.json` names this file. Deno wants it as the default export. */
+const plugin: Deno.lint.Plugin = {
+  name: "layers",
+  rules: {
+    "downwards": downwards,
+    "pure-domain": pureDomain,
+    "tls-in-its-place": tlsInItsPlace,
+    "exit-in-main": exitInMain,
+    "pki-apart": pkiApart,
+  },
+};
+
+export default plugin;

@@ -1,0 +1,170 @@
+/**
+ * The two ends of a tunnel for the scenario tests: backends that listen and clients that connect.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import tls from "node:tls";
+import type { Issued } from "./pki.ts";
+
+/** A plain TCP server on a free port of 127.0.0.1. */
+export class Backend implements AsyncDisposable {
+  /** Connections accepted so far. */
+  connections = 0;
+  /** Bytes received so far, over all connections. */
+  received = 0;
+  readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  readonly #open = new Set<Deno.TcpConn>();
+  readonly #loop: Promise<void>;
+  readonly #lives = new Set<Promise<void>>();
+
+  /** Calls `serve` for each connection and closes it afterwards. */
+  constructor(serve: (conn: Deno.TcpConn, backend: Backend) => Promise<void>) {
+    this.#loop = this.#run(serve);
+  }
+
+  async #run(serve: (conn: Deno.TcpConn, backend: Backend) => Promise<void>): Promise<void> {
+    for await (const conn of this.#listener) {
+      this.connections++;
+      this.#open.add(conn);
+      const life = serve(conn, this).catch(() => {}).finally(() => {
+        this.#open.delete(conn);
+        this.#lives.delete(life);
+        closeQuietly(conn);
+      });
+      this.#lives.add(life);
+    }
+  }
+
+  /** `127.0.0.1:port`. */
+  get address(): string {
+    return `127.0.0.1:${this.port}`;
+  }
+
+  /** The port it was given. */
+  get port(): number {
+    return this.#listener.addr.port;
+  }
+
+  /** Cuts everything. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#listener.close();
+    for (const conn of this.#open) closeQuietly(conn);
+    await this.#loop.catch(() => {});
+    await Promise.all(this.#lives);
+  }
+}
+
+/** Closes what may be closed already. */
+export function closeQuietly(closer: { close(): void }): void {
+  try {
+    closer.close();
+  } catch {
+    // It was.
+  }
+}
+
+/** Writes all of `data`. */
+export async function writeAll(conn: Deno.Conn, data: Uint8Array): Promise<void> {
+  for (let rest = data; rest.length > 0;) rest = rest.subarray(await conn.write(rest));
+}
+
+/** Everything up to the end of the stream. */
+export async function readAll(conn: Deno.Conn): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  const buffer = new Uint8Array(65_536);
+  for (let n = await conn.read(buffer); n !== null; n = await conn.read(buffer)) {
+    chunks.push(buffer.slice(0, n));
+  }
+  return new Uint8Array(Buffer.concat(chunks));
+}
+
+/** Sends everything back as it comes, then ends. */
+export function echoBackend(): Backend {
+  return new Backend(async (conn, backend) => {
+    const buffer = new Uint8Array(65_536);
+    for (let n = await conn.read(buffer); n !== null; n = await conn.read(buffer)) {
+      backend.received += n;
+      await writeAll(conn, buffer.subarray(0, n));
+    }
+    await conn.closeWrite();
+  });
+}
+
+/** Reads the line before it answers, once: `echo: ` and the line. */
+export function lineBackend(): Backend {
+  return new Backend(async (conn, backend) => {
+    const text = new TextDecoder().decode(await readAll(conn));
+    backend.received += text.length;
+    await writeAll(conn, new TextEncoder().encode(`echo: ${text}`));
+  });
+}
+
+/** What a TLS client is made of. */
+export type ClientOptions = {
+  readonly port: number;
+  /** Trust, PEM. */
+  readonly ca: string;
+  readonly identity?: Issued;
+  /** In place of the identity's own certificate. */
+  readonly cert?: string;
+  readonly minVersion?: tls.SecureVersion;
+  readonly maxVersion?: tls.SecureVersion;
+};
+
+/** A mutually authenticated connection by `node:tls`, after its handshake. */
+export function connectTls(options: ClientOptions): Promise<tls.TLSSocket> {
+  const { port, ca, identity, cert = identity?.pem, minVersion, maxVersion } = options;
+  return new Promise((resolve, reject) => {
+    const socket = tls.connect({
+      host: "127.0.0.1",
+      port,
+      servername: "localhost",
+      ca,
+      allowHalfOpen: true,
+      ...(cert === undefined ? {} : { cert }),
+      ...(identity === undefined ? {} : { key: identity.keyPem }),
+      ...(minVersion === undefined ? {} : { minVersion }),
+      ...(maxVersion === undefined ? {} : { maxVersion }),
+    } as tls.ConnectionOptions);
+    socket.once("secureConnect", () => resolve(socket));
+    socket.once("error", reject);
+    socket.once("close", () => reject(new Error("closed during the handshake")));
+  });
+}
+
+/** Sends a message, ends, and gives the whole answer. */
+export async function ask(options: ClientOptions, message: string): Promise<string> {
+  const socket = await connectTls(options);
+  const closed = new Promise<void>((done) => socket.once("close", () => done()));
+  try {
+    return await new Promise<string>((resolve, reject) => {
+      const chunks: Uint8Array[] = [];
+      socket.on("data", (chunk: Uint8Array) => chunks.push(chunk));
+      socket.once("end", () => resolve(Buffer.concat(chunks).toString()));
+      socket.once("error", reject);
+      socket.once("close", () => reject(new Error("closed before the end")));
+      socket.end(message);
+    });
+  } finally {
+    socket.destroy();
+    await closed;
+  }
+}
+
+/** Runs a shell script to its end, with a limit of `seconds`. */
+export async function sh(
+  script: string,
+  { cwd, seconds = 20 }: { readonly cwd?: string; readonly seconds?: number } = {},
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  const { code, stdout, stderr } = await new Deno.Command("timeout", {
+    args: [String(seconds), "bash", "-c", script],
+    ...(cwd === undefined ? {} : { cwd }),
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).output();
+  const text = new TextDecoder();
+  return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
+}

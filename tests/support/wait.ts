@@ -1,0 +1,33 @@
+/**
+ * Waiting for conditions, never for a time.
+ *
+ * @module
+ */
+
+/** Settings of {@linkcode until}. */
+export type UntilOptions = {
+  /** Said when it does not happen. */
+  readonly what?: () => string;
+  /** Give up at once when this holds. */
+  readonly failed?: () => boolean;
+  /** Milliseconds after which waiting is a failure; default 20 s. */
+  readonly within?: number;
+};
+
+/** Polls until `condition` gives something other than false, undefined or null. */
+export async function until<T>(
+  condition: () => T | Promise<T>,
+  options: UntilOptions = {},
+): Promise<NonNullable<Exclude<T, false>>> {
+  const { what = () => String(condition), failed = () => false, within = 20_000 } = options;
+  const deadline = performance.now() + within;
+  for (;;) {
+    const value = await condition();
+    if (value !== undefined && value !== null && value !== false) {
+      return value as NonNullable<Exclude<T, false>>;
+    }
+    if (failed()) throw new Error(`It will not happen: ${what()}`);
+    if (performance.now() > deadline) throw new Error(`Waited ${within} ms for ${what()}`);
+    await new Promise((done) => setTimeout(done, 10));
+  }
+}
