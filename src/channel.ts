@@ -46,6 +46,7 @@ export type ChannelFault = "reset" | "truncated" | "protocol" | "closed" | "othe
 
 /** A channel broke: what happened, for the outcome and the log. */
 export class ChannelError extends Error {
+  /** The name of the class. */
   override readonly name = "ChannelError";
   /** The kind of failure. */
   readonly fault: ChannelFault;

@@ -6,7 +6,7 @@
 
 import type { CertStore, ReloadStatus } from "./certstore/store.ts";
 import type { AclConfig, Config } from "./config/config.ts";
-import { formatAddress, isLoopback } from "./config/address.ts";
+import { configWarnings } from "./config/warnings.ts";
 import {
   type LastReload,
   type ProbeSource,
@@ -75,7 +75,9 @@ export class Daemon implements AsyncDisposable {
     // Identity and trust first: a port that is bound can be served.
     const store = this.#stack.use(await openStore(() => this.#swap()));
     this.#store = store;
-    warnOfPlaintext(config, logger);
+    for (const { key, message } of configWarnings(config)) {
+      logger.warn(`${key}: ${message}`);
+    }
     const tunnel = Tunnel.start(config, this.#state(store), this.#options);
     this.#tunnel = tunnel;
     this.#stack.defer(() => tunnel.drain());
@@ -186,17 +188,6 @@ function lastReload({ time, result, error }: ReloadStatus): LastReload | undefin
   if (time === undefined || result === undefined) return undefined;
   const at = Date.parse(time);
   return result === "success" ? { result, time: at } : { result, time: at, error: error ?? "" };
-}
-
-function warnOfPlaintext(config: Config, logger: Logger): void {
-  const plain = config.mode === "server" ? config.target : config.listen;
-  if (isLoopback(plain.host)) return;
-  logger.warn(
-    "the plaintext side is not on loopback: traffic there is neither encrypted nor authenticated",
-    {
-      [config.mode === "server" ? "target" : "listen"]: formatAddress(plain),
-    },
-  );
 }
 
 /** A reload takes over the rules only: what else has changed is said, not silently left. */

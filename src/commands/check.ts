@@ -11,9 +11,10 @@
 import { readBoundedFile } from "../certstore/files.ts";
 import { formatFinding, loadMaterial, MaterialError } from "../certstore/load.ts";
 import type { Material } from "../certstore/material.ts";
-import { formatAddress, isLoopback } from "../config/address.ts";
+import { formatAddress } from "../config/address.ts";
 import type { Config } from "../config/config.ts";
 import { escapeText, quote } from "../config/problem.ts";
+import { configWarnings } from "../config/warnings.ts";
 import { configName } from "../config_file.ts";
 import { identityOf } from "../identity.ts";
 import { verifySignature } from "../tls/signature.ts";
@@ -42,7 +43,10 @@ export async function check(
   const config = await loadConfig(path, io);
   if (config === undefined) return 2;
   const file = configName(path);
-  const warnings = [...plaintextWarnings(config), ...await keyWarnings(config.tls.key)];
+  const warnings = [
+    ...configWarnings(config).map(({ key, message }) => `${key}: ${message}`),
+    ...await keyWarnings(config.tls.key),
+  ];
   try {
     const material = await loadMaterial(config.tls, { readFile: readBoundedFile, now });
     warnings.push(...material.warnings, ...materialWarnings(config, material, now()));
@@ -63,17 +67,6 @@ export async function check(
 
 function printWarnings(warnings: readonly string[], file: string, io: CommandIo): void {
   for (const warning of warnings) io.stdout(escapeText(`${file}: warning: ${warning}`));
-}
-
-function plaintextWarnings({ mode, listen, target }: Config): readonly string[] {
-  const [key, plain] = mode === "server"
-    ? ["target", target] as const
-    : ["listen", listen] as const;
-  if (isLoopback(plain.host)) return [];
-  return [
-    `${key}: ${quote(formatAddress(plain))} is not loopback: traffic there is neither encrypted ` +
-    "nor authenticated; use 127.0.0.1, or a network that you trust",
-  ];
 }
 
 async function keyWarnings(path: string): Promise<readonly string[]> {

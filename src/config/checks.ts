@@ -63,12 +63,6 @@ function checkTrust({ raw, has, lacks, report }: CheckContext): void {
   if (raw.tls === undefined) return;
   const clientAuth = has(["tls", "client_auth"]) ? raw.tls.client_auth : "required";
   if (raw.mode !== "client" && clientAuth === "none") {
-    if (has(["tls", "ca"])) {
-      report(
-        ["tls", "ca"],
-        'Cannot use "ca" with client_auth "none", where no certificate is checked: remove one of them',
-      );
-    }
     for (const key of ["allow_cn", "allow_org"] as const) {
       if ((raw.acl?.[key] ?? []).length === 0) continue;
       report(
