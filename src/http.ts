@@ -19,7 +19,10 @@ import { codeOf, isLookupFailure, missingGrant, wordsOf } from "./net/system.ts"
 
 /** An HTTP server that is bound and serves. */
 export interface HttpEndpoint extends AsyncDisposable {
-  /** Where it listens: as asked for, with the port that was given. */
+  /**
+   * Where it listens: as asked for, with the port that was given. Where port 0 was asked for, binding
+   * again may give another.
+   */
   readonly address: Address;
   /** Stop listening and cut every connection, idle, slow or busy. May be called more than once. */
   close(): Promise<void>;
@@ -86,12 +89,25 @@ export async function serveHttp(
       if (closed) return;
       pause = Math.min(pause * 2, LONGEST_PAUSE);
       try {
-        current = bind(address, handle);
+        current = bindAgain();
         return;
       } catch (error) {
         report(error);
       }
     }
+  };
+  /** The same port; where only "a free one" is granted (`--allow-net=127.0.0.1:0`), a free one. */
+  const bindAgain = (): Generation => {
+    try {
+      return bind(address, handle);
+    } catch (error) {
+      const another = listen.port === 0 && error instanceof ListenError &&
+        error.reason === "not permitted";
+      if (!another) throw error;
+    }
+    const next = bind(listen, handle);
+    moveTo(next);
+    return next;
   };
   const keepServing = async (): Promise<void> => {
     while (!closed) {
@@ -106,11 +122,16 @@ export async function serveHttp(
     }
   };
 
+  let address = listen;
+  let addr = "";
+  const moveTo = ({ server }: Generation): void => {
+    address = { host: listen.host, port: server.addr.port };
+    addr = formatAddress(address);
+    logger.info(`${name} listening`, { addr });
+  };
   let current = bind(listen, handle);
-  const address: Address = { host: listen.host, port: current.server.addr.port };
-  const addr = formatAddress(address);
+  moveTo(current);
   const ended = keepServing();
-  logger.info(`${name} listening`, { addr });
 
   const close = (): Promise<void> => {
     closed = true;
@@ -118,7 +139,13 @@ export async function serveHttp(
     current.cut();
     return ended;
   };
-  return { address, close, [Symbol.asyncDispose]: close };
+  return {
+    get address() {
+      return address;
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  };
 }
 
 /** @throws {ListenError} */

@@ -9,7 +9,7 @@
  */
 
 import { readBoundedFile } from "../certstore/files.ts";
-import { formatFinding, loadMaterial, MaterialError } from "../certstore/load.ts";
+import { loadMaterial, MaterialError } from "../certstore/load.ts";
 import type { Material } from "../certstore/material.ts";
 import { formatAddress } from "../config/address.ts";
 import type { Config } from "../config/config.ts";
@@ -21,7 +21,7 @@ import { verifySignature } from "../tls/signature.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import { formatName } from "../x509/names.ts";
 import { validatePath } from "../x509/path.ts";
-import { type CommandIo, loadConfig } from "./config.ts";
+import { type CommandIo, loadConfig, printFindings } from "./config.ts";
 
 const DAY = 86_400_000;
 /** Days before its end from which on a certificate is warned of. */
@@ -40,8 +40,9 @@ export async function check(
   io: CommandIo,
   now: () => number = Date.now,
 ): Promise<number> {
-  const config = await loadConfig(path, io);
-  if (config === undefined) return 2;
+  const loaded = await loadConfig(path, io);
+  if (loaded === undefined) return 2;
+  const { config } = loaded;
   const file = configName(path);
   const warnings = [
     ...configWarnings(config).map(({ key, message }) => `${key}: ${message}`),
@@ -57,9 +58,7 @@ export async function check(
     return 0;
   } catch (error) {
     if (!(error instanceof MaterialError)) throw error;
-    for (const finding of error.findings) {
-      io.stderr(escapeText(`${file}: ${formatFinding(finding)}`));
-    }
+    printFindings(error.findings, loaded, io);
     printWarnings(warnings, file, io);
     return 2;
   }

@@ -14,8 +14,9 @@ import { type CommandIo, loadConfig } from "./config.ts";
 
 /** Prints the flags for the config at `path` (`-`: standard input); exit status 0, or 2 if wrong. */
 export async function grants(path: string, io: CommandIo): Promise<number> {
-  const config = await loadConfig(path, io);
-  if (config === undefined) return 2;
+  const loaded = await loadConfig(path, io);
+  if (loaded === undefined) return 2;
+  const { config } = loaded;
   const flags = formatGrants(grantsFor(config, path));
   if (flags.ok) {
     io.stdout(flags.line);

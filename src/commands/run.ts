@@ -5,7 +5,7 @@
  * @module
  */
 
-import { formatFinding, MaterialError } from "../certstore/load.ts";
+import { MaterialError } from "../certstore/load.ts";
 import { CertStore } from "../certstore/store.ts";
 import type { Config } from "../config/config.ts";
 import { parseConfig } from "../config/load.ts";
@@ -18,12 +18,13 @@ import { createMetrics, type Metrics } from "../metrics.ts";
 import { ListenError } from "../net.ts";
 import { onSignals } from "../signals.ts";
 import { VERSION } from "../version.ts";
-import { type CommandIo, loadConfig } from "./config.ts";
+import { type CommandIo, loadConfig, printFindings } from "./config.ts";
 
 /** Runs the daemon with the config at `path` (`-`: standard input); gives the exit status. */
 export async function run(path: string, io: CommandIo): Promise<number> {
-  const config = await loadConfig(path, io);
-  if (config === undefined) return 2;
+  const loaded = await loadConfig(path, io);
+  if (loaded === undefined) return 2;
+  const { config } = loaded;
   const missing = await missingGrants(config, path);
   for (const line of missing) io.stderr(`${configName(path)}: ${line}`);
   if (missing.length > 0) return 2;
@@ -40,9 +41,7 @@ export async function run(path: string, io: CommandIo): Promise<number> {
       return 1;
     }
     if (!(error instanceof MaterialError)) throw error;
-    for (const finding of error.findings) {
-      io.stderr(`${configName(path)}: ${formatFinding(finding)}`);
-    }
+    printFindings(error.findings, loaded, io);
     return 2;
   }
 }

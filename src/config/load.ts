@@ -53,6 +53,11 @@ export function parseConfig(text: string, fileName: string): ConfigResult {
   return config === undefined ? { ok: false, problems: problems.sorted() } : { ok: true, config };
 }
 
+/** Where a key of a valid config stands, or would: for what is found out about its value later. */
+export function placeOf(text: string, path: KeyPath): Place {
+  return readYaml(text).tree?.place(path) ?? { line: 1, column: 1 };
+}
+
 /** Collects problems. */
 class Problems {
   readonly #file: string;

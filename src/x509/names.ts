@@ -21,7 +21,7 @@ export const ATTRIBUTE = {
 
 /** Bytes as lower-case hex. */
 export function toHex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return bytes.toHex();
 }
 
 const PRINTABLE = /^[A-Za-z0-9 '()+,\-./:=?]*$/;
@@ -45,6 +45,8 @@ function utf16be(bytes: Uint8Array): string | undefined {
   return /[\ud800-\udfff]/.test(text) ? undefined : text;
 }
 
+const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
 /**
  * The text of a DirectoryString. Text that its type does not allow, and the types whose meaning
  * implementations disagree about (TeletexString, UniversalString), give `undefined`: such an
@@ -54,7 +56,7 @@ function attributeText({ tag, content }: Element): string | undefined {
   switch (tag) {
     case TAG.utf8String:
       try {
-        return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(content);
+        return UTF8.decode(content);
       } catch {
         return undefined; // Not UTF-8: there is no text to speak of.
       }

@@ -53,12 +53,13 @@ function ipv6Groups(half: string, isLast: boolean): number[] | undefined {
 }
 
 /** Labels of letters, digits, `-` and `_`; a last one of digits belongs to an address. */
-const HOST = /^([a-z0-9_-]+\.)*(?!\d+$)[a-z0-9_-]+$/;
+const HOST = /^([a-z0-9_-]+\.)*(?!\d+\.?$)[a-z0-9_-]+\.?$/i;
 
 function dnsMatches(pattern: string, host: string): boolean {
+  // Before letters are made small: some that are not ASCII have small ones that are.
+  if (!HOST.test(host)) return false;
   const presented = pattern.toLowerCase().replace(/\.$/, "");
   const wanted = host.toLowerCase().replace(/\.$/, "");
-  if (!HOST.test(wanted)) return false;
   if (!presented.startsWith("*.")) return presented === wanted;
   const suffix = presented.slice(1);
   const label = wanted.slice(0, -suffix.length);

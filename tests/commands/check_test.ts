@@ -188,9 +188,9 @@ Deno.test("what is wrong with each file is told at once, on stderr, with its fix
   });
   assert.equal(status, 2);
   assert.deepEqual(err.map((line) => line.split(": ").slice(0, 3).join(": ")), [
-    'server.yaml: tls.cert: Cannot use "cert.pem"',
-    'server.yaml: tls.key: Cannot use "key.pem"',
-    'server.yaml: tls.ca: Cannot use "ca.pem"',
+    'server.yaml:5:3: tls.cert: Cannot use "cert.pem"',
+    'server.yaml:6:3: tls.key: Cannot use "key.pem"',
+    'server.yaml:7:3: tls.ca: Cannot use "ca.pem"',
   ]);
   // Warnings are not held back by errors.
   assert.equal(out.length, 1);

@@ -144,7 +144,7 @@ Deno.test({
       assert.deepEqual([status, out], [2, ""]);
       assert.match(
         err,
-        /^conf\/server\.yaml: tls\.cert: Cannot use "conf\/server\.pem": there is no/,
+        /^conf\/server\.yaml:5:3: tls\.cert: Cannot use "conf\/server\.pem": there is no/,
       );
       assert.doesNotMatch(err, /NotCapable|Requires|--allow/);
     }),
