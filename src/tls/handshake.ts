@@ -7,6 +7,7 @@
 
 import type { TLSSocket } from "node:tls";
 import { type Channel, ChannelError } from "../channel.ts";
+import { formatDuration } from "../config/duration.ts";
 import type { HandshakeReason } from "../proxy/outcome.ts";
 import { TlsChannel } from "./channel.ts";
 import type { VerifiedPeer, VerifyPeer } from "./verdict.ts";
@@ -203,7 +204,8 @@ export async function handshake<T>(
     reject(error instanceof HandshakeError ? error : wireError(error));
   };
   const timer = setTimeout(
-    () => fail(new HandshakeError("timeout", `no handshake within ${limits.timeout} ms`)),
+    () =>
+      fail(new HandshakeError("timeout", `no handshake within ${formatDuration(limits.timeout)}`)),
     limits.timeout,
   );
   const cut = () => fail(new HandshakeError("other", "cut by a stop"));

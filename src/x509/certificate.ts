@@ -59,7 +59,7 @@ export type Certificate = {
   readonly der: Uint8Array;
   /** What the issuer signed. */
   readonly tbs: Uint8Array;
-  /** Lower-case hex, two digits a byte, as in the certificate. */
+  /** Lower-case hex, two digits a byte, without the zero that only keeps it positive. */
   readonly serial: string;
   readonly signatureAlgorithm: SignatureAlgorithm;
   readonly signature: Uint8Array;

@@ -20,8 +20,7 @@ import {
   sequence,
   TAG,
 } from "./der.ts";
-import { readSignatureAlgorithm } from "./algorithms.ts";
-import { readPublicKey } from "./algorithms.ts";
+import { readPublicKey, readSignatureAlgorithm } from "./algorithms.ts";
 import { type Extensions, NO_EXTENSIONS, readExtension } from "./extensions.ts";
 import { readName, toHex } from "./names.ts";
 

@@ -34,6 +34,10 @@ export type DaemonSettings = {
   readonly expectFailure?: boolean;
   /** In place of the grants of the config. */
   readonly flags?: readonly string[];
+  /** The words after the program, from the config's path; default: the path alone. */
+  readonly args?: (configPath: string) => readonly string[];
+  /** Give the config on standard input; `args` should say `-`. */
+  readonly stdin?: boolean;
 };
 
 let count = 0;
@@ -111,7 +115,8 @@ export class TestDaemon implements AsyncDisposable {
   }
 
   #endpoint(message: string): string {
-    const line = this.lines.find(({ fields }) => fields.msg === message);
+    // The last: out of descriptors they lose their port, and may be given another for 0.
+    const line = this.lines.findLast(({ fields }) => fields.msg === message);
     assert.ok(line?.fields.addr, `no "${message}" in:\n${this.log}`);
     return `http://${line.fields.addr}`;
   }
@@ -186,9 +191,13 @@ export class TestDaemon implements AsyncDisposable {
   }
 }
 
-/** Takes a line of slog's text format apart. */
+/** Takes a line of slog's text format, or of JSON, apart. */
 export function parseLogLine(line: string): Record<string, string> {
   const fields: Record<string, string> = {};
+  if (line.startsWith("{")) {
+    for (const [key, value] of Object.entries(JSON.parse(line))) fields[key] = String(value);
+    return fields;
+  }
   for (const [, key, quoted, bare] of line.matchAll(/([a-z_]+)=(?:("(?:[^"\\]|\\.)*")|(\S*))/g)) {
     if (key !== undefined) fields[key] = quoted === undefined ? bare ?? "" : unquote(quoted);
   }
@@ -219,16 +228,17 @@ export async function startDaemon(settings: DaemonSettings): Promise<TestDaemon>
     "run",
     ...flags,
     MAIN,
-    configPath,
+    ...settings.args?.(configPath) ?? [configPath],
   ];
   const child = new Deno.Command(command, {
     args,
     cwd: ROOT,
     env: { NO_COLOR: "1" },
-    stdin: "null",
+    stdin: settings.stdin ? "piped" : "null",
     stdout: "null",
     stderr: "piped",
   }).spawn();
+  if (settings.stdin) await giveConfig(child, configPath);
   const daemon = new TestDaemon(child, configPath);
   if (settings.expectFailure) return daemon;
   try {
@@ -238,6 +248,12 @@ export async function startDaemon(settings: DaemonSettings): Promise<TestDaemon>
     throw error;
   }
   return daemon;
+}
+
+async function giveConfig(child: Deno.ChildProcess, configPath: string): Promise<void> {
+  const writer = child.stdin.getWriter();
+  await writer.write(await Deno.readFile(configPath));
+  await writer.close();
 }
 
 /** What `mtlsd grants` prints for a config file. */

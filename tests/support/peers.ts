@@ -103,6 +103,8 @@ export function lineBackend(): Backend {
 
 /** What a TLS client is made of. */
 export type ClientOptions = {
+  /** Default `127.0.0.1`. */
+  readonly host?: string;
   readonly port: number;
   /** Trust, PEM. */
   readonly ca: string;
@@ -115,10 +117,11 @@ export type ClientOptions = {
 
 /** A mutually authenticated connection by `node:tls`, after its handshake. */
 export function connectTls(options: ClientOptions): Promise<tls.TLSSocket> {
-  const { port, ca, identity, cert = identity?.pem, minVersion, maxVersion } = options;
+  const { host = "127.0.0.1", port, ca, identity, cert = identity?.pem } = options;
+  const { minVersion, maxVersion } = options;
   return new Promise((resolve, reject) => {
     const socket = tls.connect({
-      host: "127.0.0.1",
+      host,
       port,
       servername: "localhost",
       ca,

@@ -11,6 +11,7 @@
  * @module
  */
 
+import assert from "node:assert/strict";
 import { type DaemonSettings, startDaemon, type TestDaemon } from "./daemon.ts";
 import type { ClientOptions } from "./peers.ts";
 import { type PkiFiles, type TestPki, testPki, writePki } from "./pki.ts";
@@ -33,6 +34,7 @@ export class Scene implements AsyncDisposable {
   /** The same as files. */
   readonly files: PkiFiles;
   readonly #stack = new AsyncDisposableStack();
+  readonly #daemons: TestDaemon[] = [];
 
   private constructor(dir: string, pki: TestPki) {
     this.dir = dir;
@@ -97,11 +99,15 @@ export class Scene implements AsyncDisposable {
       ...(wrapper === undefined ? {} : { wrapper }),
       config: { mode, listen: "127.0.0.1:0", target, ...blocks, tls: { ...tls, ...options.tls } },
     });
+    this.#daemons.push(daemon);
     return this.#stack.use(daemon);
   }
 
-  /** Everything goes, the directory last. */
+  /** Everything goes, the directory last. A fault that a daemon had to survive fails the test. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stack.disposeAsync();
+    for (const { log } of this.#daemons) {
+      assert.doesNotMatch(log, /internal error|msg="\w+: connection failed"/);
+    }
   }
 }

@@ -7,6 +7,7 @@
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import net from "node:net";
+import tls from "node:tls";
 import { until } from "./wait.ts";
 
 /** How a connection ended, as a peer sees it. */
@@ -18,6 +19,10 @@ export class Peer implements AsyncDisposable {
   ending: Ending = "open";
   /** Bytes received. */
   received = 0;
+  /** Called with what comes, besides keeping it. */
+  onBytes: (bytes: Uint8Array) => void = () => {};
+  /** Called when the other side ends it; a reset may follow an end. */
+  onEnding: (ending: Exclude<Ending, "open">) => void = () => {};
   readonly #socket: net.Socket;
   readonly #chunks: Uint8Array[] = [];
   readonly #closed: Promise<void>;
@@ -29,9 +34,15 @@ export class Peer implements AsyncDisposable {
     socket.on("data", (bytes: Uint8Array) => {
       this.received += bytes.length;
       this.#chunks.push(bytes);
+      this.onBytes(bytes);
     });
-    socket.once("end", () => this.ending = "end");
-    socket.on("error", () => this.ending = "reset");
+    socket.once("end", () => this.#ended("end"));
+    socket.on("error", () => this.#ended("reset"));
+  }
+
+  #ended(ending: Exclude<Ending, "open">): void {
+    this.ending = ending;
+    this.onEnding(ending);
   }
 
   /** Connects to a port of 127.0.0.1. */
@@ -66,7 +77,12 @@ export class Peer implements AsyncDisposable {
     this.#socket.resetAndDestroy();
   }
 
-  /** FIN both ways: what comes afterwards is answered with RST. */
+  /** Stops reading, for good: what is sent from now on stays in the kernel. */
+  stall(): void {
+    this.#socket.pause();
+  }
+
+  /** FIN both ways: what comes afterwards is answered with RST, and so is what lies there unread. */
   destroy(): void {
     this.#socket.destroy();
   }
@@ -144,4 +160,83 @@ export class PeerServer implements AsyncDisposable {
     for (const peer of this.peers) await peer[Symbol.asyncDispose]();
     await closed;
   }
+}
+
+/** A connection through a {@linkcode Relay}. */
+export type Link = {
+  /** Towards whoever connected. */
+  readonly near: Peer;
+  /** Towards the port behind. */
+  readonly far: Peer;
+};
+
+function pass(ending: Exclude<Ending, "open">, to: Peer): void {
+  if (ending === "end") to.end();
+  else to.reset();
+}
+
+/** Sits between two peers, passes bytes on, and does to their connection what they would not. */
+export class Relay implements AsyncDisposable {
+  /** Connections in the order in which they came. */
+  readonly links: Link[] = [];
+  readonly #server: PeerServer;
+
+  private constructor(server: PeerServer) {
+    this.#server = server;
+  }
+
+  /** Relays to a port of 127.0.0.1. */
+  static async to(port: number): Promise<Relay> {
+    const self: Relay = new Relay(await PeerServer.listen((near) => void self.#join(near, port)));
+    return self;
+  }
+
+  async #join(near: Peer, port: number): Promise<void> {
+    const early: Uint8Array[] = [];
+    near.onBytes = (bytes) => void early.push(bytes);
+    const far = await Peer.connect(port);
+    far.onBytes = (bytes) => void near.send(bytes);
+    near.onBytes = (bytes) => void far.send(bytes);
+    far.onEnding = (ending) => pass(ending, near);
+    near.onEnding = (ending) => pass(ending, far);
+    for (const bytes of early) void far.send(bytes);
+    if (near.ending !== "open") pass(near.ending, far);
+    this.links.push({ near, far });
+  }
+
+  /** The port to connect to. */
+  get port(): number {
+    return this.#server.port;
+  }
+
+  /** `127.0.0.1:port`. */
+  get address(): string {
+    return this.#server.address;
+  }
+
+  /** The connection with this number, from 0 on; waits for it. */
+  async link(index: number): Promise<Link> {
+    return await until(() => this.links[index], { what: () => `connection ${index} to the relay` });
+  }
+
+  /** Cuts everything. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { far } of this.links) await far[Symbol.asyncDispose]();
+    await this.#server[Symbol.asyncDispose]();
+  }
+}
+
+/** The first flight of an honest client, one record: a ClientHello. */
+export async function clientHello(): Promise<Uint8Array> {
+  await using server = await PeerServer.listen();
+  const socket = net.connect({ port: server.port, host: "127.0.0.1" });
+  const engine = tls.connect({ socket, servername: "localhost", rejectUnauthorized: false });
+  engine.on("error", () => {});
+  const peer = await server.peer(0);
+  await until(() => peer.received > 5 && peer.received >= 5 + peer.bytes.readUInt16BE(3));
+  const closed = once(socket, "close");
+  engine.destroy();
+  socket.destroy();
+  await closed;
+  return new Uint8Array(peer.bytes);
 }
