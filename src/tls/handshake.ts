@@ -155,17 +155,26 @@ function wireError(error: unknown): HandshakeError {
   return new HandshakeError(reset ? "reset" : "other", message, { cause: error });
 }
 
+/**
+ * It takes both verdicts to let a peer in. Where the engine has refused already, ours is asked for its
+ * words only, which say more; not for a long chain, whose length the peer chose and we would pay for.
+ */
+const EXPLAINED_CHAIN = 3;
+
+function engineRefusal(socket: TLSSocket): HandshakeError {
+  return engineError(new Error("not authorized"), String(socket.authorizationError));
+}
+
 /** The peer whose chain holds; `undefined` where none is asked for, or none shown and optional. */
 function verified(socket: TLSSocket, demand: PeerDemand): VerifiedPeer | undefined {
   if (demand.kind === "nothing") return undefined;
   const chain = presentedChain(socket);
   if (chain.length === 0 && demand.optional) return undefined;
+  const refusedByEngine = chain.length > 0 && !socket.authorized;
+  if (refusedByEngine && chain.length > EXPLAINED_CHAIN) throw engineRefusal(socket);
   const verdict = demand.verify(chain);
-  // Ours first, because it can say why; it takes both to let a peer in.
   if (!verdict.ok) throw new HandshakeError(verdict.reason, verdict.detail);
-  if (!socket.authorized) {
-    throw engineError(new Error("not authorized"), String(socket.authorizationError));
-  }
+  if (refusedByEngine) throw engineRefusal(socket);
   return verdict.peer;
 }
 
