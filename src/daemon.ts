@@ -34,6 +34,9 @@ export type DaemonOptions = {
   readonly monotonic: () => number;
 };
 
+/** Milliseconds for what needs no time to be over: connections that were cut, files, probes. */
+const GRACE = 2000;
+
 /** How a drain came out: everything ended by itself, or it had to be cut. */
 export type Drained = "clean" | "cut";
 
@@ -73,7 +76,7 @@ export class Daemon implements AsyncDisposable {
   async #start(): Promise<void> {
     const { config, logger, metrics, openStore } = this.#options;
     // Identity and trust first: a port that is bound can be served.
-    const store = this.#stack.use(await openStore(() => this.#swap()));
+    const store = await openStore(() => this.#swap());
     this.#store = store;
     for (const { key, message } of configWarnings(config)) {
       logger.warn(`${key}: ${message}`);
@@ -119,29 +122,36 @@ export class Daemon implements AsyncDisposable {
 
   /**
    * Stops accepting and waits for the connections, at most `proxy.shutdown_timeout`; then, or when
-   * `hurry` aborts, cuts what is left. The probes answer until the end.
+   * `hurry` aborts, cuts what is left. The probes answer until the end. Nothing else can hold it up:
+   * neither a reload that hangs on its files nor a connection that does not heed the cut. The files
+   * stay watched until the daemon is disposed of.
    */
   async drain(hurry: AbortSignal): Promise<Drained> {
-    const { shutdownTimeout } = this.#options.config.proxy;
+    const { config: { proxy: { shutdownTimeout } }, logger } = this.#options;
     const tunnel = this.#tunnel;
     this.#draining = true;
-    // No reloads from here on.
-    await this.#store?.[Symbol.asyncDispose]();
+    this.#store?.stop();
     let result: Drained = "clean";
     if (tunnel !== undefined) {
-      const drained = tunnel.drain();
+      const over = Promise.withResolvers<void>();
+      const timers: ReturnType<typeof setTimeout>[] = [];
       const cut = () => {
         if (tunnel.active > 0) result = "cut";
         this.cut();
+        timers.push(setTimeout(() => {
+          logger.error("connections did not end when they were cut", { active: tunnel.active });
+          over.resolve();
+        }, GRACE));
       };
-      const timer = shutdownTimeout > 0 ? setTimeout(cut, shutdownTimeout) : undefined;
+      const drained = tunnel.drain();
+      if (shutdownTimeout > 0) timers.push(setTimeout(cut, shutdownTimeout));
       hurry.addEventListener("abort", cut, { once: true });
       if (hurry.aborted) cut();
-      await drained;
-      clearTimeout(timer);
+      await Promise.race([drained, over.promise]);
+      for (const timer of timers) clearTimeout(timer);
       hurry.removeEventListener("abort", cut);
     }
-    await this[Symbol.asyncDispose]();
+    await within(this.#stack.disposeAsync(), GRACE);
     return result;
   }
 
@@ -150,10 +160,15 @@ export class Daemon implements AsyncDisposable {
     this.#tunnel?.cut();
   }
 
-  /** Closes what is left: listeners, probes, metrics, watchers. */
+  /**
+   * Closes what is left: listeners, probes, metrics, watches. Closing a watch can stop the whole
+   * process: Deno 2.9.6 waits for its watching thread, and that opens what appears in the directory,
+   * which never returns for a pipe. A process that ends anyway should leave it at `drain`.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#draining = true;
     await this.#stack.disposeAsync();
+    await this.#store?.[Symbol.asyncDispose]();
   }
 
   #probes(store: CertStore, tunnel: Tunnel): ProbeSource {
@@ -181,6 +196,17 @@ export class Daemon implements AsyncDisposable {
         };
       },
     };
+  }
+}
+
+/** Waits for a promise, but no longer than so many milliseconds. */
+async function within(promise: Promise<void>, milliseconds: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const enough = new Promise<void>((resolve) => timer = setTimeout(resolve, milliseconds));
+  try {
+    await Promise.race([promise, enough]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -151,10 +151,15 @@ export class CertStore implements AsyncDisposable {
     });
   }
 
-  /** Stops watching, and resolves once no reload is under way; `current` stays. */
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** No reloads from here on: one that is under way comes to nothing. Waits for nothing. */
+  stop(): void {
     this.#disposed = true;
     this.#hurry.abort();
+  }
+
+  /** Stops watching, and resolves once no reload is under way; `current` stays. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.stop();
     await (await this.#watcher)?.[Symbol.asyncDispose]();
     await this.#queue;
   }

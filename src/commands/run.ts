@@ -61,13 +61,15 @@ async function serve(
   };
   // Listened to before the ports are bound: whoever sees a port may send a signal. And Deno 2.9.6
   // panics when descriptors run out before the first signal listener is there.
-  let reload = () => {};
+  let early = false;
+  let reload = () => void (early = true);
   using _signals = onSignals({
     SIGTERM: onStop("SIGTERM"),
     SIGINT: onStop("SIGINT"),
     SIGHUP: () => reload(),
   });
-  await using daemon = await Daemon.start({
+  // Not disposed of: the process is about to end, and closing its watches could keep it from that.
+  const daemon = await Daemon.start({
     config,
     openStore: (onSwap) => CertStore.open({ tls: config.tls, logger, metrics, onSwap }),
     reread: path === "-" ? undefined : () => rereadConfig(path),
@@ -77,6 +79,8 @@ async function serve(
     monotonic: () => performance.now(),
   });
   reload = () => void daemon.reload();
+  // A SIGHUP during the start: what it is about may have been read before it changed.
+  if (early) reload();
   logger.info("shutting down", { signal: await stop.promise });
   const drained = await daemon.drain(hurry.signal);
   if (drained === "cut") logger.warn("connections were cut before they had ended");

@@ -32,7 +32,8 @@ export class TlsChannel implements Channel {
   readonly #socket: TLSSocket;
   readonly #plaintext: Uint8Array[] = [];
   #waiter: Waiter | undefined;
-  #rejectWrite: ((error: ChannelError) => void) | undefined;
+  /** Of the write and the end that are under way. */
+  readonly #sending = new Set<(error: ChannelError) => void>();
   /** Everything is over. */
   #fault: ChannelError | undefined;
   /** Sending is over; what the peer sent before it broke may still be read. */
@@ -68,9 +69,9 @@ export class TlsChannel implements Channel {
     if (this.#writeFault !== undefined) return Promise.reject(this.#writeFault);
     if (data.length === 0) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      this.#rejectWrite = reject;
+      this.#sending.add(reject);
       this.#socket.write(data, (error) => {
-        this.#rejectWrite = undefined;
+        this.#sending.delete(reject);
         if (error) reject(this.#writeFault ?? channelError(error));
         else resolve();
       });
@@ -82,15 +83,21 @@ export class TlsChannel implements Channel {
     if (this.#writeFault !== undefined) throw this.#writeFault;
     const before = this.#wire.writes;
     await new Promise<void>((resolve, reject) => {
-      this.#rejectWrite = reject;
+      this.#sending.add(reject);
       this.#socket.end(() => {
-        this.#rejectWrite = undefined;
+        this.#sending.delete(reject);
         resolve();
       });
     });
-    // The engine hands out the close_notify a little after it has called back.
-    for (let turns = 0; this.#wire.writes === before && turns < 3; turns++) await turn();
-    await this.#wire.flushed();
+    // The engine hands out the close_notify a little after it has called back, and only when what it
+    // has sent before (session tickets, say) is gone: nothing may leave after FIN.
+    let writes: number;
+    let turns = 0;
+    do {
+      writes = this.#wire.writes;
+      await this.#wire.flushed();
+      await turn();
+    } while (this.#wire.writes !== writes || (writes === before && ++turns < 3));
     if (this.#writeFault !== undefined) throw this.#writeFault;
     await this.#wire.closeWrite();
   }
@@ -126,9 +133,8 @@ export class TlsChannel implements Channel {
 
   #failWrite(fault: ChannelError): void {
     this.#writeFault ??= fault;
-    const reject = this.#rejectWrite;
-    this.#rejectWrite = undefined;
-    reject?.(this.#writeFault);
+    for (const reject of this.#sending) reject(this.#writeFault);
+    this.#sending.clear();
   }
 
   /** At most one of these runs at a time; it stops as soon as nobody waits. */

@@ -91,7 +91,9 @@ export class TlsClient {
       // The engine uses of a Duplex just what a Wire has.
       socket: wire as unknown as Duplex,
       secureContext: this.#context,
-      rejectUnauthorized: true,
+      // Refusing by itself, the engine has one word for every certificate that does not hold. The
+      // verdict has the right one, and holds to the engine's no (`verified` in `handshake.ts`).
+      rejectUnauthorized: false,
       ...(isIp ? {} : { servername: this.#serverName }),
       // The engine's own check falls back to the CN, and reads one that holds a list as that list.
       // Names are the second verdict's.
@@ -101,15 +103,27 @@ export class TlsClient {
     // two CAs signed each other. Nobody reads what it would come back with.
     socket.getPeerCertificate = () => NO_CERTIFICATE;
     socket.once("secureConnect", () => events.secure(socket));
-    socket.on("error", (error) => {
-      const code: unknown = socket.authorizationError;
-      events.failed(engineError(error, typeof code === "string" ? code : undefined));
-    });
+    socket.on("error", (error) => events.failed(clientError(error)));
     socket.once("close", () => {
       events.failed(new HandshakeError("reset", "the server left during the handshake"));
     });
     return { abandon: () => void socket.destroy() };
   }
+}
+
+/**
+ * The engine's complaint about a server. The one about a certificate that is left to it is that of the
+ * handshake's signature.
+ */
+function clientError(error: Error): HandshakeError {
+  if (Reflect.get(error, "code") !== "UNABLE_TO_VERIFY_LEAF_SIGNATURE") return engineError(error);
+  return new HandshakeError(
+    "untrusted",
+    "the server did not prove that it holds the certificate's key",
+    {
+      cause: error,
+    },
+  );
 }
 
 /** Whether the engine finds a key in this: it skips what it does not know. */

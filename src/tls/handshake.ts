@@ -1,6 +1,7 @@
 /**
  * What the handshakes of both roles share: driving the engine, the decision while nothing has left
- * yet, and the names of what can go wrong.
+ * yet, and the names of what can go wrong. What the engine does that makes all this necessary is told
+ * in `verdict.ts`.
  *
  * @module
  */

@@ -2,6 +2,60 @@
  * The second verdict: our own strict judgement of the chain that a peer showed, on every connection
  * of both roles, resumed or not. The engine's alone lets in forged certificates.
  *
+ * It is the common answer to much of what `node:tls` of Deno 2.9 was found to do. All that is known
+ * of it, and where each is dealt with (paths from `src/`; "verdict" is this module, with
+ * `x509/parse.ts` for what is read at all and `x509/path.ts` for the path). `tests/tls/` shows for
+ * each of this layer's that plain `node:tls` falls for it and that this layer does not.
+ *
+ * Who gets in:
+ *
+ * - *Forged server*: a certificate that the engine cannot read (X.509 v1, odd versions, bytes left
+ *   over, long-form lengths) passes by its issuer's name, and its holder need not hold its key. The
+ *   verdict refuses it; with TLS 1.3 our last flight is held back until then (`tls/handshake.ts`), so
+ *   that the forger's handshake fails and it never sees our certificate.
+ * - *v1 anchor*: an X.509 v1 certificate in the bundle lets in everybody who has a copy. Only v3 is
+ *   read, in the bundle (`certstore/`) and as a leaf (verdict).
+ * - *Stale ticket*: tickets outlive the trust, and are taken where a certificate is required though
+ *   none was ever shown. The chain is judged, and the caller decides, at every resumption, by the
+ *   trust of that moment; no chain is no certificate (`tls/handshake.ts`).
+ * - *Resumed after expiry*: a verdict is remembered no longer than its path is valid.
+ * - *Anchors as they are*: expired, of the wrong use, too long below, no CA at all. The verdict holds
+ *   anchors, and leaves that stand in the bundle, to the same rules as the rest of the path.
+ * - *Intermediate without keyCertSign*: the verdict demands it.
+ * - *Names from the CN*: the engine's check of names is off (`tls/client.ts`); names are SANs
+ *   (`x509/server_name.ts`).
+ * - *Bad or none*: where a certificate is optional, a bad one completes the handshake, and none looks
+ *   like a bad one. They are told apart by what was shown (`tls/handshake.ts`).
+ * - *Unreadable own key*: the engine goes out without a certificate, or blames the protocol.
+ *   `certstore/` refuses such files; `tls/client.ts` looks at the key again.
+ *
+ * What takes the daemon down:
+ *
+ * - *Pause that does not*: a paused socket goes on reading the wire into memory. The engine gets no
+ *   socket but a `Wire` (`tls/wire.ts`), which reads when `tls/channel.ts` is read.
+ * - *Lost end*: a paused socket may never report its end. Ours is never paused, the wire is; an end
+ *   without close_notify is `truncated` (`tls/channel.ts`).
+ * - *Open after the timeout*: the engine's handshake timeout leaves the socket open. Deadline and
+ *   close are ours (`tls/handshake.ts`), the engine's is off (`tls/server.ts`).
+ * - *Never collected*: the engine's state of a connection refers to itself from outside the heap.
+ *   `Wire.close` tells it of the end, however the handshake went.
+ * - *Endless chain*: `getPeerCertificate(true)` does not come back where two CAs of the bundle signed
+ *   each other. It is never called, nor by the engine (`tls/handshake.ts`, `tls/client.ts`).
+ * - *Deaf listener*: `node:net` stops accepting for good once descriptors ran out. Nothing of it
+ *   listens here: `net/listen.ts` accepts with `Deno.listen`, `listener.ts` backs off.
+ * - *Rejected `finished`*: `Deno.serve` rejects it when descriptors run out; `http.ts` serves again.
+ *
+ * What peers and operators see:
+ *
+ * - *Success, then a close*: a refused TLS 1.3 client has seen its handshake succeed. Nothing is read
+ *   or sent before the decision, and a refused peer gets neither last flight nor ticket; left to
+ *   itself the engine would send both (`tls/handshake.ts`, `tls/server.ts`).
+ * - *Alert cut off*: destroying the stream loses the alert. A `Wire` cannot be destroyed by the
+ *   engine, and `Wire.linger` lets the alert arrive.
+ * - *Bundle in every handshake*: the server sends all CAs of the bundle along. There is no way around
+ *   it: `certstore/bundle.ts` warns of large ones.
+ * - *Write grant for UNIX sockets*: Deno wants `--allow-write` to use one. None is used yet.
+ *
  * @module
  */
 

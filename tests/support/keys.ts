@@ -79,3 +79,17 @@ export function keyIdOf(spki: Der): Uint8Array {
   const bits = der.split(der.contentOf(spki))[1] ?? spki;
   return new Uint8Array(crypto.createHash("sha1").update(der.contentOf(bits).subarray(1)).digest());
 }
+
+/**
+ * PKCS#8 with the public half of one P-256 key and the private half of another, as somebody makes it
+ * who has only a copy of a certificate: openssl compares public halves, and goes on with it.
+ */
+export function mixedKey(shown: KeyObject, held: KeyObject = makeKey()): string {
+  const octets = (field: string | undefined) => Buffer.from(field ?? "", "base64url");
+  const { x, y } = shown.export({ format: "jwk" });
+  const point = Buffer.concat([Buffer.from([4]), octets(x), octets(y)]);
+  const scalar = octets(held.export({ format: "jwk" }).d);
+  const inner = der.seq(der.int(1), der.octet(scalar), der.explicit(1, der.bitString(point)));
+  const algorithm = der.seq(der.oid("1.2.840.10045.2.1"), der.oid("1.2.840.10045.3.1.7"));
+  return pem("PRIVATE KEY", der.seq(der.int(0), algorithm, der.octet(inner)));
+}

@@ -1,0 +1,322 @@
+/**
+ * Backends and networks that fail: the other side is told within a second, nothing leaks, and what
+ * had been said before still arrives.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import type { Channel } from "../../src/channel.ts";
+import { type ChannelError } from "../../src/channel.ts";
+import type { TestDaemon } from "../support/daemon.ts";
+import { type End, plainEnd, tlsEnd, tlsTarget } from "../support/ends.ts";
+import { descriptors, waitForDescriptors } from "../support/process.ts";
+import { Scene } from "../support/scene.ts";
+import { Peer, PeerServer, Relay } from "../support/sockets.ts";
+import { sClient, sServer } from "../tls/support_peers.ts";
+
+const closedBy = (reason: string) => `mtlsd_connections_closed_total{reason="${reason}"}`;
+
+/** How soon the other side has to hear of a fault, in milliseconds. */
+const SOON = 1000;
+
+const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+/** What a channel reads until its end, and whether that was one in good order. */
+async function hear(channel: Channel): Promise<{ text: string; end: "clean" | "broken" }> {
+  let text = "";
+  try {
+    for (let bytes = await channel.read(); bytes !== null; bytes = await channel.read()) {
+      text += new TextDecoder().decode(bytes);
+    }
+    return { text, end: "clean" };
+  } catch (error) {
+    assert.equal((error as ChannelError).name, "ChannelError");
+    return { text, end: "broken" };
+  }
+}
+
+/** Counts descriptors, the metrics' own connection included. */
+async function baseline(daemon: TestDaemon): Promise<number> {
+  await daemon.metrics();
+  return await descriptors(daemon.pid);
+}
+
+async function within<T>(limit: number, promise: Promise<T>): Promise<T> {
+  const start = performance.now();
+  const value = await promise;
+  const took = performance.now() - start;
+  assert.ok(took < limit, `took ${took} ms`);
+  return value;
+}
+
+Deno.test("a backend that refuses, and is up later", async () => {
+  await using scene = await Scene.create();
+  const { port } = await PeerServer.listen().then(async (server) => {
+    await using closing = server;
+    return { port: closing.port };
+  });
+  const { server, client } = await scene.tunnel(`127.0.0.1:${port}`);
+  const base = await baseline(server);
+  const near = scene.use(await tlsEnd(server.port, scene.pki));
+  assert.deepEqual(await within(SOON, hear(near)), { text: "", end: "broken" });
+  await server.waitForLog("listener: dial failed", {
+    target: `127.0.0.1:${port}`,
+    error: /Connection refused \(os error 111\)/,
+  });
+  await server.waitForMetric("mtlsd_dial_errors_total", 1);
+  await server.waitForMetric(closedBy("dial_failed"), 1);
+  await using caller = await Peer.connect(client.port);
+  await within(SOON, caller.ended());
+  await waitForDescriptors(server.pid, base);
+
+  const backend = scene.use(await PeerServer.listen((peer) => void peer.send("welcome"), port));
+  await using later = await Peer.connect(client.port);
+  await later.receives("welcome");
+  assert.equal(backend.peers.length, 1);
+});
+
+Deno.test("a name that does not resolve", async () => {
+  await using scene = await Scene.create();
+  const server = await scene.server("no-such-host.invalid:5432");
+  const near = scene.use(await tlsEnd(server.port, scene.pki));
+  assert.deepEqual(await hear(near), { text: "", end: "broken" });
+  await server.waitForLog("listener: dial failed", {
+    target: "no-such-host.invalid:5432",
+    error: /^Cannot connect to "no-such-host\.invalid:5432": failed to lookup address/,
+  });
+  await server.waitForMetric(closedBy("dial_failed"), 1);
+  assert.equal((await server.probe("/readyz")).status, 200);
+});
+
+type Fault = {
+  readonly name: string;
+  /** What the backend does with each connection. */
+  readonly backend: (peer: Peer) => void | Promise<void>;
+  /** What the client hears, over TLS. */
+  readonly heard: { readonly text: string | RegExp; readonly end: "clean" | "broken" };
+  readonly reason: string;
+};
+
+const FAULTS: readonly Fault[] = [
+  {
+    name: "resets at once",
+    backend: (peer) => peer.reset(),
+    heard: { text: "", end: "broken" },
+    reason: "target_reset",
+  },
+  {
+    name: "closes first, in good order",
+    backend: async (peer) => {
+      await peer.send("goodbye");
+      peer.end();
+    },
+    heard: { text: "goodbye", end: "clean" },
+    reason: "completed",
+  },
+  {
+    name: "closes both halves with an answer",
+    backend: async (peer) => {
+      await peer.receives("request");
+      await peer.send("goodbye");
+      peer.destroy();
+    },
+    heard: { text: "goodbye", end: "clean" },
+    reason: "completed",
+  },
+  {
+    name: "resets after half an answer",
+    backend: async (peer) => {
+      await peer.receives("request");
+      await peer.send("half an ans");
+      peer.reset();
+    },
+    // What the daemon had not read yet went with the reset; that it is not whole must show.
+    heard: { text: /^(half an ans)?$/, end: "broken" },
+    reason: "target_reset",
+  },
+];
+
+Deno.test("backends that fail, seen by a client of server mode", async (t) => {
+  await using scene = await Scene.create();
+  let behave: Fault["backend"] = () => {};
+  const backend = scene.use(await PeerServer.listen((peer) => void behave(peer)));
+  const server = await scene.server(backend.address);
+  const base = await baseline(server);
+  const ends: Record<string, number> = {};
+  for (const { name, backend, heard, reason } of FAULTS) {
+    await t.step(name, async () => {
+      behave = backend;
+      const near = scene.use(await tlsEnd(server.port, scene.pki));
+      await near.write(encode("request")).catch(() => {});
+      const { text, end } = await within(SOON, hear(near));
+      if (typeof heard.text === "string") assert.equal(text, heard.text);
+      else assert.match(text, heard.text);
+      assert.equal(end, heard.end);
+      if (end === "clean") await near.closeWrite();
+      near.close();
+      ends[reason] = (ends[reason] ?? 0) + 1;
+      await server.waitForMetric("mtlsd_active_connections", 0);
+      assert.equal((await server.metrics()).get(closedBy(reason)), ends[reason], server.log);
+      await waitForDescriptors(server.pid, base);
+    });
+  }
+});
+
+/** Sends for as long as it goes. */
+async function flood(channel: Channel): Promise<void> {
+  const block = new Uint8Array(65_536);
+  try {
+    for (;;) await channel.write(block);
+  } catch {
+    // Ended, as it should.
+  }
+}
+
+Deno.test("a reset in mid-transfer ends the other side within a second", async (t) => {
+  await using scene = await Scene.create();
+  const backend = scene.use(await PeerServer.listen((peer) => peer.onBytes = () => {}));
+  const server = await scene.server(backend.address);
+  const front = scene.use(await Relay.to(server.port));
+  const client = await scene.client(front.address);
+  const bases = [[server, await baseline(server)], [client, await baseline(client)]] as const;
+  let count = 0;
+  const cases = {
+    "the caller": { cut: (caller: Peer) => caller.reset(), reason: "peer_reset" },
+    "the backend": {
+      cut: async () => (await backend.peer(count)).reset(),
+      reason: "target_reset",
+    },
+    "the network between the daemons": {
+      cut: async () => {
+        const { near, far } = await front.link(count);
+        near.reset();
+        far.reset();
+      },
+      reason: "peer_reset",
+    },
+  };
+  for (const [name, { cut, reason }] of Object.entries(cases)) {
+    await t.step(name, async () => {
+      const before = (await server.metrics()).get(closedBy(reason)) ?? 0;
+      await using caller = await Peer.connect(client.port);
+      const far = await backend.peer(count);
+      const chunk = new Uint8Array(65_536);
+      // Both ways at once.
+      let sending = true;
+      const send = async (peer: Peer) => {
+        while (sending && peer.ending === "open") {
+          await peer.send(chunk);
+          await new Promise((done) => setTimeout(done, 1));
+        }
+      };
+      const senders = [send(caller), send(far)];
+      await server.waitForMetric(
+        'mtlsd_bytes_proxied_total{direction="client_to_target"}',
+        (value) => value > (count + 1) * 500_000,
+      );
+      await cut(caller);
+      // Each daemon on the way has its second.
+      if (name !== "the caller") await within(2 * SOON, caller.ended());
+      if (name !== "the backend") await within(2 * SOON, far.ended());
+      sending = false;
+      await Promise.all(senders);
+      await server.waitForMetric(closedBy(reason), before + 1);
+      await caller[Symbol.asyncDispose]();
+      for (const [daemon, base] of bases) {
+        await daemon.waitForMetric("mtlsd_active_connections", 0);
+        await waitForDescriptors(daemon.pid, base);
+      }
+      count++;
+    });
+  }
+});
+
+Deno.test("TLS cut off by a FIN without close_notify is told from an end in good order", async () => {
+  await using scene = await Scene.create();
+  const backend = scene.use(await PeerServer.listen());
+  const server = await scene.server(backend.address);
+  const front = scene.use(await Relay.to(server.port));
+  const near = scene.use(await tlsEnd(front.port, scene.pki));
+  await near.write(encode("half a request"));
+  const far = await backend.peer(0);
+  await far.receives("half a request");
+  (await front.link(0)).far.end();
+  await within(SOON, far.ended());
+  await server.waitForLog("listener: connection closed", {
+    reason: "peer_reset",
+    error: /without close_notify/,
+  });
+
+  const target = scene.use(tlsTarget(scene.pki));
+  const back = scene.use(await Relay.to(target.port));
+  const client = await scene.client(back.address);
+  await using caller = await Peer.connect(client.port);
+  const serving = await target.next();
+  await serving.write(encode("half an answer"));
+  await caller.receives("half an answer");
+  (await back.link(0)).near.end();
+  await within(SOON, caller.ended());
+  await client.waitForLog("dialer: connection closed", {
+    reason: "target_reset",
+    error: /without close_notify/,
+  });
+});
+
+Deno.test("an early answer arrives although its backend reset what else was sent", async (t) => {
+  await using scene = await Scene.create();
+  const answer = "HTTP/1.1 413 Content Too Large\r\nconnection: close\r\n\r\n" + "x".repeat(20_000);
+  const backend = scene.use(
+    await PeerServer.listen((peer) => {
+      // Reads a little, answers and leaves with the rest unread: that is a reset.
+      peer.onBytes = () => {
+        peer.stall();
+        void peer.send(answer).then(() => setTimeout(() => peer.destroy(), 50));
+      };
+    }),
+  );
+  const { server, client } = await scene.tunnel(backend.address);
+  const callers: Record<string, () => Promise<End>> = {
+    "server mode": () => tlsEnd(server.port, scene.pki),
+    "the full tunnel": () => plainEnd(client.port),
+  };
+  for (const [name, connect] of Object.entries(callers)) {
+    await t.step(name, async () => {
+      const near = scene.use(await connect());
+      const sending = flood(near);
+      const { text } = await hear(near);
+      assert.equal(text.length, answer.length);
+      assert.ok(text === answer);
+      near.close();
+      await sending;
+    });
+  }
+});
+
+Deno.test("peers that are killed: the other side ends, nothing stays open", async () => {
+  await using scene = await Scene.create();
+  const backend = scene.use(await PeerServer.listen());
+  const server = await scene.server(backend.address);
+  const base = await baseline(server);
+  const { ca, client: cert, clientKey, server: serverCert, serverKey } = scene.files;
+  {
+    await using openssl = sClient(server.port, "-cert", cert, "-key", clientKey, "-CAfile", ca);
+    await openssl.type("hello\n");
+    await (await backend.peer(0)).receives("hello");
+  } // SIGKILL
+  await within(SOON, (await backend.peer(0)).ended());
+  await server.waitForMetric(closedBy("peer_reset"), 1);
+  await waitForDescriptors(server.pid, base);
+
+  const own = ["-cert", serverCert, "-key", serverKey, "-CAfile", ca, "-Verify", "1"];
+  const openssl = await sServer("-rev", ...own);
+  const client = await scene.client(`127.0.0.1:${openssl.port}`);
+  const idle = await baseline(client);
+  await using caller = await Peer.connect(client.port);
+  await caller.send("hello\n");
+  await caller.receives("olleh");
+  await openssl[Symbol.asyncDispose]();
+  await within(SOON, caller.ended());
+  await client.waitForMetric(closedBy("target_reset"), 1);
+  await waitForDescriptors(client.pid, idle);
+});

@@ -1,0 +1,128 @@
+/**
+ * A peer that sends to a reader that reads nothing costs the daemon next to no memory, in each of the
+ * four directions, and loses no byte.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { createHash, randomBytes } from "node:crypto";
+import type { Channel } from "../../src/channel.ts";
+import type { TestDaemon } from "../support/daemon.ts";
+import {
+  type End,
+  plainEnd,
+  plainTarget,
+  type Target,
+  tlsEnd,
+  tlsTarget,
+} from "../support/ends.ts";
+import { MIB, residentBytes, settled } from "../support/process.ts";
+import { Scene } from "../support/scene.ts";
+
+const MB = 1_000_000;
+/** What the stalled reader is sent. */
+const OFFERED = 300 * MB;
+/** What a connection moves beforehand, so that what every daemon has in use once is in use. */
+const WARM_UP = 4 * MB;
+/** What it may cost. */
+const LIMIT = 16 * MB;
+
+type Route = {
+  readonly daemon: TestDaemon;
+  readonly target: Target;
+  readonly connect: () => Promise<End>;
+};
+
+const MODES = {
+  "server mode": async (scene: Scene): Promise<Route> => {
+    const target = scene.use(plainTarget());
+    const daemon = await scene.server(target.address);
+    return { daemon, target, connect: () => tlsEnd(daemon.port, scene.pki) };
+  },
+  "client mode": async (scene: Scene): Promise<Route> => {
+    const target = scene.use(tlsTarget(scene.pki));
+    const daemon = await scene.client(target.address);
+    return { daemon, target, connect: () => plainEnd(daemon.port) };
+  },
+} satisfies Record<string, (scene: Scene) => Promise<Route>>;
+
+/** Sends `size` bytes that do not repeat, and keeps count. */
+class Sending {
+  /** Bytes that the kernel has taken so far. */
+  sent = 0;
+  /** The SHA-256 of all of them, once they are gone. */
+  readonly hash: Promise<string>;
+
+  constructor(channel: Channel, size: number) {
+    this.hash = this.#send(channel, size);
+    this.hash.catch(() => {}); // Awaited by those who get that far.
+  }
+
+  async #send(channel: Channel, size: number): Promise<string> {
+    const hash = createHash("sha256");
+    const block = randomBytes(MB);
+    for (let number = 0; this.sent < size; number++) {
+      block.writeUInt32BE(number, 0);
+      hash.update(block);
+      await channel.write(block);
+      this.sent += block.length;
+    }
+    await channel.closeWrite();
+    return hash.digest("hex");
+  }
+}
+
+/** Reads to the end; size and SHA-256. */
+async function readHash(channel: Channel): Promise<{ size: number; hash: string }> {
+  const hash = createHash("sha256");
+  let size = 0;
+  for (let bytes = await channel.read(); bytes !== null; bytes = await channel.read()) {
+    hash.update(bytes);
+    size += bytes.length;
+  }
+  return { size, hash: hash.digest("hex") };
+}
+
+/** A connection through the daemon: sender and reader for one direction. */
+async function connection(
+  { connect, target }: Route,
+  towards: "target" | "client",
+): Promise<{ sender: Channel; reader: Channel }> {
+  const [near, far] = await Promise.all([connect(), target.next()]);
+  return towards === "target" ? { sender: near, reader: far } : { sender: far, reader: near };
+}
+
+for (const [mode, route] of Object.entries(MODES)) {
+  for (const towards of ["target", "client"] as const) {
+    Deno.test(`${mode}: 300 MB towards a ${towards} that reads nothing`, async () => {
+      await using scene = await Scene.create();
+      const way = await route(scene);
+      const { pid } = way.daemon;
+      const first = await connection(way, towards);
+      const warming = new Sending(first.sender, WARM_UP);
+      assert.equal((await readHash(first.reader)).hash, await warming.hash);
+      first.sender.close();
+      first.reader.close();
+      await way.daemon.waitForMetric("mtlsd_active_connections", 0);
+
+      const { sender, reader } = await connection(way, towards);
+      const before = await residentBytes(pid);
+      const sending = new Sending(sender, OFFERED);
+      // Blocked: neither the sender nor the daemon moves another byte.
+      const direction = towards === "target" ? "client_to_target" : "target_to_client";
+      await settled(() => sending.sent, 500);
+      await settled(async () =>
+        (await way.daemon.metrics()).get(
+          `mtlsd_bytes_proxied_total{direction="${direction}"}`,
+        ) ?? -1
+      );
+      assert.ok(sending.sent < OFFERED / 3, `the sender is not held back: ${sending.sent} bytes`);
+      const cost = await residentBytes(pid) - before;
+      assert.ok(cost < LIMIT, `costs ${(cost / MIB).toFixed(1)} MiB, of ${before / MIB} MiB`);
+
+      const got = await readHash(reader);
+      assert.deepEqual(got, { size: OFFERED, hash: await sending.hash });
+    });
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * One side ends its half and still gets an answer, in each direction and each mode.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import type { Channel } from "../../src/channel.ts";
+import type { TestDaemon } from "../support/daemon.ts";
+import { Scene } from "../support/scene.ts";
+import { plainEnd, plainTarget, tlsEnd, tlsTarget } from "../support/ends.ts";
+
+type Ends = {
+  readonly near: Channel;
+  readonly far: Channel;
+  readonly daemons: readonly TestDaemon[];
+};
+
+const MODES = {
+  "server mode": async (scene: Scene): Promise<Ends> => {
+    const target = scene.use(plainTarget());
+    const server = await scene.server(target.address);
+    const near = scene.use(await tlsEnd(server.port, scene.pki));
+    return { near, far: await target.next(), daemons: [server] };
+  },
+  "client mode": async (scene: Scene): Promise<Ends> => {
+    const target = scene.use(tlsTarget(scene.pki));
+    const client = await scene.client(target.address);
+    const near = scene.use(await plainEnd(client.port));
+    return { near, far: await target.next(), daemons: [client] };
+  },
+  "the full tunnel": async (scene: Scene): Promise<Ends> => {
+    const target = scene.use(plainTarget());
+    const { server, client } = await scene.tunnel(target.address);
+    const near = scene.use(await plainEnd(client.port));
+    return { near, far: await target.next(), daemons: [server, client] };
+  },
+} satisfies Record<string, (scene: Scene) => Promise<Ends>>;
+
+async function say(channel: Channel, words: string): Promise<void> {
+  await channel.write(new TextEncoder().encode(words));
+  await channel.closeWrite();
+}
+
+async function hear(channel: Channel): Promise<string> {
+  const decoder = new TextDecoder();
+  let words = "";
+  for (let bytes = await channel.read(); bytes !== null; bytes = await channel.read()) {
+    words += decoder.decode(bytes, { stream: true });
+  }
+  return words;
+}
+
+for (const [mode, connect] of Object.entries(MODES)) {
+  for (const first of ["client", "target"] as const) {
+    Deno.test(`half-close in ${mode}: the ${first} ends first and is answered`, async () => {
+      await using scene = await Scene.create();
+      const { near, far, daemons } = await connect(scene);
+      const [asking, answering] = first === "client" ? [near, far] : [far, near];
+      await say(asking, "everything I have to say");
+      assert.equal(await hear(answering), "everything I have to say");
+      // A large answer, so that most of it is under way after the FIN.
+      const answer = "answer after the FIN ".repeat(50_000);
+      const [heard] = await Promise.all([hear(asking), say(answering, answer)]);
+      assert.equal(heard.length, answer.length);
+      assert.ok(heard === answer);
+      for (const daemon of daemons) {
+        await daemon.waitForMetric('mtlsd_connections_closed_total{reason="completed"}', 1);
+        await daemon.waitForMetric("mtlsd_active_connections", 0);
+      }
+    });
+  }
+}

@@ -1,0 +1,310 @@
+/**
+ * Rotation: new certificates are served soon and without a failed handshake, broken ones never, and
+ * established connections go on.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { X509Certificate } from "node:crypto";
+import { join } from "node:path";
+import type tls from "node:tls";
+import { stringify } from "yaml";
+import { startDaemon, type TestDaemon } from "../support/daemon.ts";
+import { ask, connectTls, echoBackend, lineBackend } from "../support/peers.ts";
+import { type Issued, makeCa, makeLeaf } from "../support/pki.ts";
+import {
+  byRename,
+  bySymlink,
+  contents,
+  HandshakeStream,
+  inPlace,
+  renewed,
+  serialSeen,
+} from "../support/reload.ts";
+import { Scene } from "../support/scene.ts";
+import { attempt, countLog } from "../support/tools.ts";
+import { until } from "../support/wait.ts";
+
+const RELOADED = "certstore: certificates reloaded successfully";
+const FAILED = "certstore: reload failed, keeping the previous certificates";
+const SUCCESS = 'mtlsd_reloads_total{result="success"}';
+const FAILURE = 'mtlsd_reloads_total{result="failure"}';
+
+function serial(identity: Issued): string {
+  return new X509Certificate(identity.pem).serialNumber;
+}
+
+/** The config of {@linkcode Scene.server}, to be written again with changes. */
+function configOf(scene: Scene, target: string): Record<string, unknown> {
+  const { ca, server, serverKey } = scene.files;
+  return {
+    mode: "server",
+    listen: "127.0.0.1:0",
+    target,
+    tls: { cert: server, key: serverKey, ca },
+    health: { enabled: true, listen: "127.0.0.1:0" },
+    metrics: { enabled: true, listen: "127.0.0.1:0" },
+  };
+}
+
+/** A line there and back on a connection that stays open. */
+function echo(socket: tls.TLSSocket, line: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`no echo of ${line}`)), 10_000);
+    let got = "";
+    const onData = (bytes: Uint8Array) => {
+      got += new TextDecoder().decode(bytes);
+      if (got.length < line.length) return;
+      clearTimeout(timer);
+      socket.off("data", onData);
+      if (got === line) resolve();
+      else reject(new Error(`echo ${got}`));
+    };
+    socket.on("data", onData);
+    socket.write(line);
+  });
+}
+
+async function lastReload(daemon: TestDaemon): Promise<Record<string, unknown>> {
+  const { body } = await daemon.probe("/certz");
+  return body.last_reload as Record<string, unknown>;
+}
+
+for (
+  const [name, place] of Object.entries({
+    "rename into place": byRename,
+    "rewrite in place": inPlace,
+    "Kubernetes-style symlink swap": bySymlink,
+  })
+) {
+  Deno.test(`${name}: no handshake fails, the new serial shows within 2 s`, async () => {
+    await using scene = await Scene.create();
+    const backend = scene.use(echoBackend());
+    const dir = join(scene.dir, "secret");
+    await Deno.mkdir(dir);
+    if (place === bySymlink) await bySymlink(dir, contents(scene.pki.server));
+    else await byRename(dir, contents(scene.pki.server));
+    const tls = { cert: join(dir, "server.pem"), key: join(dir, "server-key.pem") };
+    const server = await scene.server(backend.address, { tls });
+    const established = await connectTls(scene.as(server));
+    await echo(established, "before");
+
+    const stream = scene.use(new HandshakeStream(scene.as(server)));
+    const seen = [serial(scene.pki.server)];
+    await until(() => stream.serials.length > 3);
+    for (let round = 1; round <= 2; round++) {
+      const next = renewed(scene.pki);
+      await place(dir, contents(next));
+      seen.push(serial(next));
+      await until(() => stream.serials.at(-1) === serial(next), { within: 2000 });
+      await server.waitForMetric(SUCCESS, round);
+      await echo(established, `after ${round}`);
+      const { length } = stream.serials;
+      await until(() => stream.serials.length > length + 10);
+    }
+    await stream[Symbol.asyncDispose]();
+    stream.assertSteady(...seen);
+    assert.equal(countLog(server, FAILED), 0);
+    assert.equal((await server.metrics()).get(FAILURE), 0);
+    assert.equal((await lastReload(server)).result, "success");
+    const { body } = await server.probe("/certz");
+    assert.equal(String(body.serial).toUpperCase(), seen.at(-1));
+    established.destroy();
+  });
+}
+
+Deno.test("a broken file leaves the old certificate serving until it is mended", async (t) => {
+  await using scene = await Scene.create();
+  const { pki, files, dir } = scene;
+  const backend = scene.use(lineBackend());
+  const server = await scene.server(backend.address);
+  const client = scene.as(server);
+  const old = serial(pki.server);
+  const stream = scene.use(new HandshakeStream(client));
+  assert.equal((await server.probe("/certz")).body.last_reload, null);
+  let failures = 0;
+  const kept = async (error: RegExp): Promise<void> => {
+    await server.waitForMetric(FAILURE, ++failures);
+    const lines = server.lines.filter(({ fields }) => fields.msg === FAILED);
+    assert.equal(lines.length, failures);
+    assert.equal(lines.at(-1)?.fields.level, "ERROR");
+    assert.match(lines.at(-1)?.fields.error ?? "", error);
+    const last = await lastReload(server);
+    assert.equal(last.result, "failure");
+    assert.match(String(last.error), error);
+    assert.match(String(last.time), /^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
+    assert.equal(await serialSeen(client), old);
+    assert.equal((await server.probe("/readyz")).status, 200);
+  };
+  const next = renewed(pki);
+  await t.step("garbage", async () => {
+    await Deno.writeTextFile(files.server, "garbage");
+    await kept(/tls\.cert: .*not PEM/);
+  });
+  await t.step("half of a certificate", async () => {
+    await Deno.writeTextFile(files.server, next.pem.slice(0, 200));
+    await kept(/tls\.cert: /);
+  });
+  await t.step("a certificate without its key", async () => {
+    await byRename(dir, { "server.pem": next.pem });
+    await kept(/tls\.key: .*(match|belong)|tls\.cert: .*(match|belong)/);
+  });
+  await t.step("a file that is gone", async () => {
+    await Deno.remove(files.server);
+    await kept(/tls\.cert: .*no such file/);
+  });
+  await t.step("the others cannot be had either, by SIGHUP", async () => {
+    await Deno.writeTextFile(files.serverKey, "");
+    server.kill("SIGHUP");
+    await until(async () => String((await lastReload(server)).error).includes("tls.key"));
+    failures = (await server.metrics()).get(FAILURE) ?? 0;
+    assert.equal(await serialSeen(client), old);
+  });
+  await t.step("mended", async () => {
+    await byRename(dir, contents(next));
+    await until(async () => await serialSeen(client) === serial(next));
+    await server.waitForLog(RELOADED, { level: "INFO" });
+    const last = await lastReload(server);
+    assert.equal(last.result, "success");
+    assert.equal(last.error, null);
+  });
+  await stream[Symbol.asyncDispose]();
+  assert.deepEqual(stream.failures, []);
+  assert.equal(countLog(server, FAILED), (await server.metrics()).get(FAILURE));
+});
+
+Deno.test("a new bundle is the trust of the next handshake; connections go on", async () => {
+  await using scene = await Scene.create();
+  const backend = scene.use(echoBackend());
+  const server = await scene.server(backend.address);
+  const established = await connectTls(scene.as(server));
+  await echo(established, "before");
+  const elsewhere = makeCa({ subject: "elsewhere" });
+  const identity = makeLeaf({ role: "client", subject: "newcomer" }, elsewhere);
+  const newcomer = { ...scene.as(server), identity };
+  assert.equal(await attempt(newcomer), "");
+  await byRename(scene.dir, { "ca.pem": elsewhere.pem });
+  await server.waitForLog(RELOADED);
+  assert.equal(await attempt(newcomer), "hello");
+  assert.equal(await attempt(scene.as(server)), "");
+  await echo(established, "after");
+  established.destroy();
+});
+
+Deno.test("client mode shows its new certificate and trusts by its new bundle", async () => {
+  await using scene = await Scene.create();
+  const backend = scene.use(lineBackend());
+  const { server, client } = await scene.tunnel(backend.address);
+  const through = async (): Promise<string> => {
+    using conn = await Deno.connect({ port: client.port });
+    await conn.write(new TextEncoder().encode("hello"));
+    await conn.closeWrite();
+    return await new Response(conn.readable).text().catch(() => "");
+  };
+  assert.equal(await through(), "echo: hello");
+  const next = makeLeaf({ role: "client", subject: "renewed-service" }, scene.pki.ca);
+  await byRename(scene.dir, { "client.pem": next.pem, "client-key.pem": next.keyPem });
+  await client.waitForLog(RELOADED);
+  assert.equal(await through(), "echo: hello");
+  await server.waitForLog("listener: accepted connection", { peer_cn: "renewed-service" });
+  // The server's own trust is the same file; it has no connection to lose.
+  await byRename(scene.dir, { "ca.pem": makeCa().pem });
+  await client.waitForMetric(SUCCESS, 2);
+  assert.equal(await through(), "");
+  await client.waitForLog("dialer: handshake failed", { reason: "untrusted" });
+});
+
+Deno.test("SIGHUP reloads at once, counts where nothing changed, and reads the rules", async (t) => {
+  await using scene = await Scene.create();
+  const backend = scene.use(lineBackend());
+  const config = configOf(scene, backend.address);
+  const server = scene.use(await startDaemon({ dir: scene.dir, config }));
+  const write = (changes: Record<string, unknown>) =>
+    Deno.writeTextFile(server.configPath, stringify({ ...config, ...changes }));
+  const hup = async (series: string): Promise<number> => {
+    const before = (await server.metrics()).get(series) ?? NaN;
+    const lines = server.lines.length;
+    server.kill("SIGHUP");
+    await server.waitForMetric(series, before + 1);
+    await server.waitForLog("received SIGHUP, reloading certificates", {}, lines);
+    return lines;
+  };
+  await t.step("nothing changed", async () => {
+    await hup(SUCCESS);
+    await hup(SUCCESS);
+    assert.equal(countLog(server, RELOADED), 2);
+    assert.equal((await lastReload(server)).result, "success");
+  });
+  await t.step("new rules", async () => {
+    await write({ acl: { allow_cn: ["somebody-else"] } });
+    assert.equal(await attempt(scene.as(server)), "echo: hello", "not before the signal");
+    await hup(SUCCESS);
+    assert.equal(await attempt(scene.as(server)), "");
+    await server.waitForLog("listener: denied connection", { peer_cn: "frontend-service" });
+  });
+  const keepsOld = async (error: RegExp): Promise<void> => {
+    const lines = await hup(FAILURE);
+    await server.waitForLog(FAILED, { level: "ERROR", error }, lines);
+    assert.match(String((await lastReload(server)).error), error);
+    assert.equal(await attempt(scene.as(server)), "");
+  };
+  await t.step("a config that is no YAML", async () => {
+    await Deno.writeTextFile(server.configPath, "mode: [server");
+    await keepsOld(/config-.*\.yaml:\d+:\d+: /);
+  });
+  await t.step("a config with two mistakes", async () => {
+    await write({ acl: { allow_cm: ["x"] }, mode: "servre" });
+    await keepsOld(/acl\.allow_cm.*; .*mode|mode.*; .*acl\.allow_cm/);
+  });
+  await t.step("a config that is empty, and one that is gone", async () => {
+    await Deno.writeTextFile(server.configPath, "");
+    await keepsOld(/config-.*\.yaml/);
+    await Deno.remove(server.configPath);
+    await keepsOld(/no such file/);
+  });
+  await t.step("good rules with a broken certificate: neither is taken", async () => {
+    const pem = await Deno.readTextFile(scene.files.server);
+    await write({ acl: { allow_cn: ["frontend-service"] } });
+    await Deno.writeTextFile(scene.files.server, "garbage");
+    server.kill("SIGHUP");
+    await until(async () => String((await lastReload(server)).error).includes("tls.cert"));
+    assert.equal(await attempt(scene.as(server)), "");
+    await Deno.writeTextFile(scene.files.server, pem);
+  });
+  await t.step("mended", async () => {
+    server.kill("SIGHUP");
+    await until(async () => await attempt(scene.as(server)) === "echo: hello");
+  });
+  await t.step("changes that need a restart are named, and not made", async () => {
+    await write({ target: "127.0.0.1:9", logging: { level: "debug" } });
+    const lines = await hup(SUCCESS);
+    await server.waitForLog("the config has changes that need a restart", {
+      level: "WARN",
+      keys: /target.*logging|logging.*target/,
+    }, lines);
+    assert.equal(await ask(scene.as(server), "still"), "echo: still");
+  });
+});
+
+Deno.test("SIGHUP with a config from standard input keeps the rules and says so", async () => {
+  await using scene = await Scene.create();
+  const backend = scene.use(lineBackend());
+  const config = { ...configOf(scene, backend.address), acl: { allow_cn: ["frontend-service"] } };
+  await using server = await startDaemon({
+    dir: scene.dir,
+    config,
+    args: () => ["-"],
+    stdin: true,
+  });
+  const next = renewed(scene.pki);
+  await byRename(scene.dir, contents(next));
+  server.kill("SIGHUP");
+  await server.waitForLog(RELOADED, { trigger: "signal" });
+  const { fields } = await server.waitForLog(
+    "keeping the rules: a config from standard input cannot be read again",
+  );
+  assert.equal(fields.level, "WARN");
+  assert.equal(await serialSeen(scene.as(server)), serial(next));
+  assert.equal(await ask(scene.as(server), "hello"), "echo: hello");
+});

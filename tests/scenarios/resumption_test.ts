@@ -1,0 +1,146 @@
+/**
+ * Resumed sessions are judged like new ones: by the CAs and the rules of the moment.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { stringify } from "yaml";
+import { startDaemon } from "../support/daemon.ts";
+import { echoBackend } from "../support/peers.ts";
+import { makeCa } from "../support/pki.ts";
+import { Scene } from "../support/scene.ts";
+
+/**
+ * A line through `openssl s_client` and back; the session is kept in `session.pem`, which is offered
+ * where `resume` says so. What openssl printed.
+ */
+async function hello(
+  scene: Scene,
+  port: number,
+  version: string,
+  resume: boolean,
+): Promise<string> {
+  const child = new Deno.Command("timeout", {
+    args: `20 openssl s_client -connect 127.0.0.1:${port} -servername localhost -${version}
+      -CAfile server-ca.pem -cert client.pem -key client-key.pem
+      ${resume ? "-sess_in" : "-sess_out"} session.pem`.split(/\s+/),
+    cwd: scene.dir,
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "null",
+  }).spawn();
+  const input = child.stdin.getWriter();
+  let said = "";
+  // The input stays open until the line came back or openssl has gone.
+  const read = async (): Promise<void> => {
+    let open = true;
+    for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+      said += text;
+      if (open && ECHOED.test(said)) {
+        open = false;
+        await input.close();
+      }
+    }
+    if (open) await input.abort().catch(() => {});
+  };
+  const reading = read();
+  await input.write(new TextEncoder().encode("hello from openssl\n")).catch(() => {});
+  await reading;
+  await child.status;
+  return said;
+}
+
+const ECHOED = /hello from openssl/;
+
+for (const version of ["tls1_2", "tls1_3"]) {
+  Deno.test(`a resumed session is judged anew, ${version}`, async (t) => {
+    await using scene = await Scene.create();
+    const { pki, files } = scene;
+    await scene.write("server-ca.pem", pki.ca.pem);
+    const backend = scene.use(echoBackend());
+    const config = {
+      mode: "server",
+      listen: "127.0.0.1:0",
+      target: backend.address,
+      tls: { cert: files.server, key: files.serverKey, ca: files.ca },
+      acl: { allow_cn: ["frontend-service"] },
+      health: { enabled: true, listen: "127.0.0.1:0" },
+      metrics: { enabled: true, listen: "127.0.0.1:0" },
+    };
+    const server = scene.use(await startDaemon({ dir: scene.dir, config }));
+    const { port } = server;
+    let lines = 0;
+    const logged = async (message: string, fields: Record<string, string | RegExp>) => {
+      await server.waitForLog(message, fields, lines);
+      lines = server.lines.length;
+    };
+    let reloads = 0;
+    const hup = async (): Promise<void> => {
+      server.kill("SIGHUP");
+      await server.waitForMetric('mtlsd_reloads_total{result="success"}', (n) => n > reloads);
+      reloads = (await server.metrics()).get('mtlsd_reloads_total{result="success"}') ?? 0;
+      lines = server.lines.length;
+    };
+    const withAcl = async (acl: Record<string, unknown>): Promise<void> => {
+      await Deno.writeTextFile(server.configPath, stringify({ ...config, acl }));
+      await hup();
+    };
+
+    const assertRefused = async (): Promise<void> => {
+      const said = await hello(scene, port, version, true);
+      assert.match(said, /CONNECTED/);
+      assert.doesNotMatch(said, ECHOED);
+    };
+
+    await t.step("a full handshake", async () => {
+      assert.match(await hello(scene, port, version, false), ECHOED);
+      await logged("listener: accepted connection", { resumed: "false" });
+    });
+    await t.step("resumed while everything is as it was", async () => {
+      const said = await hello(scene, port, version, true);
+      assert.match(said, ECHOED);
+      assert.match(said, /^Reused, TLSv1\.[23]/m);
+      await logged("listener: accepted connection", {
+        resumed: "true",
+        peer_cn: "frontend-service",
+      });
+    });
+    const { connections } = backend;
+    assert.equal(connections, 2);
+    await t.step("refused once the rules no longer name it", async () => {
+      await withAcl({ allow_cn: ["somebody-else"] });
+      await assertRefused();
+      await logged("listener: denied connection", {
+        resumed: "true",
+        peer_cn: "frontend-service",
+        reason: /no allow rule/,
+      });
+    });
+    await t.step("let in again when they do", async () => {
+      await withAcl({ allow_org: ["acme"] });
+      assert.match(await hello(scene, port, version, true), ECHOED);
+      await logged("listener: accepted connection", { resumed: "true" });
+    });
+    await t.step("refused once its CA is not trusted any more", async () => {
+      await scene.write("ca.pem", makeCa({ subject: "another CA" }).pem);
+      await hup();
+      await assertRefused();
+      await logged("listener: handshake failed", { reason: "untrusted" });
+      await server.waitForMetric('mtlsd_tls_handshake_errors_total{reason="untrusted"}', 1);
+    });
+    await t.step("so is another CA of the same name", async () => {
+      await scene.write("ca.pem", makeCa().pem);
+      await hup();
+      await assertRefused();
+      await logged("listener: handshake failed", { reason: "untrusted" });
+    });
+    await t.step("let in again when its CA is back", async () => {
+      await scene.write("ca.pem", pki.ca.pem);
+      await hup();
+      assert.match(await hello(scene, port, version, true), ECHOED);
+      await logged("listener: accepted connection", { resumed: "true" });
+    });
+    assert.equal(backend.connections, connections + 2);
+  });
+}

@@ -1,0 +1,236 @@
+/**
+ * Starting: what is logged, which files are refused, what happens to a port that is taken.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { stringify } from "yaml";
+import { mtlsd, startDaemon, type TestDaemon } from "../support/daemon.ts";
+import { ask, lineBackend, sh } from "../support/peers.ts";
+import { makeCa, makeLeaf, pem } from "../support/pki.ts";
+import { Scene } from "../support/scene.ts";
+import { assertPlain, linesAt, ownAddress, refuses } from "../support/tools.ts";
+
+Deno.test("server mode says what it does from the start to the stop", async () => {
+  await using scene = await Scene.create();
+  const backend = scene.use(lineBackend());
+  const server = await scene.server(backend.address);
+  const { ca, server: cert, serverKey: key } = scene.files;
+  assert.equal(await ask(scene.as(server), "hello"), "echo: hello");
+  assert.equal(await server.stop(), 0);
+
+  const listen = /^127\.0\.0\.1:[1-9]\d+$/;
+  for (
+    const [message, fields] of [
+      ["mtlsd starting", { mode: "server", level: "INFO" }],
+      ["certificates loaded", { cert, key, ca }],
+      ["listener: serving mTLS", { listen, target: backend.address }],
+      ["health server listening", { addr: listen }],
+      ["metrics server listening", { addr: listen }],
+      ["certstore: watching files for changes", { level: "INFO" }],
+      ["listener: accepted connection", { peer_cn: "frontend-service", remote: listen }],
+      ["shutting down", { signal: "SIGTERM" }],
+      ["shutdown complete", { level: "INFO" }],
+    ] as const
+  ) await server.waitForLog(message, fields);
+  assert.deepEqual([...linesAt(server, "WARN"), ...linesAt(server, "ERROR")], []);
+});
+
+Deno.test("client mode says what it does from the start to the stop", async () => {
+  await using scene = await Scene.create();
+  const backend = scene.use(lineBackend());
+  const { server, client } = await scene.tunnel(backend.address);
+  const conn = await Deno.connect({ port: client.port });
+  await conn.write(new TextEncoder().encode("hello"));
+  await conn.closeWrite();
+  assert.equal(await new Response(conn.readable).text(), "echo: hello");
+  assert.equal(await client.stop(), 0);
+
+  const { ca, client: cert, clientKey: key } = scene.files;
+  for (
+    const [message, fields] of [
+      ["mtlsd starting", { mode: "client" }],
+      ["certificates loaded", { cert, key, ca }],
+      ["dialer: listening", { listen: /^127\.0\.0\.1:[1-9]\d+$/, server: server.listen }],
+      ["certstore: watching files for changes", {}],
+      ["dialer: connected", { server: server.listen }],
+      ["shutting down", { signal: "SIGTERM" }],
+      ["shutdown complete", {}],
+    ] as const
+  ) await client.waitForLog(message, fields);
+  assert.deepEqual([...linesAt(client, "WARN"), ...linesAt(client, "ERROR")], []);
+});
+
+Deno.test("a port that is taken ends the start with one clear line and status 1", async (t) => {
+  await using scene = await Scene.create();
+  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const busy = `127.0.0.1:${taken.addr.port}`;
+  const { ca, server: cert, serverKey: key, client, clientKey } = scene.files;
+  const server = { mode: "server", target: "127.0.0.1:9", tls: { cert, key, ca } };
+  const configs = {
+    "of server mode": { ...server, listen: busy },
+    "of client mode": {
+      ...server,
+      mode: "client",
+      listen: busy,
+      tls: { cert: client, key: clientKey, ca },
+    },
+    "of the probes": { ...server, listen: ownAddress(), health: { enabled: true, listen: busy } },
+    "of the metrics": { ...server, listen: ownAddress(), metrics: { enabled: true, listen: busy } },
+  };
+  for (const [name, config] of Object.entries(configs)) {
+    await t.step(name, async () => {
+      await using daemon = await startDaemon({ dir: scene.dir, config, expectFailure: true });
+      assert.equal(await daemon.exit(), 1);
+      const [line, ...more] = linesAt(daemon, "ERROR");
+      assert.deepEqual(more, []);
+      assert.match(line ?? "", /msg="Cannot listen on \\"127\.0\.0\.1:\d+\\": .*in use/i);
+      assert.ok(line?.includes(busy), line);
+      assertPlain(daemon.log);
+      if (config.listen !== busy) assert.ok(await refuses(config.listen));
+    });
+  }
+});
+
+Deno.test("each kind of unusable file has its own line, with the fix, and status 2", async (t) => {
+  await using scene = await Scene.create();
+  const { pki, files } = scene;
+  const day = 86_400_000;
+  const old = makeLeaf({ notBefore: new Date(0), notAfter: new Date(Date.now() - day) }, pki.ca);
+  const young = makeLeaf({ notBefore: new Date(Date.now() + day) }, pki.ca);
+  const stranger = makeLeaf({}, makeCa());
+  const encrypted = pki.server.key.export({
+    type: "pkcs8",
+    format: "pem",
+    cipher: "aes-256-cbc",
+    passphrase: "secret",
+  }).toString();
+  const der = join(scene.dir, "server.der");
+  await Deno.writeFile(der, pki.server.der);
+  const write = (name: string, text: string) => scene.write(name, text);
+  const cases: Record<string, { tls: Record<string, string>; says: RegExp[] }> = {
+    "no such file": { tls: { cert: "missing.pem" }, says: [/tls\.cert: .*there is no such file/] },
+    "a directory": { tls: { key: scene.dir }, says: [/tls\.key: .*it is a directory/] },
+    "an empty file": { tls: { ca: await write("empty.pem", "") }, says: [/tls\.ca: .*empty/] },
+    "no certificate in it": {
+      tls: { cert: await write("text.pem", "hello\n") },
+      says: [/tls\.cert: .*(not PEM|no certificate)/],
+    },
+    "a key in place of a certificate": {
+      tls: { cert: files.serverKey },
+      says: [/tls\.cert: .*key/i],
+    },
+    "DER in place of PEM": { tls: { cert: der }, says: [/tls\.cert: .*DER.*openssl/] },
+    "an encrypted key": {
+      tls: { key: await write("encrypted.pem", encrypted) },
+      says: [/tls\.key: .*encrypted/],
+    },
+    "an expired certificate": {
+      tls: { cert: await write("old.pem", old.pem), key: await write("old-key.pem", old.keyPem) },
+      says: [/tls\.cert: .*expired/],
+    },
+    "a certificate that is not yet valid": {
+      tls: { cert: await write("new.pem", young.pem), key: await write("new.key", young.keyPem) },
+      says: [/tls\.cert: .*is valid from .* and now it is .*wait/],
+    },
+    "a key of another certificate": {
+      tls: { key: await write("other-key.pem", stranger.keyPem) },
+      says: [/tls\.key: .*(match|belong)/],
+    },
+    "a broken bundle": {
+      tls: { ca: await write("bad.pem", pem("CERTIFICATE", pki.ca.der.slice(0, 100))) },
+      says: [/tls\.ca: /],
+    },
+    "everything at once": {
+      tls: { cert: der, key: await write("none.pem", ""), ca: "nowhere.pem" },
+      says: [/tls\.cert: .*DER/, /tls\.key: .*empty/, /tls\.ca: .*no such file/],
+    },
+  };
+  for (const [name, { tls, says }] of Object.entries(cases)) {
+    await t.step(name, async () => {
+      const config = {
+        mode: "server",
+        listen: ownAddress(),
+        target: "127.0.0.1:9",
+        tls: { cert: files.server, key: files.serverKey, ca: files.ca, ...tls },
+      };
+      const path = await scene.write("config.yaml", stringify(config));
+      const { code, stderr } = await mtlsd([path]);
+      assert.equal(code, 2, stderr);
+      const lines = stderr.trimEnd().split("\n").filter((line) => !line.startsWith("time="));
+      assert.equal(lines.length, says.length, stderr);
+      for (const [index, pattern] of says.entries()) {
+        assert.ok(lines[index]?.startsWith(`${path}: `), stderr);
+        assert.match(lines[index] ?? "", pattern);
+      }
+      assertPlain(stderr);
+      assert.ok(!stderr.includes(pki.server.keyPem.split("\n")[1] ?? "-"), "key bytes");
+    });
+  }
+});
+
+Deno.test("the config is taken from the places that the command line names", async (t) => {
+  await using scene = await Scene.create();
+  const backend = scene.use(lineBackend());
+  const { ca, server: cert, serverKey: key } = scene.files;
+  const tls = { cert, key, ca };
+  const config = { mode: "server", listen: "127.0.0.1:0", target: backend.address, tls };
+  const ways: Record<string, (path: string) => string[]> = {
+    "run PATH": (path) => ["run", path],
+    "-config PATH": (path) => ["-config", path],
+    "--config PATH": (path) => ["--config", path],
+    "run --config=PATH": (path) => ["run", `--config=${path}`],
+    "standard input": () => ["-"],
+    "run and standard input": () => ["run", "-"],
+  };
+  for (const [name, args] of Object.entries(ways)) {
+    await t.step(name, async () => {
+      const stdin = name.includes("input");
+      await using daemon = await startDaemon({ dir: scene.dir, config, args, stdin });
+      assert.equal(await ask(scene.as(daemon), name), `echo: ${name}`);
+      assert.equal(await daemon.stop(), 0);
+    });
+  }
+});
+
+Deno.test("a plaintext side that is not on loopback is warned about", async (t) => {
+  await using scene = await Scene.create();
+  const { ca, server, serverKey, client, clientKey } = scene.files;
+  const assertWarned = (daemon: TestDaemon, side: string): void => {
+    const [line = "", ...more] = linesAt(daemon, "WARN");
+    assert.deepEqual(more, []);
+    assert.match(line, /is not loopback: traffic there is neither encrypted nor authenticated/);
+    assert.ok(line.includes(side), line);
+  };
+  await t.step("the target of server mode", async () => {
+    const config = {
+      mode: "server",
+      listen: ownAddress(),
+      target: "192.0.2.1:5432",
+      tls: { cert: server, key: serverKey, ca },
+    };
+    await using daemon = await startDaemon({ dir: scene.dir, config });
+    assertWarned(daemon, "192.0.2.1:5432");
+  });
+  await t.step("the listener of client mode", async () => {
+    const config = {
+      mode: "client",
+      listen: ":0",
+      target: "127.0.0.1:9",
+      tls: { cert: client, key: clientKey, ca },
+    };
+    await using daemon = await startDaemon({ dir: scene.dir, config });
+    assertWarned(daemon, "listen");
+  });
+});
+
+Deno.test("SIGINT of a terminal stops the daemon too", async () => {
+  await using scene = await Scene.create();
+  const server = await scene.server("127.0.0.1:9");
+  const { code } = await sh(`kill -INT ${server.pid}`);
+  assert.equal(code, 0);
+  assert.equal(await server.exit(), 0);
+  await server.waitForLog("shutting down", { signal: "SIGINT" });
+});

@@ -1,0 +1,211 @@
+/**
+ * Each time limit, what it ends and what it leaves alone.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import net from "node:net";
+import type { Channel } from "../../src/channel.ts";
+import { plainEnd, plainTarget, tlsEnd } from "../support/ends.ts";
+import { Backend, echoBackend, writeAll } from "../support/peers.ts";
+import { Scene } from "../support/scene.ts";
+import { clientHello, Peer, PeerServer } from "../support/sockets.ts";
+import { until } from "../support/wait.ts";
+
+const closedBy = (reason: string) => `mtlsd_connections_closed_total{reason="${reason}"}`;
+const handshakeError = (reason: string) => `mtlsd_tls_handshake_errors_total{reason="${reason}"}`;
+const pause = (milliseconds: number) => new Promise((done) => setTimeout(done, milliseconds));
+
+/** Reads until the other side ends it, in whatever way; what came. */
+async function readToEnd(channel: Channel): Promise<string> {
+  let text = "";
+  try {
+    for (let bytes = await channel.read(); bytes !== null; bytes = await channel.read()) {
+      text += new TextDecoder().decode(bytes);
+    }
+  } catch {
+    // Cut off: just what is waited for.
+  }
+  return text;
+}
+
+Deno.test("handshake_timeout closes the silent and those who trickle", async () => {
+  await using scene = await Scene.create();
+  const backend = scene.use(echoBackend());
+  const server = await scene.server(backend.address, { tls: { handshake_timeout: "600ms" } });
+  const hello = await clientHello();
+  await using silent = await Peer.connect(server.port);
+  await using trickling = await Peer.connect(server.port);
+  await using stuck = await Peer.connect(server.port);
+  const start = performance.now();
+  // A whole ClientHello, and nothing after the server's answer.
+  await stuck.send(hello);
+  const trickle = (async () => {
+    for (let at = 0; trickling.ending === "open"; at++) {
+      await trickling.send(hello.subarray(at, at + 1));
+      await pause(20);
+    }
+  })();
+  await Promise.all([silent.ended(), trickling.ended(), stuck.ended()]);
+  const took = performance.now() - start;
+  assert.ok(took > 500 && took < 5000, `${took} ms`);
+  await trickle;
+  assert.equal(silent.received, 0);
+  assert.equal(trickling.received, 0);
+  await server.waitForMetric(handshakeError("timeout"), 3);
+  await server.waitForLog("listener: handshake failed", {
+    reason: "timeout",
+    error: "no handshake within 600ms",
+  });
+  assert.equal(backend.connections, 0);
+  // The limit ends with the handshake.
+  const end = scene.use(await tlsEnd(server.port, scene.pki));
+  await pause(700);
+  await end.write(new TextEncoder().encode("later"));
+  await end.closeWrite();
+  assert.equal(await readToEnd(end), "later");
+});
+
+Deno.test("idle_timeout closes a connection on which nothing moves, and no other", async () => {
+  await using scene = await Scene.create();
+  const target = scene.use(plainTarget());
+  const server = await scene.server(target.address, { proxy: { idle_timeout: "500ms" } });
+  const [busy, busyFar] = await Promise.all([tlsEnd(server.port, scene.pki), target.next()]);
+  const [idle, idleFar] = await Promise.all([tlsEnd(server.port, scene.pki), target.next()]);
+  const start = performance.now();
+  let bothEnded = false;
+  const ended = Promise.all([readToEnd(idle), readToEnd(idleFar)]).then(() => bothEnded = true);
+  // One direction is enough.
+  let sent = 0;
+  while (!bothEnded || performance.now() - start < 1200) {
+    await busyFar.write(new TextEncoder().encode("."));
+    sent++;
+    await pause(50);
+  }
+  await ended;
+  await server.waitForLog("listener: connection closed", { reason: "idle_timeout" });
+  await server.waitForMetric(closedBy("idle_timeout"), 1);
+  await busyFar.closeWrite();
+  assert.equal((await readToEnd(busy)).length, sent);
+  await busy.closeWrite();
+  await server.waitForMetric(closedBy("completed"), 1);
+});
+
+Deno.test("idle_timeout also ends what a stalled reader holds up, in client mode", async () => {
+  await using scene = await Scene.create();
+  const target = scene.use(plainTarget());
+  const { client } = await scene.tunnel(target.address, {
+    client: { proxy: { idle_timeout: "1s" } },
+  });
+  const [near] = await Promise.all([plainEnd(client.port), target.next()]);
+  scene.use(near);
+  const block = new Uint8Array(1_000_000);
+  await assert.rejects(async () => {
+    for (;;) await near.write(block);
+  });
+  await client.waitForMetric(closedBy("idle_timeout"), 1);
+});
+
+Deno.test("close_timeout: 0 lets the other side go on, a limit cuts it however busy it is", async () => {
+  await using scene = await Scene.create();
+  let stop = false;
+  const backend = scene.use(
+    new Backend(async (conn) => {
+      while (!stop) {
+        await writeAll(conn, new Uint8Array(1000));
+        await pause(20);
+      }
+    }),
+  );
+  const limited = await scene.server(backend.address, { proxy: { close_timeout: "400ms" } });
+  const unlimited = await scene.server(backend.address, { proxy: { close_timeout: "0s" } });
+  const cut = scene.use(await tlsEnd(limited.port, scene.pki));
+  const kept = scene.use(await tlsEnd(unlimited.port, scene.pki));
+  await cut.closeWrite();
+  await kept.closeWrite();
+  const start = performance.now();
+  let received = 0;
+  const keptEnded = (async () => {
+    for (let bytes = await kept.read(); bytes !== null; bytes = await kept.read()) {
+      received += bytes.length;
+    }
+  })();
+  await readToEnd(cut);
+  assert.ok(performance.now() - start > 350);
+  await limited.waitForLog("listener: connection closed", { reason: "close_timeout" });
+  await limited.waitForMetric(closedBy("close_timeout"), 1);
+  const before = received;
+  await until(() => received > before + 10_000);
+  stop = true;
+  await keptEnded;
+  await unlimited.waitForMetric(closedBy("completed"), 1);
+});
+
+/** A port where SYNs get no answer: its queue is full. */
+async function blackHole(): Promise<{ readonly address: string } & AsyncDisposable> {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 });
+  const { port } = listener.addr;
+  const waiting: net.Socket[] = [];
+  let connected = 0;
+  for (;;) {
+    const socket = net.connect({ port, host: "127.0.0.1" });
+    waiting.push(socket);
+    socket.on("connect", () => connected++);
+    socket.on("error", () => {});
+    // Whoever is not connected after so long was not answered.
+    await Promise.race([once(socket, "connect"), pause(300)]);
+    if (connected < waiting.length) break;
+  }
+  return {
+    address: `127.0.0.1:${port}`,
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of waiting) {
+        const closed = once(socket, "close");
+        socket.destroy();
+        await closed;
+      }
+      listener.close();
+    },
+  };
+}
+
+Deno.test("dial_timeout: a target that does not answer, in both modes", async () => {
+  await using scene = await Scene.create();
+  await using hole = await blackHole();
+  const proxy = { dial_timeout: "500ms" };
+  const server = await scene.server(hole.address, { proxy });
+  const client = await scene.client(hole.address, { proxy });
+  const start = performance.now();
+  const near = scene.use(await tlsEnd(server.port, scene.pki));
+  await using caller = await Peer.connect(client.port);
+  await caller.send("secret");
+  assert.equal(await readToEnd(near), "");
+  await caller.ended();
+  assert.equal(caller.received, 0);
+  const took = performance.now() - start;
+  assert.ok(took > 400 && took < 5000, `${took} ms`);
+  for (const [daemon, name] of [[server, "listener"], [client, "dialer"]] as const) {
+    await daemon.waitForLog(`${name}: dial failed`, {
+      error: `Cannot connect to "${hole.address}": no answer within 500ms`,
+    });
+    await daemon.waitForMetric("mtlsd_dial_errors_total", 1);
+    await daemon.waitForMetric(closedBy("dial_failed"), 1);
+  }
+});
+
+Deno.test("dial_timeout: in client mode the handshake is included", async () => {
+  await using scene = await Scene.create();
+  const target = scene.use(await PeerServer.listen());
+  const client = await scene.client(target.address, { proxy: { dial_timeout: "500ms" } });
+  await using caller = await Peer.connect(client.port);
+  await caller.send("secret");
+  await caller.ended();
+  const silent = await target.peer(0);
+  await silent.ended();
+  assert.ok(!silent.text.includes("secret"));
+  await client.waitForLog("dialer: handshake failed", { reason: "timeout" });
+  await client.waitForMetric(handshakeError("timeout"), 1);
+  await client.waitForMetric(closedBy("dial_failed"), 1);
+});

@@ -1,0 +1,328 @@
+/**
+ * Peers that try to break it: mutated handshakes, hundreds of half-open ones, peers that leave at every
+ * stage, chains without end. Nothing of it may crash, hang, leak, or keep a good peer out.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import type { Channel } from "../../src/channel.ts";
+import { dns, type Issued, makeCa, makeKey, makeLeaf } from "../support/pki.ts";
+import {
+  admit,
+  channelOf,
+  client,
+  connected,
+  limits,
+  pki,
+  prng,
+  readSome,
+  refused,
+  server,
+  text,
+  VERSIONS,
+  words,
+} from "./support.ts";
+import { Counting, type Meddle, Meddling, memoryPair, tcpPair } from "./support_channels.ts";
+import { Process } from "./support_peers.ts";
+import type { Leftovers } from "./support_soak.ts";
+
+/** A good client gets through, now. */
+async function goodClientWorks(accepting: ReturnType<typeof server>): Promise<void> {
+  const started = performance.now();
+  const ends = await connected({ server: accepting, pair: await tcpPair() });
+  await ends.client.write(text("still there?"));
+  assert.equal(words(await readSome(ends.server, 12)), "still there?");
+  ends.client.close();
+  ends.server.close();
+  assert(performance.now() - started < 3_000);
+}
+
+/** Both ends come to an end, whichever; true when both were let in. */
+async function collide(near: Channel, far: Channel, options: {
+  readonly client: ReturnType<typeof client>;
+  readonly server: ReturnType<typeof server>;
+}): Promise<boolean> {
+  const both = await Promise.all([
+    options.client.connect(near, admit, limits(250)).catch((error: unknown) => error),
+    options.server.accept(far, admit, limits(250)).catch((error: unknown) => error),
+  ]);
+  let letIn = 0;
+  for (const result of both) {
+    if (result instanceof Error) {
+      assert.equal(result.name, "HandshakeError", String(result.stack));
+      continue;
+    }
+    letIn++;
+    channelOf(result as never).close();
+  }
+  return letIn === 2;
+}
+
+/** Spoils one chunk of a handshake in some way. */
+function mutation(random: () => number): { meddle: Meddle; what: string } {
+  const pick = (below: number): number => Math.floor(random() * below);
+  const target = pick(3);
+  const kind = pick(7);
+  const spots = Array.from({ length: 1 + pick(4) }, () => [random(), pick(256)] as const);
+  const meddle: Meddle = (chunk, index) => {
+    if (index !== target) return [chunk];
+    const at = Math.floor((spots[0]?.[0] ?? 0) * chunk.length);
+    const copy = chunk.slice();
+    switch (kind) {
+      case 0: // Flip bits.
+        for (const [where, bits] of spots) {
+          const spot = Math.floor(where * copy.length);
+          copy[spot] = (copy[spot] ?? 0) ^ (bits || 1);
+        }
+        return [copy];
+      case 1: // Lose the end.
+        return [copy.subarray(0, at)];
+      case 2: // Lose a piece.
+        return [copy.subarray(0, at), copy.subarray(at + 1 + (spots[0]?.[1] ?? 0))];
+      case 3: // Say it twice.
+        return [copy, copy];
+      case 4: // Put something in.
+        return [
+          copy.subarray(0, at),
+          Uint8Array.from(spots, ([, byte]) => byte),
+          copy.subarray(at),
+        ];
+      case 5: // In pieces of one byte: not a mutation at all.
+        return Array.from(copy, (byte) => Uint8Array.of(byte));
+      default: // Lose it.
+        return [];
+    }
+  };
+  return { meddle, what: `chunk ${target}, mutation ${kind}` };
+}
+
+for (const [version] of VERSIONS) {
+  Deno.test(`mutated handshakes, ${version}`, async () => {
+    const random = prng(version === "TLS1.2" ? 12 : 13);
+    const ends = { client: client({ max: version }), server: server() };
+    for (let batch = 0; batch < 4; batch++) {
+      await Promise.all(Array.from({ length: 50 }, async () => {
+        const { meddle, what } = mutation(random);
+        const [near, far] = memoryPair();
+        const fromClient = random() < 0.5;
+        const letIn = await collide(
+          fromClient ? new Meddling(near, meddle) : near,
+          fromClient ? far : new Meddling(far, meddle),
+          ends,
+        );
+        if (what.endsWith("mutation 5")) assert(letIn, what);
+        near.close();
+        far.close();
+      }));
+    }
+    await goodClientWorks(ends.server);
+  });
+
+  Deno.test(`a peer that leaves after so many bytes, by FIN and by RST, ${version}`, async () => {
+    const ends = { client: client({ max: version }), server: server() };
+    for (const how of ["fin", "reset", "close"] as const) {
+      for (const role of ["client", "server"] as const) {
+        const cuts = [0, 1, 5, 50, 200, 240, 300, 600, 900, 1100, 1300, 1600, 2000];
+        await Promise.all(cuts.map(async (left) => {
+          const [near, far] = memoryPair();
+          const leaver = role === "client" ? near : far;
+          const cutting: Meddle = (chunk) => {
+            const part = chunk.subarray(0, Math.max(0, left));
+            left -= chunk.length;
+            if (left > 0) return [part];
+            // After this write.
+            setTimeout(() => {
+              if (how === "reset") leaver.reset();
+              else if (how === "fin") void leaver.closeWrite().catch(() => {});
+              else leaver.close();
+            }, 1);
+            return [part];
+          };
+          await collide(
+            role === "client" ? new Meddling(near, cutting) : near,
+            role === "server" ? new Meddling(far, cutting) : far,
+            ends,
+          );
+          near.close();
+          far.close();
+        }));
+      }
+    }
+    await goodClientWorks(ends.server);
+  });
+}
+
+Deno.test("a ClientHello with bits flipped, cut, or with lengths that lie", async () => {
+  const [near, far] = memoryPair();
+  const wire = new Counting(near, true);
+  const first = await Promise.all([
+    client().connect(wire, admit, limits()),
+    server().accept(far, admit, limits()),
+  ]);
+  for (const { channel } of first) channel?.close();
+  const hello = wire.written[0];
+  assert(hello !== undefined && hello[0] === 22);
+  const random = prng(99);
+  const accepting = server();
+  for (let batch = 0; batch < 8; batch++) {
+    await Promise.all(Array.from({ length: 50 }, async () => {
+      const copy = hello.slice();
+      for (let n = Math.floor(random() * 3); n >= 0; n--) {
+        copy[Math.floor(random() * copy.length)] = Math.floor(random() * 256);
+      }
+      const size = random() < 0.3 ? Math.floor(random() * copy.length) : copy.length;
+      const [peer, own] = memoryPair();
+      const refusing = refused(
+        accepting.accept(own, () => assert.fail("decided"), limits(300)),
+        ["protocol", "timeout", "reset", "other"],
+      );
+      await peer.write(copy.subarray(0, size));
+      await peer.closeWrite();
+      await peer.read().catch(() => null);
+      peer.close();
+      await refusing;
+      assert(own.isClosed);
+    }));
+  }
+  await goodClientWorks(accepting);
+});
+
+Deno.test("200 half-open handshakes at once do not keep a good client out", async () => {
+  const accepting = server();
+  const stop = new AbortController();
+  const pairs = await Promise.all(Array.from({ length: 200 }, tcpPair));
+  const pending = pairs.map(async ([peer, own], i) => {
+    const cut = refused(accepting.accept(own, admit, limits(60_000, stop.signal)), [
+      "other",
+      "timeout",
+    ]);
+    if (i % 2 === 0) await peer.write(Uint8Array.of(22, 3, 1, 2, 0, 1, 0, 1, 0xfc));
+    await cut;
+    while (await peer.read() !== null);
+    peer.close();
+  });
+  await goodClientWorks(accepting);
+  stop.abort();
+  await Promise.all(pending);
+  await goodClientWorks(accepting);
+});
+
+/** `count` CA certificates of about `size` bytes that have nothing to do with anything. */
+function ballast(count: number, subject: (i: number) => string): Issued[] {
+  const key = makeKey();
+  return Array.from({ length: count }, (_, i) => makeCa({ subject: subject(i), key }));
+}
+
+/** The same leaf with other certificates behind it. */
+function withChain(leaf: Issued, chain: readonly Issued[]): Issued {
+  return { ...leaf, issuer: undefined, pem: [leaf, ...chain].map(({ pem }) => pem).join("") };
+}
+
+const SAN = [dns("localhost")];
+
+Deno.test("a chain of up to 64 KB is read, rubbish and all", async () => {
+  const leaf = makeLeaf({ san: SAN }, pki().ca);
+  const own = withChain(leaf, ballast(130, (i) => `ballast ${i}`));
+  assert(own.pem.length > 55_000);
+  for (const [version] of VERSIONS) {
+    const ends = await connected({
+      client: client({ own, max: version }),
+      server: server({ own }),
+    });
+    ends.client.close();
+    ends.server.close();
+  }
+});
+
+Deno.test("a chain of more than 64 KB is refused", async () => {
+  const own = withChain(makeLeaf({ san: SAN }, pki().ca), ballast(300, (i) => `ballast ${i}`));
+  for (const [version] of VERSIONS) {
+    {
+      const [near, far] = memoryPair();
+      const dialling = client({ own, max: version }).connect(near, admit, limits())
+        .catch(() => undefined);
+      await refused(
+        server().accept(far, () => assert.fail("decided"), limits()),
+        ["protocol", "other"],
+      );
+      (await dialling)?.channel?.close();
+      near.close();
+    }
+    const [near, far] = memoryPair();
+    const accepting = server({ own, max: version }).accept(far, admit, limits())
+      .catch(() => undefined);
+    await refused(client().connect(near, admit, limits()), ["protocol", "other"]);
+    near.close();
+    (await accepting)?.channel?.close();
+  }
+});
+
+/** Chains that are long, or whose names allow any number of paths. */
+function mazes(): Record<string, Issued> {
+  const deep: Issued[] = [];
+  for (let i = 0, issuer = pki().ca; i < 100; i++) {
+    issuer = makeCa({ subject: `depth ${i}`, issuer });
+    deep.unshift(issuer);
+  }
+  const last = deep[0];
+  assert(last !== undefined);
+  // Every one could have signed every other, by its name; none leads anywhere.
+  const maze = Array.from({ length: 100 }, () => makeCa({ subject: "maze" }));
+  // Many certificates for one name and one key: each signature holds, none is the end.
+  const key = makeKey();
+  const twins = Array.from({ length: 100 }, () => makeCa({ subject: "twin", key }));
+  const inside = makeLeaf({ san: SAN }, maze[0]);
+  return {
+    "100 intermediates deep": withChain(makeLeaf({ san: SAN }, last), deep),
+    "a maze of 100 CAs of one name": withChain(inside, maze),
+    "100 CAs of one name and key": withChain(makeLeaf({ san: SAN }, twins[0]), twins),
+    "forged links to the anchor": withChain(
+      makeLeaf({ san: SAN, forged: true }, pki().ca),
+      Array.from(
+        { length: 100 },
+        () => makeCa({ subject: "mtlsd test CA", issuer: pki().ca, forged: true }),
+      ),
+    ),
+  };
+}
+
+for (const [what, own] of Object.entries(mazes())) {
+  Deno.test(`${what}: refused, soon`, async () => {
+    for (const role of ["client", "server"] as const) {
+      const started = performance.now();
+      const [near, far] = memoryPair();
+      const other = role === "client"
+        ? client({ own }).connect(near, admit, limits())
+        : server({ own }).accept(far, admit, limits());
+      const seen = other.catch(() => undefined);
+      await refused(
+        role === "client"
+          ? server().accept(far, () => assert.fail("decided"), limits())
+          : client().connect(near, () => assert.fail("decided"), limits()),
+        ["untrusted", "bad_certificate"],
+      );
+      (role === "client" ? near : far).close();
+      (await seen)?.channel?.close();
+      const took = performance.now() - started;
+      assert(took < 2_000, `${role}: took ${took} ms`);
+    }
+  });
+}
+
+Deno.test("thousands of connections leave nothing behind", async () => {
+  await using soak = new Process(Deno.execPath(), [
+    ...["run", "-A", "--no-check", "--v8-flags=--expose-gc"],
+    fileURLToPath(new URL("./support_soak.ts", import.meta.url)),
+  ]);
+  assert.equal(await soak.ends(), 0, soak.said);
+  const last = soak.said.trimEnd().split("\n").at(-1) ?? "";
+  const left: Leftovers = JSON.parse(last);
+  assert.deepEqual(left.odd, []);
+  assert(left.connections >= 2_000);
+  assert.equal(left.descriptors, left.descriptorsBefore);
+  // A connection that is not collected is 1 KB of the heap, and some 40 KB with what is outside it.
+  assert(left.heapGrown < left.connections * 200, `the heap: ${left.heapGrown} bytes`);
+  assert(left.grown < left.connections * 20_000, `the process: ${left.grown} bytes`);
+});

@@ -1,0 +1,146 @@
+/**
+ * Run as a process of its own: makes hundreds of connections that end in every way there is, and says
+ * what they have left behind. Needs `--v8-flags=--expose-gc`. Its last line is JSON.
+ *
+ * @module
+ */
+
+import type { Channel } from "../../src/channel.ts";
+import { admit, client, connected, limits, server, text } from "./support.ts";
+import { type MemoryChannel, memoryPair, tcpPair } from "./support_channels.ts";
+
+/** What is left after all connections have ended. */
+export type Leftovers = {
+  readonly connections: number;
+  /** Descriptors now and at the beginning. */
+  readonly descriptors: number;
+  readonly descriptorsBefore: number;
+  /** Bytes that the heap and the process have grown by. */
+  readonly heapGrown: number;
+  readonly grown: number;
+  /** Outcomes that should not have been. */
+  readonly odd: readonly string[];
+};
+
+const accepting = server();
+const dialling = client();
+
+/** A handshake that is spoilt by what the other end does; gives the reason. */
+async function spoilt(
+  role: "server" | "client",
+  pair: readonly [Channel, Channel],
+  spoil: (peer: Channel) => Promise<void>,
+): Promise<string> {
+  const [peer, own] = pair;
+  const bounds = limits(spoil === silent ? 150 : 10_000);
+  const running = role === "server"
+    ? accepting.accept(own, admit, bounds)
+    : dialling.connect(own, admit, bounds);
+  const outcome = running.then((shaken) => {
+    shaken.channel?.close();
+    return "let in";
+  }, (error: unknown) => String(Reflect.get(Object(error), "reason")));
+  await spoil(peer);
+  const reason = await outcome;
+  peer.close();
+  return reason;
+}
+
+const silent = (): Promise<void> => Promise.resolve();
+const garbage = async (peer: Channel): Promise<void> => {
+  await peer.write(text("GET / HTTP/1.1\r\n\r\n"));
+  peer.close();
+};
+const leave = (peer: Channel): Promise<void> => {
+  peer.close();
+  return Promise.resolve();
+};
+const reset = (peer: Channel): Promise<void> => {
+  (peer as MemoryChannel).reset();
+  return Promise.resolve();
+};
+
+/** Both ends come together and part. */
+async function good(pair: readonly [Channel, Channel], politely: boolean): Promise<string> {
+  const ends = await connected({ pair, client: dialling, server: accepting });
+  if (politely) {
+    await Promise.all([ends.client.write(text("hello")), ends.server.read()]);
+    await ends.client.closeWrite();
+    await ends.server.closeWrite();
+    await Promise.all([ends.client.read(), ends.server.read()]);
+  }
+  ends.client.close();
+  ends.server.close();
+  return "let in";
+}
+
+/** One end does not admit the other. */
+async function denied(role: "server" | "client"): Promise<string> {
+  const [near, far] = memoryPair();
+  const deny = (): { admit: boolean; value: undefined } => ({ admit: false, value: undefined });
+  const [a, b] = await Promise.all([
+    dialling.connect(near, role === "client" ? deny : admit, limits()).catch(() => undefined),
+    accepting.accept(far, role === "server" ? deny : admit, limits()).catch(() => undefined),
+  ]);
+  a?.channel?.close();
+  b?.channel?.close();
+  return (role === "client" ? a : b)?.channel === undefined ? "denied" : "let in";
+}
+
+const KINDS: readonly (readonly [string, string, () => Promise<string>])[] = [
+  ...(["server", "client"] as const).flatMap((role) =>
+    [
+      [`${role}: silent`, "timeout", () => spoilt(role, memoryPair(), silent)],
+      [`${role}: garbage`, "protocol", () => spoilt(role, memoryPair(), garbage)],
+      [`${role}: left`, "reset", () => spoilt(role, memoryPair(), leave)],
+      [`${role}: reset`, "reset", () => spoilt(role, memoryPair(), reset)],
+      [`${role}: denied`, "denied", () => denied(role)],
+      [`${role}: silent, TCP`, "timeout", async () => spoilt(role, await tcpPair(), silent)],
+    ] as const
+  ),
+  ["closed", "let in", () => good(memoryPair(), false)],
+  ["ended", "let in", () => good(memoryPair(), true)],
+  ["closed, TCP", "let in", async () => good(await tcpPair(), false)],
+  ["ended, TCP", "let in", async () => good(await tcpPair(), true)],
+];
+
+/** All kinds at once, some of each. */
+async function round(odd: string[]): Promise<number> {
+  const each = 25;
+  await Promise.all(KINDS.map(async ([name, expected, make]) => {
+    const outcomes = await Promise.all(Array.from({ length: each }, make));
+    const wrong = outcomes.filter((outcome) => outcome !== expected);
+    if (wrong.length > 0) odd.push(`${name}: ${wrong.length} times ${wrong[0]}`);
+  }));
+  await collect();
+  return KINDS.length * each;
+}
+
+async function collect(): Promise<void> {
+  const gc: unknown = Reflect.get(globalThis, "gc");
+  if (typeof gc !== "function") throw new Error("run with --v8-flags=--expose-gc");
+  for (let i = 0; i < 3; i++) {
+    gc();
+    await new Promise((later) => setTimeout(later, 20));
+  }
+}
+
+if (import.meta.main) {
+  const descriptors = (): number => [...Deno.readDirSync("/proc/self/fd")].length;
+  const odd: string[] = [];
+  // The first rounds find out how much memory so many at once take.
+  for (let i = 0; i < 3; i++) await round(odd);
+  const [before, open] = [Deno.memoryUsage(), descriptors()];
+  let connections = 0;
+  for (let i = 0; i < 6; i++) connections += await round(odd);
+  const after = Deno.memoryUsage();
+  const leftovers: Leftovers = {
+    connections,
+    descriptors: descriptors(),
+    descriptorsBefore: open,
+    heapGrown: after.heapUsed - before.heapUsed,
+    grown: after.rss - before.rss,
+    odd,
+  };
+  await Deno.stdout.write(text(`${JSON.stringify(leftovers)}\n`));
+}
