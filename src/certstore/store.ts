@@ -118,8 +118,6 @@ export class CertStore implements AsyncDisposable {
    * Loads everything anew and puts it in force as one; never rejects. Reloads run one after the
    * other. Each `signal` is a reload of its own, even where nothing changed; requests by `watch`
    * that wait are one, and come to nothing where the contents are those that were judged last.
-   *
-   * After `dispose` nothing is reloaded.
    */
   reload(trigger: ReloadTrigger, prepare?: Prepare): Promise<ReloadOutcome> {
     if (trigger === "watch" && this.#pendingWatch !== undefined) return this.#pendingWatch;

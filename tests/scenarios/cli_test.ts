@@ -42,7 +42,7 @@ Deno.test("wrong usage is one line on stderr and status 2", async (t) => {
     [["check", "a.yaml", "b.yaml"], /extra word "b\.yaml"/],
     [["--confg", "x.yaml"], /unknown flag "--confg": did you mean "--config"/],
     [["--config"], /"--config" without a value/],
-    [["a\nb\x1b[31m"], /unknown command "a\\nb\\(x1b|u001b)/],
+    [["a\nb\x1b[31m"], /unknown command "a\\(n|u000a)b\\u001b/],
     [["certs", "extra"], /extra word "extra"/],
     [["no-such-file.yaml"], /^no-such-file\.yaml: .*there is no such file/],
     [["run", "."], /it is a directory/],

@@ -95,7 +95,8 @@ type Fault = {
   readonly backend: (peer: Peer) => void | Promise<void>;
   /** What the client hears, over TLS. */
   readonly heard: { readonly text: string | RegExp; readonly end: "clean" | "broken" };
-  readonly reason: string;
+  /** What it may be called in the end. */
+  readonly reasons: readonly string[];
 };
 
 const FAULTS: readonly Fault[] = [
@@ -103,7 +104,8 @@ const FAULTS: readonly Fault[] = [
     name: "resets at once",
     backend: (peer) => peer.reset(),
     heard: { text: "", end: "broken" },
-    reason: "target_reset",
+    // A reset that is there before the dial has noticed its success is a failed dial.
+    reasons: ["target_reset", "dial_failed"],
   },
   {
     name: "closes first, in good order",
@@ -112,7 +114,7 @@ const FAULTS: readonly Fault[] = [
       peer.end();
     },
     heard: { text: "goodbye", end: "clean" },
-    reason: "completed",
+    reasons: ["completed"],
   },
   {
     name: "closes both halves with an answer",
@@ -122,7 +124,7 @@ const FAULTS: readonly Fault[] = [
       peer.destroy();
     },
     heard: { text: "goodbye", end: "clean" },
-    reason: "completed",
+    reasons: ["completed"],
   },
   {
     name: "resets after half an answer",
@@ -133,7 +135,7 @@ const FAULTS: readonly Fault[] = [
     },
     // What the daemon had not read yet went with the reset; that it is not whole must show.
     heard: { text: /^(half an ans)?$/, end: "broken" },
-    reason: "target_reset",
+    reasons: ["target_reset"],
   },
 ];
 
@@ -143,10 +145,10 @@ Deno.test("backends that fail, seen by a client of server mode", async (t) => {
   const backend = scene.use(await PeerServer.listen((peer) => void behave(peer)));
   const server = await scene.server(backend.address);
   const base = await baseline(server);
-  const ends: Record<string, number> = {};
-  for (const { name, backend, heard, reason } of FAULTS) {
+  for (const { name, backend, heard, reasons } of FAULTS) {
     await t.step(name, async () => {
       behave = backend;
+      const from = server.lines.length;
       const near = scene.use(await tlsEnd(server.port, scene.pki));
       await near.write(encode("request")).catch(() => {});
       const { text, end } = await within(SOON, hear(near));
@@ -155,9 +157,8 @@ Deno.test("backends that fail, seen by a client of server mode", async (t) => {
       assert.equal(end, heard.end);
       if (end === "clean") await near.closeWrite();
       near.close();
-      ends[reason] = (ends[reason] ?? 0) + 1;
-      await server.waitForMetric("mtlsd_active_connections", 0);
-      assert.equal((await server.metrics()).get(closedBy(reason)), ends[reason], server.log);
+      const { fields } = await server.waitForLog("listener: connection closed", {}, from);
+      assert.ok(reasons.includes(fields.reason ?? ""), server.log);
       await waitForDescriptors(server.pid, base);
     });
   }

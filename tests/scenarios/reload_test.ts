@@ -9,9 +9,8 @@ import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { join } from "node:path";
 import type tls from "node:tls";
-import { stringify } from "yaml";
-import { startDaemon, type TestDaemon } from "../support/daemon.ts";
-import { ask, connectTls, echoBackend, lineBackend } from "../support/peers.ts";
+import type { TestDaemon } from "../support/daemon.ts";
+import { connectTls, echoBackend, lineBackend } from "../support/peers.ts";
 import { type Issued, makeCa, makeLeaf } from "../support/pki.ts";
 import {
   byRename,
@@ -33,19 +32,6 @@ const FAILURE = 'mtlsd_reloads_total{result="failure"}';
 
 function serial(identity: Issued): string {
   return new X509Certificate(identity.pem).serialNumber;
-}
-
-/** The config of {@linkcode Scene.server}, to be written again with changes. */
-function configOf(scene: Scene, target: string): Record<string, unknown> {
-  const { ca, server, serverKey } = scene.files;
-  return {
-    mode: "server",
-    listen: "127.0.0.1:0",
-    target,
-    tls: { cert: server, key: serverKey, ca },
-    health: { enabled: true, listen: "127.0.0.1:0" },
-    metrics: { enabled: true, listen: "127.0.0.1:0" },
-  };
 }
 
 /** A line there and back on a connection that stays open. */
@@ -213,98 +199,4 @@ Deno.test("client mode shows its new certificate and trusts by its new bundle", 
   await client.waitForMetric(SUCCESS, 2);
   assert.equal(await through(), "");
   await client.waitForLog("dialer: handshake failed", { reason: "untrusted" });
-});
-
-Deno.test("SIGHUP reloads at once, counts where nothing changed, and reads the rules", async (t) => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const config = configOf(scene, backend.address);
-  const server = scene.use(await startDaemon({ dir: scene.dir, config }));
-  const write = (changes: Record<string, unknown>) =>
-    Deno.writeTextFile(server.configPath, stringify({ ...config, ...changes }));
-  const hup = async (series: string): Promise<number> => {
-    const before = (await server.metrics()).get(series) ?? NaN;
-    const lines = server.lines.length;
-    server.kill("SIGHUP");
-    await server.waitForMetric(series, before + 1);
-    await server.waitForLog("received SIGHUP, reloading certificates", {}, lines);
-    return lines;
-  };
-  await t.step("nothing changed", async () => {
-    await hup(SUCCESS);
-    await hup(SUCCESS);
-    assert.equal(countLog(server, RELOADED), 2);
-    assert.equal((await lastReload(server)).result, "success");
-  });
-  await t.step("new rules", async () => {
-    await write({ acl: { allow_cn: ["somebody-else"] } });
-    assert.equal(await attempt(scene.as(server)), "echo: hello", "not before the signal");
-    await hup(SUCCESS);
-    assert.equal(await attempt(scene.as(server)), "");
-    await server.waitForLog("listener: denied connection", { peer_cn: "frontend-service" });
-  });
-  const keepsOld = async (error: RegExp): Promise<void> => {
-    const lines = await hup(FAILURE);
-    await server.waitForLog(FAILED, { level: "ERROR", error }, lines);
-    assert.match(String((await lastReload(server)).error), error);
-    assert.equal(await attempt(scene.as(server)), "");
-  };
-  await t.step("a config that is no YAML", async () => {
-    await Deno.writeTextFile(server.configPath, "mode: [server");
-    await keepsOld(/config-.*\.yaml:\d+:\d+: /);
-  });
-  await t.step("a config with two mistakes", async () => {
-    await write({ acl: { allow_cm: ["x"] }, mode: "servre" });
-    await keepsOld(/acl\.allow_cm.*; .*mode|mode.*; .*acl\.allow_cm/);
-  });
-  await t.step("a config that is empty, and one that is gone", async () => {
-    await Deno.writeTextFile(server.configPath, "");
-    await keepsOld(/config-.*\.yaml/);
-    await Deno.remove(server.configPath);
-    await keepsOld(/no such file/);
-  });
-  await t.step("good rules with a broken certificate: neither is taken", async () => {
-    const pem = await Deno.readTextFile(scene.files.server);
-    await write({ acl: { allow_cn: ["frontend-service"] } });
-    await Deno.writeTextFile(scene.files.server, "garbage");
-    server.kill("SIGHUP");
-    await until(async () => String((await lastReload(server)).error).includes("tls.cert"));
-    assert.equal(await attempt(scene.as(server)), "");
-    await Deno.writeTextFile(scene.files.server, pem);
-  });
-  await t.step("mended", async () => {
-    server.kill("SIGHUP");
-    await until(async () => await attempt(scene.as(server)) === "echo: hello");
-  });
-  await t.step("changes that need a restart are named, and not made", async () => {
-    await write({ target: "127.0.0.1:9", logging: { level: "debug" } });
-    const lines = await hup(SUCCESS);
-    await server.waitForLog("the config has changes that need a restart", {
-      level: "WARN",
-      keys: /target.*logging|logging.*target/,
-    }, lines);
-    assert.equal(await ask(scene.as(server), "still"), "echo: still");
-  });
-});
-
-Deno.test("SIGHUP with a config from standard input keeps the rules and says so", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const config = { ...configOf(scene, backend.address), acl: { allow_cn: ["frontend-service"] } };
-  await using server = await startDaemon({
-    dir: scene.dir,
-    config,
-    args: () => ["-"],
-    stdin: true,
-  });
-  const next = renewed(scene.pki);
-  await byRename(scene.dir, contents(next));
-  server.kill("SIGHUP");
-  await server.waitForLog(RELOADED, { trigger: "signal" });
-  const { fields } = await server.waitForLog(
-    "keeping the rules: a config from standard input cannot be read again",
-  );
-  assert.equal(fields.level, "WARN");
-  assert.equal(await serialSeen(scene.as(server)), serial(next));
-  assert.equal(await ask(scene.as(server), "hello"), "echo: hello");
 });

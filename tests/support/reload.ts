@@ -26,20 +26,23 @@ export function contents(identity: Issued): Readonly<Record<string, string>> {
   };
 }
 
-/** How files get into place. */
-export type Placing = (dir: string, files: Readonly<Record<string, string>>) => Promise<void>;
-
 /** Written beside the old ones and renamed over them, one after the other. */
-export const byRename: Placing = async (dir, files) => {
+export async function byRename(
+  dir: string,
+  files: Readonly<Record<string, string>>,
+): Promise<void> {
   for (const [name, text] of Object.entries(files)) {
     const beside = join(dir, `.${name}.tmp`);
     await Deno.writeTextFile(beside, text);
     await Deno.rename(beside, join(dir, name));
   }
-};
+}
 
 /** Truncated and written where they are, in halves, as an editor or `cp` may. */
-export const inPlace: Placing = async (dir, files) => {
+export async function inPlace(
+  dir: string,
+  files: Readonly<Record<string, string>>,
+): Promise<void> {
   for (const [name, text] of Object.entries(files)) {
     using file = await Deno.open(join(dir, name), { write: true, truncate: true });
     const bytes = new TextEncoder().encode(text);
@@ -48,12 +51,15 @@ export const inPlace: Placing = async (dir, files) => {
       await file.sync();
     }
   }
-};
+}
 
 let generations = 0;
 
 /** A directory of its own, and `..data` swapped to it in one rename, as Kubernetes does. */
-export const bySymlink: Placing = async (dir, files) => {
+export async function bySymlink(
+  dir: string,
+  files: Readonly<Record<string, string>>,
+): Promise<void> {
   const generation = `..gen_${++generations}`;
   await Deno.mkdir(join(dir, generation));
   for (const [name, text] of Object.entries(files)) {
@@ -66,7 +72,7 @@ export const bySymlink: Placing = async (dir, files) => {
     await Deno.symlink(join("..data", name), join(dir, name)).catch(() => {});
   }
   if (previous !== undefined) await Deno.remove(join(dir, previous), { recursive: true });
-};
+}
 
 /** The serial of the certificate that the server showed, in upper-case hex. */
 export function serialOf(socket: tls.TLSSocket): string {
