@@ -5,43 +5,30 @@
  */
 
 import assert from "node:assert/strict";
-import { Duplex } from "node:stream";
 import tls from "node:tls";
 import type { Channel } from "../../src/channel.ts";
-import { makeCa, makeLeaf, testPki } from "../support/pki.ts";
+import { makeLeaf, testPki } from "../support/pki.ts";
 import {
   admit,
   channelOf,
   client,
   limits,
   material,
-  MENDED,
   pki,
   refused,
   server,
+  stranger,
   VERSIONS,
 } from "./support.ts";
-import { Counting, memoryPair } from "./support_channels.ts";
-import {
-  filesIn,
-  greetAndEcho,
-  listen,
-  peerFiles,
-  plainServer,
-  Process,
-  sClient,
-} from "./support_peers.ts";
+import { Counting, duplexOf, memoryPair } from "./support_channels.ts";
+import { greetAndEcho, listen } from "./support_peers.ts";
+import { filesIn, peerFiles, Process, sClient } from "./support_process.ts";
 
 const OPENSSL = { "TLS1.2": "-tls1_2", "TLS1.3": "-tls1_3" } as const;
 const CURL = {
   "TLS1.2": ["--tlsv1.2", "--tls-max", "1.2"],
   "TLS1.3": ["--tlsv1.3"],
 } as const;
-
-/** A client whose certificate is sound and comes from somewhere else. */
-function stranger(): ReturnType<typeof makeLeaf> {
-  return makeLeaf({ role: "client", subject: "stranger" }, makeCa({ subject: "foreign CA" }));
-}
 
 for (const [version] of VERSIONS) {
   Deno.test(`openssl without a certificate is told that one is required, ${version}`, async () => {
@@ -207,109 +194,6 @@ Deno.test("a client of ours shows its certificate where it is optional, intermed
   assert.deepEqual(dialled.peer?.certificate.der, other.der);
   channelOf(dialled).close();
   channelOf(accepted).close();
-});
-
-Deno.test("control: rejectUnauthorized: false lets bad certificates in and calls none one", async () => {
-  const own = material(pki().server, [pki().ca]);
-  const seen: [boolean, unknown][] = [];
-  await using plain = await plainServer({
-    cert: own.certPem,
-    key: own.keyPem,
-    ca: own.caPem ?? [],
-    requestCert: true,
-    rejectUnauthorized: false,
-  }, (socket) => {
-    seen.push([socket.authorized, socket.authorizationError]);
-    socket.end("let in");
-  });
-  const bad = stranger();
-  await using files = await filesIn(peerFiles(bad, [pki().ca]));
-  const trust = ["-CAfile", files.path("ca.pem")];
-  await using shown = sClient(
-    plain.port,
-    ...trust,
-    ...["-cert", files.path("cert.pem"), "-key", files.path("key.pem")],
-  );
-  await shown.says(/let in/);
-  await using none = sClient(plain.port, ...trust);
-  await none.says(/let in/);
-  assert.equal(seen[0]?.[0], false, MENDED);
-  assert.equal(seen[1]?.[1], "UNABLE_TO_GET_ISSUER_CERT", MENDED);
-});
-
-Deno.test("control: a refused client of plain node:tls sees its handshake succeed, no alert", async () => {
-  const own = material(pki().server, [pki().ca]);
-  await using plain = await plainServer({
-    cert: own.certPem,
-    key: own.keyPem,
-    ca: own.caPem ?? [],
-    requestCert: true,
-    rejectUnauthorized: true,
-  }, (socket) => socket.end("let in"));
-  await using files = await filesIn(peerFiles(stranger(), [pki().ca]));
-  await using peer = new Process("openssl", [
-    ...["s_client", "-connect", `127.0.0.1:${plain.port}`, "-tls1_3"],
-    ...["-CAfile", files.path("ca.pem"), "-cert", files.path("cert.pem")],
-    ...["-key", files.path("key.pem")],
-  ]);
-  await peer.ends();
-  assert.match(peer.said, /Verify return code: 0 \(ok\)/);
-  assert.doesNotMatch(peer.said, /let in/);
-  assert.doesNotMatch(peer.said, /alert/, MENDED);
-});
-
-/** The engine's usual stream over a channel, which is destroyed with what it still has to send. */
-function duplexOf(channel: Channel): Duplex {
-  return new Duplex({
-    allowHalfOpen: true,
-    read() {
-      channel.read().then((bytes) => this.push(bytes === null ? null : bytes.slice()), () => {
-        this.push(null);
-      });
-    },
-    write(bytes: Uint8Array, _encoding, done) {
-      channel.write(bytes).then(() => done(), done);
-    },
-    destroy(error, done) {
-      channel.close();
-      done(error);
-    },
-  });
-}
-
-Deno.test("control: destroying a Duplex on tlsClientError cuts off the alert", async () => {
-  const own = material(pki().server, [pki().ca]);
-  const plain = new tls.Server({
-    cert: own.certPem,
-    key: own.keyPem,
-    ca: own.caPem ?? [],
-    requestCert: true,
-  });
-  const [near, far] = memoryPair();
-  const wire = duplexOf(far);
-  const failed = new Promise<void>((done) =>
-    plain.on("tlsClientError", (_error, socket) => {
-      socket.destroy();
-      wire.destroy();
-      done();
-    })
-  );
-  plain.emit("connection", wire);
-  const dialled = duplexOf(near);
-  const socket = tls.connect({
-    socket: dialled,
-    ca: own.caPem ?? [],
-    servername: "localhost",
-    maxVersion: "TLSv1.2",
-  });
-  const seen = new Promise<string>((done) => {
-    socket.on("error", (error) => done(error.message));
-    socket.on("close", () => done("closed"));
-  });
-  await failed;
-  assert.doesNotMatch(await seen, /CertificateRequired|HandshakeFailure/, MENDED);
-  socket.destroy();
-  dialled.destroy();
 });
 
 /** The verdict of somebody who lets everybody in. */

@@ -19,7 +19,8 @@ import {
   VERSIONS,
 } from "./support.ts";
 import { Counting, memoryPair } from "./support_channels.ts";
-import { filesIn, listen, peerFiles, sClient } from "./support_peers.ts";
+import { listen } from "./support_peers.ts";
+import { filesIn, peerFiles, sClient } from "./support_process.ts";
 
 type Peer = VerifiedPeer | undefined;
 

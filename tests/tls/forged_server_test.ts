@@ -5,43 +5,16 @@
  */
 
 import assert from "node:assert/strict";
-import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import tls from "node:tls";
 import { TcpChannel } from "../../src/net.ts";
-import { type PeerVerdict, PeerVerifier } from "../../src/tls/verdict.ts";
-import { parseCertificate } from "../../src/x509/parse.ts";
 import * as der from "../support/der.ts";
-import {
-  dns,
-  type Issued,
-  type IssueOptions,
-  makeCa,
-  makeKey,
-  makeLeaf,
-  pem,
-} from "../support/pki.ts";
-import { shapes } from "../x509/support/shapes.ts";
-import {
-  admit,
-  client,
-  limits,
-  material,
-  MENDED,
-  pki,
-  readSome,
-  refused,
-  text,
-  words,
-} from "./support.ts";
-import { Counting, memoryPair, tcpPair } from "./support_channels.ts";
-import { filesIn, plainServer, Process, sServer } from "./support_peers.ts";
-import {
-  type HandshakeSignature,
-  p256Signer,
-  type RogueResult,
-  rogueServer,
-} from "./support_rogue.ts";
+import { dns, type Issued, type IssueOptions, makeCa, makeLeaf } from "../support/pki.ts";
+import { admit, client, limits, material, MENDED, pki, refused, text, words } from "./support.ts";
+import { attack, nothingGivenAway } from "./support_attack.ts";
+import { memoryPair, tcpPair } from "./support_channels.ts";
+import { plainServer } from "./support_plain.ts";
+import { p256Signer, rogueServer } from "./support_rogue.ts";
 
 const IDS = Uint8Array.of(1, 2, 3);
 
@@ -97,44 +70,6 @@ function forged(options: IssueOptions): Issued {
     { subject: "localhost", san: [dns("localhost")], role: "server", forged: true, ...options },
     pki().ca,
   );
-}
-
-/** What a rogue server gets out of our client. */
-async function attack(
-  chain: readonly Uint8Array[],
-  sign?: (content: Uint8Array) => HandshakeSignature,
-): Promise<{ error: Error; got: RogueResult }> {
-  const [near, far] = memoryPair();
-  const wire = new Counting(near);
-  const serving = rogueServer(far, sign === undefined ? { chain } : { chain, sign })
-    .finally(() => far.close());
-  let sent = 0;
-  const error = await refused(
-    client({
-      verify: (shown) => {
-        sent = wire.bytesWritten;
-        return verify(shown);
-      },
-    }).connect(wire, () => assert.fail("decided"), limits()),
-    ["bad_certificate", "untrusted", "protocol", "no_certificate"],
-  );
-  if (sent !== 0) assert.equal(wire.bytesWritten, sent, "something left after the verdict");
-  assert(near.isClosed);
-  return { error, got: await serving };
-}
-
-/** The verdict of a client of the shared PKI. */
-function verify(shown: readonly Uint8Array[]): PeerVerdict {
-  const { anchors } = material(pki().ca, [pki().ca]);
-  return new PeerVerifier({ anchors, purpose: "server", serverName: "localhost", now: Date.now })
-    .verify(shown);
-}
-
-function nothingGivenAway(got: RogueResult, what: string): void {
-  assert.equal(got.finished, false, `${what}: the server's handshake completed`);
-  assert.deepEqual(got.certificates, [], `${what}: the server saw our certificate`);
-  assert.deepEqual(got.messages, [], `${what}: the server got a part of the last flight`);
-  assert.equal(got.plaintext.length, 0, `${what}: the server got plaintext`);
 }
 
 Deno.test("control: the rogue server is a good one with a genuine certificate and its key", async () => {
@@ -210,109 +145,6 @@ Deno.test("bytes that are no certificate at all", async () => {
   }
   const { got } = await attack([]);
   nothingGivenAway(got, "no certificate");
-});
-
-Deno.test("a genuine certificate without its key is refused", async () => {
-  const genuine = pki().server.der;
-  const wrong = makeKey();
-  for (const sign of [undefined, p256Signer(wrong)]) {
-    const { error, got } = await attack([genuine], sign);
-    nothingGivenAway(got, "copied certificate");
-    assert(error instanceof Error);
-  }
-});
-
-Deno.test("whatever our reader takes, the engine asks for its key", async () => {
-  const odd: IssueOptions[] = [
-    { serial: "7f".repeat(20) },
-    { notAfter: der.generalizedTime("99991231235959Z") },
-    { subject: { CN: der.teletex("localhost") } },
-    { subject: { CN: der.bmp("localhost") } },
-    { subject: der.seq() },
-    { subject: { CN: ["localhost", "other"] } },
-  ];
-  const genuine = [
-    ...odd.map((options) => makeLeaf({ san: [dns("localhost")], ...options }, pki().ca)),
-    ...shapes().map(({ issued }) => issued),
-  ];
-  let taken = 0;
-  for (const issued of genuine) {
-    parseCertificate(issued.der);
-    const [near, far] = memoryPair();
-    const serving = rogueServer(far, { chain: [issued.der] }).finally(() => far.close());
-    // The verdict is a yes: only the engine's check of the handshake's signature is left.
-    const certificate = material(pki().server, []).leaf;
-    await refused(
-      client({
-        bundle: [pki().ca, issued.issuer ?? issued],
-        verify: () => {
-          taken++;
-          return { ok: true, peer: { certificate, validUntil: Infinity } };
-        },
-      }).connect(near, admit, limits()),
-      ["untrusted", "protocol", "bad_certificate", "expired", "other"],
-    );
-    nothingGivenAway(await serving, "copied certificate");
-  }
-  assert.equal(taken, 0, "the engine took a copied certificate for its holder");
-});
-
-Deno.test("a copied certificate under TLS 1.2 is refused", async () => {
-  const { server, ca } = pki();
-  // openssl compares public keys only: the genuine one beside the private half of another.
-  const mixed = mixedKey(server);
-  await using files = await filesIn({ "cert.pem": server.pem, "key.pem": mixed });
-  for (const version of ["-tls1_2", "-tls1_3"]) {
-    await using peer = await sServer(
-      ...[version, "-rev", "-cert", files.path("cert.pem"), "-key", files.path("key.pem")],
-    );
-    const conn = await Deno.connect({ hostname: "127.0.0.1", port: peer.port });
-    await refused(
-      client({ bundle: [ca] }).connect(new TcpChannel(conn), admit, limits()),
-      ["untrusted", "protocol", "other"],
-    );
-  }
-});
-
-/** PKCS#8 with the public key of a certificate and a private key that is not its own. */
-function mixedKey(issued: Issued): string {
-  const other = makeKey();
-  const scalar = Buffer.from(other.export({ format: "jwk" }).d ?? "", "base64url");
-  const { x = "", y = "" } = issued.key.export({ format: "jwk" });
-  const point = Buffer.concat([
-    Buffer.from([4]),
-    Buffer.from(x, "base64url"),
-    Buffer.from(y, "base64url"),
-  ]);
-  const inner = der.seq(
-    der.int(1),
-    der.octet(scalar),
-    der.explicit(1, der.bitString(point)),
-  );
-  const algorithm = der.seq(der.oid("1.2.840.10045.2.1"), der.oid("1.2.840.10045.3.1.7"));
-  return pem("PRIVATE KEY", der.seq(der.int(0), algorithm, der.octet(inner)));
-}
-
-Deno.test("openssl does serve with such a key: the attack is a real one", async () => {
-  await using files = await filesIn({
-    "cert.pem": pki().server.pem,
-    "key.pem": pki().server.keyPem,
-  });
-  await using peer = await sServer(
-    ...["-rev", "-cert", files.path("cert.pem"), "-key", files.path("key.pem")],
-  );
-  const conn = await Deno.connect({ hostname: "127.0.0.1", port: peer.port });
-  const { channel } = await client().connect(new TcpChannel(conn), admit, limits());
-  await channel?.write(text("olleh\n"));
-  assert(channel !== undefined);
-  assert.match(words(await readSome(channel, 6)), /hello/);
-  channel.close();
-  // The mixed key loads as well: what refuses it above is the client.
-  await using mixed = await filesIn({ "key.pem": mixedKey(pki().server) });
-  await using check = new Process("openssl", [
-    ...["pkey", "-in", mixed.path("key.pem"), "-noout", "-text_pub"],
-  ]);
-  assert.equal(await check.ends(), 0);
 });
 
 Deno.test("a forged v1 server under TLS 1.2 gets no plaintext", async () => {

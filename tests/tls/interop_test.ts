@@ -24,15 +24,8 @@ import {
   VERSIONS,
   words,
 } from "./support.ts";
-import {
-  filesIn,
-  greetAndEcho,
-  listen,
-  peerFiles,
-  Process,
-  sClient,
-  sServer,
-} from "./support_peers.ts";
+import { greetAndEcho, listen } from "./support_peers.ts";
+import { filesIn, peerFiles, Process, sClient, sServer } from "./support_process.ts";
 
 const FLAG = { "TLS1.2": "-tls1_2", "TLS1.3": "-tls1_3" } as const;
 
@@ -87,9 +80,9 @@ for (const [version] of VERSIONS) {
     await using files = await filesIn({ ...peerFiles(pki().client, [pki().ca]), data });
     const got: string[] = [];
     await using listening = listen(() => server(), async (channel) => {
-      const sending = channel.write(data).then(() => channel.closeWrite());
-      got.push(sha256(await readSome(channel, data.length)));
-      await sending;
+      const [read] = await Promise.all([readSome(channel, data.length), channel.write(data)]);
+      got.push(sha256(read));
+      await channel.closeWrite(); // Not before: openssl leaves when it sees the end.
     });
     const script = `openssl s_client -connect 127.0.0.1:${listening.port} -quiet ${FLAG[version]} \
       -CAfile ${files.path("ca.pem")} -cert ${files.path("cert.pem")} \
@@ -163,4 +156,32 @@ Deno.test("openssl as a server refuses our client's certificate, and we learn it
       channel.close();
     }
   }
+});
+
+Deno.test("key updates and attempts to renegotiate do no harm", async () => {
+  await using files = await filesIn(peerFiles(pki().client, [pki().ca]));
+  const shown = [
+    ...["-CAfile", files.path("ca.pem"), "-cert", files.path("cert.pem")],
+    ...["-key", files.path("key.pem")],
+  ];
+  await using listening = listen(() => server(), greetAndEcho);
+  const connect = ["s_client", "-connect", `127.0.0.1:${listening.port}`];
+  await using modern = new Process("openssl", [...connect, "-tls1_3", ...shown]);
+  await modern.says(/welcome/);
+  for (let i = 0; i < 5; i++) {
+    await modern.type("K\n"); // Asks for an update of ours, too.
+    await modern.says(new RegExp(`(KEYUPDATE[^]*){${i + 1}}`));
+    await modern.type(`after update ${i}\n`);
+    await modern.says(new RegExp(`after update ${i}\n`));
+  }
+  await modern.type("Q\n");
+  await modern.ends();
+
+  await using old = new Process("openssl", [...connect, "-tls1_2", ...shown]);
+  await old.says(/welcome/);
+  await old.type("R\n");
+  await old.says(/RENEGOTIATING[^]*no renegotiation/);
+  await old.ends();
+  await using next = new Process("openssl", [...connect, ...shown]);
+  await next.says(/welcome/);
 });

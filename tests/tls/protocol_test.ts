@@ -24,8 +24,9 @@ import {
   words,
 } from "./support.ts";
 import { Counting, memoryPair, tcpPair } from "./support_channels.ts";
+import { listen } from "./support_peers.ts";
+import { filesIn, peerFiles, Process, sClient } from "./support_process.ts";
 import { readHello } from "./support_rogue.ts";
-import { filesIn, listen, peerFiles, Process, sClient } from "./support_peers.ts";
 
 /** A record with an alert in it, in the clear (RFC 8446 section 6). */
 const alert = (level: number, description: number): Uint8Array =>

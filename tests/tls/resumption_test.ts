@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import tls from "node:tls";
-import type { TlsServer } from "../../src/tls/server.ts";
+import { TlsServer } from "../../src/tls/server.ts";
 import { PeerVerifier } from "../../src/tls/verdict.ts";
 import { type Issued, makeCa, makeLeaf } from "../support/pki.ts";
 import {
@@ -23,15 +23,9 @@ import {
   VERSIONS,
 } from "./support.ts";
 import { tcpPair } from "./support_channels.ts";
-import {
-  type Accepted,
-  filesIn,
-  greet,
-  listen,
-  peerFiles,
-  plainServer,
-  sClient,
-} from "./support_peers.ts";
+import { type Accepted, greet, listen } from "./support_peers.ts";
+import { plainServer } from "./support_plain.ts";
+import { filesIn, peerFiles, sClient } from "./support_process.ts";
 
 const FLAG = { "TLS1.2": "-tls1_2", "TLS1.3": "-tls1_3" } as const;
 

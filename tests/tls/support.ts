@@ -24,7 +24,15 @@ import type { TlsChannel } from "../../src/tls/channel.ts";
 import { PeerVerifier, type VerifiedPeer, type VerifyPeer } from "../../src/tls/verdict.ts";
 import { type Certificate, CertificateError } from "../../src/x509/certificate.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
-import { chainPem, type Issued, pathOf, type TestPki, testPki } from "../support/pki.ts";
+import {
+  chainPem,
+  type Issued,
+  makeCa,
+  makeLeaf,
+  pathOf,
+  type TestPki,
+  testPki,
+} from "../support/pki.ts";
 import { memoryPair } from "./support_channels.ts";
 
 /** The versions, in the config's spelling, with the engine's. */
@@ -247,4 +255,9 @@ export async function settled(read: () => number, quiet = 150): Promise<number> 
     }
   }
   return last;
+}
+
+/** A client whose certificate is sound and comes from somewhere else. */
+export function stranger(): Issued {
+  return makeLeaf({ role: "client", subject: "stranger" }, makeCa({ subject: "foreign CA" }));
 }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { Duplex } from "node:stream";
 import { type Channel, ChannelError, type ChannelFault } from "../../src/channel.ts";
 import { TcpChannel } from "../../src/net.ts";
 
@@ -236,4 +237,23 @@ export class Meddling implements Channel {
   close(): void {
     this.#channel.close();
   }
+}
+
+/** The engine's usual stream over a channel, which is destroyed with what it still has to send. */
+export function duplexOf(channel: Channel): Duplex {
+  return new Duplex({
+    allowHalfOpen: true,
+    read() {
+      channel.read().then((bytes) => this.push(bytes === null ? null : bytes.slice()), () => {
+        this.push(null);
+      });
+    },
+    write(bytes: Uint8Array, _encoding, done) {
+      channel.write(bytes).then(() => done(), done);
+    },
+    destroy(error, done) {
+      channel.close();
+      done(error);
+    },
+  });
 }

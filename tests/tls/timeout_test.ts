@@ -20,7 +20,7 @@ import {
   VERSIONS,
 } from "./support.ts";
 import { Counting, memoryPair, tcpPair } from "./support_channels.ts";
-import { plainServer } from "./support_peers.ts";
+import { plainServer } from "./support_plain.ts";
 
 const ROLES = ["server", "client"] as const;
 
