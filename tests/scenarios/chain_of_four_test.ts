@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { parse } from "yaml";
 import { mtlsd, ROOT, startDaemon, type TestDaemon } from "../support/daemon.ts";
 import { sh } from "../support/peers.ts";
-import { Process } from "../tls/support_peers.ts";
+import { Process } from "../support/openssl.ts";
 
 /** One of the example programs, which prints where it listens. */
 async function example(

@@ -13,7 +13,7 @@ import { type End, plainEnd, tlsEnd, tlsTarget } from "../support/ends.ts";
 import { descriptors, waitForDescriptors } from "../support/process.ts";
 import { Scene } from "../support/scene.ts";
 import { Peer, PeerServer, Relay } from "../support/sockets.ts";
-import { sClient, sServer } from "../tls/support_peers.ts";
+import { sClient, sServer } from "../support/openssl.ts";
 
 const closedBy = (reason: string) => `mtlsd_connections_closed_total{reason="${reason}"}`;
 

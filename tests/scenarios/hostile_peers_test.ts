@@ -22,7 +22,7 @@ import {
 import { descriptors, residentBytes, waitForDescriptors } from "../support/process.ts";
 import { Scene } from "../support/scene.ts";
 import { clientHello, Peer } from "../support/sockets.ts";
-import { Process, sClient } from "../tls/support_peers.ts";
+import { Process, sClient } from "../support/openssl.ts";
 
 const DAY = 86_400_000;
 const errors = (reason: HandshakeReason) => `mtlsd_tls_handshake_errors_total{reason="${reason}"}`;

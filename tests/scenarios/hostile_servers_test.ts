@@ -16,7 +16,7 @@ import { dns, type Issued, makeCa, makeKey, makeLeaf, type TestPki } from "../su
 import { Scene } from "../support/scene.ts";
 import { Peer } from "../support/sockets.ts";
 import { admit, limits, server as tlsServer } from "../tls/support.ts";
-import { plainServer } from "../tls/support_peers.ts";
+import { plainServer } from "../support/plain_tls.ts";
 import { p256Signer, type RogueOptions, rogueServer } from "../tls/support_rogue.ts";
 
 const DAY = 86_400_000;

@@ -10,7 +10,7 @@ import { echoBackend, sh } from "../support/peers.ts";
 import { dns, ip, type KeyKind, makeLeaf, pathOf, testPki } from "../support/pki.ts";
 import { Scene } from "../support/scene.ts";
 import { Peer } from "../support/sockets.ts";
-import { Process, sClient, sServer } from "../tls/support_peers.ts";
+import { Process, sClient, sServer } from "../support/openssl.ts";
 
 const KINDS = ["rsa2048", "p256", "p384", "ed25519"] as const satisfies readonly KeyKind[];
 const VERSIONS = [["-tls1_2", "TLSv1.2"], ["-tls1_3", "TLSv1.3"]] as const;

@@ -29,7 +29,7 @@ import {
   server,
 } from "./support.ts";
 import { memoryPair } from "./support_channels.ts";
-import { plainAdmits, plainTrusts } from "./support_plain.ts";
+import { plainAdmits, plainTrusts } from "../support/plain_tls.ts";
 
 const PAST = new Date(Date.now() - 86_400_000);
 const FUTURE = new Date(Date.now() + 86_400_000);

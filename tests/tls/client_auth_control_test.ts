@@ -8,8 +8,8 @@ import assert from "node:assert/strict";
 import tls from "node:tls";
 import { material, MENDED, pki, stranger } from "./support.ts";
 import { duplexOf, memoryPair } from "./support_channels.ts";
-import { plainServer } from "./support_plain.ts";
-import { filesIn, peerFiles, Process, sClient } from "./support_process.ts";
+import { plainServer } from "../support/plain_tls.ts";
+import { filesIn, peerFiles, Process, sClient } from "../support/openssl.ts";
 
 Deno.test("control: rejectUnauthorized: false lets bad certificates in and calls none one", async () => {
   const own = material(pki().server, [pki().ca]);

@@ -22,7 +22,7 @@ import {
 } from "./support.ts";
 import { Counting, duplexOf, memoryPair } from "./support_channels.ts";
 import { greetAndEcho, listen } from "./support_peers.ts";
-import { filesIn, peerFiles, Process, sClient } from "./support_process.ts";
+import { filesIn, peerFiles, Process, sClient } from "../support/openssl.ts";
 
 const OPENSSL = { "TLS1.2": "-tls1_2", "TLS1.3": "-tls1_3" } as const;
 const CURL = {

@@ -14,7 +14,7 @@ import { shapes } from "../x509/support/shapes.ts";
 import { admit, client, limits, material, pki, readSome, refused, text, words } from "./support.ts";
 import { attack, nothingGivenAway } from "./support_attack.ts";
 import { memoryPair } from "./support_channels.ts";
-import { filesIn, Process, sServer } from "./support_process.ts";
+import { filesIn, Process, sServer } from "../support/openssl.ts";
 import { p256Signer, rogueServer } from "./support_rogue.ts";
 
 Deno.test("a genuine certificate without its key is refused", async () => {

@@ -20,7 +20,7 @@ import {
 } from "./support.ts";
 import { Counting, memoryPair } from "./support_channels.ts";
 import { listen } from "./support_peers.ts";
-import { filesIn, peerFiles, sClient } from "./support_process.ts";
+import { filesIn, peerFiles, sClient } from "../support/openssl.ts";
 
 type Peer = VerifiedPeer | undefined;
 

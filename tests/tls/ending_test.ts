@@ -32,7 +32,7 @@ import {
   words,
 } from "./support.ts";
 import { memoryPair, tcpPair } from "./support_channels.ts";
-import { plainServer } from "./support_plain.ts";
+import { plainServer } from "../support/plain_tls.ts";
 
 for (const [version] of VERSIONS) {
   for (const first of ["client", "server"] as const) {

@@ -26,7 +26,7 @@ import {
   VERSIONS,
 } from "./support.ts";
 import { Counting, memoryPair, tcpPair } from "./support_channels.ts";
-import { plainServer } from "./support_plain.ts";
+import { plainServer } from "../support/plain_tls.ts";
 
 const MB = 1024 * 1024;
 const OFFERED = 64 * MB;

@@ -13,7 +13,7 @@ import { dns, type Issued, type IssueOptions, makeCa, makeLeaf } from "../suppor
 import { admit, client, limits, material, MENDED, pki, refused, text, words } from "./support.ts";
 import { attack, nothingGivenAway } from "./support_attack.ts";
 import { memoryPair, tcpPair } from "./support_channels.ts";
-import { plainServer } from "./support_plain.ts";
+import { plainServer } from "../support/plain_tls.ts";
 import { p256Signer, rogueServer } from "./support_rogue.ts";
 
 const IDS = Uint8Array.of(1, 2, 3);

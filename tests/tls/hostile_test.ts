@@ -23,7 +23,7 @@ import {
   words,
 } from "./support.ts";
 import { Counting, type Meddle, Meddling, memoryPair, tcpPair } from "./support_channels.ts";
-import { Process } from "./support_process.ts";
+import { Process } from "../support/openssl.ts";
 import type { Leftovers } from "./support_soak.ts";
 
 /** A good client gets through, now. */

@@ -25,7 +25,7 @@ import {
   words,
 } from "./support.ts";
 import { greetAndEcho, listen } from "./support_peers.ts";
-import { filesIn, peerFiles, Process, sClient, sServer } from "./support_process.ts";
+import { filesIn, peerFiles, Process, sClient, sServer } from "../support/openssl.ts";
 
 const FLAG = { "TLS1.2": "-tls1_2", "TLS1.3": "-tls1_3" } as const;
 

@@ -13,7 +13,7 @@ import { TlsServer } from "../../src/tls/server.ts";
 import { makeLeaf } from "../support/pki.ts";
 import { admit, client, limits, material, MENDED, pki, refused, server } from "./support.ts";
 import { memoryPair } from "./support_channels.ts";
-import { plainServer } from "./support_plain.ts";
+import { plainServer } from "../support/plain_tls.ts";
 
 const BEGIN = "-----BEGIN CERTIFICATE-----\n";
 

@@ -25,7 +25,7 @@ import {
 } from "./support.ts";
 import { Counting, memoryPair, tcpPair } from "./support_channels.ts";
 import { listen } from "./support_peers.ts";
-import { filesIn, peerFiles, Process, sClient } from "./support_process.ts";
+import { filesIn, peerFiles, Process, sClient } from "../support/openssl.ts";
 import { readHello } from "./support_rogue.ts";
 
 /** A record with an alert in it, in the clear (RFC 8446 section 6). */

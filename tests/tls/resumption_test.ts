@@ -24,8 +24,8 @@ import {
 } from "./support.ts";
 import { tcpPair } from "./support_channels.ts";
 import { type Accepted, greet, listen } from "./support_peers.ts";
-import { plainServer } from "./support_plain.ts";
-import { filesIn, peerFiles, sClient } from "./support_process.ts";
+import { plainServer } from "../support/plain_tls.ts";
+import { filesIn, peerFiles, sClient } from "../support/openssl.ts";
 
 const FLAG = { "TLS1.2": "-tls1_2", "TLS1.3": "-tls1_3" } as const;
 

@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { dns, makeLeaf } from "../support/pki.ts";
 import { admit, client, limits, MENDED, pki, refused, server } from "./support.ts";
 import { memoryPair } from "./support_channels.ts";
-import { plainTrusts } from "./support_plain.ts";
+import { plainTrusts } from "../support/plain_tls.ts";
 
 Deno.test("control: plain node:tls finds a server's name in its CN, where there is no SAN", async () => {
   const { ca } = pki();

@@ -20,7 +20,7 @@ import {
   VERSIONS,
 } from "./support.ts";
 import { Counting, memoryPair, tcpPair } from "./support_channels.ts";
-import { plainServer } from "./support_plain.ts";
+import { plainServer } from "../support/plain_tls.ts";
 
 const ROLES = ["server", "client"] as const;
 

@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { type Issued, makeCa, makeKey, makeLeaf } from "../support/pki.ts";
 import { admit, client, limits, MENDED, pki, refused, server } from "./support.ts";
 import { memoryPair } from "./support_channels.ts";
-import { plainAdmits } from "./support_plain.ts";
+import { plainAdmits } from "../support/plain_tls.ts";
 
 /** The owner of a public v1 CA certificate and of a key that has nothing to do with it. */
 function v1Attacker(ca: Issued): Issued {

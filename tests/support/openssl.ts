@@ -6,8 +6,8 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { chainPem, type Issued, pathOf } from "../support/pki.ts";
-import { text } from "./support.ts";
+import { chainPem, type Issued, pathOf } from "./pki.ts";
+import { text } from "../tls/support.ts";
 
 /** A directory with files that is gone at the end of the scope. */
 export async function filesIn(

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import tls from "node:tls";
-import { chainPem, type Issued, pathOf } from "../support/pki.ts";
+import { chainPem, type Issued, pathOf } from "./pki.ts";
 
 /** A plain `node:tls` server on a free port. */
 export async function plainServer(
