@@ -39,6 +39,8 @@ export type ListenerOptions = {
 /** First and longest pause after a failed accept, in milliseconds; it doubles in between. */
 const MIN_PAUSE = 5;
 const MAX_PAUSE = 1000;
+/** After so many peers that had gone before their turn the rest of the process gets its own. */
+const GONE_AT_ONCE = 64;
 /** So many milliseconds without a failure end an incident; the next failure is logged again. */
 const CALM = 10_000;
 /** An incident that goes on is logged again after so many milliseconds. */
@@ -56,6 +58,7 @@ export class Listener {
   #pause = 0;
   #waitingSince = Infinity;
   #incident = false;
+  #gone = 0;
   #failedAt = -Infinity;
   #loggedAt = -Infinity;
 
@@ -158,7 +161,10 @@ export class Listener {
     if (this.#stopping.signal.aborted) return;
     if (error instanceof AcceptError && error.peerGone) {
       this.#options.logger.debug("listener: peer gone before accept", { error: error.message });
-      return this.#sleep(MIN_PAUSE);
+      // A pause for each would let anybody who connects and resets keep all others waiting; none at
+      // all would let them keep the process busy with nothing else.
+      if (++this.#gone % GONE_AT_ONCE === 0) await this.#sleep(MIN_PAUSE);
+      return;
     }
     this.#waitingSince = Infinity;
     this.#pause = Math.min(MAX_PAUSE, Math.max(MIN_PAUSE, this.#pause * 2));

@@ -35,6 +35,26 @@ export class ListenError extends Error {
   }
 }
 
+/**
+ * What accepting says of a connection that ended while it was queued. ENOTCONN: the peer has reset it,
+ * and Deno finds no address any more. The rest is what accept(2) may hand on from the network, where
+ * the next connection is a new chance.
+ */
+const PEER_GONE: readonly string[] = [
+  "ENOTCONN",
+  "ECONNABORTED",
+  "ECONNRESET",
+  "EPROTO",
+  "ETIMEDOUT",
+  "ENOPROTOOPT",
+  "EOPNOTSUPP",
+  "EHOSTDOWN",
+  "EHOSTUNREACH",
+  "ENETDOWN",
+  "ENETUNREACH",
+  "ENONET",
+];
+
 /** No connection could be accepted this time. The message is the system's. */
 export class AcceptError extends Error {
   /** The name of the class. */
@@ -45,7 +65,7 @@ export class AcceptError extends Error {
   /** Wraps the system's own error. */
   constructor(cause: unknown) {
     super(wordsOf(cause), { cause });
-    this.peerGone = ["ECONNABORTED", "ECONNRESET", "EPROTO"].includes(codeOf(cause));
+    this.peerGone = PEER_GONE.includes(codeOf(cause));
   }
 }
 

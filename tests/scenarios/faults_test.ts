@@ -9,11 +9,10 @@ import assert from "node:assert/strict";
 import type { Channel } from "../../src/channel.ts";
 import { type ChannelError } from "../../src/channel.ts";
 import type { TestDaemon } from "../support/daemon.ts";
-import { type End, plainEnd, tlsEnd, tlsTarget } from "../support/ends.ts";
+import { tlsEnd, tlsTarget } from "../support/ends.ts";
 import { descriptors, waitForDescriptors } from "../support/process.ts";
 import { Scene } from "../support/scene.ts";
 import { Peer, PeerServer, Relay } from "../support/sockets.ts";
-import { sClient, sServer } from "../support/openssl.ts";
 
 const closedBy = (reason: string) => `mtlsd_connections_closed_total{reason="${reason}"}`;
 
@@ -164,16 +163,6 @@ Deno.test("backends that fail, seen by a client of server mode", async (t) => {
   }
 });
 
-/** Sends for as long as it goes. */
-async function flood(channel: Channel): Promise<void> {
-  const block = new Uint8Array(65_536);
-  try {
-    for (;;) await channel.write(block);
-  } catch {
-    // Ended, as it should.
-  }
-}
-
 Deno.test("a reset in mid-transfer ends the other side within a second", async (t) => {
   await using scene = await Scene.create();
   const backend = scene.use(await PeerServer.listen((peer) => peer.onBytes = () => {}));
@@ -262,62 +251,4 @@ Deno.test("TLS cut off by a FIN without close_notify is told from an end in good
     reason: "target_reset",
     error: /without close_notify/,
   });
-});
-
-Deno.test("an early answer arrives although its backend reset what else was sent", async (t) => {
-  await using scene = await Scene.create();
-  const answer = "HTTP/1.1 413 Content Too Large\r\nconnection: close\r\n\r\n" + "x".repeat(20_000);
-  const backend = scene.use(
-    await PeerServer.listen((peer) => {
-      // Reads a little, answers and leaves with the rest unread: that is a reset.
-      peer.onBytes = () => {
-        peer.stall();
-        void peer.send(answer).then(() => setTimeout(() => peer.destroy(), 50));
-      };
-    }),
-  );
-  const { server, client } = await scene.tunnel(backend.address);
-  const callers: Record<string, () => Promise<End>> = {
-    "server mode": () => tlsEnd(server.port, scene.pki),
-    "the full tunnel": () => plainEnd(client.port),
-  };
-  for (const [name, connect] of Object.entries(callers)) {
-    await t.step(name, async () => {
-      const near = scene.use(await connect());
-      const sending = flood(near);
-      const { text } = await hear(near);
-      assert.equal(text.length, answer.length);
-      assert.ok(text === answer);
-      near.close();
-      await sending;
-    });
-  }
-});
-
-Deno.test("peers that are killed: the other side ends, nothing stays open", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(await PeerServer.listen());
-  const server = await scene.server(backend.address);
-  const base = await baseline(server);
-  const { ca, client: cert, clientKey, server: serverCert, serverKey } = scene.files;
-  {
-    await using openssl = sClient(server.port, "-cert", cert, "-key", clientKey, "-CAfile", ca);
-    await openssl.type("hello\n");
-    await (await backend.peer(0)).receives("hello");
-  } // SIGKILL
-  await within(SOON, (await backend.peer(0)).ended());
-  await server.waitForMetric(closedBy("peer_reset"), 1);
-  await waitForDescriptors(server.pid, base);
-
-  const own = ["-cert", serverCert, "-key", serverKey, "-CAfile", ca, "-Verify", "1"];
-  const openssl = await sServer("-rev", ...own);
-  const client = await scene.client(`127.0.0.1:${openssl.port}`);
-  const idle = await baseline(client);
-  await using caller = await Peer.connect(client.port);
-  await caller.send("hello\n");
-  await caller.receives("olleh");
-  await openssl[Symbol.asyncDispose]();
-  await within(SOON, caller.ended());
-  await client.waitForMetric(closedBy("target_reset"), 1);
-  await waitForDescriptors(client.pid, idle);
 });

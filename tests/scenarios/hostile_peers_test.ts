@@ -243,6 +243,29 @@ Deno.test("200 half-open handshakes do not keep an honest client out", async () 
   await waitForDescriptors(server.pid, base);
 });
 
+Deno.test("peers that reset while they wait to be accepted hold nobody up", async () => {
+  await using scene = await Scene.create();
+  const backend = scene.use(echoBackend());
+  const server = await scene.server(backend.address);
+  assert.equal(await ask(scene.as(server), "before"), "before");
+  // Stopped, so that all of them are in the kernel's queue at once.
+  server.kill("SIGSTOP");
+  try {
+    for (let count = 0; count < 500; count++) {
+      const peer = await Peer.connect(server.port);
+      peer.reset();
+      await peer[Symbol.asyncDispose]();
+    }
+  } finally {
+    server.kill("SIGCONT");
+  }
+  const start = performance.now();
+  assert.equal(await ask(scene.as(server), "after"), "after");
+  const took = performance.now() - start;
+  assert.ok(took < 2000, `${took} ms`);
+  assert.doesNotMatch(server.log, /accept failed/);
+});
+
 Deno.test("a peer that sends without end before it is let in fills no memory", async () => {
   await using scene = await Scene.create();
   const backend = scene.use(echoBackend());

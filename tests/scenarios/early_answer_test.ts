@@ -1,0 +1,65 @@
+/**
+ * A target answers before it has read everything and closes, as an HTTP server does with 413: its
+ * answer arrives all the same.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import type { Channel } from "../../src/channel.ts";
+import { type End, plainEnd, tlsEnd } from "../support/ends.ts";
+import { Scene } from "../support/scene.ts";
+import { PeerServer } from "../support/sockets.ts";
+
+/** What a channel reads until its end, of whatever kind. */
+async function hear(channel: Channel): Promise<string> {
+  let text = "";
+  try {
+    for (let bytes = await channel.read(); bytes !== null; bytes = await channel.read()) {
+      text += new TextDecoder().decode(bytes);
+    }
+  } catch {
+    // The reset that follows the answer.
+  }
+  return text;
+}
+
+/** Sends for as long as it goes. */
+async function flood(channel: Channel): Promise<void> {
+  const block = new Uint8Array(65_536);
+  try {
+    for (;;) await channel.write(block);
+  } catch {
+    // Ended, as it should.
+  }
+}
+
+Deno.test("an early answer arrives although its backend reset what else was sent", async (t) => {
+  await using scene = await Scene.create();
+  const answer = "HTTP/1.1 413 Content Too Large\r\nconnection: close\r\n\r\n" + "x".repeat(20_000);
+  const backend = scene.use(
+    await PeerServer.listen((peer) => {
+      // Reads a little, answers and leaves with the rest unread: that is a reset.
+      peer.onBytes = () => {
+        peer.stall();
+        void peer.send(answer).then(() => setTimeout(() => peer.destroy(), 50));
+      };
+    }),
+  );
+  const { server, client } = await scene.tunnel(backend.address);
+  const callers: Record<string, () => Promise<End>> = {
+    "server mode": () => tlsEnd(server.port, scene.pki),
+    "the full tunnel": () => plainEnd(client.port),
+  };
+  for (const [name, connect] of Object.entries(callers)) {
+    await t.step(name, async () => {
+      const near = scene.use(await connect());
+      const sending = flood(near);
+      const text = await hear(near);
+      assert.equal(text.length, answer.length);
+      assert.ok(text === answer);
+      near.close();
+      await sending;
+    });
+  }
+});

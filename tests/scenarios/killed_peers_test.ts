@@ -1,0 +1,59 @@
+/**
+ * Peers that are killed: the other side hears of it within a second, and nothing stays open.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import type { TestDaemon } from "../support/daemon.ts";
+import { descriptors, waitForDescriptors } from "../support/process.ts";
+import { Scene } from "../support/scene.ts";
+import { Peer, PeerServer } from "../support/sockets.ts";
+import { sClient, sServer } from "../support/openssl.ts";
+
+const closedBy = (reason: string) => `mtlsd_connections_closed_total{reason="${reason}"}`;
+
+/** How soon the other side has to hear of a fault, in milliseconds. */
+const SOON = 1000;
+
+/** Counts descriptors, the metrics' own connection included. */
+async function baseline(daemon: TestDaemon): Promise<number> {
+  await daemon.metrics();
+  return await descriptors(daemon.pid);
+}
+
+async function within<T>(limit: number, promise: Promise<T>): Promise<T> {
+  const start = performance.now();
+  const value = await promise;
+  const took = performance.now() - start;
+  assert.ok(took < limit, `took ${took} ms`);
+  return value;
+}
+
+Deno.test("peers that are killed: the other side ends, nothing stays open", async () => {
+  await using scene = await Scene.create();
+  const backend = scene.use(await PeerServer.listen());
+  const server = await scene.server(backend.address);
+  const base = await baseline(server);
+  const { ca, client: cert, clientKey, server: serverCert, serverKey } = scene.files;
+  {
+    await using openssl = sClient(server.port, "-cert", cert, "-key", clientKey, "-CAfile", ca);
+    await openssl.type("hello\n");
+    await (await backend.peer(0)).receives("hello");
+  } // SIGKILL
+  await within(SOON, (await backend.peer(0)).ended());
+  await server.waitForMetric(closedBy("peer_reset"), 1);
+  await waitForDescriptors(server.pid, base);
+
+  const own = ["-cert", serverCert, "-key", serverKey, "-CAfile", ca, "-Verify", "1"];
+  const openssl = await sServer("-rev", ...own);
+  const client = await scene.client(`127.0.0.1:${openssl.port}`);
+  const idle = await baseline(client);
+  await using caller = await Peer.connect(client.port);
+  await caller.send("hello\n");
+  await caller.receives("olleh");
+  await openssl[Symbol.asyncDispose]();
+  await within(SOON, caller.ended());
+  await client.waitForMetric(closedBy("target_reset"), 1);
+  await waitForDescriptors(client.pid, idle);
+});
