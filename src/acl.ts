@@ -5,103 +5,87 @@
  * @module
  */
 
+import type { Basis, Verdict } from "./acl/decision.ts";
+import { matchRule } from "./acl/match.ts";
+import { nearestRule } from "./acl/nearest.ts";
+import { PeerView } from "./acl/view.ts";
 import type { AclConfig } from "./config/config.ts";
 import type { PeerIdentity } from "./identity.ts";
-
-/** The rule that let a peer in. `open`: there are no rules, every valid certificate may in. */
-export type Grant =
-  | {
-    readonly kind: "rule";
-    readonly key: "acl.allow_cn" | "acl.allow_org";
-    readonly value: string;
-  }
-  | { readonly kind: "open" }
-  /** No certificate was asked for, or none was shown where it is optional. */
-  | { readonly kind: "anonymous" };
 
 /** Known to this module alone, so that not even a cast leads to a permit. */
 const MINT = Symbol("mint");
 
-let permit: (grant: Grant) => Permit;
+let permit: (verdict: Verdict) => Permit;
 
 /**
- * Leave to dial the target. Only {@linkcode authorize} makes one, and dialling takes one: that
- * nothing is dialled before the decision is checked by the compiler.
+ * Leave to join a peer with the target. Only {@linkcode authorize} makes one, and dialling takes one:
+ * that nothing is dialled before the decision is checked by the compiler.
  */
 export class Permit {
-  readonly #grant: Grant;
+  readonly #verdict: Verdict;
 
-  private constructor(mint: symbol, grant: Grant) {
+  private constructor(mint: symbol, verdict: Verdict) {
     if (mint !== MINT) throw new TypeError("Cannot make a permit: only authorize does");
-    this.#grant = grant;
+    this.#verdict = verdict;
   }
 
   /** What the decision rests on. */
-  get grant(): Grant {
-    return this.#grant;
+  get basis(): Basis {
+    return this.#verdict.basis;
   }
 
   static {
-    permit = (grant) => new Permit(MINT, grant);
+    permit = (verdict) => new Permit(MINT, verdict);
   }
 }
 
-/** A refusal, with its reason in a form that fits a log line. */
-export type Denial = { readonly reason: string };
-
-/** The decision on one connection. */
+/** The decision on one connection: what the rules say, and what follows from it. */
 export type Decision =
-  | { readonly allowed: true; readonly permit: Permit }
-  | { readonly allowed: false; readonly denial: Denial };
-
-function allow(grant: Grant): Decision {
-  return { allowed: true, permit: permit(grant) };
-}
-
-function deny(reason: string): Decision {
-  return { allowed: false, denial: { reason } };
-}
-
-/** A control character in a name is a trick: C0, DEL, C1. U+FFFD stands for what has no text. */
-// deno-lint-ignore no-control-regex -- control characters are what it looks for
-const CONTROL = /[\u0000-\u001f\u007f-\u009f\ufffd]/;
+  /** Let in. `wouldDeny`: only because the rules are on trial. */
+  | {
+    readonly admit: true;
+    readonly permit: Permit;
+    readonly verdict: Verdict;
+    readonly wouldDeny: boolean;
+  }
+  | { readonly admit: false; readonly verdict: Verdict };
 
 /**
- * Whether a value of the certificate is exactly `rule`: no case folding, no trimming. Values with a
- * control character (a NUL above all) match nothing.
- */
-function matches(rule: string, value: string): boolean {
-  return value === rule && !CONTROL.test(value);
-}
-
-/**
- * Decides about one peer, anew for each connection, resumed or not.
+ * What the rules say of a peer; `undefined` is one without a certificate, which only gets here where
+ * `client_auth` lets it.
  *
- * All rules of all dimensions are OR'd; an empty list of a dimension adds nothing, and with no rule
- * at all every peer with a valid certificate is let in. A subject with more than one CN is
- * ambiguous: no `allow_cn` matches it. A peer without a certificate (`undefined`, possible only
- * where `client_auth` allows it) is let in as long as there is no rule that it would have to match.
+ * A deny rule that matches beats every allow rule. All allow rules of all dimensions are OR'd; with no
+ * allow rule at all everybody else is let in. Rules are tried in the order of the config, dimension by
+ * dimension, and the first that matches is the one that is named.
+ */
+export function judge(peer: PeerIdentity | undefined, acl: AclConfig): Verdict {
+  if (peer === undefined) {
+    return acl.allow.length === 0 || acl.allowAnonymous
+      ? { allowed: true, basis: { kind: "anonymous" } }
+      : { allowed: false, basis: { kind: "anonymous_denied" } };
+  }
+  const view = new PeerView(peer);
+  for (const rule of acl.deny) {
+    const shown = matchRule(rule, view);
+    if (shown !== undefined) return { allowed: false, basis: { kind: "rule", rule, shown } };
+  }
+  if (acl.allow.length === 0) return { allowed: true, basis: { kind: "open" } };
+  for (const rule of acl.allow) {
+    const shown = matchRule(rule, view);
+    if (shown !== undefined) return { allowed: true, basis: { kind: "rule", rule, shown } };
+  }
+  return { allowed: false, basis: { kind: "no_match", nearest: nearestRule(acl.allow, peer) } };
+}
+
+/**
+ * Decides about one peer, anew for each connection, resumed or not, and for open ones on a reload.
+ *
+ * On trial (`acl.mode: audit`) everybody with a certificate is let in, which was verified before;
+ * whether one without may come in is up to `acl.allow_anonymous` as ever.
  */
 export function authorize(peer: PeerIdentity | undefined, acl: AclConfig): Decision {
-  const open = acl.allowCn.length === 0 && acl.allowOrg.length === 0;
-  if (peer === undefined) {
-    return open
-      ? allow({ kind: "anonymous" })
-      : deny("the peer showed no certificate and there are allow rules");
-  }
-  if (open) return allow({ kind: "open" });
-  const [name, ...moreNames] = peer.commonNames;
-  if (name !== undefined && moreNames.length === 0) {
-    const rule = acl.allowCn.find((rule) => matches(rule, name));
-    if (rule !== undefined) return allow({ kind: "rule", key: "acl.allow_cn", value: rule });
-  }
-  for (const organization of peer.organizations) {
-    const rule = acl.allowOrg.find((rule) => matches(rule, organization));
-    if (rule !== undefined) return allow({ kind: "rule", key: "acl.allow_org", value: rule });
-  }
-  return deny(
-    moreNames.length > 0 && acl.allowCn.length > 0
-      ? "no allow rule matches (a subject with several CNs matches no allow_cn)"
-      : "no allow rule matches",
-  );
+  const verdict = judge(peer, acl);
+  const onTrial = acl.mode === "audit" && peer !== undefined;
+  if (!verdict.allowed && !onTrial) return { admit: false, verdict };
+  return { admit: true, permit: permit(verdict), verdict, wouldDeny: !verdict.allowed };
 }

@@ -8,8 +8,18 @@
 import { quote } from "./config/problem.ts";
 import { suggest } from "./config/suggest.ts";
 
+export { helpText } from "./cli/help.ts";
+
 /** The names of all commands, in the order in which help shows them. */
-export const COMMAND_NAMES = ["run", "check", "grants", "certs", "version", "help"] as const;
+export const COMMAND_NAMES = [
+  "run",
+  "check",
+  "grants",
+  "explain",
+  "certs",
+  "version",
+  "help",
+] as const;
 
 /** One of {@linkcode COMMAND_NAMES}. */
 export type CommandName = typeof COMMAND_NAMES[number];
@@ -22,6 +32,12 @@ export type Command =
   | { readonly kind: "run"; readonly config: string }
   | { readonly kind: "check"; readonly config: string }
   | { readonly kind: "grants"; readonly config: string }
+  | {
+    readonly kind: "explain";
+    readonly config: string;
+    /** The file with the peer's chain, or `-`; `undefined` for a peer that shows no certificate. */
+    readonly cert: string | undefined;
+  }
   | {
     readonly kind: "certs";
     /** The directory to write to. */
@@ -46,6 +62,7 @@ const FLAGS: Readonly<Record<CommandName, Readonly<Record<string, FlagKind>>>> =
   run: { config: "value" },
   check: { config: "value" },
   grants: { config: "value" },
+  explain: { config: "value", cert: "value", "no-cert": "switch" },
   certs: { out: "value", force: "switch", "keep-ca-key": "switch" },
   version: {},
   help: {},
@@ -87,7 +104,9 @@ function looksLikePath(word: string): boolean {
   return /[./\\]/.test(word);
 }
 
-function wrong(problem: string): { readonly ok: false; readonly problem: string } {
+type Wrong = { readonly ok: false; readonly problem: string };
+
+function wrong(problem: string): Wrong {
   return { ok: false, problem };
 }
 
@@ -109,8 +128,12 @@ function parseCommand(name: CommandName, argv: readonly string[]): CliResult {
   switch (name) {
     case "run":
     case "check":
-    case "grants":
-      return withConfig(name, words.value);
+    case "grants": {
+      const config = readConfigPath(name, words.value);
+      return config.ok ? { ok: true, command: { kind: name, config: config.value } } : config;
+    }
+    case "explain":
+      return parseExplain(words.value);
     case "certs": {
       const extra = refuseOperands(name, words.value.operands);
       if (extra !== undefined) return extra;
@@ -145,25 +168,51 @@ function parseHelp(operands: readonly string[]): CliResult {
     : unknownCommand(topic, false);
 }
 
-function refuseOperands(name: CommandName, operands: readonly string[]): CliResult | undefined {
+function refuseOperands(name: CommandName, operands: readonly string[]): Wrong | undefined {
   const [extra] = operands;
   if (extra === undefined) return undefined;
   return wrong(`Cannot use extra word ${quote(extra)}: see "mtlsd help ${name}"`);
 }
 
-function withConfig(kind: "run" | "check" | "grants", words: Words): CliResult {
+function parseExplain(words: Words): CliResult {
+  const path = readConfigPath("explain", words);
+  if (!path.ok) return path;
+  const config = path.value;
+  const cert = words.values.get("cert");
+  if (cert !== undefined && words.values.has("no-cert")) {
+    return wrong('Cannot use "--cert" and "--no-cert" together: see "mtlsd help explain"');
+  }
+  if (cert === undefined && !words.values.has("no-cert")) {
+    return wrong(
+      "Cannot explain without a certificate: add --cert PEM, or --no-cert for a peer that shows none",
+    );
+  }
+  if (cert === "-" && config === "-") {
+    return wrong(
+      "Cannot read both the config and the certificate from standard input: name a file",
+    );
+  }
+  return { ok: true, command: { kind: "explain", config, cert } };
+}
+
+function readConfigPath(kind: ConfigCommand, words: Words): Outcome<string> {
   const flag = words.values.get("config");
   const [operand, ...rest] = flag === undefined ? words.operands : [flag, ...words.operands];
   if (operand === undefined) {
-    return wrong(`Cannot ${VERB[kind]} without a config: write "mtlsd ${kind} CONFIG"`);
+    return wrong(
+      `Cannot ${VERB[kind]} without a config: write "mtlsd ${kind} CONFIG${MORE[kind]}"`,
+    );
   }
   if (operand === "") {
     return wrong(`Cannot use config "": must be the path of a file, or "-" for standard input`);
   }
-  return refuseOperands(kind, rest) ?? { ok: true, command: { kind, config: operand } };
+  return refuseOperands(kind, rest) ?? { ok: true, value: operand };
 }
 
-const VERB = { run: "run", check: "check", grants: "print grants" } as const;
+type ConfigCommand = "run" | "check" | "grants" | "explain";
+
+const VERB = { run: "run", check: "check", grants: "print grants", explain: "explain" } as const;
+const MORE = { run: "", check: "", grants: "", explain: " --cert PEM" } as const;
 
 /** Tells flags from operands. After `--` everything is an operand; `-` is one too. */
 function sortWords(name: CommandName, argv: readonly string[]): Outcome<Words> {
@@ -204,81 +253,8 @@ function sortWords(name: CommandName, argv: readonly string[]): Outcome<Words> {
   return { ok: true, value: { operands, values, help: false } };
 }
 
-function unknownFlag(name: CommandName, shown: string, flag: string): Outcome<never> {
+function unknownFlag(name: CommandName, shown: string, flag: string): Wrong {
   const hint = suggest(flag, [...Object.keys(FLAGS[name]), "help"]);
   const advice = hint === undefined ? `see "mtlsd help ${name}"` : `did you mean "--${hint}"?`;
   return wrong(`Cannot use unknown flag ${quote(shown)}: ${advice}`);
-}
-
-const GENERAL_HELP = `mtlsd joins two services over mutually authenticated TLS.
-
-usage: mtlsd CONFIG
-       mtlsd COMMAND [...]
-
-commands:
-  run CONFIG      run the daemon until a signal (the default)
-  check CONFIG    validate a config and the files that it names
-  grants CONFIG   print the Deno permission flags that a config runs under
-  certs           make a throw-away CA, a server and a client certificate
-  version         print the version
-  help [COMMAND]  print this, or more about a command
-
-CONFIG is the path of a YAML file, or "-" for standard input.
-exit status: 0 clean stop, 1 failed while running, 2 wrong usage or invalid config
-`;
-
-const HELP: Readonly<Record<CommandName, string>> = {
-  run: `usage: mtlsd run CONFIG
-       mtlsd CONFIG
-       mtlsd --config CONFIG
-
-Runs the daemon until SIGTERM or SIGINT, then drains; a second signal cuts at once.
-SIGHUP reloads certificates and access rules. The log goes to standard error.
-
-  CONFIG  path of a YAML file, or "-" for standard input. A name without "." or "/"
-          needs the word "run" before it.
-
-exit status: 0 clean stop; 1 failed while running, such as a port in use or a drain that
-ran out of time; 2 wrong usage or invalid config
-`,
-  check: `usage: mtlsd check CONFIG
-
-Validates the config and every file that it names, and prints each finding with its fix.
-Opens no sockets.
-
-  CONFIG  path of a YAML file, or "-" for standard input
-
-exit status: 0 nothing wrong; 2 wrong usage or invalid config
-`,
-  grants: `usage: mtlsd grants CONFIG
-
-Prints the smallest set of Deno permission flags that the config runs under, on one line:
-
-  deno run $(mtlsd grants server.yaml) src/main.ts server.yaml
-
-  CONFIG  path of a YAML file, or "-" for standard input
-`,
-  certs: `usage: mtlsd certs [--out DIR] [--force] [--keep-ca-key]
-
-Makes a throw-away CA, a server certificate (localhost, 127.0.0.1, ::1) and a client
-certificate (CN frontend-service): ca.pem, server.pem, server-key.pem, client.pem,
-client-key.pem. For tests and first steps, not for production.
-
-  --out DIR      directory to write to, made if need be (default ${DEFAULT_CERTS_DIR})
-  --force        overwrite files that are there
-  --keep-ca-key  write the CA's private key besides; else nobody can sign with it again
-`,
-  version: `usage: mtlsd version
-
-Prints the version of mtlsd.
-`,
-  help: `usage: mtlsd help [COMMAND]
-
-Prints what a command does and takes; without COMMAND, all of them.
-`,
-};
-
-/** The help text of a command, or of the whole program; ends with a line end. */
-export function helpText(topic?: CommandName): string {
-  return topic === undefined ? GENERAL_HELP : HELP[topic];
 }

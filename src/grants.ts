@@ -71,10 +71,11 @@ function readGrants(config: Config, configPath: string): readonly Grant[] {
     const path = normalize(value);
     grants.push({ flag: "--allow-read", value: isBare(path) ? path : path.slice(0, -1), why });
   };
-  const { cert, key, ca } = config.tls;
+  const { cert, key, ca, crl } = config.tls;
   add(dirname(cert), "tls.cert");
   add(dirname(key), "tls.key");
   if (ca !== undefined) add(dirname(ca), "tls.ca");
+  for (const path of crl) add(dirname(path), "tls.crl");
   if (configPath !== "-") add(configPath, "the config file");
   return merge(grants, (outer, inner) => contains(outer.value, inner.value));
 }

@@ -5,15 +5,33 @@
  * @module
  */
 
-import type { Certificate } from "./x509/certificate.ts";
-import { ATTRIBUTE, formatName, toHex } from "./x509/names.ts";
+import type { Certificate, GeneralName } from "./x509/certificate.ts";
+import { ATTRIBUTE, formatName } from "./x509/names.ts";
+
+/** One value of a subject attribute. */
+export type SubjectValue = {
+  /** The decoded string exactly as written; `undefined` where it has no text that all agree on. */
+  readonly text: string | undefined;
+  /** What a lax reader may take it for; for rules that keep out, and for the log. */
+  readonly guess: string;
+};
 
 /** The facts of a certificate that rules and the log look at. */
 export type PeerIdentity = {
-  /** Every CN of the subject, as written. */
-  readonly commonNames: readonly string[];
-  /** Every O of the subject, as written. */
-  readonly organizations: readonly string[];
+  /** Every CN of the subject. */
+  readonly commonNames: readonly SubjectValue[];
+  /** Every O of the subject. */
+  readonly organizations: readonly SubjectValue[];
+  /** Every OU of the subject. */
+  readonly organizationalUnits: readonly SubjectValue[];
+  /** Every DNS SAN, as written. */
+  readonly dnsNames: readonly string[];
+  /** Every IP SAN, 4 or 16 bytes. */
+  readonly ipAddresses: readonly Uint8Array[];
+  /** Every URI SAN, as written. */
+  readonly uris: readonly string[];
+  /** SHA-256 of the SubjectPublicKeyInfo, base64. */
+  readonly spki: string;
   /** Every subject alternative name as `DNS:...`, `IP:...`, `URI:...`, `email:...`. */
   readonly subjectAltNames: readonly string[];
   /** Lower-case hex. */
@@ -24,49 +42,63 @@ export type PeerIdentity = {
   readonly subject: string;
 };
 
-/** Stands for a value whose text cannot be told; no rule matches it. */
-const UNREADABLE = "\ufffd";
-
-function attribute(certificate: Certificate, oid: string): readonly string[] {
+function attribute(certificate: Certificate, oid: string): readonly SubjectValue[] {
   return certificate.subject.attributes
     .filter((attribute) => attribute.oid === oid)
     // What cannot be read still counts: a second CN makes a subject ambiguous, readable or not.
-    .map(({ value }) => value ?? UNREADABLE);
+    .map(({ value, guess }) => ({ text: value, guess }));
 }
 
-/** An address as text: dotted for IPv4, eight groups for IPv6. */
+/** An address as text: dotted for IPv4, RFC 5952 for IPv6, mapped IPv4 in groups like the rest. */
 export function formatIp(bytes: Uint8Array): string {
   if (bytes.length === 4) return bytes.join(".");
-  const groups = Array.from(
-    { length: 8 },
-    (_, i) => (((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0)).toString(16),
-  );
-  return groups.join(":");
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const text = Array.from({ length: 8 }, (_, i) => view.getUint16(2 * i).toString(16)).join(":");
+  // The longest run of two groups of zeros or more, the first of several.
+  const [longest] = [...text.matchAll(/(?<![^:])0(?::0)+(?![^:])/g)]
+    .toSorted(([a], [b]) => b.length - a.length);
+  if (longest === undefined) return text;
+  const head = text.slice(0, longest.index).replace(/:$/, "");
+  const tail = text.slice(longest.index + longest[0].length).replace(/^:/, "");
+  return `${head}::${tail}`;
 }
 
-/** What a verified certificate says about its holder. */
-export function identityOf(certificate: Certificate): PeerIdentity {
+function formatSan(name: GeneralName): string {
+  switch (name.kind) {
+    case "dns":
+      return `DNS:${name.value}`;
+    case "email":
+      return `email:${name.value}`;
+    case "uri":
+      return `URI:${name.value}`;
+    case "ip":
+      return `IP:${formatIp(name.value)}`;
+    case "directory":
+      return `DirName:${formatName(name.value)}`;
+    case "other":
+      return `other:${name.tag.toString(16)}`;
+    // deno-coverage-ignore -- the compiler knows that nothing else comes here
+    default:
+      return name satisfies never;
+  }
+}
+
+/**
+ * What a verified certificate says about its holder.
+ *
+ * @param spki SHA-256 of its public key, base64.
+ */
+export function identityOf(certificate: Certificate, spki: string): PeerIdentity {
+  const sans = certificate.subjectAltNames;
   return {
     commonNames: attribute(certificate, ATTRIBUTE.commonName),
     organizations: attribute(certificate, ATTRIBUTE.organization),
-    subjectAltNames: certificate.subjectAltNames.map((name) => {
-      switch (name.kind) {
-        case "dns":
-          return `DNS:${name.value}`;
-        case "email":
-          return `email:${name.value}`;
-        case "uri":
-          return `URI:${name.value}`;
-        case "ip":
-          return `IP:${formatIp(name.value)}`;
-        case "directory":
-          return `DirName:${formatName(name.value)}`;
-        case "other":
-          return `other:${toHex(Uint8Array.of(name.tag))}`;
-        default:
-          return name satisfies never;
-      }
-    }),
+    organizationalUnits: attribute(certificate, ATTRIBUTE.organizationalUnit),
+    dnsNames: sans.flatMap((san) => san.kind === "dns" ? [san.value] : []),
+    ipAddresses: sans.flatMap((san) => san.kind === "ip" ? [san.value] : []),
+    uris: sans.flatMap((san) => san.kind === "uri" ? [san.value] : []),
+    spki,
+    subjectAltNames: sans.map(formatSan),
     serial: certificate.serial,
     issuer: formatName(certificate.issuer),
     subject: formatName(certificate.subject),

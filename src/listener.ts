@@ -1,5 +1,5 @@
 /**
- * The accept loop: connections come in one by one, each in a slot of its own, and nothing that one of
+ * The accept loop: connections come in one by one, each in a place of its own, and nothing that one of
  * them does, or the system's want of descriptors, ends the loop. Only {@linkcode Listener.stop} does.
  *
  * @module
@@ -8,7 +8,7 @@
 import type { Channel } from "./channel.ts";
 import type { Logger } from "./logging.ts";
 import { AcceptError } from "./net.ts";
-import { Slots } from "./proxy/limits.ts";
+import { Admission, type Place, type Seat } from "./proxy/admission.ts";
 
 /** A socket that listens; `listenTcp` makes one. */
 export interface Acceptor {
@@ -27,10 +27,15 @@ export type ListenerOptions = {
   /** At most this many connections at once, the rest wait in the kernel's queue; 0 = no limit. */
   readonly maxConnections: number;
   /**
-   * One connection's whole life; its slot is free again when the promise settles. A failure is logged
+   * At most this many handshakes besides; 0, the default: there are none, and a connection counts from
+   * the start.
+   */
+  readonly maxHandshakes?: number | undefined;
+  /**
+   * One connection's whole life; its place is free again when the promise settles. A failure is logged
    * and concerns nobody else. The connection is closed afterwards in any case.
    */
-  readonly onConnection: (connection: Channel) => Promise<void>;
+  readonly onConnection: (connection: Channel, place: Place) => Promise<void>;
   readonly logger: Logger;
   /** Aborting it is the same as calling `stop`. */
   readonly signal?: AbortSignal | undefined;
@@ -51,7 +56,7 @@ const SETTLED = 100;
 /** Accepts connections from the moment it is made until it is stopped. */
 export class Listener {
   readonly #options: ListenerOptions;
-  readonly #slots: Slots;
+  readonly #admission: Admission;
   readonly #stopping = new AbortController();
   readonly #loop: Promise<void>;
   readonly #connections = new Set<Promise<void>>();
@@ -69,7 +74,8 @@ export class Listener {
    */
   constructor(options: ListenerOptions) {
     this.#options = options;
-    this.#slots = new Slots(options.maxConnections);
+    const { maxConnections, maxHandshakes = 0 } = options;
+    this.#admission = new Admission({ maxConnections, maxHandshakes });
     const { signal } = options;
     const stop = () => this.stop();
     signal?.addEventListener("abort", stop, { once: true });
@@ -115,39 +121,36 @@ export class Listener {
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
-      // Before accepting: whoever finds no slot stays in the kernel's queue, unaccepted.
-      const slot = await this.#slots.acquire(signal).catch(() => undefined);
-      if (slot === undefined) return;
+      // Before accepting: whoever finds no room stays in the kernel's queue, unaccepted.
+      if (!await this.#admission.room(signal)) return;
       try {
         this.#waitingSince = performance.now();
         const connection = await this.#options.socket.accept();
-        this.#accepted(connection, () => slot.release());
+        // A handshake may have taken the last connection meanwhile, and accepting cannot be called
+        // off: this one waits here, as unnoticed as it would in the kernel's queue.
+        if (await this.#admission.room(signal)) this.#accepted(connection, this.#admission.enter());
+        else connection.close();
       } catch (error) {
-        slot.release();
         await this.#failed(error);
       }
     }
   }
 
-  #accepted(connection: Channel, release: () => void): void {
+  #accepted(connection: Channel, seat: Seat): void {
     if (this.#incident) this.#options.logger.info("listener: accepting again");
     this.#incident = false;
     this.#pause = 0;
-    if (this.#stopping.signal.aborted) {
-      connection.close();
-      return release();
-    }
-    const life = this.#live(connection).finally(() => {
+    const life = this.#live(connection, seat).finally(() => {
       this.#connections.delete(life);
-      release();
+      seat.release();
     });
     this.#connections.add(life);
   }
 
-  async #live(connection: Channel): Promise<void> {
+  async #live(connection: Channel, place: Place): Promise<void> {
     try {
       try {
-        await this.#options.onConnection(connection);
+        await this.#options.onConnection(connection, place);
       } finally {
         connection.close();
       }
@@ -166,6 +169,7 @@ export class Listener {
       if (++this.#gone % GONE_AT_ONCE === 0) await this.#sleep(MIN_PAUSE);
       return;
     }
+    this.#admission.relieve();
     this.#waitingSince = Infinity;
     this.#pause = Math.min(MAX_PAUSE, Math.max(MIN_PAUSE, this.#pause * 2));
     const now = performance.now();

@@ -18,6 +18,8 @@ async function execute(command: Command, io: CommandIo): Promise<number> {
       return await (await import("./commands/check.ts")).check(command.config, io);
     case "grants":
       return await (await import("./commands/grants.ts")).grants(command.config, io);
+    case "explain":
+      return await (await import("./commands/explain.ts")).explain(command, io);
     case "certs":
       return await (await import("./commands/certs.ts")).certs(command, io);
     case "version":

@@ -20,7 +20,7 @@ import {
 } from "./proxy/outcome.ts";
 
 /** How an access decision came out: the `result` label of `mtlsd_acl_decisions_total`. */
-export type AclResult = "allowed" | "denied";
+export type AclResult = "allowed" | "denied" | "would_deny";
 
 /** How a reload came out: the `result` label of `mtlsd_reloads_total`. */
 export type ReloadResult = "success" | "failure";
@@ -38,6 +38,8 @@ export interface Metrics {
   bytesProxied(direction: Direction, count: number): void;
   /** The ACL was asked. */
   aclDecision(result: AclResult): void;
+  /** A client came without a certificate where none is asked for, or where it is optional. */
+  peerWithoutCertificate(): void;
   /** A TLS handshake succeeded and took `seconds`. */
   handshakeDone(seconds: number): void;
   /** A TLS handshake failed. */
@@ -46,6 +48,11 @@ export interface Metrics {
   dialFailed(): void;
   /** When a loaded certificate ends, in seconds since the epoch. */
   certNotAfter(role: CertRole, epochSeconds: number): void;
+  /**
+   * When the first of the revocation lists in force is due to be renewed, in seconds since the epoch;
+   * there is no such series until this was called.
+   */
+  crlNextUpdate(epochSeconds: number): void;
   /** Certificates and ACL were reloaded, or could not be. */
   reloaded(result: ReloadResult): void;
   /** Connections accepted and not yet closed. */
@@ -70,7 +77,7 @@ const HANDSHAKE_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
 // deno-fmt-ignore
 const DURATION_BUCKETS = [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600, 14_400, 43_200, 86_400];
 
-const ACL_RESULTS = ["allowed", "denied"] as const satisfies readonly AclResult[];
+const ACL_RESULTS = ["allowed", "denied", "would_deny"] as const satisfies readonly AclResult[];
 const RELOAD_RESULTS = ["success", "failure"] as const satisfies readonly ReloadResult[];
 
 /** Make a set of metrics with a registry of its own, every series at zero. */
@@ -116,6 +123,11 @@ export function createMetrics(options: MetricsOptions): Metrics {
     name: "mtlsd_acl_decisions_total",
     help: "Decisions of the access control list.",
   });
+  const withoutCertificate = new Counter({
+    name: "mtlsd_peers_without_certificate_total",
+    help: "Clients past the TLS handshake that showed no certificate, let in or not.",
+    registers,
+  });
   const handshakes = new Histogram({
     name: "mtlsd_tls_handshake_duration_seconds",
     help: "Time that successful TLS handshakes took.",
@@ -141,6 +153,13 @@ export function createMetrics(options: MetricsOptions): Metrics {
     labelNames: ["role"],
     registers,
   });
+  const nextUpdate = onFirstUse(() =>
+    new Gauge({
+      name: "mtlsd_crl_next_update_seconds",
+      help: "When the first of the revocation lists is due to be renewed (Unix time).",
+      registers,
+    })
+  );
   const reloads = labelled(registry, "result", RELOAD_RESULTS, {
     name: "mtlsd_reloads_total",
     help: "Reloads of certificates and access rules.",
@@ -167,10 +186,12 @@ export function createMetrics(options: MetricsOptions): Metrics {
       bytes[direction] += count;
     },
     aclDecision: (result) => decisions.inc({ result }),
+    peerWithoutCertificate: () => withoutCertificate.inc(),
     handshakeDone: (seconds) => handshakes.observe(elapsed(seconds)),
     handshakeFailed: (reason) => handshakeErrors.inc({ reason }),
     dialFailed: () => dialErrors.inc(),
     certNotAfter: (role, epochSeconds) => notAfter.set({ role }, epochSeconds),
+    crlNextUpdate: (epochSeconds) => nextUpdate().set(epochSeconds),
     reloaded: (result) => reloads.inc({ result }),
     get activeConnections() {
       return active;
@@ -178,6 +199,12 @@ export function createMetrics(options: MetricsOptions): Metrics {
     contentType: registry.contentType,
     render: () => registry.metrics(),
   };
+}
+
+/** Makes it when it is first asked for: a gauge that is there shows 0 before it is set. */
+function onFirstUse<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => made ??= make();
 }
 
 /** A counter with one label, all of whose series are there from the start. */

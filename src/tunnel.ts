@@ -15,12 +15,19 @@ import { Listener } from "./listener.ts";
 import type { Logger } from "./logging.ts";
 import type { Metrics } from "./metrics.ts";
 import { listenTcp } from "./net.ts";
+import { MAX_HANDSHAKES } from "./proxy/admission.ts";
 import { ClientWay } from "./proxy/client_way.ts";
+import { Quota } from "./proxy/limits.ts";
+import { type Life, Lives } from "./proxy/lives.ts";
 import { ServerWay } from "./proxy/server_way.ts";
+import { peerVerifier } from "./proxy/peer_verifier.ts";
 import { runSession } from "./proxy/session.ts";
+import { standingOf } from "./proxy/standing.ts";
 import { TlsClient } from "./tls/client.ts";
 import { TlsServer } from "./tls/server.ts";
-import { PeerVerifier } from "./tls/verdict.ts";
+import { verifySignature } from "./tls/signature.ts";
+import { SignatureMemory } from "./tls/signature_memory.ts";
+import type { PeerVerifier } from "./tls/verdict.ts";
 
 /** What decides about connections: swapped as one, looked at by each new or resumed connection. */
 export type TunnelState = { readonly material: Material; readonly acl: AclConfig };
@@ -38,25 +45,21 @@ export type TunnelDeps = {
 /** The engine and the verifier of one state. */
 type Engine<T> = { readonly tls: T; readonly verifier: PeerVerifier; readonly acl: AclConfig };
 
+/** A mode at work. */
 type Role = {
-  readonly serve: (accepted: Channel, signal: AbortSignal) => Promise<void>;
+  readonly lives: Lives;
+  readonly serve: (accepted: Channel, life: Life) => Promise<void>;
   readonly update: (state: TunnelState) => void;
 };
 
 /** A tunnel that accepts connections until it is told to stop. */
 export class Tunnel {
   readonly #listener: Listener;
-  readonly #update: (state: TunnelState) => void;
-  readonly #cut: AbortController;
+  readonly #role: Role;
 
-  private constructor(
-    listener: Listener,
-    update: (state: TunnelState) => void,
-    cut: AbortController,
-  ) {
+  private constructor(listener: Listener, role: Role) {
     this.#listener = listener;
-    this.#update = update;
-    this.#cut = cut;
+    this.#role = role;
   }
 
   /**
@@ -66,24 +69,24 @@ export class Tunnel {
    */
   static start(config: Config, state: TunnelState, deps: TunnelDeps): Tunnel {
     const { logger } = deps;
+    const isServer = config.mode === "server";
     // Everything that can fail is made before the port is bound.
-    const { serve, update } = config.mode === "server"
-      ? serverRole(config, state, deps)
-      : clientRole(config, state, deps);
-    const cut = new AbortController();
+    const role = isServer ? serverRole(config, state, deps) : clientRole(config, state, deps);
     const listener = new Listener({
       socket: listenTcp(config.listen),
       maxConnections: config.proxy.maxConnections,
-      onConnection: (accepted) => serve(accepted, cut.signal),
+      // In client mode nothing is asked of whoever is accepted.
+      maxHandshakes: isServer ? MAX_HANDSHAKES : 0,
+      onConnection: (accepted, place) => role.serve(accepted, role.lives.open(place)),
       logger,
     });
     const listen = listener.address;
-    if (config.mode === "server") {
+    if (isServer) {
       logger.info("listener: serving mTLS", { listen, target: formatAddress(config.target) });
     } else {
       logger.info("dialer: listening", { listen, server: formatAddress(config.target) });
     }
-    return new Tunnel(listener, update, cut);
+    return new Tunnel(listener, role);
   }
 
   /** Whether new connections are being accepted. */
@@ -96,9 +99,13 @@ export class Tunnel {
     return this.#listener.active;
   }
 
-  /** From now on `state` decides; established connections go on. */
+  /**
+   * From now on `state` decides; established connections whose peer it does not admit are ended soon
+   * after, the others go on.
+   */
   update(state: TunnelState): void {
-    this.#update(state);
+    this.#role.update(state);
+    this.#role.lives.rejudge();
   }
 
   /** Stops accepting: the port is free at once. Resolves when the last connection has ended. */
@@ -109,18 +116,37 @@ export class Tunnel {
 
   /** Ends every connection now. */
   cut(): void {
-    this.#cut.abort("shutdown");
+    this.#role.lives.cut();
   }
+}
+
+/** The list of a role's connections; `current` gives what they are judged by. */
+function livesOf(
+  name: string,
+  config: Config,
+  current: () => Omit<Engine<unknown>, "tls">,
+  deps: TunnelDeps,
+): Lives {
+  return new Lives({
+    ...deps,
+    maxLifetime: config.proxy.maxLifetime,
+    judge: (peer) => {
+      const { verifier, acl } = current();
+      return standingOf(peer, (chain) => verifier.verify(chain), acl);
+    },
+    onPass: ({ judged, ended }) => {
+      const report = { judged, ended };
+      if (ended > 0) deps.logger.info(`${name}: judged open connections again`, report);
+      else deps.logger.debug(`${name}: judged open connections again`, report);
+    },
+  });
 }
 
 function serverRole(config: Config, first: TunnelState, deps: TunnelDeps): Role {
   const { tls, proxy } = config;
+  const signatures = new SignatureMemory(verifySignature);
   const engine = ({ material, acl }: TunnelState): Engine<TlsServer> => {
-    const verifier = new PeerVerifier({
-      anchors: material.anchors,
-      purpose: "client",
-      now: deps.now,
-    });
+    const verifier = peerVerifier(config, material, deps.now, signatures);
     return {
       // A handshake that is under way when the state changes is judged by the new one.
       tls: new TlsServer({ ...tls, material, verify: (chain) => current.verifier.verify(chain) }),
@@ -133,12 +159,14 @@ function serverRole(config: Config, first: TunnelState, deps: TunnelDeps): Role 
     ...deps,
     tls: () => current.tls,
     acl: () => current.acl,
+    quota: new Quota(proxy.maxConnectionsPerPeer),
     target: config.target,
     handshakeTimeout: tls.handshakeTimeout,
     dialTimeout: proxy.dialTimeout,
   });
   return {
-    serve: (accepted, signal) => runSession(accepted, way, { ...deps, proxy }, signal),
+    lives: livesOf(way.name, config, () => current, deps),
+    serve: (accepted, life) => runSession(accepted, way, { ...deps, proxy }, life),
     update: (state) => void (current = engine(state)),
   };
 }
@@ -146,13 +174,9 @@ function serverRole(config: Config, first: TunnelState, deps: TunnelDeps): Role 
 function clientRole(config: Config, first: TunnelState, deps: TunnelDeps): Role {
   const { tls, proxy, target } = config;
   const serverName = tls.serverName ?? target.host;
+  const signatures = new SignatureMemory(verifySignature);
   const engine = ({ material, acl }: TunnelState): Engine<TlsClient> => {
-    const verifier = new PeerVerifier({
-      anchors: material.anchors,
-      purpose: "server",
-      serverName,
-      now: deps.now,
-    });
+    const verifier = peerVerifier(config, material, deps.now, signatures);
     return {
       tls: new TlsClient({
         ...tls,
@@ -173,7 +197,8 @@ function clientRole(config: Config, first: TunnelState, deps: TunnelDeps): Role 
     dialTimeout: proxy.dialTimeout,
   });
   return {
-    serve: (accepted, signal) => runSession(accepted, way, { ...deps, proxy }, signal),
+    lives: livesOf(way.name, config, () => current, deps),
+    serve: (accepted, life) => runSession(accepted, way, { ...deps, proxy }, life),
     update: (state) => void (current = engine(state)),
   };
 }

@@ -5,186 +5,150 @@
  */
 
 import assert from "node:assert/strict";
-import { authorize, type Decision, type Grant, Permit } from "../src/acl.ts";
+import { authorize, type Decision, judge, Permit } from "../src/acl.ts";
+import { type Basis, formatBasis, type Verdict } from "../src/acl/decision.ts";
 import type { AclConfig } from "../src/config/config.ts";
-import { identityOf, type PeerIdentity } from "../src/identity.ts";
-import { parseCertificate } from "../src/x509/parse.ts";
-import * as der from "./support/der.ts";
-import { issue, type NameInput } from "./support/pki.ts";
-
-const NOBODY: PeerIdentity = {
-  commonNames: [],
-  organizations: [],
-  subjectAltNames: [],
-  serial: "01",
-  issuer: "CN=ca",
-  subject: "",
-};
-
-function rules(allowCn: readonly string[] = [], allowOrg: readonly string[] = []): AclConfig {
-  return { allowCn, allowOrg };
-}
-
-function grantOf(decision: Decision): Grant {
-  if (!decision.allowed) assert.fail(`denied: ${decision.denial.reason}`);
-  assert.ok(decision.permit instanceof Permit);
-  return decision.permit.grant;
-}
-
-function reasonOf(decision: Decision): string {
-  if (decision.allowed) assert.fail(`allowed: ${JSON.stringify(decision.permit.grant)}`);
-  return decision.denial.reason;
-}
+import type { PeerIdentity } from "../src/identity.ts";
+import { acl, NOBODY, peerOf, texts } from "./acl/support.ts";
+import { dns, ip, uri } from "./support/pki.ts";
 
 function test(name: string, fn: () => void): void {
   Deno.test({ name: `acl: ${name}`, permissions: "none", fn });
 }
 
-test("with no rule every valid certificate is let in", () => {
-  assert.deepEqual(grantOf(authorize(NOBODY, rules())), { kind: "open" });
-});
-
-test("without a certificate: in as long as there is no rule", () => {
-  assert.deepEqual(grantOf(authorize(undefined, rules())), { kind: "anonymous" });
-  const reason = "the peer showed no certificate and there are allow rules";
-  assert.equal(reasonOf(authorize(undefined, rules(["a"]))), reason);
-  assert.equal(reasonOf(authorize(undefined, rules([], ["a"]))), reason);
-});
-
-test("CN and organization rules are OR'd, and the one that decided is named", () => {
-  const peer = { ...NOBODY, commonNames: ["web"], organizations: ["acme", "acme two"] };
-  const cases: [AclConfig, Grant | undefined][] = [
-    [rules(["db", "web"]), { kind: "rule", key: "acl.allow_cn", value: "web" }],
-    [rules([], ["acme two"]), { kind: "rule", key: "acl.allow_org", value: "acme two" }],
-    [rules(["db"], ["acme"]), { kind: "rule", key: "acl.allow_org", value: "acme" }],
-    [rules(["web"], ["other"]), { kind: "rule", key: "acl.allow_cn", value: "web" }],
-    [rules(["db"], ["other"]), undefined],
-    // A rule of one dimension says nothing about the other.
-    [rules(["acme"], ["web"]), undefined],
-  ];
-  for (const [acl, grant] of cases) {
-    const decision = authorize(peer, acl);
-    if (grant === undefined) assert.equal(reasonOf(decision), "no allow rule matches");
-    else assert.deepEqual(grantOf(decision), grant);
-  }
-});
-
-test("no CN and no O match nothing, not even an empty rule", () => {
-  assert.equal(reasonOf(authorize(NOBODY, rules([""], [""]))), "no allow rule matches");
-});
-
-/** The decision on a certificate that was really made and read. */
-function decide(subject: NameInput, acl: AclConfig): Decision {
-  return authorize(identityOf(parseCertificate(issue({ subject }).der)), acl);
+/** The verdict in words, `+` for allowed. */
+function words(peer: PeerIdentity | undefined, rules: AclConfig): string {
+  const { allowed, basis } = judge(peer, rules);
+  return `${allowed ? "+" : "-"} ${formatBasis(basis)}`;
 }
 
-test("a name is compared exactly", () => {
-  const tricks: [string, NameInput][] = [
-    ["case", "Frontend"],
-    ["space at the end", "frontend "],
-    ["space in front", " frontend"],
-    ["NUL at the end", "frontend\0"],
-    ["NUL and more", "frontend\0.evil.example"],
-    ["line feed", "frontend\n"],
-    ["a Cyrillic o", "fr\u043entend"],
-    ["another form of the same text", "fronten\u0064\u0301"],
-    ["zero width space", "front\u200bend"],
-    ["right to left", "\u202efrontend"],
-    ["byte order mark", "\ufefffrontend"],
-    ["wider letters", "\uff46rontend"],
-    ["prefix", "front"],
-    ["longer", "frontend.evil.example"],
-    ["pattern", "*"],
-    ["everything in one CN", "x, CN=frontend"],
-    ["OU", { OU: "frontend" }],
-    ["O", { O: "frontend" }],
-    ["serialNumber", { serialNumber: "frontend" }],
-    ["TeletexString", { CN: der.teletex("frontend") }],
-    ["UniversalString", { CN: der.universal("frontend") }],
-    ["OCTET STRING", { CN: der.octet(new TextEncoder().encode("frontend")) }],
-    ["UTF-8 that is none", {
-      CN: der.tlv(0x0c, new TextEncoder().encode("frontend"), der.raw("ff")),
-    }],
-    ["overlong UTF-8", { CN: der.tlv(0x0c, der.raw("c1a6"), new TextEncoder().encode("rontend")) }],
-    ["BMPString of odd length", { CN: der.tlv(0x1e, der.raw("006600")) }],
-    ["two CNs", { CN: ["frontend", "backend"] }],
-    ["twice the same CN", { CN: ["frontend", "frontend"] }],
-    ["a second CN that cannot be read", { CN: ["frontend", der.teletex("x")] }],
-    ["a first CN that cannot be read", { CN: [der.teletex("x"), "frontend"] }],
-    ["an empty second CN", { CN: ["frontend", ""] }],
+const WEB: PeerIdentity = {
+  ...NOBODY,
+  commonNames: texts("web"),
+  organizations: texts("acme", "acme two"),
+};
+
+test("with no rule every valid certificate is let in", () => {
+  assert.deepEqual(judge(NOBODY, acl()), { allowed: true, basis: { kind: "open" } });
+  assert.equal(words(NOBODY, acl()), "+ no allow rules");
+});
+
+test("allow rules of all dimensions are OR'd, and the one that decided is named", () => {
+  const cases: readonly [AclConfig, string][] = [
+    [acl([["cn", "db"], ["cn", "web"]]), "+ acl.allow_cn: web"],
+    [acl([["org", "acme two"]]), "+ acl.allow_org: acme two"],
+    [acl([["cn", "db"], ["org", "acme"]]), "+ acl.allow_org: acme"],
+    [acl([["cn", "web"], ["org", "other"]]), "+ acl.allow_cn: web"],
+    [acl([["cn", "db"], ["org", "other"]]), "- no allow rule matches"],
+    // A rule of one dimension says nothing about the others.
+    [
+      acl([["cn", "acme"], ["org", "web"], ["ou", "web"], ["dns", "web"]]),
+      "- no allow rule matches",
+    ],
   ];
-  for (const [what, subject] of tricks) {
-    assert.match(reasonOf(decide(subject, rules(["frontend"]))), /^no allow rule matches/, what);
-  }
+  for (const [rules, expected] of cases) assert.equal(words(WEB, rules), expected);
 });
 
-test("every string type whose meaning is certain is read", () => {
-  const subjects = [
-    der.utf8("frontend"),
-    der.printable("frontend"),
-    der.ia5("frontend"),
-    der.bmp("frontend"),
-  ];
-  for (const CN of subjects) {
-    const grant = grantOf(decide({ CN }, rules(["frontend"])));
-    assert.deepEqual(grant, { kind: "rule", key: "acl.allow_cn", value: "frontend" });
-  }
-});
-
-test("control characters and the sign for unreadable text match no rule that holds them", () => {
-  for (const text of ["a\0", "a\x1b[2J", "\x7f", "\x80", "\x9f", "\ufffd", "a\nb"]) {
-    assert.match(reasonOf(decide(text, rules([text]))), /^no allow rule/, JSON.stringify(text));
-    assert.match(reasonOf(decide({ O: text }, rules([], [text]))), /^no allow rule/);
-  }
-  // The unreadable CN reads as U+FFFD: a rule of that text must not be its key.
-  assert.match(reasonOf(decide({ CN: der.teletex("x") }, rules(["\ufffd"]))), /^no allow rule/);
-});
-
-test("text that its string type does not allow is no text", () => {
-  for (const text of ["a_b", "a*", "a@b", "\u00e9"]) {
-    assert.match(reasonOf(decide({ CN: der.printable(text) }, rules([text]))), /^no allow rule/);
-    assert.equal(grantOf(decide({ CN: der.utf8(text) }, rules([text]))).kind, "rule");
-  }
-});
-
-test("several CNs are told as the reason where a CN rule exists; organizations still count", () => {
-  const subject = { O: "acme", CN: ["frontend", "backend"] };
-  assert.equal(
-    reasonOf(decide(subject, rules(["frontend"]))),
-    "no allow rule matches (a subject with several CNs matches no allow_cn)",
-  );
-  assert.equal(reasonOf(decide(subject, rules([], ["x"]))), "no allow rule matches");
-  assert.deepEqual(grantOf(decide(subject, rules(["frontend"], ["acme"]))), {
-    kind: "rule",
-    key: "acl.allow_org",
-    value: "acme",
+test("every dimension lets in and keeps out, of a certificate that was really read", () => {
+  const peer = peerOf({
+    subject: { O: "acme", OU: "dev", CN: "web" },
+    san: [dns("web.example"), ip("10.0.0.7"), uri("spiffe://acme/ns/a/web")],
   });
+  for (
+    const [dimension, text, shown] of [
+      ["cn", "web", "web"],
+      ["org", "acme", "acme"],
+      ["ou", "dev", "dev"],
+      ["dns", "*.example", "web.example"],
+      ["ip", "10.0.0.0/8", "10.0.0.7"],
+      ["uri", "spiffe://acme/ns/*/web", "spiffe://acme/ns/a/web"],
+      ["spki", `sha256:${NOBODY.spki}`, `sha256:${NOBODY.spki}`],
+    ] as const
+  ) {
+    const allow = judge(peer, acl([[dimension, text]]));
+    const deny = judge(peer, acl([], [[dimension, text]]));
+    assert.deepEqual([allow.allowed, deny.allowed], [true, false], dimension);
+    assert.ok(allow.basis.kind === "rule" && deny.basis.kind === "rule");
+    assert.deepEqual([allow.basis.shown, deny.basis.shown], [shown, shown]);
+    assert.equal(formatBasis(deny.basis), `acl.deny_${dimension}: ${text}`);
+  }
 });
 
-test("names of objects are names like others", () => {
-  for (const name of ["__proto__", "constructor", "toString"]) {
-    assert.match(reasonOf(decide(name, rules(["x"]))), /^no allow rule/);
-    assert.equal(grantOf(decide(name, rules([name]))).kind, "rule");
+test("a deny rule beats every allow rule, and by itself keeps only its own out", () => {
+  assert.equal(words(WEB, acl([["cn", "web"]], [["org", "acme"]])), "- acl.deny_org: acme");
+  assert.equal(words(WEB, acl([["cn", "web"]], [["cn", "web"]])), "- acl.deny_cn: web");
+  assert.equal(words(WEB, acl([["cn", "web"]], [["cn", "db"]])), "+ acl.allow_cn: web");
+  assert.equal(words(WEB, acl([], [["cn", "db"]])), "+ no allow rules");
+  assert.equal(words(WEB, acl([], [["cn", "web"]])), "- acl.deny_cn: web");
+});
+
+test("several CNs: no allow_cn matches, every deny_cn looks at each", () => {
+  const peer = { ...WEB, commonNames: texts("web", "evil") };
+  assert.equal(words(peer, acl([["cn", "web"]])), "- no allow rule matches");
+  assert.equal(words(peer, acl([["cn", "web"], ["org", "acme"]])), "+ acl.allow_org: acme");
+  assert.equal(words(peer, acl([["org", "acme"]], [["cn", "evil"]])), "- acl.deny_cn: evil");
+  assert.equal(words(peer, acl([["org", "acme"]], [["cn", "web"]])), "- acl.deny_cn: web");
+});
+
+test("without a certificate", () => {
+  const cases: readonly [AclConfig, string][] = [
+    [acl(), "+ no certificate shown, none needed"],
+    [acl([], [["cn", "web"]]), "+ no certificate shown, none needed"],
+    [acl([["cn", "web"]]), "- no certificate shown, and there are allow rules"],
+    [acl([["spki", `sha256:${NOBODY.spki}`]]), "- no certificate shown, and there are allow rules"],
+    [acl([["cn", "web"]], [], { allowAnonymous: true }), "+ no certificate shown, none needed"],
+    [acl([], [], { allowAnonymous: true }), "+ no certificate shown, none needed"],
+  ];
+  for (const [rules, expected] of cases) assert.equal(words(undefined, rules), expected);
+});
+
+test("a certificate that rules deny is denied although none would do", () => {
+  const rules = acl([["cn", "db"]], [], { allowAnonymous: true });
+  assert.equal(words(WEB, rules), "- no allow rule matches");
+});
+
+function summary(decision: Decision): string {
+  if (!decision.admit) return "denied";
+  assert.ok(decision.permit instanceof Permit);
+  assert.equal(decision.permit.basis, decision.verdict.basis);
+  return decision.wouldDeny ? "would deny" : "allowed";
+}
+
+test("on trial everybody with a certificate is let in, and told apart", () => {
+  const cases: readonly [PeerIdentity | undefined, AclConfig, string, string][] = [
+    [WEB, acl([["cn", "web"]]), "allowed", "allowed"],
+    [WEB, acl([["cn", "db"]]), "denied", "would deny"],
+    [WEB, acl([], [["cn", "web"]]), "denied", "would deny"],
+    [WEB, acl(), "allowed", "allowed"],
+    [undefined, acl(), "allowed", "allowed"],
+    // It has no certificate, valid or not: what lets it in is allow_anonymous.
+    [undefined, acl([["cn", "web"]]), "denied", "denied"],
+    [undefined, acl([["cn", "web"]], [], { allowAnonymous: true }), "allowed", "allowed"],
+  ];
+  for (const [peer, rules, enforced, audited] of cases) {
+    assert.equal(summary(authorize(peer, rules)), enforced);
+    assert.equal(summary(authorize(peer, { ...rules, mode: "audit" })), audited);
   }
 });
 
 test("a permit cannot be made outside", () => {
-  const grant: Grant = { kind: "open" };
+  const verdict: Verdict = { allowed: true, basis: { kind: "open" } };
   // @ts-expect-error: the constructor is private
-  assert.throws(() => new Permit(Symbol("mint"), grant), {
+  assert.throws(() => new Permit(Symbol("mint"), verdict), {
     name: "TypeError",
     message: "Cannot make a permit: only authorize does",
   });
-  assert.throws(() => Reflect.construct(Permit, [Symbol.for("mint"), grant]), TypeError);
+  assert.throws(() => Reflect.construct(Permit, [Symbol.for("mint"), verdict]), TypeError);
+  const basis: Basis = verdict.basis;
   // @ts-expect-error: what looks like one is none
-  const alike: Permit = { grant };
+  const alike: Permit = { basis };
   assert.equal(alike instanceof Permit, false);
   const shell: Permit = Object.create(Permit.prototype);
-  assert.throws(() => shell.grant, TypeError);
-  const real = authorize(NOBODY, rules());
-  assert.ok(real.allowed);
+  assert.throws(() => shell.basis, TypeError);
+  const real = authorize(NOBODY, acl());
+  assert.ok(real.admit);
   const maker = real.permit.constructor;
-  assert.throws(() => Reflect.construct(maker, [undefined, grant]), TypeError);
+  assert.throws(() => Reflect.construct(maker, [undefined, verdict]), TypeError);
   const statics = Object.getOwnPropertyNames(Permit).toSorted();
   assert.deepEqual(statics, ["length", "name", "prototype"]);
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type Command, COMMAND_NAMES, helpText, parseArgs } from "../src/cli.ts";
+import { type Command, COMMAND_NAMES, DEFAULT_CERTS_DIR, helpText, parseArgs } from "../src/cli.ts";
 
 function accept(...argv: string[]): Command {
   const result = parseArgs(argv);
@@ -55,6 +55,17 @@ Deno.test({ name: "cli: certs", permissions: "none" }, () => {
   });
 });
 
+Deno.test({ name: "cli: explain", permissions: "none" }, () => {
+  const expected = { kind: "explain", config: "a.yaml", cert: "peer.pem" };
+  assert.deepEqual(accept("explain", "a.yaml", "--cert", "peer.pem"), expected);
+  assert.deepEqual(accept("explain", "--cert=peer.pem", "a.yaml"), expected);
+  assert.deepEqual(accept("explain", "-cert", "peer.pem", "-config", "a.yaml"), expected);
+  assert.deepEqual(accept("explain", "a.yaml", "--cert", "-"), { ...expected, cert: "-" });
+  assert.deepEqual(accept("explain", "-", "--cert", "peer.pem"), { ...expected, config: "-" });
+  assert.deepEqual(accept("explain", "a.yaml", "--no-cert"), { ...expected, cert: undefined });
+  assert.deepEqual(accept("explain", "--help"), { kind: "help", topic: "explain" });
+});
+
 Deno.test({ name: "cli: version and help", permissions: "none" }, () => {
   for (const word of ["version", "-v", "-version", "--version"]) {
     assert.deepEqual(accept(word), { kind: "version" });
@@ -104,19 +115,54 @@ Deno.test({ name: "cli: wrong usage", permissions: "none" }, () => {
       ["chek"],
       'Cannot use unknown command "chek": did you mean "check"? (a config of that name: "mtlsd run chek")',
     ],
+    [["explain"], 'Cannot explain without a config: write "mtlsd explain CONFIG --cert PEM"'],
+    [
+      ["explain", "--cert", "a.pem"],
+      'Cannot explain without a config: write "mtlsd explain CONFIG --cert PEM"',
+    ],
     [
       ["explain", "a.yaml"],
-      'Cannot use unknown command "explain": the commands are run, check, grants, certs, version, ' +
-      'help (a config of that name: "mtlsd run explain")',
+      "Cannot explain without a certificate: add --cert PEM, or --no-cert for a peer that shows none",
+    ],
+    [
+      ["explain", "a.yaml", "b.pem"],
+      'Cannot use extra word "b.pem": see "mtlsd help explain"',
+    ],
+    [
+      ["explain", "a.yaml", "--cert"],
+      'Cannot use "--cert" without a value: see "mtlsd help explain"',
+    ],
+    [["explain", "a.yaml", "--cert", "a", "--cert", "b"], 'Cannot use "--cert" twice'],
+    [
+      ["explain", "a.yaml", "--cert", "a.pem", "--no-cert"],
+      'Cannot use "--cert" and "--no-cert" together: see "mtlsd help explain"',
+    ],
+    [["explain", "a.yaml", "--no-cert=x"], 'Cannot use "--no-cert=x": "--no-cert" takes no value'],
+    [
+      ["explain", "-", "--cert", "-"],
+      "Cannot read both the config and the certificate from standard input: name a file",
+    ],
+    [
+      ["explain", "a.yaml", "--crt", "a.pem"],
+      'Cannot use unknown flag "--crt": did you mean "--cert"?',
+    ],
+    [
+      ["explan", "a.yaml"],
+      'Cannot use unknown command "explan": did you mean "explain"? (a config of that name: "mtlsd run explan")',
+    ],
+    [
+      ["status"],
+      'Cannot use unknown command "status": the commands are run, check, grants, explain, certs, ' +
+      'version, help (a config of that name: "mtlsd run status")',
     ],
     [["help", "chekc"], 'Cannot use unknown command "chekc": did you mean "check"?'],
     [
       ["x\n\u001b[31m"],
-      'Cannot use unknown command "x\\u000a\\u001b[31m": the commands are run, check, grants, certs, version, help',
+      'Cannot use unknown command "x\\u000a\\u001b[31m": the commands are run, check, grants, explain, certs, version, help',
     ],
     [
       [""],
-      'Cannot use unknown command "": the commands are run, check, grants, certs, version, help',
+      'Cannot use unknown command "": the commands are run, check, grants, explain, certs, version, help',
     ],
   ];
   for (const [argv, problem] of cases) {
@@ -138,4 +184,6 @@ Deno.test({ name: "cli: help names every command and flag", permissions: "none" 
   for (const flag of ["--out DIR", "--force", "--keep-ca-key"]) {
     assert.ok(helpText("certs").includes(flag));
   }
+  assert.ok(helpText("certs").includes(`(default ${DEFAULT_CERTS_DIR})`));
+  for (const flag of ["--cert PEM", "--no-cert"]) assert.ok(helpText("explain").includes(flag));
 });

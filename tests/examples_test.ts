@@ -170,6 +170,32 @@ Deno.test("README: two machines", async () => {
   await client.waitFor(/peer_cn=db\.example\.com/);
 });
 
+Deno.test("README: revoking a certificate", async () => {
+  await using clone = await Clone.make((text) => text);
+  const [pki = "", revoke = "", ask = ""] = ["pki: the CA", "pki: revoke", "explain"].map((words) =>
+    shell(words)[0]
+  );
+  const part = section("Two machines");
+  const yaml = /```yaml\n(mode: server[^]*?)```/.exec(part)?.[1] ?? "";
+  const list = "tls:\n  crl: certs/ca.crl\n";
+  await Deno.writeTextFile(join(clone.dir, "server.yaml"), yaml.replace("tls:\n", list));
+  const made = await clone.run(`mkdir certs && cd certs\n${pki}\n${revoke}`);
+  assert.equal(made.code, 0, made.stderr);
+  const said = await clone.run("deno task start check server.yaml");
+  assert.equal(said.code, 0, said.stderr);
+  assert.match(
+    said.stdout,
+    /^revocation list: CN=example tunnel CA, 1 entry, next update .* \(6 days/m,
+  );
+  const command = ask.replace("--cert peer.pem", "--cert certs/client.pem");
+  const { code, stdout } = await clone.run(command);
+  assert.equal(code, 1, stdout);
+  assert.match(
+    stdout,
+    /^verdict: denied\nchain: revoked: certificate O=acme, CN=frontend-service /,
+  );
+});
+
 Deno.test("README: what it shows of grants is what is printed, and is enough", async () => {
   await using clone = await Clone.make((text) => text);
   const [command = ""] = shell("grants");

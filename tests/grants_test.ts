@@ -109,6 +109,20 @@ Deno.test("files are granted by their directories, each directory once", () => {
   ]);
 });
 
+Deno.test("revocation lists are granted by their directories too", () => {
+  const crl = '  crl: [certs/crl.pem, "lists/a.crl", lists/b.crl, x/../other/c.crl]';
+  assert.deepEqual(values("read", { more: crl }), [
+    "certs (tls.cert, tls.key, tls.ca, tls.crl)",
+    "lists (tls.crl)",
+    "other (tls.crl)",
+    "server.yaml (the config file)",
+  ]);
+  assert.deepEqual(values("read", { more: "  crl: lists/a.crl" }).slice(1), [
+    "lists (tls.crl)",
+    "server.yaml (the config file)",
+  ]);
+});
+
 Deno.test("what lies in a granted directory needs no grant of its own", () => {
   assert.deepEqual(values("read", { cert: "certs/own/cert.pem", key: "certs/own/key.pem" }), [
     "certs (tls.cert, tls.key, tls.ca)",

@@ -70,7 +70,8 @@ const CONTRACT: Readonly<Record<string, readonly [string, string?, (readonly str
   mtlsd_connections_total: ["counter"],
   mtlsd_bytes_proxied_total: ["counter", "direction", DIRECTIONS],
   mtlsd_connection_duration_seconds: ["histogram"],
-  mtlsd_acl_decisions_total: ["counter", "result", ["allowed", "denied"]],
+  mtlsd_acl_decisions_total: ["counter", "result", ["allowed", "denied", "would_deny"]],
+  mtlsd_peers_without_certificate_total: ["counter"],
   mtlsd_tls_handshake_duration_seconds: ["histogram"],
   mtlsd_dial_errors_total: ["counter"],
   mtlsd_tls_handshake_errors_total: ["counter", "reason", HANDSHAKE_REASONS],
@@ -123,11 +124,17 @@ Deno.test("each method moves its series and no other", async () => {
       }],
       [(m) => m.aclDecision("allowed"), { 'mtlsd_acl_decisions_total{result="allowed"}': 1 }],
       [(m) => m.aclDecision("denied"), { 'mtlsd_acl_decisions_total{result="denied"}': 1 }],
+      [(m) => m.aclDecision("would_deny"), {
+        'mtlsd_acl_decisions_total{result="would_deny"}': 1,
+      }],
+      [(m) => m.peerWithoutCertificate(), { mtlsd_peers_without_certificate_total: 1 }],
       [(m) => m.dialFailed(), { mtlsd_dial_errors_total: 1 }],
       [(m) => m.reloaded("success"), { 'mtlsd_reloads_total{result="success"}': 1 }],
       [(m) => m.reloaded("failure"), { 'mtlsd_reloads_total{result="failure"}': 1 }],
       [(m) => m.certNotAfter("own", 1.9e9), { 'mtlsd_cert_not_after_seconds{role="own"}': 1.9e9 }],
       [(m) => m.certNotAfter("ca", 2e9), { 'mtlsd_cert_not_after_seconds{role="ca"}': 2e9 }],
+      [(m) => m.crlNextUpdate(2e9), { mtlsd_crl_next_update_seconds: 2e9 }],
+      [(m) => (m.crlNextUpdate(1), m.crlNextUpdate(2)), { mtlsd_crl_next_update_seconds: 2 }],
       ...HANDSHAKE_REASONS.map((reason) =>
         [(m: Metrics) => m.handshakeFailed(reason), {
           [`mtlsd_tls_handshake_errors_total{reason="${reason}"}`]: 1,

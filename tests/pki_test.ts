@@ -70,7 +70,7 @@ Deno.test("the CA is one that signs leaves only", async () => {
   const { ca } = await makePki();
   const { basicConstraints, keyUsage, unknownCritical } = read(ca);
   assert.deepEqual(basicConstraints, { ca: true, pathLength: 0 });
-  assert.deepEqual(keyUsage, { digitalSignature: false, keyCertSign: true });
+  assert.deepEqual(keyUsage, { digitalSignature: false, keyCertSign: true, cRLSign: true });
   assert.deepEqual(unknownCritical, []);
   assert.equal(new X509Certificate(ca.certificate).subject, "CN=mtlsd throw-away CA");
 });

@@ -7,7 +7,10 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { formatBasis } from "../src/acl/decision.ts";
+import { DIMENSIONS, parseRule } from "../src/acl/rule.ts";
 import { COMMAND_NAMES, helpText } from "../src/cli.ts";
+import { explain } from "../src/commands/explain.ts";
 import { parseConfig } from "../src/config/load.ts";
 import { formatProblem } from "../src/config/problem.ts";
 import { knownKeys } from "../src/config/schema.ts";
@@ -15,6 +18,7 @@ import { createMetrics } from "../src/metrics.ts";
 import { CLOSE_REASONS, HANDSHAKE_REASONS } from "../src/proxy/outcome.ts";
 import { parse, stringify } from "yaml";
 import { ROOT } from "./support/daemon.ts";
+import { dns, makeCa, makeLeaf } from "./support/pki.ts";
 import { blocks, code, headings, prose, README, section, table } from "./support/readme.ts";
 
 const { tasks } = JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json"))) as {
@@ -124,7 +128,9 @@ Deno.test("readme: the defaults of the table are those of the code", () => {
   };
   for (const [key = "", type = "", shown = ""] of table("key")) {
     const path = code(key)[0] ?? "";
-    const [block = "", name] = path.split(".").map((part) =>
+    // Fourteen lists of the file are two of the config.
+    const list = path.replace(/^acl\.(allow|deny)_(?!anonymous)\w+$/, "acl.$1");
+    const [block = "", name] = list.split(".").map((part) =>
       part.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase())
     );
     const [wanted] = code(shown);
@@ -196,7 +202,10 @@ Deno.test("readme: the exit statuses are those that help tells", () => {
 });
 
 Deno.test("readme: the table of metrics is what is exposed: names, types and labels", async () => {
-  const text = await createMetrics({ version: "1" }).render();
+  const metrics = createMetrics({ version: "1" });
+  // There from the first list on.
+  metrics.crlNextUpdate(1);
+  const text = await metrics.render();
   const types = [...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, type]) => [name, type]);
   const rows = table("metric");
   assert.deepEqual(
@@ -219,6 +228,85 @@ Deno.test("readme: the table of metrics is what is exposed: names, types and lab
       assert.deepEqual(values, [...found.get(label) ?? []], name);
     }
   }
+});
+
+Deno.test("readme: the decision table has every way in which the rules decide", () => {
+  const rows = table("the peer shows");
+  const logged = (row: readonly string[]) => row[3] ?? "";
+  const decided = (words: string) => rows.filter((row) => logged(row).includes(`"${words}"`));
+  const outcomes = (words: string) => [...new Set(decided(words).map((row) => row[2]))];
+  assert.deepEqual(outcomes(formatBasis({ kind: "anonymous" })), ["in"]);
+  assert.deepEqual(outcomes(formatBasis({ kind: "anonymous_denied" })), ["out"]);
+  assert.deepEqual(outcomes(formatBasis({ kind: "open" })), ["in"]);
+  assert.deepEqual(outcomes(formatBasis({ kind: "no_match", nearest: undefined })), ["out"]);
+  for (const side of ["allow", "deny"]) {
+    const found = rows.filter((row) => logged(row).includes(`rule="acl.${side}_`));
+    assert.deepEqual(found.map((row) => row[2]), [side === "allow" ? "in" : "out"]);
+  }
+  const result = rows.flatMap((row) => [...(row[4] ?? "").matchAll(/acl_decisions\{(\w+)\}/g)]);
+  assert.deepEqual(
+    [...new Set(result.map(([, value]) => value))].toSorted(),
+    ["allowed", "denied", "would_deny"],
+  );
+  const messages = table("message").flatMap(([cell = ""]) => code(cell));
+  for (const row of rows) {
+    const [message = ""] = code(logged(row));
+    assert.ok(messages.includes(message), message);
+  }
+});
+
+Deno.test("readme: the table of dimensions has all of them, and its rules are rules", () => {
+  const rows = table("dimension");
+  assert.deepEqual(rows.map(([cell = ""]) => code(cell)[0]), [...DIMENSIONS]);
+  for (const [index, dimension] of DIMENSIONS.entries()) {
+    const examples = code(rows[index]?.[2] ?? "");
+    assert.ok(examples.length > 0, dimension);
+    for (const text of examples) {
+      const rule = text === "sha256:" ? `sha256:${"A".repeat(43)}=` : text;
+      assert.ok(parseRule(dimension, rule).ok, rule);
+    }
+  }
+});
+
+Deno.test("readme: what explain shows is what it prints", async () => {
+  const shown = blocks("text").find(({ text }) => text.startsWith("verdict:"))?.text ?? "";
+  const ca = makeCa({ subject: "example tunnel CA" });
+  const own = makeLeaf({ subject: "db.example.com", san: [dns("db.example.com")] }, ca);
+  const notAfter = new Date(Date.now() + 90 * 86_400_000);
+  const peer = makeLeaf({ subject: { O: "acme", CN: "Frontend-Service" }, notAfter }, ca);
+  const dir = await Deno.makeTempDir({ prefix: "mtlsd-readme-" });
+  const lines: string[] = [];
+  try {
+    const write = async (name: string, text: string) => {
+      await Deno.writeTextFile(join(dir, name), text);
+      return join(dir, name);
+    };
+    const config = await write(
+      "server.yaml",
+      stringify({
+        ...MINIMAL.server,
+        tls: {
+          cert: await write("server.pem", own.pem),
+          key: await write("server-key.pem", own.keyPem),
+          ca: await write("ca.pem", ca.pem),
+        },
+        acl: { allow_cn: ["frontend-service"] },
+      }),
+    );
+    const cert = await write("peer.pem", peer.pem);
+    const code = await explain({ config, cert }, {
+      stdout: (line) => void lines.push(line),
+      stderr: (line) => assert.fail(line),
+    });
+    assert.equal(code, 1);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+  // What differs from one certificate to the next.
+  const general = (text: string) =>
+    text.replace(/^(serial|valid|spki): .*$/gm, "$1: ...")
+      .replace(/^chain: holds until \S+ \(\d+ days? left\)/m, "chain: holds");
+  assert.equal(general(lines.join("\n")), general(shown));
 });
 
 Deno.test("readme: every reason is explained", () => {
@@ -374,4 +462,12 @@ Deno.test("readme: bounds that it tells are those of the code", async () => {
   )?.[1];
   assert.equal(poll, "5000");
   assert.match(section("Rotation").replaceAll("\n", " "), /looked at every 5 s/);
+  assert.equal(await constant("certstore/files.ts", "MAX_LIST_BYTES"), "64 * 1024 * 1024");
+  assert.match(section("Configuration"), /at most 64 MiB each/);
+  assert.equal(await constant("proxy/admission.ts", "MAX_HANDSHAKES"), "256");
+  assert.equal(await constant("proxy/admission.ts", "FAIR_CHANCE"), "1000");
+  const limits = section("Limits for each peer").replaceAll("\n", " ");
+  assert.match(limits, /256 slots .* not before it had 1 s;/);
+  assert.equal(await constant("proxy/deadlines.ts", "LONGEST_SLEEP"), "1000");
+  assert.match(section("Open connections").replaceAll("\n", " "), /looked at every second/);
 });

@@ -25,22 +25,25 @@ function explain(error: CertificateError): string {
  * Reads the bundle, each certificate once. Entries that verify nobody are warnings: they are how
  * CAs are rolled over, and do no harm.
  *
- * `shared` says that the private key is meant to be in the same file.
+ * `shared` says what else is meant to be in the same file: the private key, revocation lists.
  */
 export function readBundle(
   bytes: Uint8Array,
   now: number,
-  shared: boolean,
+  shared: { readonly key: boolean; readonly lists: boolean },
   report: FileReport,
 ): readonly Certificate[] | undefined {
   const file = readCertificates(bytes, report, explain);
   if (file === undefined) return undefined;
   let sound = true;
   for (const { label, line } of file.others) {
-    if (label === "X509 CRL") {
-      report.error(`its revocation list (line ${line}) would not be looked at; take it out`);
+    if (label === "X509 CRL" && !shared.lists) {
+      report.error(
+        `its revocation list (line ${line}) would not be looked at; name the file in tls.crl too, ` +
+          "or take the list out",
+      );
       sound = false;
-    } else if (isKeyLabel(label) && !shared) {
+    } else if (isKeyLabel(label) && !shared.key) {
       report.warn(`a private key stands in it (line ${line}); keep keys out of what is passed on`);
     }
   }

@@ -7,11 +7,13 @@
 import { createHash } from "node:crypto";
 import { dirname } from "node:path";
 
-/** Reads a whole file; see {@linkcode readBoundedFile}. */
-export type ReadFile = (path: string) => Promise<Uint8Array>;
+/** Reads a whole file of at most `maxBytes`; see {@linkcode readBoundedFile}. */
+export type ReadFile = (path: string, maxBytes?: number) => Promise<Uint8Array>;
 
 /** The most that a file may hold, in bytes: 256 CAs with `openssl -text` output are a fraction of it. */
 export const MAX_FILE_BYTES = 4 * 1024 * 1024;
+/** The same for revocation lists: about a million entries in DER. */
+export const MAX_LIST_BYTES = 64 * 1024 * 1024;
 
 /** A file that is read is not what it should be; the message says so of "it", with the fix. */
 export class FileError extends Error {
@@ -20,13 +22,16 @@ export class FileError extends Error {
 }
 
 /**
- * Reads a regular file of at most {@linkcode MAX_FILE_BYTES}. Anything else is not opened: a pipe
+ * Reads a regular file of at most `maxBytes`, by default {@linkcode MAX_FILE_BYTES}. Anything else is not opened: a pipe
  * would block and a device might never end.
  *
  * @throws {FileError} when it is no such file.
  * @throws {Error} what the system or Deno says, for {@linkcode describeReadError}.
  */
-export async function readBoundedFile(path: string): Promise<Uint8Array> {
+export async function readBoundedFile(
+  path: string,
+  maxBytes: number = MAX_FILE_BYTES,
+): Promise<Uint8Array> {
   const { isFile, isDirectory } = await Deno.stat(path);
   if (isDirectory) throw new FileError("it is a directory; name a file in it");
   if (!isFile) throw new FileError("it is not a regular file; name a PEM file");
@@ -38,11 +43,9 @@ export async function readBoundedFile(path: string): Promise<Uint8Array> {
     const count = await file.read(chunk);
     if (count === null) break;
     size += count;
-    if (size > MAX_FILE_BYTES) {
+    if (size > maxBytes) {
       throw new FileError(
-        `it is larger than ${
-          MAX_FILE_BYTES / 1024 / 1024
-        } MiB; name a PEM file with what is needed`,
+        `it is larger than ${maxBytes / 1024 / 1024} MiB; name a PEM file with what is needed`,
       );
     }
     chunks.push(chunk.subarray(0, count));

@@ -8,7 +8,7 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { looksLikePem, type PemBlock } from "./pem.ts";
 
 /** What a file was named for. */
-export type Wanted = "certificate" | "private key";
+export type Wanted = "certificate" | "private key" | "revocation list";
 
 /** Whether a label is that of a private key in any format. */
 export function isKeyLabel(label: string): boolean {
@@ -41,7 +41,8 @@ export function describeNotPem(bytes: Uint8Array, path: string, wanted: Wanted):
       ? "its PEM stands on one line with \\n in it; write real line ends"
       : "its PEM is malformed: BEGIN and END have to stand on lines of their own";
   }
-  return `it is not PEM; write the ${wanted} to it between -----BEGIN and -----END lines`;
+  const not = wanted === "revocation list" ? "neither PEM nor DER" : "not PEM";
+  return `it is ${not}; write the ${wanted} to it between -----BEGIN and -----END lines`;
 }
 
 /** SEQUENCE { OBJECT IDENTIFIER pkcs7-signedData ... } has this in its first bytes. */
@@ -77,7 +78,8 @@ function describeDer(bytes: Uint8Array, path: string, wanted: Wanted): string {
     `if it is a ${wanted}, convert it: openssl ${command} -inform DER -in ${file} ${out}`;
 }
 
-function isCertificate(bytes: Uint8Array): boolean {
+/** Whether bytes are a certificate, DER or PEM. */
+export function isCertificate(bytes: Uint8Array): boolean {
   try {
     return new X509Certificate(bytes).serialNumber !== "";
   } catch {
@@ -139,6 +141,7 @@ export function describeWrongBlocks(
 ): string {
   const told = blocks.find(({ label }) => !label.endsWith("PARAMETERS")) ?? blocks[0];
   if (told === undefined) return `it holds no ${wanted}`;
-  const { what, fix } = describeLabel(told.label, path);
+  const { what, fix: usual } = describeLabel(told.label, path);
+  const fix = wanted === "revocation list" ? "name the revocation list of the CA" : usual;
   return `it holds no ${wanted} but ${what}; ${fix}`;
 }

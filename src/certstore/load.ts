@@ -10,16 +10,20 @@ import type { Certificate } from "../x509/certificate.ts";
 import { formatName } from "../x509/names.ts";
 import { readBundle } from "./bundle.ts";
 import { checkOrder, checkPair, readOwnChain } from "./chain.ts";
-import { describeReadError, type ReadFile } from "./files.ts";
+import { describeReadError, MAX_FILE_BYTES, MAX_LIST_BYTES, type ReadFile } from "./files.ts";
 import { type FileReport, MaterialError, Report } from "./findings.ts";
 import { readOwnKey } from "./key.ts";
 import type { Material } from "./material.ts";
 import { formatPem } from "./pem.ts";
+import { type ListFile, readRevocation, warnOfNamesakes, warnOfRevoked } from "./revocation.ts";
 
 export { type Finding, formatFinding, MaterialError, type MaterialKey } from "./findings.ts";
 
 /** The files of a `tls` block. */
-export type MaterialPaths = Pick<TlsConfig, "cert" | "key" | "ca">;
+export type MaterialPaths = Pick<TlsConfig, "cert" | "key" | "ca"> & {
+  /** Default none. */
+  readonly crl?: readonly string[];
+};
 
 /** What loading needs from outside. */
 export type LoadDeps = {
@@ -31,7 +35,13 @@ export type LoadDeps = {
 
 /** The paths that a `tls` block names, each once. */
 export function materialPaths(tls: MaterialPaths): readonly string[] {
-  return [...new Set([tls.cert, tls.key, ...(tls.ca === undefined ? [] : [tls.ca])])];
+  const { cert, key, ca, crl = [] } = tls;
+  return [...new Set([cert, key, ...(ca === undefined ? [] : [ca]), ...crl])];
+}
+
+/** How much the file at a path may hold, in bytes. */
+export function maxBytesOf({ crl = [] }: MaterialPaths, path: string): number {
+  return crl.includes(path) ? MAX_LIST_BYTES : MAX_FILE_BYTES;
 }
 
 /**
@@ -43,7 +53,9 @@ export function materialPaths(tls: MaterialPaths): readonly string[] {
 export async function loadMaterial(tls: MaterialPaths, deps: LoadDeps): Promise<Material> {
   const now = deps.now();
   const report = new Report();
-  const files = new Map(materialPaths(tls).map((path) => [path, deps.readFile(path)] as const));
+  const files = new Map(
+    materialPaths(tls).map((path) => [path, deps.readFile(path, maxBytesOf(tls, path))] as const),
+  );
   // All are under way; one that fails is told of where it is asked for.
   await Promise.allSettled(files.values());
 
@@ -59,9 +71,10 @@ export async function loadMaterial(tls: MaterialPaths, deps: LoadDeps): Promise<
   const certReport = report.of("tls.cert", tls.cert);
   const keyReport = report.of("tls.key", tls.key);
   const certBytes = await bytesFor(tls.cert, certReport);
-  let validFrom: number | undefined;
-  const chain = certBytes && readOwnChain(certBytes, now, certReport, (notYet) => {
-    validFrom = notYet.validFrom;
+  /** What is not valid yet will be at these times. */
+  const early: number[] = [];
+  const chain = certBytes && readOwnChain(certBytes, now, certReport, ({ validFrom }) => {
+    early.push(validFrom);
   });
   const keyBytes = await bytesFor(tls.key, keyReport);
   const key = keyBytes && readOwnKey(keyBytes, keyReport);
@@ -70,31 +83,49 @@ export async function loadMaterial(tls: MaterialPaths, deps: LoadDeps): Promise<
   }
   if (chain !== undefined) checkOrder(chain, certReport);
 
+  const { ca, crl = [] } = tls;
+  const certificates = chain?.map(({ certificate }) => certificate);
+  const caReport = ca === undefined ? undefined : report.of("tls.ca", ca);
   let anchors: readonly Certificate[] | undefined = [];
-  if (tls.ca !== undefined) {
-    const caReport = report.of("tls.ca", tls.ca);
-    const bytes = await bytesFor(tls.ca, caReport);
-    anchors = bytes && readBundle(bytes, now, tls.ca === tls.key, caReport);
+  if (ca !== undefined && caReport !== undefined) {
+    const bytes = await bytesFor(ca, caReport);
+    const shared = { key: ca === tls.key, lists: crl.includes(ca) };
+    anchors = bytes && readBundle(bytes, now, shared, caReport);
   }
 
-  const { findings, warnings } = report;
-  const [leaf] = chain ?? [];
-  if (findings.length > 0 || !chain || !leaf || !key || !anchors) {
-    throw new MaterialError(inOrder(findings), findings.length === 1 ? validFrom : undefined);
+  const lists: ListFile[] = [];
+  for (const path of new Set(crl)) {
+    const of = report.of("tls.crl", path);
+    const bytes = await bytesFor(path, of);
+    const shared = { certificates: path === ca || path === tls.cert, key: path === tls.key };
+    if (bytes !== undefined) lists.push({ bytes, report: of, shared });
   }
-  const certificates = chain.map(({ certificate }) => certificate);
+  const issuers = anchors && certificates && { anchors, chain: certificates };
+  const revocation = readRevocation(lists, { issuers, now, early: (time) => early.push(time) });
+
+  const [leaf] = certificates ?? [];
+  if (report.findings.length > 0 || !certificates || !leaf || !key || !anchors) {
+    const onlyEarly = report.findings.length === early.length;
+    throw new MaterialError(inOrder(report.findings), onlyEarly ? Math.max(...early) : undefined);
+  }
+  warnOfRevoked(certificates, revocation, certReport, "peers that look it up refuse it");
+  if (caReport !== undefined) {
+    warnOfRevoked(anchors, revocation, caReport, "it verifies nobody");
+    warnOfNamesakes(anchors, revocation, caReport);
+  }
   return seal({
     certPem: toPem(certificates),
     keyPem: key.pem,
-    caPem: tls.ca === undefined ? undefined : toPem(anchors),
-    leaf: leaf.certificate,
+    caPem: ca === undefined ? undefined : toPem(anchors),
+    leaf,
     chain: Object.freeze(certificates),
     anchors: Object.freeze([...anchors]),
-    warnings: Object.freeze([...warnings]),
+    revocation,
+    warnings: Object.freeze([...report.warnings]),
   });
 }
 
-const ORDER = ["tls.cert", "tls.key", "tls.ca"] as const;
+const ORDER = ["tls.cert", "tls.key", "tls.ca", "tls.crl"] as const;
 
 function inOrder(findings: Report["findings"]): Report["findings"] {
   return findings.toSorted((a, b) => ORDER.indexOf(a.key) - ORDER.indexOf(b.key));

@@ -5,6 +5,7 @@
  */
 
 import type { Certificate } from "../x509/certificate.ts";
+import type { Revocation } from "../x509/revocation.ts";
 
 /** Everything that a handshake needs, parsed and cross-checked. */
 export type Material = {
@@ -20,6 +21,8 @@ export type Material = {
   readonly chain: readonly Certificate[];
   /** The bundle, parsed; empty when nobody's certificate is asked for. */
   readonly anchors: readonly Certificate[];
+  /** Who is revoked, by the lists of `tls.crl`. */
+  readonly revocation: Revocation;
   /** Things that work and should be looked at, one line each. */
   readonly warnings: readonly string[];
 };

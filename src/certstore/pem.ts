@@ -33,28 +33,34 @@ export function looksLikePem(text: string): boolean {
 
 /** Finds all blocks of a text, in their order. */
 export function parsePem(text: string): readonly PemBlock[] {
-  const lines = text.split(/\r\n|\n|\r/).flatMap((whole, i) =>
-    whole
-      .replace(/^\ufeff/, "")
-      // Files put together with `cat` where the first one had no line end.
-      .split(/(?<=-----)(?=-----BEGIN )/)
-      .map((line) => ({ text: line.trim(), number: i + 1 }))
-  );
   const blocks: PemBlock[] = [];
-  for (let i = 0; i < lines.length; i++) {
-    const { text: first = "", number: line = 0 } = lines[i] ?? {};
-    const label = BEGIN.exec(first)?.[1];
-    if (label === undefined) continue;
-    const body: string[] = [];
-    for (i++; i < lines.length && !/^-----(BEGIN|END) /.test(lines[i]?.text ?? ""); i++) {
-      body.push(lines[i]?.text ?? "");
-    }
-    const end = END.exec(lines[i]?.text ?? "")?.[1];
-    // The next block begins here.
-    if (end === undefined) i--;
+  let open: { readonly label: string; readonly line: number; readonly body: string[] } | undefined;
+  const close = (end: string | undefined): void => {
+    if (open === undefined) return;
+    const { label, line, body } = open;
     blocks.push({ label, line, ...readBody(label, end, body) });
+    open = undefined;
+  };
+  for (const [i, whole] of text.split(/\r\n|\n|\r/).entries()) {
+    for (const part of partsOf(whole)) {
+      // A byte order mark goes as white space does.
+      const line = part.trim();
+      if (!/^-----(BEGIN|END) /.test(line)) {
+        open?.body.push(line);
+        continue;
+      }
+      close(END.exec(line)?.[1]);
+      const label = BEGIN.exec(line)?.[1];
+      if (label !== undefined) open = { label, line: i + 1, body: [] };
+    }
   }
+  close(undefined);
   return blocks;
+}
+
+/** A line, or two where files were put together with `cat` and the first one had no line end. */
+function partsOf(line: string): readonly string[] {
+  return line.includes("----------BEGIN ") ? line.split(/(?<=-----)(?=-----BEGIN )/) : [line];
 }
 
 type Body =

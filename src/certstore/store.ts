@@ -7,14 +7,18 @@
  * failure; then it is reported once, and loaded as soon as the files change again. A signal is the
  * word of somebody who has finished writing, so there a failure is reported at once.
  *
+ * A revocation list that grows too old while it is in force stays so, with a warning: it still keeps
+ * out whom it names. As long as it is too old nothing else can be reloaded either.
+ *
  * @module
  */
 
 import type { TlsConfig } from "../config/config.ts";
 import type { Logger } from "../logging.ts";
 import type { Metrics } from "../metrics.ts";
+import { announce, describe, OverdueLists } from "./announce.ts";
 import { type Fingerprint, readBoundedFile, type ReadFile, Snapshot } from "./files.ts";
-import { loadMaterial, MaterialError, materialPaths } from "./load.ts";
+import { loadMaterial, MaterialError, materialPaths, maxBytesOf } from "./load.ts";
 import type { Material } from "./material.ts";
 import {
   oneLine,
@@ -41,7 +45,7 @@ const SETTLE = 1000;
 export type CertStoreOptions = {
   readonly tls: TlsConfig;
   readonly logger: Pick<Logger, "debug" | "info" | "warn" | "error">;
-  readonly metrics: Pick<Metrics, "certNotAfter" | "reloaded">;
+  readonly metrics: Pick<Metrics, "certNotAfter" | "crlNextUpdate" | "reloaded">;
   /** Called with new material in the same turn in which it becomes `current`. Must not throw. */
   readonly onSwap?: (material: Material) => void;
   /** Milliseconds since the epoch; default `Date.now`. */
@@ -74,6 +78,7 @@ export class CertStore implements AsyncDisposable {
   #pendingSignals = 0;
   /** Ends the wait for a change to settle. */
   #hurry = new AbortController();
+  readonly #overdue = new OverdueLists();
   #watcher: Promise<FileWatcher> | undefined;
   #disposed = false;
 
@@ -90,17 +95,18 @@ export class CertStore implements AsyncDisposable {
    * @throws {MaterialError} with everything that is wrong with the files.
    */
   static async open(options: CertStoreOptions): Promise<CertStore> {
-    const { tls, readFile = readBoundedFile, now = Date.now, logger } = options;
-    const files = await Snapshot.takeConsistent(materialPaths(tls), readFile);
+    const { tls, now = Date.now, logger } = options;
+    const files = await Snapshot.takeConsistent(materialPaths(tls), readerOf(options));
     const material = await loadMaterial(tls, { readFile: files.readFile, now });
     const store = new CertStore(options, material, files);
     logger.info("certificates loaded", {
       cert: tls.cert,
       key: tls.key,
       ...(tls.ca === undefined ? {} : { ca: tls.ca }),
+      ...(tls.crl.length === 0 ? {} : { crl: tls.crl }),
       ...describe(material),
     });
-    store.#announce(material);
+    announce(material, options);
     return store;
   }
 
@@ -189,6 +195,7 @@ export class CertStore implements AsyncDisposable {
 
   async #reloadIfChanged(): Promise<ReloadOutcome> {
     const { logger, timing } = this.#options;
+    this.#overdue.look(this.#current, this.#now, logger);
     let files = await Snapshot.take(this.#paths, this.#readFile);
     if (!this.#isNews(files)) return "unchanged";
     for (const file of files.changedSince(this.#judged.files)) {
@@ -216,7 +223,7 @@ export class CertStore implements AsyncDisposable {
   }
 
   get #readFile(): ReadFile {
-    return this.#options.readFile ?? readBoundedFile;
+    return readerOf(this.#options);
   }
 
   get #now(): number {
@@ -262,7 +269,7 @@ export class CertStore implements AsyncDisposable {
       trigger,
       ...describe(material),
     });
-    this.#announce(material);
+    announce(material, this.#options);
     return "success";
   }
 
@@ -278,23 +285,9 @@ export class CertStore implements AsyncDisposable {
   #time(): string {
     return new Date(this.#now).toISOString();
   }
-
-  #announce({ leaf, anchors, warnings }: Material): void {
-    const { logger, metrics } = this.#options;
-    for (const warning of warnings) {
-      logger.warn("certstore: certificates need attention", { warning });
-    }
-    metrics.certNotAfter("own", leaf.notAfter / 1000);
-    if (anchors.length > 0) {
-      metrics.certNotAfter("ca", Math.min(...anchors.map(({ notAfter }) => notAfter)) / 1000);
-    }
-  }
 }
 
-function describe({ leaf, anchors }: Material): Readonly<Record<string, string | number>> {
-  return {
-    serial: leaf.serial,
-    not_after: new Date(leaf.notAfter).toISOString(),
-    cas: anchors.length,
-  };
+/** Reads each file as far as its kind may go. */
+function readerOf({ tls, readFile = readBoundedFile }: CertStoreOptions): ReadFile {
+  return (path) => readFile(path, maxBytesOf(tls, path));
 }

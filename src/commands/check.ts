@@ -17,10 +17,12 @@ import { escapeText, quote } from "../config/problem.ts";
 import { configWarnings } from "../config/warnings.ts";
 import { configName } from "../config_file.ts";
 import { identityOf } from "../identity.ts";
+import { spkiSha256 } from "../tls/fingerprint.ts";
 import { verifySignature } from "../tls/signature.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import { formatName } from "../x509/names.ts";
 import { validatePath } from "../x509/path.ts";
+import { revocationSummary, revocationWarnings } from "./check_revocation.ts";
 import { type CommandIo, loadConfig, printFindings } from "./config.ts";
 
 const DAY = 86_400_000;
@@ -90,6 +92,7 @@ function materialWarnings(config: Config, material: Material, now: number): read
     ...soonWarnings("tls.ca", config.tls.ca ?? "", anchors, now),
     ...roleWarnings(config, leaf),
     ...pathWarnings(config, material, now),
+    ...revocationWarnings(material, now),
   ];
 }
 
@@ -131,12 +134,14 @@ function roleWarnings({ mode, tls }: Config, leaf: Certificate): readonly string
 
 /** Both ends mostly share their CAs, so an own chain that ours do not verify is a likely mistake. */
 function pathWarnings({ mode, tls }: Config, material: Material, now: number): readonly string[] {
-  const { chain, anchors, leaf } = material;
+  const { chain, anchors, revocation, leaf } = material;
   const usages = leaf.extendedKeyUsage;
   // Wrong usages have a warning of their own, which this one would only repeat.
   if (tls.ca === undefined || (usages !== undefined && !usages.includes(EKU[mode]))) return [];
-  const verdict = validatePath(chain, { anchors, purpose: mode, now, verifySignature });
-  if (verdict.ok) return [];
+  const policy = { anchors, revocation, purpose: mode, now, verifySignature };
+  const verdict = validatePath(chain, policy);
+  // That it is revoked is said when the files are loaded.
+  if (verdict.ok || verdict.fault === "revoked") return [];
   return [
     `tls.cert: ${quote(tls.cert)}: a peer with the CAs of tls.ca would refuse it: ` +
     `${verdict.detail}; this is in order only where peers trust other CAs`,
@@ -145,7 +150,7 @@ function pathWarnings({ mode, tls }: Config, material: Material, now: number): r
 
 function summary(config: Config, material: Material, now: number): readonly string[] {
   const { leaf } = material;
-  const { subject, subjectAltNames } = identityOf(leaf);
+  const { subject, subjectAltNames } = identityOf(leaf, spkiSha256(leaf.publicKey));
   const [listen, target] = [formatAddress(config.listen), formatAddress(config.target)];
   return [
     config.mode === "server"
@@ -156,6 +161,7 @@ function summary(config: Config, material: Material, now: number): readonly stri
     `  key: ${keyName(leaf)}`,
     `  valid until: ${validUntil(leaf.notAfter, now)}`,
     `peers: ${peers(config, material, now)}`,
+    ...revocationSummary(material, now),
   ];
 }
 
@@ -180,11 +186,21 @@ function peers({ tls, acl, mode }: Config, { anchors }: Material, now: number): 
   const cas = anchors.length === 1
     ? `1 CA, valid until ${validUntil(first, now)}`
     : `${anchors.length} CAs, the first to expire at ${validUntil(first, now)}`;
-  const rules = acl.allowCn.length + acl.allowOrg.length;
-  const who = rules === 0
-    ? "no rules, every valid certificate is let in"
-    : `${rules} allow ${rules === 1 ? "rule" : "rules"}`;
-  return `${cas}; ${who}${tls.clientAuth === "optional" ? "; a certificate is optional" : ""}`;
+  const optional = tls.clientAuth === "optional" ? "; a certificate is optional" : "";
+  return `${cas}; ${rules(acl)}${optional}`;
+}
+
+function rules({ allow, deny, mode, allowAnonymous }: Config["acl"]): string {
+  const count = (side: string, n: number) => n === 0 ? [] : [`${n} ${side} ${plural(n, "rule")}`];
+  const counts = [...count("allow", allow.length), ...count("deny", deny.length)];
+  if (counts.length === 0) return "no rules, every valid certificate is let in";
+  return counts.join(", ") +
+    (mode === "audit" ? ", on trial (audit): nobody with a valid certificate is denied" : "") +
+    (allowAnonymous ? ", not asked of peers without a certificate" : "");
+}
+
+function plural(n: number, word: string): string {
+  return n === 1 ? word : `${word}s`;
 }
 
 /** `2026-03-28T23:07:44Z (12 days left)`. */

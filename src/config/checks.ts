@@ -15,7 +15,7 @@ import {
 } from "./address.ts";
 import type { Address } from "./config.ts";
 import { type KeyPath, quote } from "./problem.ts";
-import type { RawConfig } from "./schema.ts";
+import type { RawConfig } from "./raw.ts";
 
 /** Where the endpoints listen when the config does not say: loopback only. */
 export const DEFAULT_LISTEN: { readonly health: Address; readonly metrics: Address } = {
@@ -38,6 +38,7 @@ export function runChecks(context: CheckContext): void {
   checkRequired(context);
   checkTrust(context);
   checkRoles(context);
+  checkAnonymous(context);
   checkVersions(context);
   checkServerName(context);
   checkListeners(context);
@@ -63,14 +64,7 @@ function checkTrust({ raw, has, lacks, report }: CheckContext): void {
   if (raw.tls === undefined) return;
   const clientAuth = has(["tls", "client_auth"]) ? raw.tls.client_auth : "required";
   if (raw.mode !== "client" && clientAuth === "none") {
-    for (const key of ["allow_cn", "allow_org"] as const) {
-      if ((raw.acl?.[key] ?? []).length === 0) continue;
-      report(
-        ["acl", key],
-        `Cannot use "${key}" with client_auth "none", where no certificate is checked: ` +
-          "remove one of them",
-      );
-    }
+    checkUnasked(raw, has, report);
     return;
   }
   // A client_auth that is not valid may have meant "none".
@@ -82,11 +76,53 @@ function checkTrust({ raw, has, lacks, report }: CheckContext): void {
   }
 }
 
+/** Keys that say something about peers' certificates, of which there are none. */
+function checkUnasked(
+  raw: RawConfig,
+  has: CheckContext["has"],
+  report: CheckContext["report"],
+): void {
+  const asked = (path: KeyPath): void =>
+    report(
+      path,
+      `Cannot use ${quote(String(path.at(-1)))} with client_auth "none", where no certificate is ` +
+        "checked: remove one of them",
+    );
+  for (const [key, value] of Object.entries(raw.acl ?? {})) {
+    if (Array.isArray(value) ? value.length > 0 : value !== undefined) asked(["acl", key]);
+  }
+  if ((raw.proxy?.max_connections_per_peer ?? 0) > 0) asked(["proxy", "max_connections_per_peer"]);
+  if (has(["tls", "crl"]) && (raw.tls?.crl?.length ?? 1) > 0 && !has(["tls", "ca"])) {
+    asked(["tls", "crl"]);
+  }
+}
+
+function checkAnonymous({ raw, report }: CheckContext): void {
+  if (raw.acl?.allow_anonymous !== true || raw.mode === undefined) return;
+  if (raw.mode === "server" && raw.tls?.client_auth === "optional") return;
+  // With "none" there is another message.
+  if (raw.mode === "server" && raw.tls?.client_auth === "none") return;
+  report(
+    ["acl", "allow_anonymous"],
+    raw.mode === "client"
+      ? 'Cannot use "allow_anonymous" in client mode, where the server always shows a certificate: remove it'
+      : 'Cannot use "allow_anonymous" unless client_auth is "optional": a peer without a certificate ' +
+        "does not get as far as the rules",
+  );
+}
+
 function checkRoles({ raw, has, report }: CheckContext): void {
   if (raw.mode === "client" && has(["tls", "client_auth"])) {
     report(
       ["tls", "client_auth"],
       'Cannot use "client_auth" in client mode, where the server always shows a certificate: remove it',
+    );
+  }
+  if (raw.mode === "client" && (raw.proxy?.max_connections_per_peer ?? 0) > 0) {
+    report(
+      ["proxy", "max_connections_per_peer"],
+      'Cannot use "max_connections_per_peer" in client mode, where callers show no certificate: ' +
+        "remove it",
     );
   }
   if (raw.mode === "server" && has(["tls", "server_name"])) {

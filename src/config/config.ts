@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { Rule } from "../acl/rule.ts";
+
 /** Where to listen or connect: a TCP address. An empty `host` is every interface (listen only). */
 export type Address = { readonly host: string; readonly port: number };
 
@@ -32,13 +34,27 @@ export type TlsConfig = {
   readonly maxVersion: TlsVersion;
   /** Milliseconds from accept to the end of the handshake and the ACL decision. Never 0. */
   readonly handshakeTimeout: number;
+  /** Paths of certificate revocation lists; empty: nobody is looked up. */
+  readonly crl: readonly string[];
 };
 
-/** `acl`: rules that a peer's certificate must match. All lists empty: every valid one may in. */
+/** `acl`: rules that a peer's certificate must match. No rule at all: every valid one may in. */
 export type AclConfig = {
-  readonly allowCn: readonly string[];
-  readonly allowOrg: readonly string[];
+  /** All dimensions are OR'd; empty adds nothing. */
+  readonly allow: readonly Rule[];
+  /** Any match keeps out, whatever an allow rule says; empty keeps nobody out. */
+  readonly deny: readonly Rule[];
+  /** `audit` lets everybody with a valid certificate in, and tells who would have been denied. */
+  readonly mode: AclMode;
+  /** Whether a peer without a certificate may in although there are allow rules. */
+  readonly allowAnonymous: boolean;
 };
+
+/** What a denial does. */
+export const ACL_MODES = ["enforce", "audit"] as const;
+
+/** One of {@linkcode ACL_MODES}. */
+export type AclMode = typeof ACL_MODES[number];
 
 /** `proxy`: limits of a connection. Durations are milliseconds. */
 export type ProxyConfig = {
@@ -52,6 +68,10 @@ export type ProxyConfig = {
   readonly maxConnections: number;
   /** How long a drain may take; 0 = for ever. */
   readonly shutdownTimeout: number;
+  /** How old a connection may get; 0 = no limit. */
+  readonly maxLifetime: number;
+  /** At most this many connections at once of one certificate identity; 0 = no limit. */
+  readonly maxConnectionsPerPeer: number;
 };
 
 /** A small HTTP server: probes or metrics. */

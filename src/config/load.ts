@@ -5,10 +5,12 @@
  * @module
  */
 
+import { DIMENSIONS, type Rule, type Side } from "../acl/rule.ts";
 import { DEFAULT_LISTEN, defaultServerName, runChecks } from "./checks.ts";
 import type { Address, Config, EndpointConfig, Mode } from "./config.ts";
 import { type ConfigProblem, formatPath, type KeyPath, type Place, quote } from "./problem.ts";
-import { knownKeys, type RawConfig, type RawEndpoint, type RawTls, readSchema } from "./schema.ts";
+import type { RawAcl, RawConfig, RawEndpoint, RawTls } from "./raw.ts";
+import { knownKeys, readSchema } from "./schema.ts";
 import { suggest } from "./suggest.ts";
 import { readYaml } from "./yaml.ts";
 
@@ -124,19 +126,32 @@ function build(raw: RawConfig): Config | undefined {
       minVersion: tls.min_version ?? "TLS1.2",
       maxVersion: tls.max_version ?? "TLS1.3",
       handshakeTimeout: tls.handshake_timeout ?? 10_000,
+      crl: tls.crl ?? [],
     },
-    acl: { allowCn: acl?.allow_cn ?? [], allowOrg: acl?.allow_org ?? [] },
+    acl: {
+      allow: rulesOf(acl, "allow"),
+      deny: rulesOf(acl, "deny"),
+      mode: acl?.mode ?? "enforce",
+      allowAnonymous: acl?.allow_anonymous ?? false,
+    },
     proxy: {
       dialTimeout: proxy?.dial_timeout ?? 10_000,
       idleTimeout: proxy?.idle_timeout ?? 90_000,
       closeTimeout: proxy?.close_timeout ?? 0,
       maxConnections: proxy?.max_connections ?? 1000,
       shutdownTimeout: proxy?.shutdown_timeout ?? 30_000,
+      maxLifetime: proxy?.max_lifetime ?? 0,
+      maxConnectionsPerPeer: proxy?.max_connections_per_peer ?? 0,
     },
     health: endpoint(raw.health, DEFAULT_LISTEN.health),
     metrics: endpoint(raw.metrics, DEFAULT_LISTEN.metrics),
     logging: { level: logging?.level ?? "info", format: logging?.format ?? "text" },
   };
+}
+
+/** The rules of one side, in the order in which they are tried. */
+function rulesOf(acl: RawAcl | undefined, side: Side): readonly Rule[] {
+  return DIMENSIONS.flatMap((dimension) => acl?.[`${side}_${dimension}`] ?? []);
 }
 
 function serverName(mode: Mode, tls: RawTls, target: Address): string | undefined {

@@ -6,84 +6,20 @@
  */
 
 import { z } from "zod";
+import { type Dimension, DIMENSIONS, parseRule, type Rule, type Side, SIDES } from "../acl/rule.ts";
 import { parseAddress, parseServerName } from "./address.ts";
-import {
-  type Address,
-  type ClientAuth,
-  LOG_FORMATS,
-  LOG_LEVELS,
-  type LogFormat,
-  type LogLevel,
-  type Mode,
-  type TlsVersion,
-} from "./config.ts";
+import { ACL_MODES, type Address, type ClientAuth, LOG_FORMATS, LOG_LEVELS } from "./config.ts";
 import { parseDuration } from "./duration.ts";
 import { either, type KeyPath, type Parsed, quote } from "./problem.ts";
+import type { RawConfig, RuleListKey, SchemaIssue } from "./raw.ts";
 
-/** The `tls` block as far as it is valid. */
-export type RawTls = {
-  cert?: string | undefined;
-  key?: string | undefined;
-  ca?: string | undefined;
-  client_auth?: ClientAuth | undefined;
-  server_name?: string | undefined;
-  min_version?: TlsVersion | undefined;
-  max_version?: TlsVersion | undefined;
-  handshake_timeout?: number | undefined;
-};
-
-/** The `acl` block as far as it is valid. */
-export type RawAcl = {
-  allow_cn?: string[] | undefined;
-  allow_org?: string[] | undefined;
-};
-
-/** The `proxy` block as far as it is valid; durations in milliseconds. */
-export type RawProxy = {
-  dial_timeout?: number | undefined;
-  idle_timeout?: number | undefined;
-  close_timeout?: number | undefined;
-  max_connections?: number | undefined;
-  shutdown_timeout?: number | undefined;
-};
-
-/** The `health` or `metrics` block as far as it is valid. */
-export type RawEndpoint = { enabled?: boolean | undefined; listen?: Address | undefined };
-
-/** The `logging` block as far as it is valid. */
-export type RawLogging = { level?: LogLevel | undefined; format?: LogFormat | undefined };
-
-/** The file as far as each value is valid on its own; what is missing has no default yet. */
-export type RawConfig = {
-  mode?: Mode | undefined;
-  listen?: Address | undefined;
-  target?: Address | undefined;
-  tls?: RawTls | undefined;
-  acl?: RawAcl | undefined;
-  proxy?: RawProxy | undefined;
-  health?: RawEndpoint | undefined;
-  metrics?: RawEndpoint | undefined;
-  logging?: RawLogging | undefined;
-};
-
-/** A value that cannot be used; `reason` completes `Cannot use ...: `. */
-export type InvalidValue = {
-  readonly kind: "invalid";
-  readonly path: KeyPath;
-  readonly reason: string;
-};
-
-/** A key that there is not. */
-export type UnknownKey = { readonly kind: "unknown"; readonly path: KeyPath };
-
-/** What the schema finds wrong. */
-export type SchemaIssue = InvalidValue | UnknownKey;
-
-/** A string that `parse` turns into something better. */
+/**
+ * A string that `parse` turns into something better; `otherwise` is the reason where it is no string.
+ */
 function parsed<T>(
   parse: (text: string) => Parsed<T>,
   otherwise: string | ((input: unknown) => string),
-) {
+): z.ZodType<T> {
   const error = ({ input }: { input?: unknown }) =>
     typeof otherwise === "string" ? otherwise : otherwise(input);
   return z.string({ error }).transform((text, context): T => {
@@ -94,10 +30,12 @@ function parsed<T>(
   });
 }
 
-function oneOf<const T extends readonly [string, ...string[]]>(words: T) {
+/** One of a few words. */
+function oneOf<const T extends readonly [string, ...string[]]>(words: T): z.ZodType<T[number]> {
   return z.enum(words, { error: `must be ${either(words)}` });
 }
 
+/** The path of a file, as far as that can be told without looking. */
 function path(text: string): Parsed<string> {
   const refuse = (reason: string): Parsed<string> => ({ ok: false, reason });
   if (text === "") return refuse("must be the path of a file");
@@ -109,15 +47,8 @@ function path(text: string): Parsed<string> {
   return { ok: true, value: text };
 }
 
-function rule(text: string): Parsed<string> {
-  if (text === "") return { ok: false, reason: "a rule must not be empty" };
-  return /\p{Cc}/u.test(text)
-    ? { ok: false, reason: "a rule has no control characters or line ends" }
-    : { ok: true, value: text };
-}
-
 /** Milliseconds. Numbers are only understood where they need no unit: 0. */
-function duration(zero: "0 is no limit" | "0 is an error") {
+function duration(zero: "0 is no limit" | "0 is an error"): z.ZodType<number> {
   const hint = 'must be a duration such as "10s"';
   return z.union([z.string(), z.number()], { error: hint }).transform((value, context): number => {
     const result = typeof value === "string" || value === 0
@@ -130,10 +61,15 @@ function duration(zero: "0 is no limit" | "0 is an error") {
   });
 }
 
-/** Rules: exact strings, at least one character each. One given twice counts once. */
-function rules() {
+/** Rules of one side and dimension. One given twice counts once. */
+function rules(side: Side, dimension: Dimension): z.ZodType<Rule[]> {
   const item = parsed(
-    rule,
+    (text): Parsed<Rule> => {
+      const pattern = parseRule(dimension, text);
+      return pattern.ok
+        ? { ok: true, value: { side, dimension, text, pattern: pattern.value } }
+        : pattern;
+    },
     (input) =>
       typeof input === "object"
         ? 'must be a string, such as "frontend"'
@@ -144,45 +80,86 @@ function rules() {
       typeof input === "string"
         ? `must be a list: write [${quote(input)}]`
         : "must be a list of strings",
-  }).transform((list) => [...new Set(list)]);
+  }).transform((list) => [...new Map(list.map((rule) => [rule.text, rule])).values()]);
+}
+
+/** A path or a list of paths; one given twice counts once. */
+function paths(): z.ZodType<string[]> {
+  return z.unknown().transform((value, context): string[] => {
+    const list = typeof value === "string" ? [value] : value;
+    if (!Array.isArray(list)) {
+      const message = "must be the path of a file or a list of them";
+      context.issues.push({ code: "custom", message, input: value });
+      return z.NEVER;
+    }
+    const found = new Set<string>();
+    for (const [index, item] of list.entries()) {
+      const result = typeof item === "string" ? path(item) : { ok: false as const, reason: FILE };
+      if (result.ok) {
+        found.add(result.value);
+        continue;
+      }
+      // Where the value is one path, it is the value that is wrong.
+      const at = list === value ? [index] : [];
+      context.issues.push({ code: "custom", message: result.reason, input: item, path: at });
+    }
+    return [...found];
+  });
 }
 
 /** A block of keys; a key that the shape does not have is an issue. */
 function block<T extends z.ZodRawShape>(
   shape: T,
   error = "must be a block of keys, or be left out",
-) {
+): z.ZodOptional<z.ZodObject<T, z.core.$strict>> {
   return z.strictObject(shape, { error }).optional();
 }
 
 const ADDRESS = 'must be host:port, such as "127.0.0.1:8080"';
+/** The reason where a path is no string. */
 const FILE = "must be the path of a file, as a string";
-const CLIENT_AUTH = oneOf(["required", "optional", "none", "require", "request"]);
 
-const address = (role: "listen" | "target") =>
-  parsed(
+/** An address to listen on or to reach. */
+function address(role: "listen" | "target"): z.ZodOptional<z.ZodType<Address>> {
+  return parsed(
     (text) => parseAddress(text, role),
     (input) =>
       typeof input === "number" && role === "listen"
         ? `must be host:port: write ":${input}"`
         : ADDRESS,
   ).optional();
+}
 
-const boolean = () =>
-  z.boolean({
+/** True or false, without quotes. */
+function boolean(): z.ZodType<boolean> {
+  return z.boolean({
     error: ({ input }) =>
       input === "true" || input === "false"
         ? "must be true or false, without quotes"
         : "must be true or false",
   });
+}
 
-const count = () => {
+/** A whole number; 0 is no limit. */
+function count(): z.ZodType<number> {
   const error = "must be a whole number, 0 (no limit) or more";
   return z.number({
     error: ({ input }) =>
       typeof input === "string" && /^\d+$/.test(input) ? `${error}, without quotes` : error,
   }).refine((value) => Number.isSafeInteger(value) && value >= 0, { error });
-};
+}
+
+/** The fourteen lists. */
+function ruleLists(): Record<RuleListKey, z.ZodOptional<z.ZodType<Rule[]>>> {
+  const entries = SIDES.flatMap((side) =>
+    DIMENSIONS.map((dimension) =>
+      [`${side}_${dimension}`, rules(side, dimension).optional()] as const
+    )
+  );
+  return Object.fromEntries(entries) as ReturnType<typeof ruleLists>;
+}
+
+const CLIENT_AUTH = oneOf(["required", "optional", "none", "require", "request"]);
 
 function makeSchema() {
   const endpoint = () => block({ enabled: boolean().optional(), listen: address("listen") });
@@ -202,14 +179,21 @@ function makeSchema() {
       min_version: oneOf(["TLS1.2", "TLS1.3"]).optional(),
       max_version: oneOf(["TLS1.2", "TLS1.3"]).optional(),
       handshake_timeout: duration("0 is an error").optional(),
+      crl: paths().optional(),
     }, 'must be a block with "cert", "key" and "ca"'),
-    acl: block({ allow_cn: rules().optional(), allow_org: rules().optional() }),
+    acl: block({
+      ...ruleLists(),
+      mode: oneOf(ACL_MODES).optional(),
+      allow_anonymous: boolean().optional(),
+    }),
     proxy: block({
       dial_timeout: duration("0 is an error").optional(),
       idle_timeout: duration("0 is no limit").optional(),
       close_timeout: duration("0 is no limit").optional(),
       max_connections: count().optional(),
       shutdown_timeout: duration("0 is no limit").optional(),
+      max_lifetime: duration("0 is no limit").optional(),
+      max_connections_per_peer: count().optional(),
     }),
     health: endpoint(),
     metrics: endpoint(),

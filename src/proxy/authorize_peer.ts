@@ -5,50 +5,56 @@
  * @module
  */
 
-import { authorize, type Decision, type Grant } from "../acl.ts";
+import { authorize, type Decision } from "../acl.ts";
+import { formatBasis, formatNearest, type Verdict } from "../acl/decision.ts";
 import type { AclConfig } from "../config/config.ts";
 import { identityOf, type PeerIdentity } from "../identity.ts";
 import type { Fields, Logger } from "../logging.ts";
 import type { Metrics } from "../metrics.ts";
-import type { Decided } from "../tls/handshake.ts";
 import type { VerifiedPeer } from "../tls/verdict.ts";
 import { deniedFields } from "./peer_log.ts";
 
 /** A decision and whom it is about. */
 export type Judged = { readonly decision: Decision; readonly identity: PeerIdentity | undefined };
 
-/** Decides while the handshake still holds back our last flight. */
-export function judgePeer(
+/** Decides, without counting: for open connections after a reload. */
+export function judgePeer(peer: VerifiedPeer | undefined, acl: AclConfig): Judged {
+  const identity = peer && identityOf(peer.certificate, peer.spki);
+  return { decision: authorize(identity, acl), identity };
+}
+
+/** Decides and counts: for a connection that asks to come in. */
+export function admitPeer(
   peer: VerifiedPeer | undefined,
   acl: AclConfig,
   metrics: Metrics,
-): Decided<Judged> {
-  const identity = peer && identityOf(peer.certificate);
-  const decision = authorize(identity, acl);
-  metrics.aclDecision(decision.allowed ? "allowed" : "denied");
-  return { admit: decision.allowed, value: { decision, identity } };
+): Judged {
+  const judged = judgePeer(peer, acl);
+  const { decision } = judged;
+  if (peer === undefined) metrics.peerWithoutCertificate();
+  metrics.aclDecision(!decision.admit ? "denied" : decision.wouldDeny ? "would_deny" : "allowed");
+  return judged;
 }
 
-/** Logs a denial, with everything that rules look at. */
+/** What decided, for the log: the rule, what nearly matched. */
+export function verdictFields({ basis }: Verdict): Fields {
+  return { rule: formatBasis(basis), nearest: formatNearest(basis) };
+}
+
+/** Logs a denial, or one that would have been, with everything that rules look at. */
 export function logDenied(logger: Logger, name: string, judged: Judged, more: Fields): void {
-  if (judged.decision.allowed) return;
-  logger.warn(`${name}: denied connection`, {
-    ...deniedFields(judged.identity),
+  const { decision: { admit, verdict }, identity } = judged;
+  const { basis } = verdict;
+  logger.warn(admit ? `${name}: would deny connection` : `${name}: denied connection`, {
+    ...deniedFields(identity),
     ...more,
-    reason: judged.decision.denial.reason,
+    reason: denialReason(verdict),
+    ...verdictFields(verdict),
+    shown: basis.kind === "rule" ? basis.shown : undefined,
   });
 }
 
-/** What let a peer in, as one word for the log: the rule's key and value, or why none was needed. */
-export function grantText(grant: Grant): string {
-  switch (grant.kind) {
-    case "rule":
-      return `${grant.key}: ${grant.value}`;
-    case "open":
-      return "no rules";
-    case "anonymous":
-      return "no certificate asked for or shown";
-    default:
-      return grant satisfies never;
-  }
+/** Why a peer is not let in, in a few words. */
+export function denialReason({ basis }: Verdict): string {
+  return basis.kind === "rule" ? "a deny rule matches" : formatBasis(basis);
 }

@@ -10,11 +10,12 @@ import { formatAddress } from "../config/address.ts";
 import type { Logger } from "../logging.ts";
 import type { Metrics } from "../metrics.ts";
 import { DialError, dialTcp } from "../net.ts";
-import { grantText, judgePeer, logDenied } from "./authorize_peer.ts";
+import { admitPeer, logDenied, verdictFields } from "./authorize_peer.ts";
 import { peerFields } from "./peer_log.ts";
-import type { Far, Near, Stopped, Way } from "./session.ts";
+import type { Life } from "./lives.ts";
+import { cutShort, type Far, type Near, type Stopped, type Way } from "./session.ts";
 import type { TlsClient } from "../tls/client.ts";
-import { HandshakeError } from "../tls/handshake.ts";
+import { HandshakeCut, HandshakeError } from "../tls/handshake.ts";
 
 /** What client mode needs; the functions give the state of the moment. */
 export type ClientWayDeps = {
@@ -41,12 +42,13 @@ export class ClientWay implements Way<Near> {
   }
 
   /** Takes the connection as it is: its caller was trusted by whoever may reach the listener. */
-  receive(accepted: Channel, _signal: AbortSignal): Promise<Near> {
+  receive(accepted: Channel, _life: Life): Promise<Near> {
     return Promise.resolve({ channel: accepted, fields: { remote: accepted.remote } });
   }
 
   /** Dials, handshakes and judges the server; nothing of the caller's leaves before that. */
-  async reach(near: Near, signal: AbortSignal): Promise<Far | Stopped> {
+  async reach(near: Near, life: Life): Promise<Far | Stopped> {
+    const { signal } = life;
     const { target, dialTimeout, logger, metrics, monotonic } = this.#deps;
     const server = formatAddress(target);
     const start = monotonic();
@@ -55,24 +57,33 @@ export class ClientWay implements Way<Near> {
       const dialled = monotonic();
       const { channel, value: judged, protocol, resumed } = await this.#deps.tls().connect(
         transport,
-        (peer) => judgePeer(peer, this.#deps.acl(), metrics),
+        (peer) => {
+          // In one turn: no change of state comes between the decision and the registration.
+          const judged = admitPeer(peer, this.#deps.acl(), metrics);
+          if (judged.decision.admit) void life.admit(peer);
+          return { admit: judged.decision.admit, value: judged };
+        },
         { timeout: Math.max(1, dialTimeout - (dialled - start)), signal },
       );
       metrics.handshakeDone((monotonic() - dialled) / 1000);
-      if (!judged.decision.allowed || channel === undefined) {
+      if (!judged.decision.admit || channel === undefined) {
         logDenied(logger, this.name, judged, { server, remote: near.channel.remote, resumed });
         return { stopped: "denied" };
+      }
+      if (judged.decision.wouldDeny) {
+        logDenied(logger, this.name, judged, { server, remote: near.channel.remote, resumed });
       }
       logger.info("dialer: connected", {
         server,
         ...peerFields(judged.identity),
         remote: near.channel.remote,
         protocol,
-        rule: grantText(judged.decision.permit.grant),
+        ...verdictFields(judged.decision.verdict),
       });
       return { channel, permit: judged.decision.permit };
     } catch (error) {
-      if (signal.aborted) return { stopped: "shutdown" };
+      const aborted = error instanceof DialError && error.reason === "aborted";
+      if (aborted || error instanceof HandshakeCut) return cutShort(life);
       const fields = { server, remote: near.channel.remote };
       if (error instanceof DialError) {
         metrics.dialFailed();

@@ -14,7 +14,7 @@ function few(values: readonly string[]): LogValue {
 /** Enough to recognize a peer that was let in. */
 export function peerFields(peer: PeerIdentity | undefined): Fields {
   if (peer === undefined) return { peer_cn: "" };
-  return { peer_cn: few(peer.commonNames) ?? "" };
+  return { peer_cn: few(peer.commonNames.map(({ guess }) => guess)) ?? "" };
 }
 
 /** Everything that rules look at, for a peer that was not let in. */
@@ -22,8 +22,10 @@ export function deniedFields(peer: PeerIdentity | undefined): Fields {
   if (peer === undefined) return peerFields(peer);
   return {
     ...peerFields(peer),
-    peer_org: few(peer.organizations),
+    peer_org: few(peer.organizations.map(({ guess }) => guess)),
+    peer_ou: few(peer.organizationalUnits.map(({ guess }) => guess)),
     peer_san: few(peer.subjectAltNames),
+    peer_spki: `sha256:${peer.spki}`,
     peer_serial: peer.serial,
     peer_issuer: peer.issuer,
   };

@@ -8,20 +8,26 @@ import type { Permit } from "../acl.ts";
 import type { Channel } from "../channel.ts";
 import type { AclConfig, Address } from "../config/config.ts";
 import { formatAddress } from "../config/address.ts";
-import type { Logger } from "../logging.ts";
+import type { Fields, Logger } from "../logging.ts";
 import type { Metrics } from "../metrics.ts";
 import { DialError, dialTcp } from "../net.ts";
-import { HandshakeError } from "../tls/handshake.ts";
+import { HandshakeCut, HandshakeError } from "../tls/handshake.ts";
 import type { TlsServer } from "../tls/server.ts";
-import { grantText, judgePeer, logDenied } from "./authorize_peer.ts";
+import type { VerifiedPeer } from "../tls/verdict.ts";
+import { admitPeer, type Judged, logDenied, verdictFields } from "./authorize_peer.ts";
+import type { Quota } from "./limits.ts";
+import type { Life } from "./lives.ts";
 import { closeReasonOf } from "./outcome.ts";
-import { peerFields } from "./peer_log.ts";
-import type { Far, Near, Stopped, Way } from "./session.ts";
+import { addressKey, certificateKey } from "./peer_key.ts";
+import { deniedFields, peerFields } from "./peer_log.ts";
+import { cutShort, type Far, type Near, type Stopped, type Way } from "./session.ts";
 
 /** What server mode needs; the functions give the state of the moment. */
 export type ServerWayDeps = {
   readonly tls: () => TlsServer;
   readonly acl: () => AclConfig;
+  /** Connections of one peer. */
+  readonly quota: Quota;
   readonly target: Address;
   /** Milliseconds from accept to the decision. */
   readonly handshakeTimeout: number;
@@ -32,6 +38,19 @@ export type ServerWayDeps = {
   /** Milliseconds on a clock that never goes back. */
   readonly monotonic: () => number;
 };
+
+/** What came of the decision about one peer. */
+type Entry =
+  | {
+    readonly kind: "admitted";
+    readonly judged: Judged;
+    readonly permit: Permit;
+    readonly wouldDeny: boolean;
+    /** Resolves when the connection has its place. */
+    readonly established: Promise<boolean>;
+  }
+  | { readonly kind: "denied"; readonly judged: Judged }
+  | { readonly kind: "over quota"; readonly judged: Judged };
 
 /** A peer that was let in. */
 export type AdmittedNear = Near & { readonly permit: Permit };
@@ -47,53 +66,97 @@ export class ServerWay implements Way<AdmittedNear> {
     this.#deps = deps;
   }
 
-  /** Handshake, identity, authorization. */
-  async receive(accepted: Channel, signal: AbortSignal): Promise<AdmittedNear | Stopped> {
+  /** Handshake, identity, authorization, and a place among the connections. */
+  async receive(accepted: Channel, life: Life): Promise<AdmittedNear | Stopped> {
     const { logger, metrics, monotonic } = this.#deps;
     const { remote } = accepted;
     const start = monotonic();
     try {
-      const { channel, value: judged, protocol, resumed } = await this.#deps.tls().accept(
+      const { channel, value: entry, protocol, resumed } = await this.#deps.tls().accept(
         accepted,
-        (peer) => judgePeer(peer, this.#deps.acl(), metrics),
-        { timeout: this.#deps.handshakeTimeout, signal },
+        (peer) => {
+          const entry = this.#decide(peer, remote, life);
+          return { admit: entry.kind === "admitted", value: entry };
+        },
+        { timeout: this.#deps.handshakeTimeout, signal: life.signal },
       );
       metrics.handshakeDone((monotonic() - start) / 1000);
-      if (!judged.decision.allowed || channel === undefined) {
-        logDenied(logger, this.name, judged, { remote, resumed });
+      const { judged } = entry;
+      if (entry.kind !== "admitted" || channel === undefined) {
+        if (entry.kind === "over quota") this.#logOverQuota(judged, { remote, resumed });
+        else logDenied(logger, this.name, judged, { remote, resumed });
         return { stopped: "denied" };
       }
-      const { permit } = judged.decision;
+      if (!await entry.established) {
+        channel.close();
+        return cutShort(life);
+      }
+      const { permit, wouldDeny } = entry;
       const fields = { ...peerFields(judged.identity), remote };
+      if (wouldDeny) logDenied(logger, this.name, judged, { remote, resumed });
       logger.info("listener: accepted connection", {
         ...fields,
         protocol,
         resumed,
-        rule: grantText(permit.grant),
+        ...verdictFields(judged.decision.verdict),
       });
       return { channel, permit, fields };
     } catch (error) {
       if (!(error instanceof HandshakeError)) throw error;
-      if (signal.aborted) return { stopped: "shutdown" };
-      metrics.handshakeFailed(error.reason);
+      const cut = error instanceof HandshakeCut ? life.ending : undefined;
+      if (cut?.reason === "shutdown") return cutShort(life);
+      // Whoever cuts a handshake found that it took too long.
+      const reason = cut === undefined ? error.reason : "timeout";
+      metrics.handshakeFailed(reason);
       logger.warn("listener: handshake failed", {
         remote,
-        reason: error.reason,
+        reason,
         error: error.message,
+        ...cut?.fields,
       });
-      return { stopped: closeReasonOf(error.reason) };
+      return cut === undefined ? { stopped: closeReasonOf(error.reason) } : cutShort(life);
     }
   }
 
+  /**
+   * All in one turn: the decision by the state of the moment, the peer's share, the connection's
+   * registration. No change of state comes in between.
+   */
+  #decide(peer: VerifiedPeer | undefined, remote: string, life: Life): Entry {
+    const { acl, metrics, quota } = this.#deps;
+    const judged = admitPeer(peer, acl(), metrics);
+    const { decision } = judged;
+    if (!decision.admit) return { kind: "denied", judged };
+    if (quota.limit < Infinity) {
+      const key = peer === undefined ? addressKey(remote) : certificateKey(peer.certificate);
+      const share = quota.take(key);
+      if (share === undefined) return { kind: "over quota", judged };
+      life.own(share);
+    }
+    const { permit, wouldDeny } = decision;
+    return { kind: "admitted", judged, permit, wouldDeny, established: life.admit(peer) };
+  }
+
+  #logOverQuota({ identity, decision }: Judged, more: Fields): void {
+    const { logger, quota } = this.#deps;
+    logger.warn("listener: denied connection", {
+      ...deniedFields(identity),
+      ...more,
+      reason: `max_connections_per_peer: ${quota.limit} connections of this peer are open`,
+      ...verdictFields(decision.verdict),
+    });
+  }
+
   /** Dials the target: with a permit, never without. */
-  async reach(near: AdmittedNear, signal: AbortSignal): Promise<Far | Stopped> {
+  async reach(near: AdmittedNear, life: Life): Promise<Far | Stopped> {
+    const { signal } = life;
     const { target, dialTimeout, logger, metrics } = this.#deps;
     const { permit } = near;
     try {
       return { channel: await dialTcp(target, { timeout: dialTimeout, signal }), permit };
     } catch (error) {
       if (!(error instanceof DialError)) throw error;
-      if (signal.aborted) return { stopped: "shutdown" };
+      if (error.reason === "aborted") return cutShort(life);
       metrics.dialFailed();
       logger.error("listener: dial failed", {
         ...near.fields,

@@ -5,7 +5,8 @@
  *
  * Server mode does handshake and decision at the near end (`receive`) and dials plain; client mode
  * takes plain at the near end and does handshake and decision at the far end (`reach`). Either way
- * not one byte moves without a {@linkcode Permit}.
+ * not one byte moves without a {@linkcode Permit}. From the decision on the connection's {@linkcode Life}
+ * knows its peer, and may end it at any point of the way.
  *
  * @module
  */
@@ -15,11 +16,17 @@ import type { Channel } from "../channel.ts";
 import type { ProxyConfig } from "../config/config.ts";
 import type { Fields, Logger } from "../logging.ts";
 import type { Metrics } from "../metrics.ts";
+import type { Life } from "./lives.ts";
 import type { CloseReason } from "./outcome.ts";
 import { splice } from "./splice.ts";
 
-/** A step that ended the connection; it has logged why. */
+/** A step that ended the connection; it has logged why, or the connection's life says so. */
 export type Stopped = { readonly stopped: CloseReason };
+
+/** For a step that was cut short: stopped with the reason of whoever did that. */
+export function cutShort(life: Life): Stopped {
+  return { stopped: life.ending?.reason ?? "error" };
+}
 
 /** The end that was accepted, ready to carry plaintext. */
 export type Near = {
@@ -36,9 +43,9 @@ export type Way<N extends Near> = {
   /** Who speaks in the log: `listener` or `dialer`. */
   readonly name: string;
   /** Makes the near end of an accepted connection, which it owns from now on. */
-  receive(accepted: Channel, signal: AbortSignal): Promise<N | Stopped>;
+  receive(accepted: Channel, life: Life): Promise<N | Stopped>;
   /** Reaches the target. */
-  reach(near: N, signal: AbortSignal): Promise<Far | Stopped>;
+  reach(near: N, life: Life): Promise<Far | Stopped>;
 };
 
 /** What a session needs besides its connection. */
@@ -57,20 +64,20 @@ type Ended = {
 
 /**
  * Carries one connection from accept to its outcome. Resolves when both ends are closed; never
- * rejects. `signal` cuts it, whatever it is doing.
+ * rejects. `life`, which it owns, ends it from outside, whatever it is doing.
  */
 export async function runSession<N extends Near>(
   accepted: Channel,
   way: Way<N>,
   deps: SessionDeps,
-  signal: AbortSignal,
+  life: Life,
 ): Promise<void> {
   const { logger, metrics, monotonic } = deps;
   const start = monotonic();
   metrics.connectionAccepted();
   let ended: Ended = { reason: "error", fields: { remote: accepted.remote } };
   try {
-    ended = await pass(accepted, way, deps, signal);
+    ended = await pass(accepted, way, deps, life);
   } catch (error) {
     // A fault of ours takes down this connection and nothing else.
     logger.error(`${way.name}: connection failed`, {
@@ -79,10 +86,12 @@ export async function runSession<N extends Near>(
     });
   } finally {
     accepted.close();
+    life[Symbol.dispose]();
     const seconds = (monotonic() - start) / 1000;
     metrics.connectionClosed(ended.reason, seconds);
     logger.info(`${way.name}: connection closed`, {
       ...ended.fields,
+      ...(life.ending?.reason === ended.reason ? life.ending.fields : {}),
       reason: ended.reason,
       duration: `${seconds.toFixed(3)}s`,
     });
@@ -93,14 +102,14 @@ async function pass<N extends Near>(
   accepted: Channel,
   way: Way<N>,
   deps: SessionDeps,
-  signal: AbortSignal,
+  life: Life,
 ): Promise<Ended> {
-  const near = await way.receive(accepted, signal);
+  const near = await way.receive(accepted, life);
   if ("stopped" in near) return { reason: near.stopped, fields: { remote: accepted.remote } };
   try {
-    const far = await way.reach(near, signal);
+    const far = await way.reach(near, life);
     if ("stopped" in far) return { reason: far.stopped, fields: near.fields };
-    return await join(far.permit, near, far, deps, signal);
+    return await join(far.permit, near, far, deps, life.signal);
   } finally {
     near.channel.close();
   }

@@ -28,6 +28,14 @@ export class HandshakeError extends Error {
   }
 }
 
+/** The handshake was ended by {@linkcode HandshakeLimits.signal}. */
+export class HandshakeCut extends HandshakeError {
+  /** Nobody's fault: whoever aborted the signal knows why. */
+  constructor() {
+    super("other", "the handshake was cut");
+  }
+}
+
 /** The caller's decision about a verified peer; without `admit` the connection is closed. */
 export type Decided<T> = { readonly admit: boolean; readonly value: T };
 
@@ -218,7 +226,7 @@ export async function handshake<T>(
       fail(new HandshakeError("timeout", `no handshake within ${formatDuration(limits.timeout)}`)),
     limits.timeout,
   );
-  const cut = () => fail(new HandshakeError("other", "cut by a stop"));
+  const cut = () => fail(new HandshakeCut());
   limits.signal.addEventListener("abort", cut, { once: true });
   if (limits.signal.aborted) cut();
   wire.onBroken = fail;

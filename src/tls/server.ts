@@ -14,6 +14,7 @@ import {
   engineError,
   type EngineEvents,
   handshake,
+  HandshakeError,
   type HandshakeLimits,
   type Handshaken,
   type PeerDemand,
@@ -105,7 +106,7 @@ export class TlsServer {
         engine = second instanceof tls.TLSSocket ? second : undefined;
         const verifyCode: unknown = engine?.authorizationError;
         events.failed(
-          engineError(
+          clientError(
             first instanceof Error ? first : new Error(String(first)),
             typeof verifyCode === "string" ? verifyCode : undefined,
           ),
@@ -121,4 +122,19 @@ export class TlsServer {
     EventEmitter.prototype.emit.call(view, "connection", wire);
     return { abandon: () => void engine?.destroy() };
   }
+}
+
+/**
+ * The engine's complaint before the end of a handshake. Chains are left to us until then, so one about
+ * the certificate means the signature over the handshake, or that the engine could not read the
+ * certificate to check it; it does not tell which, nor show what it could not read.
+ */
+function clientError(error: Error, verifyCode: string | undefined): HandshakeError {
+  const named = engineError(error, verifyCode);
+  if (named.reason !== "untrusted") return named;
+  return new HandshakeError(
+    "untrusted",
+    "the peer did not prove that it holds the key of its certificate, or that cannot be read",
+    { cause: error },
+  );
 }

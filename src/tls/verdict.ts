@@ -59,18 +59,24 @@
  * @module
  */
 
-import { createHash } from "node:crypto";
 import type { HandshakeReason } from "../proxy/outcome.ts";
 import { type Certificate, CertificateError } from "../x509/certificate.ts";
 import { parseCertificate } from "../x509/parse.ts";
 import { type Purpose, validatePath } from "../x509/path.ts";
+import { NO_REVOCATION, type Revocation } from "../x509/revocation.ts";
 import { carriesName } from "../x509/server_name.ts";
+import { chainFingerprint, spkiSha256 } from "./fingerprint.ts";
 import { verifySignature } from "./signature.ts";
+import { SignatureMemory } from "./signature_memory.ts";
 
 /** A peer whose chain holds. */
 export type VerifiedPeer = {
   /** The peer's own certificate. */
   readonly certificate: Certificate;
+  /** SHA-256 of its public key, base64. */
+  readonly spki: string;
+  /** What it showed, DER, its own certificate first: to judge it again when the state changes. */
+  readonly chain: readonly Uint8Array[];
   /** When the path stops being valid, milliseconds since the epoch. */
   readonly validUntil: number;
 };
@@ -86,36 +92,43 @@ export type VerifyPeer = (presented: readonly Uint8Array[]) => PeerVerdict;
 /** What chains are judged by. */
 export type VerifierOptions = {
   readonly anchors: readonly Certificate[];
+  /** Who is revoked; default nobody. */
+  readonly revocation: Revocation;
   /** The role that the peer plays. */
   readonly purpose: Purpose;
   /** The name that a server must carry; without one none is asked for. */
   readonly serverName?: string;
+  /** Signatures that were checked for the trust states before this one; default none. */
+  readonly signatures?: SignatureMemory | undefined;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 };
 
-/** Verdicts to remember for each trust state; the oldest goes first. */
-const MAX_REMEMBERED = 4096;
+/** Verdicts to remember for each trust state, and how long a chain may be; the oldest goes first. */
+const MAX_REMEMBERED = 1024;
+const MAX_REMEMBERED_BYTES = 16 * 1024;
 
 type Remembered = { readonly peer: VerifiedPeer; readonly validFrom: number };
 
 /**
- * Judges chains for one trust state: make a new one when the bundle changes. A positive verdict is
+ * Judges chains for one trust state: make a new one when the bundle or a revocation list changes. A positive verdict is
  * remembered by the chain's fingerprint, for no longer than the path is valid.
  */
 export class PeerVerifier {
   readonly #options: VerifierOptions;
+  readonly #signatures: SignatureMemory;
   readonly #remembered = new Map<string, Remembered>();
 
   /** Judges by `options` from now on. */
   constructor(options: VerifierOptions) {
     this.#options = options;
+    this.#signatures = options.signatures ?? new SignatureMemory(verifySignature);
   }
 
   /** Judges `presented`, DER, the peer's own certificate first. Never throws. */
   verify(presented: readonly Uint8Array[]): PeerVerdict {
     const now = this.#options.now();
-    const fingerprint = fingerprintOf(presented);
+    const fingerprint = chainFingerprint(presented);
     const known = this.#remembered.get(fingerprint);
     if (known !== undefined && now >= known.validFrom && now <= known.peer.validUntil) {
       return { ok: true, peer: known.peer };
@@ -123,6 +136,9 @@ export class PeerVerifier {
     this.#remembered.delete(fingerprint);
     const judged = this.#judge(presented, now);
     if ("reason" in judged) return { ok: false, ...judged };
+    if (presented.reduce((sum, der) => sum + der.length, 0) > MAX_REMEMBERED_BYTES) {
+      return { ok: true, peer: judged.peer };
+    }
     if (this.#remembered.size >= MAX_REMEMBERED) {
       const [oldest] = this.#remembered.keys();
       if (oldest !== undefined) this.#remembered.delete(oldest);
@@ -147,8 +163,12 @@ export class PeerVerifier {
     const others = rest.map(tryParse).filter((parsed): parsed is Certificate =>
       !(parsed instanceof CertificateError)
     );
-    const { anchors, purpose, serverName } = this.#options;
-    const verdict = validatePath([leaf, ...others], { anchors, purpose, now, verifySignature });
+    const { anchors, revocation = NO_REVOCATION, purpose, serverName } = this.#options;
+    const policy = { anchors, revocation, purpose, now };
+    const verdict = this.#signatures.during(
+      (verifySignature) => validatePath([leaf, ...others], { ...policy, verifySignature }),
+      ({ ok }) => ok,
+    );
     if (!verdict.ok) return { reason: verdict.fault, detail: verdict.detail };
     if (serverName !== undefined && !carriesName(leaf, serverName)) {
       return {
@@ -157,7 +177,8 @@ export class PeerVerifier {
       };
     }
     const { validFrom, validUntil } = verdict;
-    return { peer: { certificate: leaf, validUntil }, validFrom };
+    const spki = spkiSha256(leaf.publicKey);
+    return { peer: { certificate: leaf, spki, chain: presented, validUntil }, validFrom };
   }
 }
 
@@ -168,14 +189,4 @@ function tryParse(der: Uint8Array): Certificate | CertificateError {
     if (error instanceof CertificateError) return error;
     throw error;
   }
-}
-
-function fingerprintOf(chain: readonly Uint8Array[]): string {
-  const hash = createHash("sha256");
-  for (const der of chain) {
-    // The length keeps the boundaries between certificates part of what is hashed.
-    hash.update(`${der.length}:`);
-    hash.update(der);
-  }
-  return hash.digest("base64");
 }

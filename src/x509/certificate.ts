@@ -10,6 +10,8 @@ export type NameAttribute = {
   readonly oid: string;
   /** The decoded string exactly as written; `undefined` where the type is not a string type we read. */
   readonly value: string | undefined;
+  /** `value`, or what a lax reader may take its bytes for. Keeps out, never lets in. */
+  readonly guess: string;
 };
 
 /** A distinguished name (RFC 5280 section 4.1.2.4). */
@@ -46,7 +48,11 @@ export type PublicKey =
   | { readonly kind: "unsupported"; readonly what: string; readonly der: Uint8Array };
 
 /** Bits of the key usage extension (RFC 5280 section 4.2.1.3). */
-export type KeyUsage = { readonly digitalSignature: boolean; readonly keyCertSign: boolean };
+export type KeyUsage = {
+  readonly digitalSignature: boolean;
+  readonly keyCertSign: boolean;
+  readonly cRLSign: boolean;
+};
 
 /** Name constraints (RFC 5280 section 4.2.1.10). */
 export type NameConstraints = {
@@ -83,7 +89,7 @@ export type Certificate = {
   readonly unknownCritical: readonly string[];
 };
 
-/** A certificate could not be read; the message says what is wrong, without "Cannot". */
+/** A certificate or a revocation list could not be read; the message says why, without "Cannot". */
 export class CertificateError extends Error {
   /** Tells it from other errors, also across realms. */
   override readonly name = "CertificateError";

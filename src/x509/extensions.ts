@@ -57,7 +57,11 @@ function readKeyUsage(value: Uint8Array): KeyUsage {
   const reader = new DerReader(value);
   const [first = 0] = readNamedBits(reader.next(what, TAG.bitString).content, what);
   reader.end(what);
-  return { digitalSignature: (first & 0x80) !== 0, keyCertSign: (first & 0x04) !== 0 };
+  return {
+    digitalSignature: (first & 0x80) !== 0,
+    keyCertSign: (first & 0x04) !== 0,
+    cRLSign: (first & 0x02) !== 0,
+  };
 }
 
 function readExtendedKeyUsage(value: Uint8Array): readonly string[] {

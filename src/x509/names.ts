@@ -38,9 +38,8 @@ function ascii(bytes: Uint8Array): string | undefined {
 function utf16be(bytes: Uint8Array): string | undefined {
   if (bytes.length % 2 !== 0) return undefined;
   let text = "";
-  for (let i = 0; i < bytes.length; i += 2) {
-    text += String.fromCharCode(((bytes[i] ?? 0) << 8) | (bytes[i + 1] ?? 0));
-  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  for (let i = 0; i < bytes.length; i += 2) text += String.fromCharCode(view.getUint16(i));
   // A surrogate has no place in a BMPString.
   return /[\ud800-\udfff]/.test(text) ? undefined : text;
 }
@@ -73,6 +72,21 @@ function attributeText({ tag, content }: Element): string | undefined {
   }
 }
 
+/** UTF-32, high octet first; `undefined` where it is none. */
+function utf32be(bytes: Uint8Array): string | undefined {
+  if (bytes.length % 4 !== 0) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const points = Array.from({ length: bytes.length / 4 }, (_, i) => view.getUint32(4 * i));
+  if (points.some((point) => point > 0x10ffff)) return undefined;
+  return points.map((point) => String.fromCodePoint(point)).join("");
+}
+
+/** What has no text that all agree on: byte for character, unless its type says how wide it is. */
+function guessText({ tag, content }: Element): string {
+  const wide = tag === TAG.universalString ? utf32be(content) : undefined;
+  return wide ?? Array.from(content, (byte) => String.fromCharCode(byte)).join("");
+}
+
 /**
  * Reads a Name.
  *
@@ -87,7 +101,9 @@ export function readName(der: Uint8Array, what: string): Name {
     while (!rdn.done) {
       const pair = new DerReader(rdn.next(what, TAG.sequence).content);
       const oid = readOid(pair.next(what, TAG.oid).content, what);
-      attributes.push({ oid, value: attributeText(pair.next(what)) });
+      const text = pair.next(what);
+      const value = attributeText(text);
+      attributes.push({ oid, value, guess: value ?? guessText(text) });
       pair.end(what);
     }
   }

@@ -6,8 +6,8 @@
  * RSA of 2048 bits or more, ECDSA on P-256 or P-384, or Ed25519; every certificate of the path
  * valid now, the anchor included; on every issuer the CA flag, the path length, and `keyCertSign`
  * where key usage is present; the role's extended key usage where present, and `digitalSignature` on
- * the leaf; name constraints; no critical extension that is not processed. A leaf that itself stands
- * in the bundle is a path of one.
+ * the leaf; name constraints; no critical extension that is not processed; none of them revoked, the
+ * anchor included. A leaf that itself stands in the bundle is a path of one.
  *
  * Work is bounded whatever the peer sends: {@linkcode MAX_SIGNATURES} signature checks,
  * {@linkcode MAX_PATH_LENGTH} certificates a path, {@linkcode MAX_PATHS} paths.
@@ -19,6 +19,7 @@ import { fits, weakKey } from "./algorithms.ts";
 import type { Certificate, PublicKey, SignatureAlgorithm } from "./certificate.ts";
 import { formatName } from "./names.ts";
 import { constraintsAllow, constraintWork } from "./name_constraints.ts";
+import { findRevoked, NO_REVOCATION, type Revocation } from "./revocation.ts";
 
 /** Certificates of one path, leaf and anchor included: the engine stops at six intermediates. */
 export const MAX_PATH_LENGTH = 8;
@@ -41,7 +42,7 @@ export type VerifySignature = (
 ) => boolean;
 
 /** Why a chain was refused; names from the handshake reasons. */
-export type PathFault = "untrusted" | "expired" | "not_yet_valid" | "bad_certificate";
+export type PathFault = "untrusted" | "expired" | "not_yet_valid" | "revoked" | "bad_certificate";
 
 /** The verdict on a chain. Times are milliseconds since the epoch. */
 export type PathVerdict =
@@ -59,7 +60,10 @@ export type PathVerdict =
 /** What a chain is judged by. */
 export type PathPolicy = {
   readonly anchors: readonly Certificate[];
-  readonly purpose: Purpose;
+  /** `issuer` judges a CA in place of a peer: the first certificate may sign others. */
+  readonly purpose: Purpose | "issuer";
+  /** Who is revoked; default nobody. */
+  readonly revocation?: Revocation;
   /** Milliseconds since the epoch. */
   readonly now: number;
   readonly verifySignature: VerifySignature;
@@ -167,7 +171,7 @@ function checkEach(certificate: Certificate, policy: PathPolicy): Refusal | unde
     );
   }
   const usages = certificate.extendedKeyUsage;
-  if (usages !== undefined && !usages.includes(EKU[purpose])) {
+  if (purpose !== "issuer" && usages !== undefined && !usages.includes(EKU[purpose])) {
     return refuse("bad_certificate", `${who} is not for TLS ${purpose}s (extended key usage)`);
   }
   return undefined;
@@ -219,7 +223,8 @@ function checkPath(
   budget: Budget,
 ): PathVerdict {
   const [leaf] = path;
-  if (leaf?.keyUsage?.digitalSignature === false) {
+  const first = policy.purpose === "issuer" ? 0 : 1;
+  if (first === 1 && leaf?.keyUsage?.digitalSignature === false) {
     return refuse(
       "bad_certificate",
       `certificate ${formatName(leaf.subject)} may not sign a handshake (key usage)`,
@@ -227,8 +232,18 @@ function checkPath(
   }
   for (const [i, certificate] of path.entries()) {
     const refusal = checkEach(certificate, policy) ??
-      (i === 0 ? undefined : checkIssuer(certificate, path.slice(0, i), budget));
+      (i < first ? undefined : checkIssuer(certificate, path.slice(0, i), budget));
     if (refusal !== undefined) return refusal;
+  }
+  const { revocation = NO_REVOCATION, verifySignature } = policy;
+  const revoked = findRevoked(path, revocation, verifySignature);
+  if (revoked !== undefined) {
+    return refuse(
+      "revoked",
+      `certificate ${formatName(revoked.subject)} (serial ${revoked.serial}) was revoked by ${
+        formatName(revoked.issuer)
+      }`,
+    );
   }
   return {
     ok: true,
@@ -259,7 +274,10 @@ export function validatePath(
   for (const path of search.paths) {
     const verdict = checkPath(path, policy, budget);
     if (verdict.ok) return verdict;
-    first ??= verdict;
+    // A revoked path had no other fault: it came further than those before.
+    if (first === undefined || (verdict.fault === "revoked" && first.fault !== "revoked")) {
+      first = verdict;
+    }
   }
   return first ?? search.obstacle ??
     refuse(

@@ -45,20 +45,27 @@ export class TestMetrics {
     this.gauges.set(role, epochSeconds);
   }
 
+  crlNextUpdate(epochSeconds: number): void {
+    this.gauges.set("crl", epochSeconds);
+  }
+
   reloaded(result: "success" | "failure"): void {
     this.reloads[result]++;
   }
 }
 
-/** A `tls` block around three paths. */
-export function tlsConfig(paths: Pick<TlsConfig, "cert" | "key" | "ca">): TlsConfig {
+/** A `tls` block around three paths, and those of revocation lists. */
+export function tlsConfig(
+  paths: Pick<TlsConfig, "cert" | "key" | "ca"> & Partial<TlsConfig>,
+): TlsConfig {
   return {
-    ...paths,
+    crl: [],
     clientAuth: "required",
     serverName: undefined,
     minVersion: "TLS1.2",
     maxVersion: "TLS1.3",
     handshakeTimeout: 10_000,
+    ...paths,
   };
 }
 

@@ -131,7 +131,7 @@ const REFUSED: Readonly<Record<string, readonly [Files | (() => Promise<Files>),
   "list in place of CAs": [{ ...sound, ca: crl }, /no certificate but a revocation list/],
   "list beside CAs": [
     { ...sound, ca: ca.pem + crl },
-    /revocation list \(line \d+\) would not be looked at; take it out/,
+    /revocation list \(line \d+\) would not be looked at; name the file in tls\.crl too, or/,
   ],
   "swapped": [
     swapped,

@@ -177,7 +177,7 @@ Deno.test("live/ alone granted: symlinks into archive/ are read, and rewrites th
     `import { CertStore } from ${JSON.stringify(source.href)};
     const say = (message: string, fields: unknown) => console.log(message, JSON.stringify(fields));
     const logger = { debug: say, info: say, warn: say, error: say };
-    const metrics = { certNotAfter() {}, reloaded() {} };
+    const metrics = { certNotAfter() {}, crlNextUpdate() {}, reloaded() {} };
     const tls = JSON.parse(Deno.args[0] ?? "");
     const store = await CertStore.open({ tls, logger, metrics });
     await store.watch();`,

@@ -146,6 +146,29 @@ Deno.test("a server that asks for no certificate, or makes it optional, says so"
   assert.match(optional.out.at(-2) ?? "", /; a certificate is optional$/);
 });
 
+Deno.test("rules are counted by side, and a trial of them is told", async () => {
+  const said = async (acl: string, tls = ""): Promise<string> => {
+    const { status, out } = await run({ config: (text) => `${text}${tls}acl: ${acl}\n` });
+    assert.equal(status, 0);
+    return out.find((line) => line.startsWith("peers: "))?.replace(/^.*left\); /, "") ?? "";
+  };
+  assert.equal(await said("{ allow_cn: [web] }"), "1 allow rule");
+  assert.equal(await said("{ deny_cn: [web, api] }"), "2 deny rules");
+  assert.equal(
+    await said('{ allow_cn: [a, b], allow_ip: [10.0.0.0/8], deny_uri: ["spiffe://a/**"] }'),
+    "3 allow rules, 1 deny rule",
+  );
+  assert.equal(
+    await said("{ allow_cn: [web], mode: audit }"),
+    "1 allow rule, on trial (audit): nobody with a valid certificate is denied",
+  );
+  assert.equal(
+    await said("{ allow_cn: [web], allow_anonymous: true }", "  client_auth: optional\n"),
+    "1 allow rule, not asked of peers without a certificate; a certificate is optional",
+  );
+  assert.equal(await said("{ mode: audit }"), "no rules, every valid certificate is let in");
+});
+
 Deno.test("keys of each kind have a name", async () => {
   for (
     const [kind, said] of [["p384", "ECDSA P-384"], ["rsa2048", "RSA 2048"], [

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { parseConfig } from "../../src/config/load.ts";
 import { formatProblem } from "../../src/config/problem.ts";
+import { rule } from "../acl/support.ts";
 
 const CORPUS = new URL("../../testdata/config/", import.meta.url);
 
@@ -38,6 +39,27 @@ Deno.test("corpus: each valid config is accepted", async (t) => {
   }
 });
 
+Deno.test("corpus: a rule is the pattern that its text says", () => {
+  assert.deepEqual(rule("allow", "uri", "https://acme:8443/a/").pattern, {
+    kind: "uri",
+    scheme: "https",
+    authority: "acme:8443",
+    segments: ["a"],
+    open: false,
+    slash: true,
+  });
+  assert.deepEqual(rule("deny", "ip", "::ffff:192.0.2.0/120").pattern, {
+    kind: "ip",
+    bytes: [192, 0, 2, 0],
+    bits: 24,
+  });
+  assert.deepEqual(rule("allow", "dns", "*.Example.com.").pattern, {
+    kind: "dns",
+    name: "example.com",
+    wildcard: true,
+  });
+});
+
 Deno.test("corpus: a config with everything set keeps everything", () => {
   const text = Deno.readTextFileSync(new URL("valid/everything_server.yaml", CORPUS));
   assert.deepEqual(parseConfig(text, "x.yaml"), {
@@ -55,10 +77,38 @@ Deno.test("corpus: a config with everything set keeps everything", () => {
         minVersion: "TLS1.3",
         maxVersion: "TLS1.3",
         handshakeTimeout: 2500,
+        crl: ["/etc/mtlsd/root.crl", "/etc/mtlsd/issuing.crl"],
       },
       acl: {
-        allowCn: ["frontend-service", "123"],
-        allowOrg: ["Example, Inc.", 'Ünïcode "GmbH"'],
+        allow: [
+          rule("allow", "cn", "frontend-service"),
+          rule("allow", "cn", "123"),
+          rule("allow", "org", "Example, Inc."),
+          rule("allow", "org", 'Ünïcode "GmbH"'),
+          rule("allow", "ou", "dev"),
+          rule("allow", "dns", "Web.example."),
+          rule("allow", "dns", "*.example.com"),
+          rule("allow", "dns", "my_db.example"),
+          rule("allow", "ip", "10.1.2.3"),
+          rule("allow", "ip", "10.0.0.0/8"),
+          rule("allow", "ip", "2001:db8::/32"),
+          rule("allow", "ip", "::ffff:192.0.2.0/120"),
+          rule("allow", "uri", "spiffe://acme/ns/*/web"),
+          rule("allow", "uri", "spiffe://acme/jobs/**"),
+          rule("allow", "uri", "https://acme:8443/a/"),
+          rule("allow", "spki", "sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="),
+        ],
+        deny: [
+          rule("deny", "cn", "old-frontend"),
+          rule("deny", "org", "Mallory Ltd"),
+          rule("deny", "ou", "interns"),
+          rule("deny", "dns", "legacy.example.com"),
+          rule("deny", "ip", "10.9.0.0/16"),
+          rule("deny", "uri", "spiffe://*/ns/test/**"),
+          rule("deny", "spki", "sha256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg="),
+        ],
+        mode: "audit",
+        allowAnonymous: true,
       },
       proxy: {
         dialTimeout: 250,
@@ -66,6 +116,8 @@ Deno.test("corpus: a config with everything set keeps everything", () => {
         closeTimeout: 90_000,
         maxConnections: 0,
         shutdownTimeout: 0,
+        maxLifetime: 86_400_000,
+        maxConnectionsPerPeer: 20,
       },
       health: { enabled: true, listen: { host: "", port: 9100 } },
       metrics: { enabled: true, listen: { host: "::1", port: 9101 } },

@@ -14,6 +14,11 @@ function accept(text: string): Config {
   return result.config;
 }
 
+/** The allow rules in the order in which they are tried. */
+function texts({ acl }: Config): string[] {
+  return acl.allow.map(({ dimension, text }) => `${dimension} ${text}`);
+}
+
 function refuse(text: string): string[] {
   const result = parseConfig(text, "c.yaml");
   assert.ok(!result.ok, "must be refused");
@@ -34,14 +39,17 @@ Deno.test({ name: "load: the defaults of server mode", permissions: "none" }, ()
       minVersion: "TLS1.2",
       maxVersion: "TLS1.3",
       handshakeTimeout: 10_000,
+      crl: [],
     },
-    acl: { allowCn: [], allowOrg: [] },
+    acl: { allow: [], deny: [], mode: "enforce", allowAnonymous: false },
     proxy: {
       dialTimeout: 10_000,
       idleTimeout: 90_000,
       closeTimeout: 0,
       maxConnections: 1000,
       shutdownTimeout: 30_000,
+      maxLifetime: 0,
+      maxConnectionsPerPeer: 0,
     },
     health: { enabled: false, listen: { host: "127.0.0.1", port: 9000 } },
     metrics: { enabled: false, listen: { host: "127.0.0.1", port: 9001 } },
@@ -121,7 +129,7 @@ Deno.test({
   const shared = accept(
     SERVER + TLS + "acl:\n  allow_cn: &names [a, b]\n  allow_org: *names\n",
   );
-  assert.deepEqual(shared.acl, { allowCn: ["a", "b"], allowOrg: ["a", "b"] });
+  assert.deepEqual(texts(shared), ["cn a", "cn b", "org a", "org b"]);
   const bad = refuse(SERVER + TLS + "health: &e\n  enabled: 1\nmetrics: *e\n");
   assert.deepEqual(bad, [
     "c.yaml:9:3: health.enabled: Cannot use 1: must be true or false",
@@ -129,13 +137,13 @@ Deno.test({
   ]);
   // The latest anchor of a name counts; one on a key names the key.
   const latest = accept(SERVER + TLS + "acl:\n  allow_cn: [&n a, &n b]\n  &k allow_org: [*n]\n");
-  assert.deepEqual(latest.acl.allowOrg, ["b"]);
+  assert.deepEqual(texts(latest), ["cn a", "cn b", "org b"]);
   // An alias means the anchor before it, wherever it is met again.
   const again = accept(
     SERVER + "tls: { cert: &a one.pem, key: k.pem, ca: c.pem }\n" +
       "acl:\n  allow_cn: &list [*a, &a two]\n  allow_org: *list\n",
   );
-  assert.deepEqual(again.acl, { allowCn: ["one.pem", "two"], allowOrg: ["one.pem", "two"] });
+  assert.deepEqual(texts(again), ["cn one.pem", "cn two", "org one.pem", "org two"]);
   assert.deepEqual(
     refuse(`${SERVER}${TLS}proxy:\n  idle_timeout: &n 0x5\n  close_timeout: *n\n`).map((line) =>
       line.split(": ").slice(0, 3).join(": ")
@@ -292,7 +300,7 @@ Deno.test({ name: "load: many keys and rules take no long time", permissions: "n
   const config = accept(
     `${SERVER}${TLS}acl:\n  allow_cn:\n${names.map((n) => `    - ${n}\n`).join("")}`,
   );
-  assert.deepEqual(config.acl.allowCn, names);
+  assert.deepEqual(config.acl.allow.map(({ text }) => text), names);
   assert.equal(refuse(`${SERVER}${TLS}${names.map((n) => `${n}: 1\n`).join("")}`).length, 20_000);
   assert.ok(performance.now() - started < 20_000);
 });

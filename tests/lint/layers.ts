@@ -17,6 +17,7 @@ type Layer = typeof LAYERS[number];
 /** Where files belong; a directory ends with a slash. The longest that fits counts. */
 const PLACES: Readonly<Record<string, Layer>> = {
   "acl.ts": "domain",
+  "acl/": "domain",
   "channel.ts": "domain",
   "config/": "domain",
   "identity.ts": "domain",
@@ -49,13 +50,14 @@ const PLACES: Readonly<Record<string, Layer>> = {
 
   // Pure, and about commands: it may know nothing of what they do.
   "cli.ts": "commands",
+  "cli/": "commands",
   "commands/": "commands",
 
   "main.ts": "main",
 };
 
 /** Modules beside the domain's that do no I/O either. */
-const PURE_TOO = ["cli.ts"];
+const PURE_TOO = ["cli.ts", "cli/help.ts"];
 
 /** What pure modules may import from Node all the same, and why. */
 const PURE_EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
@@ -65,6 +67,9 @@ const PURE_EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
 
 /** Packages that make certificates: the daemon does not load them. */
 const PKI_PACKAGES = ["@peculiar/x509", "reflect-metadata"];
+
+/** Packages that only tests need. */
+const TEST_PACKAGES = ["fast-check"];
 
 const ROOT = resolve(import.meta.dirname ?? ".", "..", "..", "src");
 
@@ -268,6 +273,14 @@ const pkiApart = rule((path, report) => {
   });
 });
 
+/** What only tests need is not part of the program. */
+const testsApart = rule((_path, report) =>
+  onImports(({ node, specifier }) => {
+    const name = TEST_PACKAGES.find((name) => isPackage(specifier, name));
+    if (name !== undefined) report(node, `src/ must not import "${name}"`, "It is for tests only");
+  })
+);
+
 /** The plugin; `deno.json` names this file. Deno wants it as the default export. */
 const plugin: Deno.lint.Plugin = {
   name: "layers",
@@ -277,6 +290,7 @@ const plugin: Deno.lint.Plugin = {
     "tls-in-its-place": tlsInItsPlace,
     "exit-in-main": exitInMain,
     "pki-apart": pkiApart,
+    "tests-apart": testsApart,
   },
 };
 

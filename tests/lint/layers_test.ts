@@ -123,6 +123,17 @@ const SAMPLES: readonly Sample[] = [
       ["tests/pki_test.ts", 'import { makePki } from "../src/pki.ts";'],
     ],
   },
+  {
+    name: "tests-apart",
+    bad: [
+      ["src/acl.ts", 'import fc from "fast-check";', /src\/ must not import "fast-check"/],
+      ["src/main.ts", 'await import("npm:fast-check@4.10.2");', /"fast-check"/],
+    ],
+    good: [
+      ["tests/acl/properties_test.ts", 'import fc from "fast-check";'],
+      ["src/main.ts", 'import "./fast-check.ts";'],
+    ],
+  },
 ];
 
 for (const { name, bad, good } of SAMPLES) {

@@ -139,7 +139,8 @@ Deno.test("levels warn and error leave out what is below", async (t) => {
       server.kill("SIGHUP");
       await server.waitForLog("certstore: reload failed, keeping the previous certificates");
       assert.equal(await server.stop(), 0);
-      const levels = server.lines.map(({ fields }) => fields.level);
+      // The first SIGHUP may find the config gone as well.
+      const levels = [...new Set(server.lines.map(({ fields }) => fields.level))];
       assert.deepEqual(levels, level === "warn" ? ["WARN", "ERROR"] : ["ERROR"], server.log);
     });
   }

@@ -52,6 +52,11 @@ export class Peer implements AsyncDisposable {
     return new Peer(socket);
   }
 
+  /** Its own port; 0 once it is closed. */
+  get localPort(): number {
+    return this.#socket.localPort ?? 0;
+  }
+
   /** What was received, as text. */
   get text(): string {
     return this.bytes.toString();

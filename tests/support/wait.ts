@@ -12,6 +12,8 @@ export type UntilOptions = {
   readonly failed?: () => boolean;
   /** Milliseconds after which waiting is a failure; default 20 s. */
   readonly within?: number;
+  /** Milliseconds between two looks; default 10. */
+  readonly every?: number;
 };
 
 /** Polls until `condition` gives something other than false, undefined or null. */
@@ -20,6 +22,7 @@ export async function until<T>(
   options: UntilOptions = {},
 ): Promise<NonNullable<Exclude<T, false>>> {
   const { what = () => String(condition), failed = () => false, within = 20_000 } = options;
+  const { every = 10 } = options;
   const deadline = performance.now() + within;
   for (;;) {
     const value = await condition();
@@ -28,6 +31,6 @@ export async function until<T>(
     }
     if (failed()) throw new Error(`It will not happen: ${what()}`);
     if (performance.now() > deadline) throw new Error(`Waited ${within} ms for ${what()}`);
-    await new Promise((done) => setTimeout(done, 10));
+    await new Promise((done) => setTimeout(done, every));
   }
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { VerifiedPeer } from "../../src/tls/verdict.ts";
 import assert from "node:assert/strict";
 import tls from "node:tls";
 import type { Channel } from "../../src/channel.ts";
@@ -18,6 +19,7 @@ import {
   refused,
   server,
   stranger,
+  verified,
   VERSIONS,
 } from "./support.ts";
 import { Counting, duplexOf, memoryPair } from "./support_channels.ts";
@@ -197,8 +199,8 @@ Deno.test("a client of ours shows its certificate where it is optional, intermed
 });
 
 /** The verdict of somebody who lets everybody in. */
-function verifiedPeer(): { certificate: ReturnType<typeof material>["leaf"]; validUntil: number } {
-  return { certificate: material(pki().client, []).leaf, validUntil: Infinity };
+function verifiedPeer(): VerifiedPeer {
+  return verified(material(pki().client, []).leaf);
 }
 
 Deno.test("echo through openssl, both ways, until either side ends", async () => {

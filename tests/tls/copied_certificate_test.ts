@@ -11,7 +11,18 @@ import { parseCertificate } from "../../src/x509/parse.ts";
 import * as der from "../support/der.ts";
 import { dns, type Issued, type IssueOptions, makeKey, makeLeaf, pem } from "../support/pki.ts";
 import { shapes } from "../x509/support/shapes.ts";
-import { admit, client, limits, material, pki, readSome, refused, text, words } from "./support.ts";
+import {
+  admit,
+  client,
+  limits,
+  material,
+  pki,
+  readSome,
+  refused,
+  text,
+  verified,
+  words,
+} from "./support.ts";
 import { attack, nothingGivenAway } from "./support_attack.ts";
 import { memoryPair } from "./support_channels.ts";
 import { filesIn, Process, sServer } from "../support/openssl.ts";
@@ -52,7 +63,7 @@ Deno.test("whatever our reader takes, the engine asks for its key", async () => 
         bundle: [pki().ca, issued.issuer ?? issued],
         verify: () => {
           taken++;
-          return { ok: true, peer: { certificate, validUntil: Infinity } };
+          return { ok: true, peer: verified(certificate) };
         },
       }).connect(near, admit, limits()),
       ["untrusted", "protocol", "bad_certificate", "expired", "other"],

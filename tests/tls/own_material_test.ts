@@ -11,7 +11,17 @@ import type { Material } from "../../src/certstore/material.ts";
 import { TlsClient } from "../../src/tls/client.ts";
 import { TlsServer } from "../../src/tls/server.ts";
 import { makeLeaf } from "../support/pki.ts";
-import { admit, client, limits, material, MENDED, pki, refused, server } from "./support.ts";
+import {
+  admit,
+  client,
+  limits,
+  material,
+  MENDED,
+  pki,
+  refused,
+  server,
+  verified,
+} from "./support.ts";
 import { memoryPair } from "./support_channels.ts";
 import { plainServer } from "../support/plain_tls.ts";
 
@@ -100,7 +110,7 @@ Deno.test("every form of a sound key is taken", async () => {
       ...base,
       material: own,
       serverName: "localhost",
-      verify: () => ({ ok: true, peer: { certificate: own.leaf, validUntil: Infinity } }),
+      verify: () => ({ ok: true, peer: verified(own.leaf) }),
     });
     const [near, far] = memoryPair();
     const [dialled, accepted] = await Promise.all([

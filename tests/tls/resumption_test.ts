@@ -4,6 +4,7 @@
  * @module
  */
 
+import { NO_REVOCATION } from "../../src/x509/revocation.ts";
 import assert from "node:assert/strict";
 import tls from "node:tls";
 import { TlsServer } from "../../src/tls/server.ts";
@@ -20,6 +21,7 @@ import {
   refused,
   server,
   until,
+  verified,
   VERSIONS,
 } from "./support.ts";
 import { tcpPair } from "./support_channels.ts";
@@ -115,6 +117,7 @@ for (const [version] of VERSIONS) {
   Deno.test(`the verdict may move on under a running server, ${version}`, async () => {
     const verifierOf = (ca: Issued): PeerVerifier =>
       new PeerVerifier({
+        revocation: NO_REVOCATION,
         anchors: material(ca, [ca]).anchors,
         purpose: "client",
         now: Date.now,
@@ -166,7 +169,7 @@ for (const [version] of VERSIONS) {
         pki().client,
       ],
       "by the engine alone": [
-        server({ verify: () => ({ ok: true, peer: { certificate, validUntil: Infinity } }) }),
+        server({ verify: () => ({ ok: true, peer: verified(certificate) }) }),
         foreign,
       ],
     } as const;
@@ -236,6 +239,7 @@ Deno.test("control: plain node:tls resumes a session whose certificate has expir
 
 Deno.test("our client judges the server on every connection", async () => {
   const verifier = new PeerVerifier({
+    revocation: NO_REVOCATION,
     anchors: material(pki().ca, [pki().ca]).anchors,
     purpose: "server",
     serverName: "localhost",

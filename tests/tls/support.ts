@@ -5,6 +5,7 @@
  * @module
  */
 
+import { NO_REVOCATION } from "../../src/x509/revocation.ts";
 import { Buffer } from "node:buffer";
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -71,6 +72,7 @@ export function material(own: Issued, bundle: readonly Issued[]): Material {
     leaf: chain[0] ?? parseCertificate(pki().server.der),
     chain,
     anchors: parsable(bundle),
+    revocation: NO_REVOCATION,
     warnings: [],
   };
 }
@@ -91,6 +93,7 @@ export type EndOptions = {
 export function server(options: EndOptions = {}): TlsServer {
   const own = material(options.own ?? pki().server, options.bundle ?? [pki().ca]);
   const verifier = new PeerVerifier({
+    revocation: NO_REVOCATION,
     anchors: own.anchors,
     purpose: "client",
     now: options.now ?? Date.now,
@@ -109,6 +112,7 @@ export function client(options: EndOptions = {}): TlsClient {
   const own = material(options.own ?? pki().client, options.bundle ?? [pki().ca]);
   const serverName = options.serverName ?? "localhost";
   const verifier = new PeerVerifier({
+    revocation: NO_REVOCATION,
     anchors: own.anchors,
     purpose: "server",
     serverName,
@@ -260,4 +264,9 @@ export async function settled(read: () => number, quiet = 150): Promise<number> 
 /** A client whose certificate is sound and comes from somewhere else. */
 export function stranger(): Issued {
   return makeLeaf({ role: "client", subject: "stranger" }, makeCa({ subject: "foreign CA" }));
+}
+
+/** A peer as a verdict that looks at nothing hands it on. */
+export function verified(certificate: Certificate): VerifiedPeer {
+  return { certificate, spki: "", chain: [certificate.der], validUntil: Infinity };
 }

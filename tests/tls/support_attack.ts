@@ -4,6 +4,7 @@
  * @module
  */
 
+import { NO_REVOCATION } from "../../src/x509/revocation.ts";
 import assert from "node:assert/strict";
 import { type PeerVerdict, PeerVerifier } from "../../src/tls/verdict.ts";
 import { client, limits, material, pki, refused } from "./support.ts";
@@ -37,7 +38,13 @@ export async function attack(
 /** The verdict of a client of the shared PKI. */
 function verify(shown: readonly Uint8Array[]): PeerVerdict {
   const { anchors } = material(pki().ca, [pki().ca]);
-  return new PeerVerifier({ anchors, purpose: "server", serverName: "localhost", now: Date.now })
+  return new PeerVerifier({
+    revocation: NO_REVOCATION,
+    anchors,
+    purpose: "server",
+    serverName: "localhost",
+    now: Date.now,
+  })
     .verify(shown);
 }
 

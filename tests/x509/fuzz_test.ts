@@ -25,7 +25,7 @@ function test(name: string, fn: () => void): void {
 function mustAnswer(bytes: Uint8Array, how: string): boolean {
   try {
     const refused = refusal(bytes);
-    if (refused === undefined) identityOf(parseCertificate(bytes));
+    if (refused === undefined) identityOf(parseCertificate(bytes), "");
     return refused === undefined;
   } catch (cause) {
     const shown = Buffer.from(bytes.subarray(0, 2_000)).toString("base64");

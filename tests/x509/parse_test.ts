@@ -42,8 +42,8 @@ test("what a certificate says", () => {
   assert.deepEqual(certificate.issuer.der, ca.subject);
   assert.equal(certificate.issuer.key, parseCertificate(ca.der).subject.key);
   assert.deepEqual(certificate.subject.attributes, [
-    { oid: "2.5.4.10", value: "acme" },
-    { oid: "2.5.4.3", value: "web" },
+    { oid: "2.5.4.10", value: "acme", guess: "acme" },
+    { oid: "2.5.4.3", value: "web", guess: "web" },
   ]);
   assert.equal(certificate.notBefore, Date.parse("2024-01-02T03:04:05Z"));
   assert.equal(certificate.notAfter, Date.parse("2050-01-02T03:04:05Z"));
@@ -53,14 +53,22 @@ test("what a certificate says", () => {
     der: pki.spkiOf(issued.key),
   });
   assert.equal(certificate.basicConstraints, undefined);
-  assert.deepEqual(certificate.keyUsage, { digitalSignature: true, keyCertSign: false });
+  assert.deepEqual(certificate.keyUsage, {
+    digitalSignature: true,
+    keyCertSign: false,
+    cRLSign: false,
+  });
   assert.deepEqual(certificate.extendedKeyUsage, ["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"]);
   assert.deepEqual(certificate.subjectAltNames, [{ kind: "dns", value: "a.example" }]);
   assert.equal(certificate.nameConstraints, undefined);
   assert.deepEqual(certificate.unknownCritical, []);
   const parsedCa = parseCertificate(ca.der);
   assert.deepEqual(parsedCa.basicConstraints, { ca: true, pathLength: 2 });
-  assert.deepEqual(parsedCa.keyUsage, { digitalSignature: false, keyCertSign: true });
+  assert.deepEqual(parsedCa.keyUsage, {
+    digitalSignature: false,
+    keyCertSign: true,
+    cRLSign: true,
+  });
 });
 
 test("it is a view: the input is neither copied into something else nor changed", () => {
@@ -117,10 +125,12 @@ test("extensions that are read", () => {
   assert.deepEqual(read(pki.keyUsage(["decipherOnly", "keyCertSign"])).keyUsage, {
     digitalSignature: false,
     keyCertSign: true,
+    cRLSign: false,
   });
   assert.deepEqual(read(usage(raw("030100"))).keyUsage, {
     digitalSignature: false,
     keyCertSign: false,
+    cRLSign: false,
   });
   assert.deepEqual(
     read(pki.nameConstraints({

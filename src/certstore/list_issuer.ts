@@ -1,0 +1,99 @@
+/**
+ * Whose revocation list it is: a CA of the bundle, or an intermediate of the own chain.
+ *
+ * @module
+ */
+
+import { verifySignature } from "../tls/signature.ts";
+import { fits, weakKey } from "../x509/algorithms.ts";
+import type { Certificate } from "../x509/certificate.ts";
+import type { CertificateList } from "../x509/crl.ts";
+import { formatName } from "../x509/names.ts";
+import { validatePath } from "../x509/path.ts";
+import { quoteText } from "./findings.ts";
+
+/** Whose lists are taken. */
+export type ListIssuers = {
+  /** The bundle. */
+  readonly anchors: readonly Certificate[];
+  /** The own chain; those behind the leaf may sign lists, once they are verified by the bundle. */
+  readonly chain: readonly Certificate[];
+};
+
+/** The CA that signed a list, or what is wrong with the list, of it. */
+export type FoundIssuer =
+  | { readonly ok: true; readonly issuer: Certificate }
+  | { readonly ok: false; readonly fault: string };
+
+/**
+ * Finds the CA whose name a list carries, whose key verifies it and that may sign lists (RFC 5280
+ * sections 4.2.1.3 and 6.3.3). CAs of one name are tried one after the other.
+ *
+ * @param now milliseconds since the epoch.
+ */
+export function findListIssuer(
+  list: CertificateList,
+  { anchors, chain }: ListIssuers,
+  now: number,
+): FoundIssuer {
+  const { signatureAlgorithm: algorithm, tbs, signature } = list;
+  if (algorithm.kind === "unsupported") {
+    return refuse(
+      `is signed with an algorithm (${algorithm.oid}) that is not SHA-2 with RSA, ECDSA or Ed25519`,
+    );
+  }
+  const [, ...intermediates] = chain;
+  const namesakes = [...anchors, ...intermediates].filter(({ subject }) =>
+    subject.key === list.issuer.key
+  );
+  if (namesakes.length === 0) {
+    return refuse(
+      `is of an unknown issuer: ${quoteText(formatName(list.issuer))} is no CA of tls.ca and no ` +
+        "intermediate of tls.cert; put the certificate of that CA into tls.ca",
+    );
+  }
+  const signers = namesakes.filter(({ publicKey }) =>
+    fits(algorithm, publicKey) && verifySignature(algorithm, publicKey, tbs, signature)
+  );
+  let fault: string | undefined;
+  for (const issuer of signers) {
+    const why = unfit(issuer) ??
+      (anchors.includes(issuer) ? undefined : unverified(issuer, intermediates, anchors, now));
+    if (why === undefined) return { ok: true, issuer };
+    fault ??= `is signed by certificate ${quoteText(formatName(issuer.subject))}, ${why}`;
+  }
+  return refuse(
+    fault ?? "has a bad signature: it was changed, or another CA of that name signed it; " +
+        "fetch it again",
+  );
+}
+
+function refuse(fault: string): FoundIssuer {
+  return { ok: false, fault };
+}
+
+/** Why a certificate may not sign lists, if it may not. */
+function unfit({ basicConstraints, keyUsage, publicKey }: Certificate): string | undefined {
+  const weak = weakKey(publicKey);
+  if (weak !== undefined) return `which has ${weak}`;
+  if (basicConstraints?.ca !== true) return "which is no CA (basic constraints)";
+  return keyUsage?.cRLSign === false ? "which may not sign lists (key usage)" : undefined;
+}
+
+/** Why the bundle does not verify an intermediate of the own chain, if it does not. */
+function unverified(
+  issuer: Certificate,
+  intermediates: readonly Certificate[],
+  anchors: readonly Certificate[],
+  now: number,
+): string | undefined {
+  const verdict = validatePath([issuer, ...intermediates], {
+    anchors,
+    purpose: "issuer",
+    now,
+    verifySignature,
+  });
+  return verdict.ok
+    ? undefined
+    : `which the CAs of tls.ca do not verify: ${verdict.detail}; put it into tls.ca`;
+}

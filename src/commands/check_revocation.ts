@@ -1,0 +1,62 @@
+/**
+ * What `check` says of revocation lists. That they can be used is known by then: loading has verified
+ * them.
+ *
+ * @module
+ */
+
+import { formatTime } from "../certstore/certificates.ts";
+import type { Material } from "../certstore/material.ts";
+import { quote } from "../config/problem.ts";
+import type { Certificate } from "../x509/certificate.ts";
+import { formatName } from "../x509/names.ts";
+import { type Revocation, sameKey } from "../x509/revocation.ts";
+
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+/** A list with less than this part of its time left should have been renewed. */
+const LAST_PART = 0.1;
+
+/** Lists that are due to be renewed soon. `now` is milliseconds since the epoch. */
+export function revocationWarnings({ revocation }: Material, now: number): readonly string[] {
+  return revocation.lists
+    .filter(({ thisUpdate, nextUpdate }) =>
+      nextUpdate - now < LAST_PART * (nextUpdate - thisUpdate)
+    )
+    .map(({ issuer, nextUpdate }) =>
+      `tls.crl: the list of ${quote(formatName(issuer.subject))} cannot be loaded any more after ` +
+      `${formatTime(nextUpdate)} (${timeLeft(nextUpdate - now)} left); fetch the next one`
+    );
+}
+
+/** A line for each list, and one for each CA whose certificates are not looked up. */
+export function revocationSummary(
+  { anchors, revocation }: Material,
+  now: number,
+): readonly string[] {
+  if (revocation.lists.length === 0) return [];
+  return [
+    ...revocation.lists.map(({ issuer, entries, nextUpdate }) =>
+      `revocation list: ${formatName(issuer.subject)}, ` +
+      `${entries} ${entries === 1 ? "entry" : "entries"}, ` +
+      `next update ${formatTime(nextUpdate)} (${timeLeft(nextUpdate - now)} left)`
+    ),
+    ...anchors
+      .filter((anchor) => anchor.basicConstraints?.ca === true && !isCovered(anchor, revocation))
+      .map(({ subject }) =>
+        `no revocation list: ${formatName(subject)}, what it signed is not looked up`
+      ),
+  ];
+}
+
+function isCovered({ subject, publicKey }: Certificate, { byIssuer }: Revocation): boolean {
+  const lists = byIssuer.get(subject.key) ?? [];
+  return lists.some(({ issuer }) => sameKey(issuer.publicKey, publicKey));
+}
+
+/** `3 days`, `1 hour`. */
+function timeLeft(ms: number): string {
+  const [count, unit] = ms < 2 * DAY ? [ms / HOUR, "hour"] : [ms / DAY, "day"];
+  const whole = Math.floor(count);
+  return `${whole} ${unit}${whole === 1 ? "" : "s"}`;
+}

@@ -1,0 +1,44 @@
+/**
+ * Whether the peer of an open connection may stay: the same two questions as when it came in, asked of
+ * the state of the moment.
+ *
+ * @module
+ */
+
+import type { AclConfig } from "../config/config.ts";
+import { identityOf } from "../identity.ts";
+import type { VerifiedPeer, VerifyPeer } from "../tls/verdict.ts";
+import { denialReason, judgePeer, verdictFields } from "./authorize_peer.ts";
+import type { Standing } from "./lives.ts";
+import type { CloseReason, HandshakeReason } from "./outcome.ts";
+import { deniedFields } from "./peer_log.ts";
+
+/** Judges the chain that the peer showed, then its identity by the rules; a trial of rules ends nobody. */
+export function standingOf(
+  peer: VerifiedPeer | undefined,
+  verify: VerifyPeer,
+  acl: AclConfig,
+): Standing {
+  const verdict = peer && verify(peer.chain);
+  if (peer !== undefined && verdict?.ok === false) {
+    const fields = { ...deniedFields(identityOf(peer.certificate, peer.spki)) };
+    return {
+      stands: false,
+      ending: { reason: lostTrust(verdict.reason), fields: { ...fields, error: verdict.detail } },
+    };
+  }
+  const now = verdict?.ok === true ? verdict.peer : undefined;
+  const { decision, identity } = judgePeer(now, acl);
+  if (decision.admit) return { stands: true, peer: now };
+  const fields = {
+    ...deniedFields(identity),
+    error: denialReason(decision.verdict),
+    ...verdictFields(decision.verdict),
+  };
+  return { stands: false, ending: { reason: "denied", fields } };
+}
+
+/** The close reason of a connection whose peer's chain does not hold any more. */
+function lostTrust(fault: HandshakeReason): CloseReason {
+  return fault === "expired" || fault === "revoked" ? fault : "untrusted";
+}

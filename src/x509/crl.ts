@@ -1,0 +1,217 @@
+/**
+ * DER to {@linkcode CertificateList}: a complete revocation list (RFC 5280 section 5), read as
+ * strictly as a certificate but of any length.
+ *
+ * What is refused besides broken DER: lists that hold only a part of what is revoked (delta lists,
+ * those with an issuing distribution point), lists about other issuers' certificates (indirect ones),
+ * critical extensions that are not processed, and a list without `nextUpdate`, of which nobody could
+ * tell when it is too old. Version 1, which `openssl ca` writes by default, is read: it can carry no
+ * extensions, and so nothing that would have to be understood.
+ *
+ * @module
+ */
+
+import { readSignatureAlgorithm } from "./algorithms.ts";
+import { CertificateError, type Name, type SignatureAlgorithm } from "./certificate.ts";
+import {
+  DerReader,
+  type Element,
+  readBitString,
+  readDefaultFalse,
+  readOid,
+  readTime,
+  readUnsigned,
+  sequence,
+  TAG,
+} from "./der.ts";
+import { readName } from "./names.ts";
+
+/** A revocation list, parsed and not yet verified. Times are milliseconds since the epoch. */
+export type CertificateList = {
+  /** What the issuer signed; a view on the bytes that were read, as `signature` is. */
+  readonly tbs: Uint8Array;
+  readonly signatureAlgorithm: SignatureAlgorithm;
+  readonly signature: Uint8Array;
+  readonly issuer: Name;
+  readonly thisUpdate: number;
+  /** When the next list is due: from then on this one is too old. */
+  readonly nextUpdate: number;
+  /** The CRL number, lower-case hex; `undefined` without the extension. */
+  readonly number: string | undefined;
+  /**
+   * The serial numbers that are revoked, or on hold, as {@linkcode Certificate.serial} has them.
+   * Negative ones are left out: no certificate that can be read has such a number.
+   */
+  readonly serials: ReadonlySet<string>;
+  /** How many entries the list has. */
+  readonly entries: number;
+};
+
+const DELTA_CRL_INDICATOR = "2.5.29.27";
+const ISSUING_DISTRIBUTION_POINT = "2.5.29.28";
+const CERTIFICATE_ISSUER = "2.5.29.29";
+const CRL_NUMBER = "2.5.29.20";
+const REASON_CODE = "2.5.29.21";
+
+/** Extensions that change what a list means: refused, critical or not, and why. */
+const REFUSED: Readonly<Record<string, string>> = {
+  [DELTA_CRL_INDICATOR]: "it is a delta list, which holds only what has changed; " +
+    "use the complete list",
+  [ISSUING_DISTRIBUTION_POINT]: "it is limited to a part of the certificates " +
+    "(issuing distribution point); use the complete list",
+  [CERTIFICATE_ISSUER]: "it is an indirect list, about certificates of other issuers; " +
+    "use the list of each issuer",
+};
+
+/** RFC 5280 section 5.3.1: `unspecified` to `aACompromise`; 7 is not used. */
+const REMOVE_FROM_CRL = 8;
+const LAST_REASON = 10;
+
+function fail(message: string): never {
+  throw new CertificateError(message);
+}
+
+/** Reads a list of extensions; hands each one that is not refused to `take`, which says if it knows it. */
+function readExtensions(
+  list: DerReader,
+  what: string,
+  take: (oid: string, value: Uint8Array) => boolean,
+): void {
+  if (list.done) fail(`${what} list is empty`);
+  const seen: string[] = [];
+  while (!list.done) {
+    const extension = new DerReader(list.next(what, TAG.sequence).content);
+    const oid = readOid(extension.next(what, TAG.oid).content, what);
+    const critical = readDefaultFalse(extension, `${what} ${oid} criticality`);
+    const value = extension.next(what, TAG.octetString).content;
+    extension.end(what);
+    if (seen.includes(oid)) fail(`${what} ${oid} stands there twice`);
+    seen.push(oid);
+    const refused = REFUSED[oid];
+    if (refused !== undefined) fail(refused);
+    if (!take(oid, value) && critical) {
+      fail(`it has a critical ${what} ${oid} that is not understood`);
+    }
+  }
+}
+
+function readReason(value: Uint8Array): void {
+  const what = "reason code";
+  const reader = new DerReader(value);
+  const { content } = reader.next(what, TAG.enumerated);
+  reader.end(what);
+  const [reason = LAST_REASON + 1] = content;
+  if (content.length !== 1 || reason > LAST_REASON || reason === 7) fail(`${what} is none`);
+  if (reason === REMOVE_FROM_CRL) fail("it takes back a revocation, as only delta lists may");
+}
+
+function takeEntryExtension(oid: string, value: Uint8Array): boolean {
+  if (oid !== REASON_CODE) return false;
+  readReason(value);
+  return true;
+}
+
+/** Whether an INTEGER is negative, in the fewest bytes. */
+function isNegative([first = 0, second = 0]: Uint8Array): boolean {
+  if (first === 0xff && second >= 0x80) fail("serial number is an INTEGER that is not DER");
+  return first >= 0x80;
+}
+
+/** Fields of extensions to remember as sound: most entries have one of the ten reasons and no more. */
+const MAX_REMEMBERED = 16;
+
+/** Reads the entries into `serials`; gives their count. Every reason counts as revoked. */
+function readEntries(list: DerReader, extensible: boolean, serials: Set<string>): number {
+  const what = "entry";
+  const sound = new Set<string>();
+  let count = 0;
+  while (!list.done) {
+    count++;
+    const entry = new DerReader(list.next(what, TAG.sequence).content);
+    const { content } = entry.next("serial number", TAG.integer);
+    if (!isNegative(content)) serials.add(readUnsigned(content, "serial number").toHex());
+    readTime(entry.next("revocation date"), "revocation date");
+    if (entry.done) continue;
+    if (!extensible) fail("entry has extensions, which version 1 does not know");
+    const extensions = entry.next("entry extension", TAG.sequence).content;
+    entry.end(what);
+    const text = extensions.toHex();
+    if (sound.has(text)) continue;
+    readExtensions(new DerReader(extensions), "entry extension", takeEntryExtension);
+    if (sound.size < MAX_REMEMBERED) sound.add(text);
+  }
+  return count;
+}
+
+/** Reads the optional version: absent is 1; the only other one is 2, written as 1. */
+function readVersion(tbs: DerReader): 1 | 2 {
+  const version = tbs.optional("version", TAG.integer);
+  if (version === undefined) return 1;
+  const { content } = version;
+  if (content.length !== 1 || content[0] !== 1) fail("it has an unknown version; only 2 is in use");
+  return 2;
+}
+
+function isTime(tag: number | undefined): boolean {
+  return tag === TAG.utcTime || tag === TAG.generalizedTime;
+}
+
+/** The CRL number, of the list's extensions the only one that is processed. */
+function readNumber(explicit: Element | undefined): string | undefined {
+  if (explicit === undefined) return undefined;
+  let number: string | undefined;
+  readExtensions(sequence(explicit.content, "extensions"), "extension", (oid, value) => {
+    if (oid !== CRL_NUMBER) return false;
+    const reader = new DerReader(value);
+    number = readUnsigned(reader.next("CRL number", TAG.integer).content, "CRL number").toHex();
+    reader.end("CRL number");
+    return true;
+  });
+  return number;
+}
+
+/**
+ * Reads one revocation list.
+ *
+ * @throws {CertificateError} when it is no complete one in canonical DER; the message says where.
+ */
+export function parseCertificateList(der: Uint8Array): CertificateList {
+  const whole = sequence(der, "revocation list");
+  const signed = whole.next("signed part", TAG.sequence);
+  const outerAlgorithm = whole.next("signature algorithm", TAG.sequence);
+  const signature = readBitString(whole.next("signature", TAG.bitString).content, "signature");
+  whole.end("revocation list");
+
+  const tbs = new DerReader(signed.content);
+  const extensible = readVersion(tbs) === 2;
+  const innerAlgorithm = tbs.next("signature algorithm", TAG.sequence);
+  if (innerAlgorithm.whole.toHex() !== outerAlgorithm.whole.toHex()) {
+    fail("its two signature algorithms differ");
+  }
+  const issuer = readName(tbs.next("issuer", TAG.sequence).whole, "issuer");
+  if (issuer.attributes.length === 0) fail("issuer is empty");
+  const thisUpdate = readTime(tbs.next("thisUpdate"), "thisUpdate");
+  if (!isTime(tbs.peek())) {
+    fail("it has no nextUpdate, so that nobody could tell when it is too old; issue it with one");
+  }
+  const nextUpdate = readTime(tbs.next("nextUpdate"), "nextUpdate");
+  const list = tbs.optional("entries", TAG.sequence);
+  const serials = new Set<string>();
+  const entries = list === undefined
+    ? 0
+    : readEntries(new DerReader(list.content), extensible, serials);
+  const number = extensible ? readNumber(tbs.optional("extensions", 0xa0)) : undefined;
+  tbs.end("signed part");
+
+  return {
+    tbs: signed.whole,
+    signatureAlgorithm: readSignatureAlgorithm(outerAlgorithm.content),
+    signature,
+    issuer,
+    thisUpdate,
+    nextUpdate,
+    number,
+    serials,
+    entries,
+  };
+}

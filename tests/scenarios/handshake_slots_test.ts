@@ -1,0 +1,145 @@
+/**
+ * Handshakes have places of their own: who is slow, or never says a word, does not keep out others.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { MAX_HANDSHAKES } from "../../src/proxy/admission.ts";
+import type { TestDaemon } from "../support/daemon.ts";
+import { assertBalanced, closedBy, HeldClient } from "../support/held.ts";
+import { HoldBack } from "../support/hold_back.ts";
+import { echoBackend } from "../support/peers.ts";
+import { settled } from "../support/process.ts";
+import { Scene } from "../support/scene.ts";
+import { Peer } from "../support/sockets.ts";
+
+/** Far below the handshake timeout of 10 s, at the end of which slow peers go anyway. */
+const QUICKLY = 4000;
+
+/** Connections that the daemon has accepted. */
+async function accepted(server: TestDaemon): Promise<number> {
+  return (await server.metrics()).get("mtlsd_connections_total") ?? NaN;
+}
+
+/** A good client gets in, and soon. */
+async function goodClient(scene: Scene, server: TestDaemon): Promise<HeldClient> {
+  const from = performance.now();
+  const client = scene.use(await HeldClient.open(scene.as(server)));
+  const took = performance.now() - from;
+  assert.ok(took < QUICKLY, `${took} ms`);
+  return client;
+}
+
+Deno.test("300 silent peers and 3 connections: a good client gets in, the oldest give way", async () => {
+  await using scene = await Scene.create();
+  const server = await scene.server(scene.use(echoBackend()).address, {
+    proxy: { max_connections: 3 },
+  });
+  const silent = await Promise.all(Array.from({ length: 300 }, () => Peer.connect(server.port)));
+  for (const peer of silent) scene.use(peer);
+  const first = await goodClient(scene, server);
+  // Everybody was accepted, and no more than there is room for are still at it.
+  const series = await server.metrics();
+  const active = series.get("mtlsd_active_connections") ?? NaN;
+  assert.ok(active <= MAX_HANDSHAKES + 1, `${active}`);
+  const line = await server.waitForLog("listener: handshake failed", { reason: "timeout" });
+  assert.match(line.fields.error ?? "", /gave way to newer connections/);
+  assert.ok((series.get('mtlsd_tls_handshake_errors_total{reason="timeout"}') ?? 0) >= 44);
+  const second = await goodClient(scene, server);
+  const third = await goodClient(scene, server);
+  for (const client of [first, second, third]) await client.echo("still here");
+  await assertBalanced(server);
+});
+
+Deno.test("200 half-open handshakes do not keep out a good client", async () => {
+  await using scene = await Scene.create();
+  const backend = scene.use(echoBackend());
+  const server = await scene.server(backend.address, { proxy: { max_connections: 3 } });
+  const way = scene.use(new HoldBack(server.port));
+  const opening = Array.from(
+    { length: 200 },
+    () => HeldClient.connect({ ...scene.as(server), port: way.port }),
+  );
+  const halfOpen = await Promise.all(opening);
+  for (const client of halfOpen) scene.use(client);
+  const good = await goodClient(scene, server);
+  assert.equal(backend.connections, 1);
+  await good.echo("still here");
+  assert.equal((await server.metrics()).get("mtlsd_active_connections"), 201);
+  await assertBalanced(server);
+});
+
+Deno.test("handshakes that finish all at once: no more than max_connections are served, the rest wait", async () => {
+  await using scene = await Scene.create();
+  const backend = scene.use(echoBackend());
+  const server = await scene.server(backend.address, { proxy: { max_connections: 3 } });
+  const way = scene.use(new HoldBack(server.port));
+  const connect = () => HeldClient.connect({ ...scene.as(server), port: way.port });
+  const clients = await Promise.all(Array.from({ length: 20 }, connect));
+  for (const client of clients) scene.use(client);
+  way.release();
+  const waiting = new Set(clients);
+  const served: HeldClient[] = [];
+  for (const client of clients) {
+    void client.echo("hello").then(() => {
+      waiting.delete(client);
+      served.push(client);
+    }, () => {});
+  }
+  for (let round = 3; round <= 20; round++) {
+    await settled(() => served.length, 100);
+    assert.equal(served.length, round);
+    assert.equal(backend.connections, round);
+    await served[round - 3]?.[Symbol.asyncDispose]();
+  }
+  assert.equal(waiting.size, 0);
+  await assertBalanced(server);
+});
+
+Deno.test("with all connections taken nobody is accepted, nor told; then the next is served", async () => {
+  await using scene = await Scene.create();
+  const server = await scene.server(scene.use(echoBackend()).address, {
+    proxy: { max_connections: 2 },
+    tls: { handshake_timeout: "500ms" },
+  });
+  const first = await goodClient(scene, server);
+  await goodClient(scene, server);
+  const waiting = HeldClient.open(scene.as(server));
+  // Longer than a handshake may take: that time starts with its turn.
+  assert.equal(await settled(() => accepted(server), 1000), 2);
+  await first[Symbol.asyncDispose]();
+  scene.use(await waiting);
+  assert.equal(await accepted(server), 3);
+  assert.equal((await server.metrics()).get("mtlsd_active_connections"), 2);
+});
+
+Deno.test("a stop ends the waits of those who have no connection yet", async () => {
+  await using scene = await Scene.create();
+  const server = await scene.server(scene.use(echoBackend()).address, {
+    proxy: { max_connections: 1, shutdown_timeout: "500ms" },
+  });
+  const way = scene.use(new HoldBack(server.port));
+  const connect = () => HeldClient.connect({ ...scene.as(server), port: way.port });
+  for (const client of await Promise.all([connect(), connect(), connect()])) scene.use(client);
+  way.release();
+  await server.waitForMetric('mtlsd_acl_decisions_total{result="allowed"}', 3);
+  await server.waitForLog("listener: accepted connection");
+  assert.equal(await server.stop(), 1);
+  const closed = server.lines.filter(({ fields }) => fields.msg === "listener: connection closed");
+  assert.deepEqual(closed.map(({ fields }) => fields.reason), Array(3).fill("shutdown"));
+});
+
+Deno.test("slow peers go at the end of handshake_timeout when nobody needs their place", async () => {
+  await using scene = await Scene.create();
+  const server = await scene.server(scene.use(echoBackend()).address, {
+    tls: { handshake_timeout: "2s" },
+  });
+  const silent = await Promise.all(Array.from({ length: 20 }, () => Peer.connect(server.port)));
+  for (const peer of silent) scene.use(peer);
+  for (const peer of silent) await peer.ended();
+  await server.waitForMetric('mtlsd_tls_handshake_errors_total{reason="timeout"}', 20);
+  await server.waitForMetric(closedBy("error"), 20);
+  assert.doesNotMatch(server.log, /gave way/);
+  await assertBalanced(server);
+});

@@ -1,0 +1,124 @@
+/**
+ * `proxy.max_connections_per_peer`: one service cannot take every connection.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import type { TestDaemon } from "../support/daemon.ts";
+import { assertBalanced, changeRules, closedBy, HeldClient } from "../support/held.ts";
+import { type ClientOptions, echoBackend } from "../support/peers.ts";
+import { dns, type Issued, makeLeaf } from "../support/pki.ts";
+import { Scene } from "../support/scene.ts";
+
+/** A certificate of the scene's CA with a key and a serial of its own. */
+function client(scene: Scene, subject: string, ...names: readonly string[]): Issued {
+  return makeLeaf({ role: "client", subject, san: names.map(dns) }, scene.pki.ca);
+}
+
+/** Connects, and is closed before anything comes through. */
+async function refused(options: ClientOptions): Promise<void> {
+  try {
+    await using held = await HeldClient.connect(options);
+    await held.ended();
+  } catch (error) {
+    // With TLS 1.2 the handshake itself does not end.
+    assert.ok(error instanceof Error);
+  }
+}
+
+/** Connects again until there is room: the end of another connection may still be on its way. */
+async function openSoon(scene: Scene, options: ClientOptions): Promise<HeldClient> {
+  for (let tries = 0;; tries++) {
+    try {
+      return scene.use(await HeldClient.open(options));
+    } catch (error) {
+      if (tries === 100) throw error;
+      await new Promise((done) => setTimeout(done, 20));
+    }
+  }
+}
+
+/** How many connections were denied. */
+async function denied(server: TestDaemon): Promise<number> {
+  return (await server.metrics()).get(closedBy("denied")) ?? NaN;
+}
+
+Deno.test("a peer has so many connections at once and not one more", async () => {
+  await using scene = await Scene.create();
+  const backend = scene.use(echoBackend());
+  const server = await scene.server(backend.address, { proxy: { max_connections_per_peer: 2 } });
+  const as = (identity: Issued) => ({ ...scene.as(server), identity });
+  const web = client(scene, "web", "web.example");
+  const held = [await openSoon(scene, as(web)), await openSoon(scene, as(web))];
+  // A renewed certificate is the same peer, under both versions of TLS.
+  await refused(as(web));
+  await refused({ ...as(client(scene, "web", "web.example")), maxVersion: "TLSv1.2" });
+  const line = await server.waitForLog("listener: denied connection", { peer_cn: "web" });
+  assert.match(line.fields.reason ?? "", /^max_connections_per_peer: 2 /);
+  assert.equal(line.fields.peer_san, "DNS:web.example");
+  await server.waitForMetric(closedBy("denied"), 2);
+  assert.equal(backend.connections, 2);
+  // Others are not concerned.
+  await openSoon(scene, as(client(scene, "web", "other.example")));
+  await openSoon(scene, as(client(scene, "db")));
+  for (const one of held) await one.echo("still here");
+  await held[0]?.[Symbol.asyncDispose]();
+  const again = await openSoon(scene, as(web));
+  await refused(as(web));
+  await again.echo("still here");
+  await assertBalanced(server);
+});
+
+Deno.test("a share is given back however a connection ends, and once", async () => {
+  await using scene = await Scene.create();
+  const server = await scene.server(scene.use(echoBackend()).address, {
+    proxy: { max_connections_per_peer: 1 },
+  });
+  const web = { ...scene.as(server), identity: client(scene, "web") };
+  // By the peer, by a change of rules, by a denial.
+  for (let i = 0; i < 5; i++) {
+    const one = await openSoon(scene, web);
+    await refused(web);
+    await one[Symbol.asyncDispose]();
+  }
+  const one = await openSoon(scene, web);
+  await changeRules(server, { deny_cn: ["web"] });
+  await one.ended();
+  await refused(web);
+  await changeRules(server, {});
+  await openSoon(scene, web);
+  const before = await denied(server);
+  await refused(web);
+  await server.waitForMetric(closedBy("denied"), before + 1);
+  await assertBalanced(server);
+});
+
+Deno.test("a target that cannot be reached costs a peer nothing", async () => {
+  await using scene = await Scene.create();
+  const gone = echoBackend();
+  const { address } = gone;
+  await gone[Symbol.asyncDispose]();
+  const server = await scene.server(address, { proxy: { max_connections_per_peer: 1 } });
+  for (let i = 1; i <= 5; i++) {
+    await refused(scene.as(server));
+    await server.waitForMetric(closedBy("dial_failed"), i);
+  }
+  assert.equal(await denied(server), 0);
+});
+
+Deno.test("peers without a certificate are told apart by address", async () => {
+  await using scene = await Scene.create();
+  const server = await scene.server(scene.use(echoBackend()).address, {
+    tls: { client_auth: "optional" },
+    proxy: { max_connections_per_peer: 1 },
+  });
+  const nameless = { port: server.port, ca: scene.pki.ca.pem };
+  await openSoon(scene, nameless);
+  await refused(nameless);
+  const line = await server.waitForLog("listener: denied connection");
+  assert.match(line.fields.reason ?? "", /^max_connections_per_peer: 1 /);
+  // Whoever shows one is somebody else.
+  await openSoon(scene, scene.as(server));
+  await assertBalanced(server);
+});
