@@ -1,0 +1,92 @@
+/**
+ * The adversary's suite, protocol: peers that hold a good certificate but not its key, or the key but no
+ * manners.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { Arena, assertWholeLines, holder, VERSIONS } from "../support/adversary.ts";
+import { EARLY, playClient } from "../support/adversary_client.ts";
+import { clientHello, type Version } from "../support/adversary_hello.ts";
+import { MESSAGE, message, RECORD, vector } from "../support/adversary_octets.ts";
+import { echoBackend } from "../support/peers.ts";
+import { Scene } from "../support/scene.ts";
+import { keyRows } from "./adversary/keys.ts";
+import { protocolRows } from "./adversary/protocol.ts";
+
+Deno.test("keys that the peer does not hold, and protocol abuse", async (t) => {
+  await using scene = await Scene.create();
+  const { ca, client } = scene.pki;
+  const backend = scene.use(echoBackend());
+  const daemon = await scene.server(backend.address);
+  const arena = new Arena({ daemon, backend, good: holder(client) });
+  for (const row of [...keyRows(ca), ...protocolRows(client)]) {
+    await t.step(row.name, () => arena.play(row));
+  }
+  assertWholeLines(daemon);
+});
+
+/** What a peer does once it was let in, to become somebody else. */
+const CHANGES: Readonly<Record<Version, Readonly<Record<string, Uint8Array>>>> = {
+  "TLS1.2": { "renegotiation": clientHello("TLS1.2") },
+  "TLS1.3": {
+    "renegotiation": clientHello("TLS1.3"),
+    "a certificate that nobody asked for": message(MESSAGE.certificate, vector(1), vector(3)),
+  },
+};
+
+Deno.test("a peer that was let in and wants to be somebody else", async (t) => {
+  await using scene = await Scene.create();
+  const backend = scene.use(echoBackend());
+  const daemon = await scene.server(backend.address);
+  const good = holder(scene.pki.client);
+  for (const version of VERSIONS) {
+    for (const [name, octets] of Object.entries(CHANGES[version])) {
+      await t.step(`${name}, ${version}`, async () => {
+        const from = daemon.lines.length;
+        const { connections, received } = backend;
+        const heard: number[] = [];
+        const { alerts } = await playClient(daemon.port, version, {
+          ...good,
+          afterwards: async (line) => {
+            // The first attempt may be declined in peace; nobody has to decline twice.
+            for (let i = 0; i < 3; i++) line.put(RECORD.handshake, octets);
+            line.put(RECORD.data, Buffer.from("now as somebody else"));
+            await line.flush();
+            for (let next = await line.next(); next !== undefined; next = await line.next()) {
+              heard.push(next.type);
+            }
+          },
+        });
+        assert.deepEqual(heard, []);
+        // no_renegotiation, unexpected_message: what the engine had to say in time.
+        assert.deepEqual(alerts.filter((alert) => alert !== 100 && alert !== 10), []);
+        await daemon.waitForLog(
+          "listener: connection closed",
+          { reason: /^(error|peer_reset)$/ },
+          from,
+        );
+        assert.equal(backend.connections, connections + 1);
+        assert.equal(backend.received, received + EARLY.length);
+        const accepted = daemon.lines.slice(from)
+          .filter(({ fields }) => fields.msg === "listener: accepted connection");
+        assert.equal(accepted.length, 1);
+        assert.equal((await playClient(daemon.port, version, good)).text, EARLY);
+      });
+    }
+    await t.step(`control: it goes on as itself, ${version}`, async () => {
+      let said = "";
+      await playClient(daemon.port, version, {
+        ...good,
+        afterwards: async (line) => {
+          line.put(RECORD.data, Buffer.from("still me"));
+          await line.flush();
+          said = (await line.next())?.content.toString() ?? "";
+        },
+      });
+      assert.equal(said, "still me");
+    });
+  }
+});
