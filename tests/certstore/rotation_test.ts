@@ -30,6 +30,8 @@ function generation(): Generation {
 type Style = {
   readonly tls: (dir: string) => TlsConfig;
   readonly write: (dir: string, made: Generation, round: number) => Promise<void>;
+  /** Milliseconds between two looks without an event; default: never, only events count. */
+  readonly poll?: number;
 };
 
 function flat(dir: string): TlsConfig {
@@ -126,6 +128,9 @@ const STYLES: Readonly<Record<string, Style>> = {
     },
   },
   "a whole new directory": {
+    // The watch goes with the directory that it is on. The event that it is gone may come too late for
+    // what has taken its place, and then it is the next look that finds it.
+    poll: 1000,
     tls: (dir) => flat(`${dir}/home`),
     write: async (dir, made, round) => {
       await Deno.mkdir(`${dir}/next`);
@@ -138,12 +143,11 @@ const STYLES: Readonly<Record<string, Style>> = {
   },
 };
 
-for (const [name, { tls, write }] of Object.entries(STYLES)) {
+for (const [name, { tls, write, poll = 3_600_000 }] of Object.entries(STYLES)) {
   Deno.test(`new files are in force within seconds: ${name}`, async () => {
     await using dir = await tempDir();
     await write(dir.path, generation(), 0);
-    // Only events count here.
-    const options = storeOptions(tls(dir.path), { timing: { poll: 3_600_000 } });
+    const options = storeOptions(tls(dir.path), { timing: { poll } });
     await using store = await CertStore.open(options);
     await store.watch();
     assert.equal(options.logger.of("certstore: watching files for changes").length, 1);
