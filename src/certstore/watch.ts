@@ -183,6 +183,8 @@ export class FileWatcher implements AsyncDisposable {
     try {
       this.#watches.set(directory, this.#open(directory, identity));
       this.#told.delete(directory);
+      // Replaced in this very moment: the watch is on one of the two, nobody knows which.
+      if (await identityOf(directory) !== identity) return false;
     } catch (error) {
       this.#tell(directory, CANNOT_WATCH, { error: textOf(error) });
       return false;
