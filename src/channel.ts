@@ -10,10 +10,16 @@
 export type RemoteAddress = string;
 
 /**
+ * Takes one chunk of what comes. The bytes are only valid until it returns, but may be handed to
+ * another channel's `write`. Where it returns a promise, no more comes until that resolves.
+ */
+export type Take = (bytes: Uint8Array) => Promise<void> | undefined;
+
+/**
  * A two-way byte stream with independent halves.
  *
- * At most one `read` and one `write` are in progress at a time; `close` may be called at any time
- * and more than once, and settles both.
+ * At most one `read` or `pump` and one `write` are in progress at a time; `close` may be called at
+ * any time and more than once, and settles both.
  */
 export interface Channel {
   /** Who is at the other end. */
@@ -26,11 +32,20 @@ export interface Channel {
    */
   read(): Promise<Uint8Array | null>;
   /**
-   * Send all of `data`; resolves when there is room for more (the bytes were handed to the kernel).
+   * Hands everything that comes to `take`, without a promise for each chunk; resolves once the peer
+   * has ended its half. Where `take` throws or its promise rejects, this rejects with the same, and
+   * what had not been taken can still be read.
    *
    * @throws {ChannelError} when the connection broke or was closed.
    */
-  write(data: Uint8Array): Promise<void>;
+  pump(take: Take): Promise<void>;
+  /**
+   * Send all of `data`: `undefined` where the kernel took it at once, else a promise that resolves
+   * when it has, and `data` must not change before.
+   *
+   * @throws {ChannelError} when the connection broke or was closed; by a promise that rejects.
+   */
+  write(data: Uint8Array): Promise<void> | undefined;
   /**
    * End our half: the peer sees an end of file after everything written before. Reading goes on.
    *
@@ -55,5 +70,20 @@ export class ChannelError extends Error {
   constructor(fault: ChannelFault, message: string, options?: ErrorOptions) {
     super(message, options);
     this.fault = fault;
+  }
+}
+
+/** The bytes, the caller's to keep. (What `slice` gives of a Node buffer is still the same memory.) */
+export function copyOf(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes);
+}
+
+/** `pump` for a channel that has no better way than one `read` after the other. */
+export async function pumpByReading(channel: Pick<Channel, "read">, take: Take): Promise<void> {
+  for (;;) {
+    const bytes = await channel.read();
+    if (bytes === null) return;
+    const taken = take(bytes);
+    if (taken !== undefined) await taken;
   }
 }

@@ -16,8 +16,9 @@ import {
 } from "./health.ts";
 import type { Logger } from "./logging.ts";
 import type { Metrics } from "./metrics.ts";
+import { engineFault } from "./tls/engine_proof.ts";
 import { formatName } from "./x509/names.ts";
-import { Tunnel, type TunnelState } from "./tunnel.ts";
+import { type Native, Tunnel, type TunnelState } from "./tunnel.ts";
 
 /** What a daemon is made of; everything that reaches outside is handed in. */
 export type DaemonOptions = {
@@ -32,6 +33,8 @@ export type DaemonOptions = {
   readonly now: () => number;
   /** Milliseconds on a clock that never goes back. */
   readonly monotonic: () => number;
+  /** The runtime's own handles, where they are known to be right. */
+  readonly native?: Native | undefined;
 };
 
 /** Milliseconds for what needs no time to be over: connections that were cut, files, probes. */
@@ -81,7 +84,8 @@ export class Daemon implements AsyncDisposable {
     for (const { key, message } of configWarnings(config)) {
       logger.warn(`${key}: ${message}`);
     }
-    const tunnel = Tunnel.start(config, this.#state(store), this.#options);
+    const native = this.#provenNative(store);
+    const tunnel = Tunnel.start(config, this.#state(store), { ...this.#options, native });
     this.#tunnel = tunnel;
     this.#stack.defer(() => tunnel.drain());
     const source = this.#probes(store, tunnel);
@@ -92,6 +96,19 @@ export class Daemon implements AsyncDisposable {
       this.#stack.use(await startMetricsServer({ ...config.metrics, metrics, logger }));
     }
     await store.watch();
+  }
+
+  /** The runtime's own handles, as far as they are what they should be. */
+  #provenNative(store: CertStore): Native {
+    const { native = { tcp: undefined, tls: undefined }, logger } = this.#options;
+    const fault = native.tls && engineFault(native.tls, store.current);
+    if (fault !== undefined) {
+      logger.warn("not using the TLS engine directly: it is not what it should be", { fault });
+    }
+    const proven = { tcp: native.tcp, tls: fault === undefined ? native.tls : undefined };
+    const way = (part: unknown) => part === undefined ? "public" : "native";
+    logger.debug("carrying connections", { tcp: way(proven.tcp), tls: way(proven.tls) });
+    return proven;
   }
 
   #state(store: CertStore): TunnelState {
@@ -182,7 +199,8 @@ export class Daemon implements AsyncDisposable {
         const { notBefore, notAfter } = store.current.leaf;
         const time = now();
         if (time < notBefore) return { ready: false, reason: "the certificate is not yet valid" };
-        if (time > notAfter) return { ready: false, reason: "the certificate has expired" };
+        // Its last second counts in full, here as in every verdict.
+        if (time >= notAfter + 1000) return { ready: false, reason: "the certificate has expired" };
         return { ready: true };
       },
       cert: () => {

@@ -121,32 +121,45 @@ export class Listener {
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
-      // Before accepting: whoever finds no room stays in the kernel's queue, unaccepted.
-      if (!await this.#admission.room(signal)) return;
       try {
+        // Before accepting: whoever finds no room stays in the kernel's queue, unaccepted.
+        if (!await this.#admission.room(signal)) return;
         this.#waitingSince = performance.now();
-        const connection = await this.#options.socket.accept();
-        // A handshake may have taken the last connection meanwhile, and accepting cannot be called
-        // off: this one waits here, as unnoticed as it would in the kernel's queue.
-        if (await this.#admission.room(signal)) this.#accepted(connection, this.#admission.enter());
-        else connection.close();
+        await this.#enter(await this.#options.socket.accept());
       } catch (error) {
-        await this.#failed(error);
+        // Not even a fault in telling of it ends the loop, or keeps it spinning.
+        await this.#failed(error).catch(() => this.#sleep(MAX_PAUSE));
       }
     }
   }
 
+  /** Never rejects: whatever goes wrong from here on concerns this connection only. */
+  async #enter(connection: Channel): Promise<void> {
+    try {
+      // A handshake may have taken the last connection meanwhile, and accepting cannot be called
+      // off: this one waits here, as unnoticed as it would in the kernel's queue.
+      const room = await this.#admission.room(this.#stopping.signal);
+      if (room) this.#accepted(connection, this.#admission.enter());
+      else connection.close();
+    } catch (error) {
+      connection.close();
+      this.#connectionFailed(error);
+    }
+  }
+
   #accepted(connection: Channel, seat: Seat): void {
-    if (this.#incident) this.#options.logger.info("listener: accepting again");
-    this.#incident = false;
-    this.#pause = 0;
     const life = this.#live(connection, seat).finally(() => {
       this.#connections.delete(life);
       seat.release();
     });
     this.#connections.add(life);
+    const recovered = this.#incident;
+    this.#incident = false;
+    this.#pause = 0;
+    if (recovered) this.#options.logger.info("listener: accepting again");
   }
 
+  /** Never rejects. */
   async #live(connection: Channel, place: Place): Promise<void> {
     try {
       try {
@@ -155,8 +168,16 @@ export class Listener {
         connection.close();
       }
     } catch (error) {
-      const detail = error instanceof Error ? error.message : String(error);
+      this.#connectionFailed(error);
+    }
+  }
+
+  #connectionFailed(error: unknown): void {
+    const detail = error instanceof Error ? error.message : String(error);
+    try {
       this.#options.logger.error("listener: connection failed", { error: detail });
+    } catch {
+      // There is nobody else to tell, and others wait to be served.
     }
   }
 

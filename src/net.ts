@@ -14,6 +14,7 @@
  */
 
 export { TcpChannel } from "./net/channel.ts";
+export { type NativeTcp, nativeTcp } from "./net/native.ts";
 export { DialError, type DialOptions, type DialReason, dialTcp } from "./net/dial.ts";
 export {
   AcceptError,

@@ -14,7 +14,7 @@ import type { AclConfig, Config } from "./config/config.ts";
 import { Listener } from "./listener.ts";
 import type { Logger } from "./logging.ts";
 import type { Metrics } from "./metrics.ts";
-import { listenTcp } from "./net.ts";
+import { listenTcp, type NativeTcp } from "./net.ts";
 import { MAX_HANDSHAKES } from "./proxy/admission.ts";
 import { ClientWay } from "./proxy/client_way.ts";
 import { Quota } from "./proxy/limits.ts";
@@ -24,6 +24,7 @@ import { peerVerifier } from "./proxy/peer_verifier.ts";
 import { runSession } from "./proxy/session.ts";
 import { standingOf } from "./proxy/standing.ts";
 import { TlsClient } from "./tls/client.ts";
+import type { NativeTls } from "./tls/engine.ts";
 import { TlsServer } from "./tls/server.ts";
 import { verifySignature } from "./tls/signature.ts";
 import { SignatureMemory } from "./tls/signature_memory.ts";
@@ -40,7 +41,12 @@ export type TunnelDeps = {
   readonly now: () => number;
   /** Milliseconds on a clock that never goes back. */
   readonly monotonic: () => number;
+  /** The runtime's own handles, where they are known to be right. */
+  readonly native?: Native | undefined;
 };
+
+/** Ways past the public interface of the runtime; each is `undefined` where it cannot be gone. */
+export type Native = { readonly tcp: NativeTcp | undefined; readonly tls: NativeTls | undefined };
 
 /** The engine and the verifier of one state. */
 type Engine<T> = { readonly tls: T; readonly verifier: PeerVerifier; readonly acl: AclConfig };
@@ -73,7 +79,7 @@ export class Tunnel {
     // Everything that can fail is made before the port is bound.
     const role = isServer ? serverRole(config, state, deps) : clientRole(config, state, deps);
     const listener = new Listener({
-      socket: listenTcp(config.listen),
+      socket: listenTcp(config.listen, { native: deps.native?.tcp }),
       maxConnections: config.proxy.maxConnections,
       // In client mode nothing is asked of whoever is accepted.
       maxHandshakes: isServer ? MAX_HANDSHAKES : 0,
@@ -149,7 +155,12 @@ function serverRole(config: Config, first: TunnelState, deps: TunnelDeps): Role 
     const verifier = peerVerifier(config, material, deps.now, signatures);
     return {
       // A handshake that is under way when the state changes is judged by the new one.
-      tls: new TlsServer({ ...tls, material, verify: (chain) => current.verifier.verify(chain) }),
+      tls: new TlsServer({
+        ...tls,
+        material,
+        verify: (chain) => current.verifier.verify(chain),
+        native: deps.native?.tls,
+      }),
       verifier,
       acl,
     };
@@ -161,6 +172,7 @@ function serverRole(config: Config, first: TunnelState, deps: TunnelDeps): Role 
     acl: () => current.acl,
     quota: new Quota(proxy.maxConnectionsPerPeer),
     target: config.target,
+    native: deps.native?.tcp,
     handshakeTimeout: tls.handshakeTimeout,
     dialTimeout: proxy.dialTimeout,
   });
@@ -183,6 +195,7 @@ function clientRole(config: Config, first: TunnelState, deps: TunnelDeps): Role 
         serverName,
         material,
         verify: (chain) => current.verifier.verify(chain),
+        native: deps.native?.tls,
       }),
       verifier,
       acl,
@@ -194,6 +207,7 @@ function clientRole(config: Config, first: TunnelState, deps: TunnelDeps): Role 
     tls: () => current.tls,
     acl: () => current.acl,
     target,
+    native: deps.native?.tcp,
     dialTimeout: proxy.dialTimeout,
   });
   return {

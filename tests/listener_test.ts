@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { type Channel, ChannelError } from "../src/channel.ts";
+import { type Channel, ChannelError, pumpByReading, type Take } from "../src/channel.ts";
 import { type Acceptor, Listener, type ListenerOptions } from "../src/listener.ts";
 import { createLogger, type Logger } from "../src/logging.ts";
-import { AcceptError, dialTcp, listenTcp, type TcpChannel } from "../src/net.ts";
+import { AcceptError, dialTcp, listenTcp } from "../src/net.ts";
 
 const DIAL = { timeout: 20_000 };
 
@@ -32,6 +32,10 @@ class Stub implements Channel {
 
   read(): Promise<null> {
     return Promise.resolve(null);
+  }
+
+  pump(take: Take): Promise<void> {
+    return pumpByReading(this, take);
   }
 
   write(): Promise<void> {
@@ -259,7 +263,7 @@ async function echo(connection: Channel): Promise<void> {
 }
 
 /** Sends `text` and waits for it to come back. */
-async function ask(channel: TcpChannel, text: string): Promise<void> {
+async function ask(channel: Channel, text: string): Promise<void> {
   await channel.write(encode(text));
   const bytes = await channel.read();
   assert.equal(new TextDecoder().decode(bytes ?? undefined), text);
@@ -335,7 +339,7 @@ Deno.test("listener over TCP: out of file descriptors and back, without spinning
       lines.push(...parts);
     }
   })();
-  const clients: TcpChannel[] = [];
+  const clients: Channel[] = [];
   try {
     await until(() => lines.length > 0);
     const port = Number(lines[0]?.split(":")[1]);

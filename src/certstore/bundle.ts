@@ -61,13 +61,9 @@ export function readBundle(
   }
   for (const anchor of anchors) checkAnchor(anchor, now, report);
   if (anchors.length > MANY_CAS) {
-    const bytes = anchors.reduce((sum, { certificate }) => sum + certificate.der.length, 0);
     report.warn(
-      `it holds ${anchors.length} CAs: a server sends all of them (${
-        Math.ceil(bytes / 1000)
-      } KB) ` +
-        "and reads them anew with each handshake, and OpenSSL clients give up past 100 KB; " +
-        "keep those that sign the peers",
+      `it holds ${anchors.length} CAs: all of them are read anew with each handshake, and a server ` +
+        "sends their names; keep those that sign the peers",
     );
   }
   return sound ? anchors.map(({ certificate }) => certificate) : undefined;

@@ -15,8 +15,9 @@ import { Daemon } from "../daemon.ts";
 import { missingGrants } from "../grants.ts";
 import { createLogger, type Logger, stderrSink } from "../logging.ts";
 import { createMetrics, type Metrics } from "../metrics.ts";
-import { ListenError } from "../net.ts";
+import { ListenError, nativeTcp } from "../net.ts";
 import { onSignals } from "../signals.ts";
+import { nativeTls } from "../tls/engine.ts";
 import { VERSION } from "../version.ts";
 import { type CommandIo, loadConfig, printFindings } from "./config.ts";
 
@@ -77,6 +78,7 @@ async function serve(
     metrics,
     now: Date.now,
     monotonic: () => performance.now(),
+    native: { tcp: nativeTcp(), tls: nativeTls() },
   });
   reload = () => void daemon.reload();
   // A SIGHUP during the start: what it is about may have been read before it changed.
@@ -98,15 +100,20 @@ async function rereadConfig(path: string): Promise<Config> {
 /**
  * The last line of defence: a fault that nobody caught is logged and does not end the process, so
  * that no peer can find one that stops everybody else's connections.
+ *
+ * Going on is safe here. Deno reports the fault after the turn in which it happened and is itself none
+ * the worse; nobody is let in by it, since that takes a permit, which takes a decision that was made;
+ * and a connection that is left half done is ended by its time limits, as far as there are any. To end
+ * the process would hand whoever finds such a fault all other connections, after each restart again.
  */
 function survive(logger: Logger): Disposable {
   const onRejection = (event: PromiseRejectionEvent) => {
     event.preventDefault();
-    logger.error("internal error: unhandled rejection", { error: String(event.reason) });
+    logger.error("internal error: unhandled rejection", { error: wordsOf(event.reason) });
   };
   const onError = (event: ErrorEvent) => {
     event.preventDefault();
-    logger.error("internal error: uncaught exception", { error: String(event.error) });
+    logger.error("internal error: uncaught exception", { error: wordsOf(event.error) });
   };
   globalThis.addEventListener("unhandledrejection", onRejection);
   globalThis.addEventListener("error", onError);
@@ -116,4 +123,13 @@ function survive(logger: Logger): Disposable {
       globalThis.removeEventListener("error", onError);
     },
   };
+}
+
+/** Anything can be thrown, a value that makes no text included; this never throws. */
+function wordsOf(fault: unknown): string {
+  try {
+    return String(fault);
+  } catch {
+    return `a thrown ${typeof fault} that makes no text`;
+  }
 }

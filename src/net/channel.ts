@@ -4,7 +4,15 @@
  * @module
  */
 
-import { type Channel, ChannelError, type ChannelFault, type RemoteAddress } from "../channel.ts";
+import {
+  type Channel,
+  ChannelError,
+  type ChannelFault,
+  copyOf,
+  pumpByReading,
+  type RemoteAddress,
+  type Take,
+} from "../channel.ts";
 import { codeOf, formatNetAddr, wordsOf } from "./system.ts";
 
 /** Sizes of the read buffer, in bytes: it starts small, and quiet connections keep it so. */
@@ -62,11 +70,17 @@ export class TcpChannel implements Channel {
     return buffer.subarray(0, count);
   }
 
-  /** Sends all of `data`. */
+  /** Reads until the end. */
+  pump(take: Take): Promise<void> {
+    return pumpByReading(this, take);
+  }
+
+  /** Sends all of `data`, of a copy: the bytes may be lent by the pump of another channel. */
   async write(data: Uint8Array): Promise<void> {
-    for (let sent = 0; sent < data.length;) {
+    const bytes = copyOf(data);
+    for (let sent = 0; sent < bytes.length;) {
       try {
-        sent += await this.#conn.write(sent === 0 ? data : data.subarray(sent));
+        sent += await this.#conn.write(sent === 0 ? bytes : bytes.subarray(sent));
       } catch (error) {
         throw this.#fail("write", error);
       }

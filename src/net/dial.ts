@@ -7,7 +7,9 @@
 import type { Address } from "../config/config.ts";
 import { formatAddress } from "../config/address.ts";
 import { formatDuration } from "../config/duration.ts";
-import { TcpChannel } from "./channel.ts";
+import type { Channel } from "../channel.ts";
+import { openChannel } from "./open.ts";
+import type { NativeTcp } from "./native.ts";
 import { codeOf, isLookupFailure, missingGrant, wordsOf } from "./system.ts";
 
 /** Why a target could not be reached, in short. */
@@ -40,6 +42,8 @@ export type DialOptions = {
   readonly timeout: number;
   /** Give up when this aborts. */
   readonly signal?: AbortSignal | undefined;
+  /** Carries the connection by a native handle. */
+  readonly native?: NativeTcp | undefined;
 };
 
 /**
@@ -47,7 +51,7 @@ export type DialOptions = {
  *
  * @throws {DialError} when there is no connection; then nothing stays open.
  */
-export async function dialTcp(address: Address, options: DialOptions): Promise<TcpChannel> {
+export async function dialTcp(address: Address, options: DialOptions): Promise<Channel> {
   const { timeout, signal } = options;
   const cannot = `Cannot connect to "${formatAddress(address)}"`;
   const giveUp = new AbortController();
@@ -58,7 +62,7 @@ export async function dialTcp(address: Address, options: DialOptions): Promise<T
   try {
     const { host: hostname, port } = address;
     const conn = await Deno.connect({ hostname, port, signal: giveUp.signal });
-    if (!giveUp.signal.aborted) return new TcpChannel(conn);
+    if (!giveUp.signal.aborted) return openChannel(conn, options.native);
     // It came through in the very moment of giving up, and nobody waits for it any more.
     conn.close();
   } catch (error) {

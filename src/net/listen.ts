@@ -6,7 +6,9 @@
 
 import type { Address } from "../config/config.ts";
 import { formatAddress } from "../config/address.ts";
-import { TcpChannel } from "./channel.ts";
+import type { Channel } from "../channel.ts";
+import { openChannel } from "./open.ts";
+import type { NativeTcp } from "./native.ts";
 import { codeOf, formatNetAddr, isLookupFailure, missingGrant, wordsOf } from "./system.ts";
 
 /** How many connections may wait to be accepted; the kernel has a limit of its own (`somaxconn`). */
@@ -80,7 +82,7 @@ export interface TcpListener {
    *
    * @throws {AcceptError} when that failed or the listener was closed.
    */
-  accept(): Promise<TcpChannel>;
+  accept(): Promise<Channel>;
   /**
    * Stop listening. The port is free once a pending `accept` has rejected, which is a turn of the
    * event loop later. Connections that wait to be accepted are reset. Never throws.
@@ -92,6 +94,8 @@ export interface TcpListener {
 export type ListenOptions = {
   /** Opens the socket; `Deno.listen` unless a test puts itself in between. */
   readonly listen?: (options: Deno.TcpListenOptions) => Deno.TcpListener;
+  /** Carries connections by native handles. */
+  readonly native?: NativeTcp | undefined;
 };
 
 /**
@@ -103,7 +107,7 @@ export type ListenOptions = {
 export function listenTcp(address: Address, options: ListenOptions = {}): TcpListener {
   const open = (host: string) => {
     const bind = { hostname: host, port: address.port, tcpBacklog: BACKLOG };
-    return wrap((options.listen ?? Deno.listen)(bind));
+    return wrap((options.listen ?? Deno.listen)(bind), options.native);
   };
   try {
     if (address.host !== "") return open(address.host);
@@ -140,14 +144,14 @@ function listenReason(error: unknown): ListenReason {
   }
 }
 
-function wrap(listener: Deno.TcpListener): TcpListener {
+function wrap(listener: Deno.TcpListener, native: NativeTcp | undefined): TcpListener {
   let closed = false;
   return {
     address: formatNetAddr(listener.addr),
     port: listener.addr.port,
     async accept() {
       try {
-        return new TcpChannel(await listener.accept());
+        return openChannel(await listener.accept(), native);
       } catch (error) {
         throw new AcceptError(error);
       }

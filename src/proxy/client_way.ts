@@ -9,7 +9,7 @@ import type { AclConfig, Address } from "../config/config.ts";
 import { formatAddress } from "../config/address.ts";
 import type { Logger } from "../logging.ts";
 import type { Metrics } from "../metrics.ts";
-import { DialError, dialTcp } from "../net.ts";
+import { DialError, dialTcp, type NativeTcp } from "../net.ts";
 import { admitPeer, logDenied, verdictFields } from "./authorize_peer.ts";
 import { peerFields } from "./peer_log.ts";
 import type { Life } from "./lives.ts";
@@ -22,6 +22,8 @@ export type ClientWayDeps = {
   readonly tls: () => TlsClient;
   readonly acl: () => AclConfig;
   readonly target: Address;
+  /** Carries what is dialled by native handles. */
+  readonly native?: NativeTcp | undefined;
   /** Milliseconds for TCP and TLS together. */
   readonly dialTimeout: number;
   readonly logger: Logger;
@@ -49,11 +51,11 @@ export class ClientWay implements Way<Near> {
   /** Dials, handshakes and judges the server; nothing of the caller's leaves before that. */
   async reach(near: Near, life: Life): Promise<Far | Stopped> {
     const { signal } = life;
-    const { target, dialTimeout, logger, metrics, monotonic } = this.#deps;
+    const { target, dialTimeout, native, logger, metrics, monotonic } = this.#deps;
     const server = formatAddress(target);
     const start = monotonic();
     try {
-      const transport = await dialTcp(target, { timeout: dialTimeout, signal });
+      const transport = await dialTcp(target, { timeout: dialTimeout, signal, native });
       const dialled = monotonic();
       const { channel, value: judged, protocol, resumed } = await this.#deps.tls().connect(
         transport,

@@ -10,7 +10,7 @@ import type { AclConfig, Address } from "../config/config.ts";
 import { formatAddress } from "../config/address.ts";
 import type { Fields, Logger } from "../logging.ts";
 import type { Metrics } from "../metrics.ts";
-import { DialError, dialTcp } from "../net.ts";
+import { DialError, dialTcp, type NativeTcp } from "../net.ts";
 import { HandshakeCut, HandshakeError } from "../tls/handshake.ts";
 import type { TlsServer } from "../tls/server.ts";
 import type { VerifiedPeer } from "../tls/verdict.ts";
@@ -29,6 +29,8 @@ export type ServerWayDeps = {
   /** Connections of one peer. */
   readonly quota: Quota;
   readonly target: Address;
+  /** Carries what is dialled by native handles. */
+  readonly native?: NativeTcp | undefined;
   /** Milliseconds from accept to the decision. */
   readonly handshakeTimeout: number;
   /** Milliseconds. */
@@ -150,10 +152,10 @@ export class ServerWay implements Way<AdmittedNear> {
   /** Dials the target: with a permit, never without. */
   async reach(near: AdmittedNear, life: Life): Promise<Far | Stopped> {
     const { signal } = life;
-    const { target, dialTimeout, logger, metrics } = this.#deps;
+    const { target, dialTimeout, native, logger, metrics } = this.#deps;
     const { permit } = near;
     try {
-      return { channel: await dialTcp(target, { timeout: dialTimeout, signal }), permit };
+      return { channel: await dialTcp(target, { timeout: dialTimeout, signal, native }), permit };
     } catch (error) {
       if (!(error instanceof DialError)) throw error;
       if (error.reason === "aborted") return cutShort(life);

@@ -74,27 +74,45 @@ export async function runSession<N extends Near>(
 ): Promise<void> {
   const { logger, metrics, monotonic } = deps;
   const start = monotonic();
-  metrics.connectionAccepted();
-  let ended: Ended = { reason: "error", fields: { remote: accepted.remote } };
-  try {
-    ended = await pass(accepted, way, deps, life);
-  } catch (error) {
-    // A fault of ours takes down this connection and nothing else.
+  // A fault of ours takes down this connection and nothing else.
+  const failed = (error: unknown) => {
     logger.error(`${way.name}: connection failed`, {
       remote: accepted.remote,
       error: error instanceof Error ? error.message : String(error),
     });
-  } finally {
-    accepted.close();
-    life[Symbol.dispose]();
-    const seconds = (monotonic() - start) / 1000;
-    metrics.connectionClosed(ended.reason, seconds);
+  };
+  let ended: Ended = { reason: "error", fields: { remote: accepted.remote } };
+  try {
+    metrics.connectionAccepted();
+    ended = await pass(accepted, way, deps, life);
+  } catch (error) {
+    attempt(() => failed(error), () => {});
+  }
+  // Each of these happens, whatever becomes of the others.
+  attempt(() => accepted.close(), failed);
+  attempt(() => life[Symbol.dispose](), failed);
+  const seconds = (monotonic() - start) / 1000;
+  attempt(() => metrics.connectionClosed(ended.reason, seconds), failed);
+  attempt(() => {
     logger.info(`${way.name}: connection closed`, {
       ...ended.fields,
       ...(life.ending?.reason === ended.reason ? life.ending.fields : {}),
       reason: ended.reason,
       duration: `${seconds.toFixed(3)}s`,
     });
+  }, failed);
+}
+
+/** Takes a step; tells of its fault where that can be told. Never throws. */
+function attempt(step: () => void, failed: (error: unknown) => void): void {
+  try {
+    step();
+  } catch (error) {
+    try {
+      failed(error);
+    } catch {
+      // A log that fails too has no place to say so.
+    }
   }
 }
 
@@ -109,7 +127,11 @@ async function pass<N extends Near>(
   try {
     const far = await way.reach(near, life);
     if ("stopped" in far) return { reason: far.stopped, fields: near.fields };
-    return await join(far.permit, near, far, deps, life.signal);
+    try {
+      return await join(far.permit, near, far, deps, life.signal);
+    } finally {
+      far.channel.close();
+    }
   } finally {
     near.channel.close();
   }

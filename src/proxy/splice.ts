@@ -54,7 +54,7 @@ export type SpliceResult = {
  * So many milliseconds remain, after a side broke, for what is still under way: to read what a side
  * had sent before it broke, and for its sender to stop sending.
  */
-const GRACE = 400;
+const GRACE = 250;
 
 /**
  * Copy both ways until both have ended, something breaks, a limit is reached or `signal` aborts.
@@ -80,6 +80,13 @@ type Flow = {
   /** `dropping`: the receiver broke; what still comes is read and thrown away. */
   state: "reading" | "writing" | "dropping" | "ended";
 };
+
+/** It was the receiver that failed, not the sender. */
+class CannotWrite extends Error {
+  constructor(cause: unknown) {
+    super("Cannot write", { cause });
+  }
+}
 
 type Verdict = { readonly reason: CloseReason; readonly detail: string | undefined };
 
@@ -131,33 +138,30 @@ class Splice {
 
   /** Never rejects: whatever the channels throw becomes the verdict. */
   async #copy(flow: Flow, other: Flow): Promise<void> {
-    const from = flow.from.channel;
     const to = flow.to.channel;
-    while (!this.#closed) {
-      flow.state = "reading";
-      if (this.#broken !== undefined) this.#watch();
-      let data: Uint8Array | null;
-      try {
-        data = await from.read();
-      } catch (error) {
-        return this.#cannotRead(flow, other, error);
-      }
-      flow.state = "writing";
-      if (data === null) return await this.#passEnd(flow);
-      this.#movedAt = performance.now();
-      try {
-        await to.write(data);
-      } catch (error) {
-        return await this.#cannotWrite(flow, error);
-      }
-      this.#moved(flow, data.length);
+    try {
+      await flow.from.channel.pump((data) => {
+        flow.state = "writing";
+        const written = to.write(data);
+        if (written === undefined) return this.#moved(flow, data.length);
+        this.#movedAt = performance.now();
+        const count = data.length;
+        return written.then(() => this.#moved(flow, count), (error) => {
+          throw new CannotWrite(error);
+        });
+      });
+    } catch (error) {
+      if (error instanceof CannotWrite) return await this.#cannotWrite(flow, error.cause);
+      return this.#cannotRead(flow, other, error);
     }
-    flow.state = "ended";
+    await this.#passEnd(flow);
   }
 
-  #moved(flow: Flow, count: number): void {
+  #moved(flow: Flow, count: number): undefined {
     this.#movedAt = performance.now();
+    flow.state = "reading";
     flow.bytes += count;
+    if (this.#broken !== undefined) this.#watch();
     try {
       this.#onBytes?.(flow.direction, count);
     } catch {
@@ -167,6 +171,7 @@ class Splice {
   }
 
   async #passEnd(flow: Flow): Promise<void> {
+    flow.state = "writing";
     this.#ending();
     try {
       await flow.to.channel.closeWrite();
@@ -192,7 +197,7 @@ class Splice {
     flow.state = "dropping";
     this.#ending();
     try {
-      while (!this.#closed && await flow.from.channel.read() !== null);
+      await flow.from.channel.pump(() => undefined);
     } catch (error) {
       this.#broke(flow.from, error);
     }

@@ -5,7 +5,13 @@
  */
 
 import type { TLSSocket } from "node:tls";
-import { type Channel, ChannelError, type RemoteAddress } from "../channel.ts";
+import {
+  type Channel,
+  ChannelError,
+  pumpByReading,
+  type RemoteAddress,
+  type Take,
+} from "../channel.ts";
 import type { Wire } from "./wire.ts";
 
 type Waiter = {
@@ -18,7 +24,8 @@ function turn(): Promise<void> {
   return new Promise((done) => setTimeout(done, 0));
 }
 
-function channelError(error: unknown): ChannelError {
+/** The error as a channel's; one of the engine's is about the protocol. */
+export function channelError(error: unknown): ChannelError {
   if (error instanceof ChannelError) return error;
   const message = error instanceof Error ? error.message : String(error);
   return new ChannelError("protocol", `TLS: ${message}`, { cause: error });
@@ -62,6 +69,11 @@ export class TlsChannel implements Channel {
       this.#waiter = { resolve, reject };
       void this.#pullWhileWaiting();
     });
+  }
+
+  /** Reads until the end. */
+  pump(take: Take): Promise<void> {
+    return pumpByReading(this, take);
   }
 
   /** Encrypts and sends; resolves when the last record was handed to the kernel. */

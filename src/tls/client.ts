@@ -15,11 +15,15 @@ import {
   type Decide,
   engineError,
   type EngineEvents,
+  establishedSocket,
   handshake,
   HandshakeError,
   type HandshakeLimits,
   type Handshaken,
+  type Started,
 } from "./handshake.ts";
+import { type EngineContext, engineContext, type NativeTls } from "./engine.ts";
+import { startEngine } from "./engine_start.ts";
 import { engineVersion } from "./version.ts";
 import type { VerifyPeer } from "./verdict.ts";
 import type { Wire } from "./wire.ts";
@@ -33,29 +37,36 @@ export type TlsClientOptions = {
   readonly maxVersion: TlsVersion;
   /** Judges peers by the trust of the moment of the decision, which may have moved on since. */
   readonly verify: VerifyPeer;
+  /** Carries established connections by the engine's own handles. */
+  readonly native?: NativeTls | undefined;
 };
 
 /** The client side of TLS for one state of the certificates; make a new one when they change. */
 export class TlsClient {
   readonly #context: tls.SecureContext;
+  readonly #engineContext: EngineContext;
   readonly #serverName: string;
   readonly #verify: VerifyPeer;
   readonly #keyIsReadable: boolean;
+  readonly #native: NativeTls | undefined;
 
   /** Sets up the engine; nothing is dialled. */
   constructor(options: TlsClientOptions) {
     const { material, serverName, verify } = options;
     this.#serverName = serverName;
     this.#verify = verify;
+    this.#native = options.native;
     this.#keyIsReadable = isReadableKey(material.keyPem);
-    this.#context = tls.createSecureContext({
+    const own = {
       cert: material.certPem,
       key: material.keyPem,
       // Never left out: without it the engine would trust the public CAs.
       ca: material.caPem ?? [],
       minVersion: engineVersion(options.minVersion),
       maxVersion: engineVersion(options.maxVersion),
-    });
+    };
+    this.#context = tls.createSecureContext(own);
+    this.#engineContext = engineContext(own, { requestCert: true, rejectUnauthorized: false });
   }
 
   /**
@@ -80,13 +91,18 @@ export class TlsClient {
     );
   }
 
-  #start(wire: Wire, events: EngineEvents): { abandon: () => void } {
+  #start(wire: Wire, events: EngineEvents): Started {
     if (!this.#keyIsReadable) {
       // The engine would go out without a certificate, and say nothing.
       events.failed(new HandshakeError("other", "the own private key cannot be read"));
       return { abandon: () => {} };
     }
     const isIp = parseIp(this.#serverName) !== undefined;
+    if (this.#native !== undefined) {
+      const native = this.#native;
+      const make = () => native.client(isIp ? "" : this.#serverName, this.#engineContext);
+      return startEngine(make, native, wire, events, clientError);
+    }
     const socket = tls.connect({
       // The engine uses of a Duplex just what a Wire has.
       socket: wire as unknown as Duplex,
@@ -102,7 +118,7 @@ export class TlsClient {
     // For that check the engine completes the chain from the bundle, by names, without an end where
     // two CAs signed each other. Nobody reads what it would come back with.
     socket.getPeerCertificate = () => NO_CERTIFICATE;
-    socket.once("secureConnect", () => events.secure(socket));
+    socket.once("secureConnect", () => events.secure(establishedSocket(socket)));
     socket.on("error", (error) => events.failed(clientError(error)));
     socket.once("close", () => {
       events.failed(new HandshakeError("reset", "the server left during the handshake"));

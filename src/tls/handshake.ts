@@ -1,40 +1,19 @@
 /**
- * What the handshakes of both roles share: driving the engine, the decision while nothing has left
- * yet, and the names of what can go wrong. What the engine does that makes all this necessary is told
- * in `verdict.ts`.
+ * What the handshakes of both roles share: driving the engine, and the decision while nothing has left
+ * yet. What the engine does that makes all this necessary is told in `verdict.ts`.
  *
  * @module
  */
 
 import type { TLSSocket } from "node:tls";
-import { type Channel, ChannelError } from "../channel.ts";
+import type { Channel, RemoteAddress } from "../channel.ts";
 import { formatDuration } from "../config/duration.ts";
-import type { HandshakeReason } from "../proxy/outcome.ts";
 import { TlsChannel } from "./channel.ts";
+import { engineError, HandshakeCut, HandshakeError, wireError } from "./handshake_error.ts";
 import type { VerifiedPeer, VerifyPeer } from "./verdict.ts";
 import { Wire } from "./wire.ts";
 
-/** A handshake failed; nothing of the peer was let through. */
-export class HandshakeError extends Error {
-  /** The name of the class. */
-  override readonly name = "HandshakeError";
-  /** The metric's reason. */
-  readonly reason: HandshakeReason;
-
-  /** `message` is for the log and may hold the peer's words. */
-  constructor(reason: HandshakeReason, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.reason = reason;
-  }
-}
-
-/** The handshake was ended by {@linkcode HandshakeLimits.signal}. */
-export class HandshakeCut extends HandshakeError {
-  /** Nobody's fault: whoever aborted the signal knows why. */
-  constructor() {
-    super("other", "the handshake was cut");
-  }
-}
+export { engineError, HandshakeCut, HandshakeError };
 
 /** The caller's decision about a verified peer; without `admit` the connection is closed. */
 export type Decided<T> = { readonly admit: boolean; readonly value: T };
@@ -53,7 +32,7 @@ export type Handshaken<T> = {
   readonly protocol: string;
   readonly resumed: boolean;
   /** `undefined` when the peer was not admitted. */
-  readonly channel: TlsChannel | undefined;
+  readonly channel: Channel | undefined;
 };
 
 /** How a handshake is bounded. */
@@ -64,9 +43,24 @@ export type HandshakeLimits = {
   readonly signal: AbortSignal;
 };
 
+/** What the engine has at the end of a handshake, while nothing of our last flight has left. */
+export type Established = {
+  /** Every certificate that the peer showed, DER, its own first; resumed sessions remember them. */
+  readonly chain: () => readonly Uint8Array[];
+  /** What the engine has against that chain; of a peer without one this says nothing. */
+  readonly complaint: string | undefined;
+  /** `TLSv1.2` or `TLSv1.3`. */
+  readonly protocol: string;
+  readonly resumed: boolean;
+  /** Makes a channel of it. To be called in the same turn, so that no byte is missed. */
+  readonly open: (remote: RemoteAddress, wire: Wire) => Channel;
+  /** Gives it up. */
+  readonly destroy: () => void;
+};
+
 /** The engine's two ways to report, wired up by a role. */
 export type EngineEvents = {
-  readonly secure: (socket: TLSSocket) => void;
+  readonly secure: (established: Established) => void;
   readonly failed: (error: HandshakeError) => void;
 };
 
@@ -81,16 +75,31 @@ export type PeerDemand =
     readonly optional: boolean;
   };
 
+/** An engine at work. */
+export type Started = {
+  /** Gives it up, whatever it is doing. */
+  readonly abandon: () => void;
+};
+
 /** What a role adds: how the engine is started, and what is asked of the peer. */
 export type Role = {
-  readonly start: (wire: Wire, events: EngineEvents) => { readonly abandon: () => void };
+  readonly start: (wire: Wire, events: EngineEvents) => Started;
   readonly demand: PeerDemand;
 };
 
+/** What a socket of the public interface has at the end of a handshake. */
+export function establishedSocket(socket: TLSSocket): Established {
+  return {
+    chain: () => presentedChain(socket),
+    complaint: socket.authorized ? undefined : String(socket.authorizationError),
+    protocol: socket.getProtocol() ?? "unknown",
+    resumed: socket.isSessionReused(),
+    open: (remote, wire) => new TlsChannel(remote, wire, socket),
+    destroy: () => void socket.destroy(),
+  };
+}
+
 /**
- * Every certificate that the peer showed, DER, its own first; the engine remembers them in a resumed
- * session too.
- *
  * `getPeerCertificate(true)` would complete the chain from the bundle by names, without an end where
  * two CAs of the bundle signed each other, and `getPeerX509Certificate` stops at the first issuer. So
  * this asks the handle below, and falls back to the public call, which then means fewer chains are
@@ -117,88 +126,41 @@ function presentedChain(socket: TLSSocket): readonly Uint8Array[] {
   return chain;
 }
 
-const ENGINE_REASONS: Readonly<Record<string, HandshakeReason>> = {
-  ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE: "no_certificate",
-  CERT_HAS_EXPIRED: "expired",
-  CERT_NOT_YET_VALID: "not_yet_valid",
-  CERT_REVOKED: "revoked",
-  INVALID_PURPOSE: "bad_certificate",
-  DEPTH_ZERO_SELF_SIGNED_CERT: "untrusted",
-  SELF_SIGNED_CERT_IN_CHAIN: "untrusted",
-  UNABLE_TO_GET_ISSUER_CERT: "untrusted",
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "untrusted",
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: "untrusted",
-};
-
-/** The engine's complaint in our terms; `verifyCode` is what it says of the peer's certificate. */
-export function engineError(error: Error, verifyCode?: string): HandshakeError {
-  const own: unknown = Reflect.get(error, "code");
-  const code = verifyCode ?? (typeof own === "string" ? own : "");
-  const known = ENGINE_REASONS[code];
-  if (known === "no_certificate") {
-    return new HandshakeError(known, "peer sent no certificate", { cause: error });
-  }
-  if (known !== undefined) {
-    return new HandshakeError(known, `the peer's certificate was refused: ${code}`, {
-      cause: error,
-    });
-  }
-  if (code === "ERR_SSL_UNSUPPORTED_PROTOCOL") {
-    // The engine says so of its own side only, whatever was wrong with certificate, key or versions.
-    return new HandshakeError("other", "the TLS engine cannot use the own certificate and key", {
-      cause: error,
-    });
-  }
-  if (/received fatal alert|alert/i.test(error.message)) {
-    return new HandshakeError("other", `the peer refused us: ${error.message}`, { cause: error });
-  }
-  if (code.startsWith("ERR_SSL") || code === "ERR_TLS_HANDSHAKE") {
-    return new HandshakeError("protocol", error.message, { cause: error });
-  }
-  return new HandshakeError("other", error.message, { cause: error });
-}
-
-function wireError(error: unknown): HandshakeError {
-  const message = error instanceof Error ? error.message : String(error);
-  const reset = error instanceof ChannelError && error.fault !== "other";
-  return new HandshakeError(reset ? "reset" : "other", message, { cause: error });
-}
-
 /**
  * It takes both verdicts to let a peer in. Where the engine has refused already, ours is asked for its
  * words only, which say more; not for a long chain, whose length the peer chose and we would pay for.
  */
 const EXPLAINED_CHAIN = 3;
 
-function engineRefusal(socket: TLSSocket): HandshakeError {
-  return engineError(new Error("not authorized"), String(socket.authorizationError));
+function engineRefusal(complaint: string): HandshakeError {
+  return engineError(new Error("not authorized"), complaint);
 }
 
 /** The peer whose chain holds; `undefined` where none is asked for, or none shown and optional. */
-function verified(socket: TLSSocket, demand: PeerDemand): VerifiedPeer | undefined {
+function verified(established: Established, demand: PeerDemand): VerifiedPeer | undefined {
   if (demand.kind === "nothing") return undefined;
-  const chain = presentedChain(socket);
+  const chain = established.chain();
   if (chain.length === 0 && demand.optional) return undefined;
-  const refusedByEngine = chain.length > 0 && !socket.authorized;
-  if (refusedByEngine && chain.length > EXPLAINED_CHAIN) throw engineRefusal(socket);
+  const complaint = chain.length > 0 ? established.complaint : undefined;
+  if (complaint !== undefined && chain.length > EXPLAINED_CHAIN) throw engineRefusal(complaint);
   const verdict = demand.verify(chain);
   if (!verdict.ok) throw new HandshakeError(verdict.reason, verdict.detail);
-  if (refusedByEngine) throw engineRefusal(socket);
+  if (complaint !== undefined) throw engineRefusal(complaint);
   return verdict.peer;
 }
 
 /** Judges and decides, synchronously, while what the engine has to say is still held back. */
 function judge<T>(
-  socket: TLSSocket,
+  established: Established,
   role: Role,
   decide: Decide<T>,
 ): Omit<Handshaken<T>, "channel"> & {
   admit: boolean;
 } {
-  const peer = verified(socket, role.demand);
+  const peer = verified(established, role.demand);
   const { admit, value } = decide(peer);
-  const protocol = socket.getProtocol() ?? "unknown";
-  return { admit, value, peer, protocol, resumed: socket.isSessionReused() };
+  const { protocol, resumed } = established;
+  return { admit, value, peer, protocol, resumed };
 }
 
 /**
@@ -231,14 +193,14 @@ export async function handshake<T>(
   if (limits.signal.aborted) cut();
   wire.onBroken = fail;
 
-  const secure = (socket: TLSSocket): void => {
-    if (settled) return void socket.destroy();
+  const secure = (established: Established): void => {
+    if (settled) return established.destroy();
     try {
-      const { admit, ...rest } = judge(socket, role, decide);
+      const { admit, ...rest } = judge(established, role, decide);
       settled = true;
       refused = !admit;
       if (refused) wire.mute();
-      const channel = admit ? new TlsChannel(transport.remote, wire, socket) : undefined;
+      const channel = admit ? established.open(transport.remote, wire) : undefined;
       resolve({ ...rest, channel });
     } catch (error) {
       // Refused, or a fault of ours: either way the peer gets nothing, no ticket, no last flight.
@@ -252,10 +214,13 @@ export async function handshake<T>(
     }
   };
 
-  let engine: { readonly abandon: () => void } | undefined;
+  let engine: Started | undefined;
   try {
-    engine = role.start(wire, { secure, failed: fail });
-    void feed(wire, () => settled).catch(fail);
+    // Cut before it began: nothing is sent.
+    if (!settled) {
+      engine = role.start(wire, { secure, failed: fail });
+      void feed(wire, () => settled).catch(fail);
+    }
     const result = await promise;
     if (result.channel === undefined) abandon(wire, engine);
     return result;
@@ -275,7 +240,7 @@ function sendsAlert(error: HandshakeError): boolean {
   return error.reason !== "timeout" && error.reason !== "reset" && error.cause !== undefined;
 }
 
-function abandon(wire: Wire, engine: { readonly abandon: () => void } | undefined): void {
+function abandon(wire: Wire, engine: Started | undefined): void {
   wire.close();
   engine?.abandon();
 }

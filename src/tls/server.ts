@@ -13,12 +13,17 @@ import {
   type Decide,
   engineError,
   type EngineEvents,
+  establishedSocket,
   handshake,
   HandshakeError,
   type HandshakeLimits,
   type Handshaken,
   type PeerDemand,
+  type Started,
 } from "./handshake.ts";
+import { type EngineContext, type NativeTls, serverContext } from "./engine.ts";
+import { startEngine } from "./engine_start.ts";
+import { completeChain } from "./own_chain.ts";
 import { engineVersion } from "./version.ts";
 import type { VerifyPeer } from "./verdict.ts";
 import type { Wire } from "./wire.ts";
@@ -31,30 +36,42 @@ export type TlsServerOptions = {
   readonly maxVersion: TlsVersion;
   /** Judges peers by the trust of the moment of the decision, which may have moved on since. */
   readonly verify: VerifyPeer;
+  /** Carries established connections by the engine's own handles. */
+  readonly native?: NativeTls | undefined;
 };
 
 /** The server side of TLS for one state of the certificates; make a new one when they change. */
 export class TlsServer {
   readonly #server: tls.Server;
   readonly #demand: PeerDemand;
+  readonly #native: NativeTls | undefined;
+  readonly #context: EngineContext;
 
   /** Sets up the engine; nothing listens. */
   constructor(options: TlsServerOptions) {
     const { material, clientAuth } = options;
+    this.#native = options.native;
     this.#demand = clientAuth === "none" ? { kind: "nothing" } : {
       kind: "certificate",
       verify: options.verify,
       optional: clientAuth === "optional",
     };
-    this.#server = new tls.Server({
+    const own = {
       cert: material.certPem,
       key: material.keyPem,
       ...(clientAuth === "none" || material.caPem === undefined ? {} : { ca: material.caPem }),
+      minVersion: engineVersion(options.minVersion),
+      maxVersion: engineVersion(options.maxVersion),
+    };
+    const asks = {
       requestCert: clientAuth !== "none",
       // `optional` must let a peer without a certificate finish; one that is bad is refused by us.
       rejectUnauthorized: clientAuth === "required",
-      minVersion: engineVersion(options.minVersion),
-      maxVersion: engineVersion(options.maxVersion),
+    };
+    this.#context = serverContext({ ...own, cert: completeChain(material) }, asks);
+    this.#server = new tls.Server({
+      ...own,
+      ...asks,
       // The deadline is ours. The engine's timer would outlive a failed handshake by two minutes and
       // hold all of the connection's memory until then: a peer that fails fast could fill it.
       handshakeTimeout: -1,
@@ -74,12 +91,19 @@ export class TlsServer {
     return handshake(
       transport,
       {
-        start: (wire, events) => this.#start(wire, events),
+        start: (wire, events) => this.#startNative(wire, events) ?? this.#start(wire, events),
         demand: this.#demand,
       },
       decide,
       limits,
     );
+  }
+
+  /** By the engine itself, where that is to be had. */
+  #startNative(wire: Wire, events: EngineEvents): Started | undefined {
+    const native = this.#native;
+    if (native === undefined) return undefined;
+    return startEngine(() => native.server(this.#context), native, wire, events, clientError);
   }
 
   /**
@@ -94,14 +118,14 @@ export class TlsServer {
    * included, before it closes. Should it ever read this as yes or as no, then it refuses the peer
    * itself or we do: nobody gets in by it.
    */
-  #start(wire: Wire, events: EngineEvents): { abandon: () => void } {
+  #start(wire: Wire, events: EngineEvents): Started {
     let engine: tls.TLSSocket | undefined;
     const emit = (event: string, first: unknown, second: unknown): boolean => {
       if (event === "secureConnection" && first instanceof tls.TLSSocket) {
         engine = first;
         // Whatever comes later is heard by the channel; an error before that ends here.
         first.on("error", () => {});
-        events.secure(first);
+        events.secure(establishedSocket(first));
       } else if (event === "tlsClientError") {
         engine = second instanceof tls.TLSSocket ? second : undefined;
         const verifyCode: unknown = engine?.authorizationError;
@@ -129,7 +153,7 @@ export class TlsServer {
  * the certificate means the signature over the handshake, or that the engine could not read the
  * certificate to check it; it does not tell which, nor show what it could not read.
  */
-function clientError(error: Error, verifyCode: string | undefined): HandshakeError {
+function clientError(error: Error, verifyCode?: string): HandshakeError {
   const named = engineError(error, verifyCode);
   if (named.reason !== "untrusted") return named;
   return new HandshakeError(

@@ -32,13 +32,14 @@
  * What takes the daemon down:
  *
  * - *Pause that does not*: a paused socket goes on reading the wire into memory. The engine gets no
- *   socket but a `Wire` (`tls/wire.ts`), which reads when `tls/channel.ts` is read.
+ *   socket but a `Wire` (`tls/wire.ts`), which reads when the channel is read, be it by the engine itself
+ *   (`tls/engine_channel.ts`) or by its public stream (`tls/channel.ts`).
  * - *Lost end*: a paused socket may never report its end. Ours is never paused, the wire is; an end
  *   without close_notify is `truncated` (`tls/channel.ts`).
  * - *Open after the timeout*: the engine's handshake timeout leaves the socket open. Deadline and
  *   close are ours (`tls/handshake.ts`), the engine's is off (`tls/server.ts`).
  * - *Never collected*: the engine's state of a connection refers to itself from outside the heap.
- *   `Wire.close` tells it of the end, however the handshake went.
+ *   It is told of the end however the handshake went, by `Wire.close` or `destroySsl`.
  * - *Endless chain*: `getPeerCertificate(true)` does not come back where two CAs of the bundle signed
  *   each other. It is never called, nor by the engine (`tls/handshake.ts`, `tls/client.ts`).
  * - *Deaf listener*: `node:net` stops accepting for good once descriptors ran out. Nothing of it
@@ -52,8 +53,9 @@
  *   itself the engine would send both (`tls/handshake.ts`, `tls/server.ts`).
  * - *Alert cut off*: destroying the stream loses the alert. A `Wire` cannot be destroyed by the
  *   engine, and `Wire.linger` lets the alert arrive.
- * - *Bundle in every handshake*: the server sends all CAs of the bundle along. There is no way around
- *   it: `certstore/bundle.ts` warns of large ones.
+ * - *Bundle in every handshake*: the server sends all CAs of the bundle along. By the engine itself it
+ *   is kept from that (`serverContext` in `tls/engine.ts`); on the public way there is none around it.
+ *   Either way it reads the bundle anew for each connection: `certstore/bundle.ts` warns of large ones.
  * - *Write grant for UNIX sockets*: Deno wants `--allow-write` to use one. None is used yet.
  *
  * @module

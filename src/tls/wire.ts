@@ -6,7 +6,7 @@
  */
 
 import { EventEmitter } from "node:events";
-import type { Channel } from "../channel.ts";
+import type { Channel, Take } from "../channel.ts";
 
 /** What an engine's write calls when the bytes are gone. */
 export type Written = (error?: Error | null) => void;
@@ -34,6 +34,7 @@ export class Wire extends EventEmitter {
   readonly #channel: Channel;
   #writing: Promise<void> = Promise.resolve();
   #writes = 0;
+  #queued = 0;
   #reading: Promise<Uint8Array | null> | undefined;
   #muted = false;
   #broken = false;
@@ -56,15 +57,43 @@ export class Wire extends EventEmitter {
 
   /** Reads once and feeds the engine; false at the end of the stream. */
   async pull(): Promise<boolean> {
-    const bytes = await this.#read();
+    const bytes = await this.read();
     if (bytes === null) return false;
     // The engine copies the bytes before it returns.
     this.emit("data", bytes);
     return true;
   }
 
-  /** One read at a time: a handshake may fail while its next bytes are still awaited. */
-  #read(): Promise<Uint8Array | null> {
+  /** Hands on what comes, past the stream that the engine sees; resolves at the end. */
+  pump(take: Take): Promise<void> {
+    return this.#channel.pump(take);
+  }
+
+  /** Sends, after everything that was written before: `undefined` where it was gone at once. */
+  send(bytes: Uint8Array): Promise<void> | undefined {
+    this.#writes++;
+    if (this.#queued === 0 && !this.#muted && !this.#broken) {
+      const sent = this.#channel.write(bytes);
+      if (sent !== undefined) this.#enqueue(() => sent);
+      return sent;
+    }
+    return this.#enqueue(() => this.#pass(bytes));
+  }
+
+  #enqueue(action: () => Promise<void> | undefined): Promise<void> {
+    this.#queued++;
+    const done = this.#writing.then(action).finally(() => this.#queued--);
+    // Whoever sent it is told; the next one has its turn all the same.
+    this.#writing = done.catch(() => {});
+    return done;
+  }
+
+  #pass(bytes: Uint8Array): Promise<void> | undefined {
+    return this.#muted || this.#broken ? undefined : this.#channel.write(bytes);
+  }
+
+  /** Reads once, past the engine. A handshake may fail while its next bytes are still awaited. */
+  read(): Promise<Uint8Array | null> {
     return this.#reading ??= this.#channel.read().finally(() => this.#reading = undefined);
   }
 
@@ -101,7 +130,7 @@ export class Wire extends EventEmitter {
       await this.#writing;
       await this.#channel.closeWrite();
       for (let left = LINGER_BYTES; left > 0;) {
-        const bytes = await this.#read();
+        const bytes = await this.read();
         if (bytes === null) break;
         left -= bytes.length;
       }
@@ -117,14 +146,12 @@ export class Wire extends EventEmitter {
   /** Engine: send bytes. */
   write(bytes: Uint8Array, written: Written): boolean {
     this.#writes++;
-    this.#writing = this.#writing.then(async () => {
-      if (!this.#muted && !this.#broken) {
-        try {
-          await this.#channel.write(bytes);
-        } catch (error) {
-          this.#broken = true;
-          this.onBroken(error);
-        }
+    void this.#enqueue(async () => {
+      try {
+        await this.#pass(bytes);
+      } catch (error) {
+        this.#broken = true;
+        this.onBroken(error);
       }
       written();
     });

@@ -4,7 +4,13 @@
  * @module
  */
 
-import { type Channel, ChannelError, type ChannelFault } from "../../src/channel.ts";
+import {
+  type Channel,
+  ChannelError,
+  type ChannelFault,
+  pumpByReading,
+  type Take,
+} from "../../src/channel.ts";
 
 type Event = { readonly data: Uint8Array | null } | { readonly error: unknown };
 
@@ -81,6 +87,10 @@ export class FakeChannel implements Channel {
     this.#settle();
     if ("error" in event) throw event.error;
     return event.data;
+  }
+
+  pump(take: Take): Promise<void> {
+    return pumpByReading(this, take);
   }
 
   async write(data: Uint8Array): Promise<void> {

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import net from "node:net";
-import type { Channel } from "../../src/channel.ts";
-import { dialTcp, listenTcp, type TcpChannel } from "../../src/net.ts";
+import type { Channel, Take } from "../../src/channel.ts";
+import { dialTcp, listenTcp } from "../../src/net.ts";
 import type { Direction } from "../../src/proxy/outcome.ts";
 import { splice, type SpliceOptions, type SpliceResult } from "../../src/proxy/splice.ts";
+import { eachTcpWay, type TcpWay } from "../support/ways.ts";
 
 const LOCAL = { host: "127.0.0.1", port: 0 };
 const MIB = 1024 * 1024;
@@ -12,7 +13,7 @@ const MIB = 1024 * 1024;
 /** A socket of a peer: ours, or one that can send RST. */
 type Peer<T> = (port: number) => Promise<T>;
 
-const channelPeer: Peer<TcpChannel> = (port) =>
+const channelPeer: Peer<Channel> = (port) =>
   dialTcp({ host: "127.0.0.1", port }, { timeout: 10_000 });
 
 const nodePeer: Peer<net.Socket> = (port) =>
@@ -24,12 +25,13 @@ const nodePeer: Peer<net.Socket> = (port) =>
 
 /** `client` and `target` are what talks to the two ends of a running splice. */
 async function spliced<A, B>(
+  way: TcpWay,
   clientPeer: Peer<A>,
   targetPeer: Peer<B>,
   options: Partial<SpliceOptions> = {},
 ): Promise<{ client: A; target: B; done: Promise<SpliceResult> }> {
-  const [client, near] = await joined(clientPeer);
-  const [target, far] = await joined(targetPeer);
+  const [client, near] = await joined(way, clientPeer);
+  const [target, far] = await joined(way, targetPeer);
   return {
     client,
     target,
@@ -37,10 +39,12 @@ async function spliced<A, B>(
   };
 }
 
-async function joined<T>(peer: Peer<T>): Promise<[T, TcpChannel]> {
-  const listener = listenTcp(LOCAL);
+async function joined<T>(way: TcpWay, peer: Peer<T>): Promise<[T, Channel]> {
+  const listener = listenTcp(LOCAL, { native: way.native });
   try {
-    return await Promise.all([peer(listener.port), listener.accept()]);
+    const [end, accepted] = await Promise.all([peer(listener.port), listener.accept()]);
+    way.check(accepted);
+    return [end, accepted];
   } finally {
     listener.close();
   }
@@ -62,8 +66,8 @@ function closedOf(socket: net.Socket): Promise<void> {
   return new Promise((done) => socket.once("close", () => done()));
 }
 
-Deno.test("splice over TCP: half-close with an answer after it, either way", async () => {
-  const { client, target, done } = await spliced(channelPeer, channelPeer);
+eachTcpWay("splice over TCP: half-close with an answer after it, either way", async (way) => {
+  const { client, target, done } = await spliced(way, channelPeer, channelPeer);
   await client.write(encode("request"));
   await client.closeWrite();
   assert.equal(await readAll(target), "request");
@@ -72,7 +76,7 @@ Deno.test("splice over TCP: half-close with an answer after it, either way", asy
   assert.equal(await readAll(client), "answer after FIN");
   assert.equal((await done).reason, "completed");
 
-  const other = await spliced(channelPeer, channelPeer);
+  const other = await spliced(way, channelPeer, channelPeer);
   await other.target.write(encode("banner"));
   await other.target.closeWrite();
   assert.equal(await readAll(other.client), "banner");
@@ -83,9 +87,9 @@ Deno.test("splice over TCP: half-close with an answer after it, either way", asy
   for (const end of [client, target, other.client, other.target]) end.close();
 });
 
-Deno.test("splice over TCP: 64 MiB each way at once, equal by SHA-256", async () => {
+eachTcpWay("splice over TCP: 64 MiB each way at once, equal by SHA-256", async (way) => {
   const moved: Record<Direction, number> = { client_to_target: 0, target_to_client: 0 };
-  const { client, target, done } = await spliced(channelPeer, channelPeer, {
+  const { client, target, done } = await spliced(way, channelPeer, channelPeer, {
     onBytes: (direction, count) => void (moved[direction] += count),
   });
   const send = async (channel: Channel) => {
@@ -127,53 +131,61 @@ Deno.test("splice over TCP: 64 MiB each way at once, equal by SHA-256", async ()
   target.close();
 });
 
-Deno.test("splice over TCP: a reader that stalls stops the sender, and gets everything later", async () => {
-  const [client, near] = await joined(channelPeer);
-  const [target, far] = await joined(channelPeer);
-  let read = 0;
-  let written = 0;
-  const counted: Channel = {
-    remote: near.remote,
-    async read() {
-      const bytes = await near.read();
-      read += bytes?.length ?? 0;
-      return bytes;
-    },
-    write: (data) => near.write(data),
-    closeWrite: () => near.closeWrite(),
-    close: () => near.close(),
-  };
-  const done = splice(counted, far, {
-    idleTimeout: 0,
-    closeTimeout: 0,
-    onBytes: (_direction, count) => void (written += count),
-  });
-  const total = 64 * MIB;
-  const sent = (async () => {
-    for (let left = total; left > 0; left -= MIB) await client.write(new Uint8Array(MIB));
-    await client.closeWrite();
-  })();
-  // Until nothing has moved for a while.
-  for (let last = -1; last !== read || read === 0;) {
-    last = read;
-    await new Promise((done) => setTimeout(done, 250));
-  }
-  assert.ok(read < 20 * MIB, `${read} bytes were read; the kernel's own buffers hold a few MiB`);
-  assert.ok(read - written <= 65536, `${read - written} bytes are held, one buffer at most`);
-  let count = 0;
-  for (let bytes = await target.read(); bytes !== null; bytes = await target.read()) {
-    count += bytes.length;
-  }
-  assert.equal(count, total);
-  await sent;
-  await target.closeWrite();
-  assert.equal((await done).reason, "completed");
-  client.close();
-  target.close();
-});
+eachTcpWay(
+  "splice over TCP: a reader that stalls stops the sender, and gets everything later",
+  async (way) => {
+    const [client, near] = await joined(way, channelPeer);
+    const [target, far] = await joined(way, channelPeer);
+    let read = 0;
+    let written = 0;
+    const counted: Channel = {
+      remote: near.remote,
+      async read() {
+        const bytes = await near.read();
+        read += bytes?.length ?? 0;
+        return bytes;
+      },
+      pump: (take: Take) =>
+        near.pump((bytes) => {
+          read += bytes.length;
+          return take(bytes);
+        }),
+      write: (data) => near.write(data),
+      closeWrite: () => near.closeWrite(),
+      close: () => near.close(),
+    };
+    const done = splice(counted, far, {
+      idleTimeout: 0,
+      closeTimeout: 0,
+      onBytes: (_direction, count) => void (written += count),
+    });
+    const total = 64 * MIB;
+    const sent = (async () => {
+      for (let left = total; left > 0; left -= MIB) await client.write(new Uint8Array(MIB));
+      await client.closeWrite();
+    })();
+    // Until nothing has moved for a while.
+    for (let last = -1; last !== read || read === 0;) {
+      last = read;
+      await new Promise((done) => setTimeout(done, 250));
+    }
+    assert.ok(read < 20 * MIB, `${read} bytes were read; the kernel's own buffers hold a few MiB`);
+    assert.ok(read - written <= 65536, `${read - written} bytes are held, one buffer at most`);
+    let count = 0;
+    for (let bytes = await target.read(); bytes !== null; bytes = await target.read()) {
+      count += bytes.length;
+    }
+    assert.equal(count, total);
+    await sent;
+    await target.closeWrite();
+    assert.equal((await done).reason, "completed");
+    client.close();
+    target.close();
+  },
+);
 
-Deno.test("splice over TCP: a reset by one side closes the other within a second", async () => {
-  const byClient = await spliced(nodePeer, channelPeer);
+eachTcpWay("splice over TCP: a reset by one side closes the other within a second", async (way) => {
+  const byClient = await spliced(way, nodePeer, channelPeer);
   byClient.client.write("before");
   assert.equal(new TextDecoder().decode((await byClient.target.read()) ?? undefined), "before");
   let from = performance.now();
@@ -183,7 +195,7 @@ Deno.test("splice over TCP: a reset by one side closes the other within a second
   assert.equal((await byClient.done).reason, "peer_reset");
   byClient.target.close();
 
-  const byTarget = await spliced(channelPeer, nodePeer);
+  const byTarget = await spliced(way, channelPeer, nodePeer);
   byTarget.target.write("before");
   assert.equal(new TextDecoder().decode((await byTarget.client.read()) ?? undefined), "before");
   from = performance.now();
@@ -194,71 +206,80 @@ Deno.test("splice over TCP: a reset by one side closes the other within a second
   byTarget.client.close();
 });
 
-Deno.test("splice over TCP: a client that resets after its full answer has completed", async () => {
-  const { client, target, done } = await spliced(nodePeer, channelPeer);
-  client.end("request");
-  assert.equal(await readAll(target), "request");
-  const answered = new Promise<string>((resolve) =>
-    client.once("data", (bytes) => resolve(String(bytes)))
-  );
-  await target.write(encode("answer"));
-  assert.equal(await answered, "answer");
-  const closed = closedOf(client);
-  client.resetAndDestroy();
-  await closed;
-  await target.closeWrite();
-  assert.equal((await done).reason, "completed");
-  target.close();
-});
+eachTcpWay(
+  "splice over TCP: a client that resets after its full answer has completed",
+  async (way) => {
+    const { client, target, done } = await spliced(way, nodePeer, channelPeer);
+    client.end("request");
+    assert.equal(await readAll(target), "request");
+    const answered = new Promise<string>((resolve) =>
+      client.once("data", (bytes) => resolve(String(bytes)))
+    );
+    await target.write(encode("answer"));
+    assert.equal(await answered, "answer");
+    const closed = closedOf(client);
+    client.resetAndDestroy();
+    await closed;
+    await target.closeWrite();
+    assert.equal((await done).reason, "completed");
+    target.close();
+  },
+);
 
-Deno.test("splice over TCP: a target that answers and closes on a long upload is heard", async () => {
-  // The target closes with bytes unread, which is a reset right after its answer.
-  const { client, target, done } = await spliced(channelPeer, channelPeer);
-  const upload = (async () => {
-    try {
-      for (let i = 0; i < 64; i++) await client.write(new Uint8Array(MIB));
-      return "all taken";
-    } catch {
-      return "cut off";
-    }
-  })();
-  await target.read();
-  await target.write(encode("413 too large"));
-  target.close();
-  const bytes = await client.read();
-  assert.equal(new TextDecoder().decode(bytes ?? undefined), "413 too large");
-  assert.ok(["all taken", "cut off"].includes(await upload));
-  assert.equal((await done).reason, "target_reset");
-  client.close();
-});
+eachTcpWay(
+  "splice over TCP: a target that answers and closes on a long upload is heard",
+  async (way) => {
+    // The target closes with bytes unread, which is a reset right after its answer.
+    const { client, target, done } = await spliced(way, channelPeer, channelPeer);
+    const upload = (async () => {
+      try {
+        for (let i = 0; i < 64; i++) await client.write(new Uint8Array(MIB));
+        return "all taken";
+      } catch {
+        return "cut off";
+      }
+    })();
+    await target.read();
+    await target.write(encode("413 too large"));
+    target.close();
+    const bytes = await client.read();
+    assert.equal(new TextDecoder().decode(bytes ?? undefined), "413 too large");
+    assert.ok(["all taken", "cut off"].includes(await upload));
+    assert.equal((await done).reason, "target_reset");
+    client.close();
+  },
+);
 
-Deno.test("splice over TCP: a client that reads only after its whole upload gets the answer", async () => {
-  const { client, target, done } = await spliced(channelPeer, channelPeer);
-  const upload = async () => {
-    for (let i = 0; i < 16; i++) await client.write(new Uint8Array(MIB));
-    await client.closeWrite();
-  };
-  const uploaded = upload();
-  await target.read();
-  await target.write(encode("413 too large"));
-  await target.closeWrite();
-  target.close();
-  await uploaded;
-  assert.equal(await readAll(client), "413 too large");
-  assert.equal((await done).reason, "target_reset");
-  client.close();
-});
+eachTcpWay(
+  "splice over TCP: a client that reads only after its whole upload gets the answer",
+  async (way) => {
+    const { client, target, done } = await spliced(way, channelPeer, channelPeer);
+    const upload = async () => {
+      for (let i = 0; i < 16; i++) await client.write(new Uint8Array(MIB));
+      await client.closeWrite();
+    };
+    const uploaded = upload();
+    await target.read();
+    await target.write(encode("413 too large"));
+    await target.closeWrite();
+    target.close();
+    await uploaded;
+    assert.equal(await readAll(client), "413 too large");
+    assert.equal((await done).reason, "target_reset");
+    client.close();
+  },
+);
 
-Deno.test("splice over TCP: idle, closing and aborting close both sockets", async () => {
+eachTcpWay("splice over TCP: idle, closing and aborting close both sockets", async (way) => {
   const abort = new AbortController();
   for (
     const [options, act, reason] of [
       [{ idleTimeout: 50 }, () => {}, "idle_timeout"],
-      [{ closeTimeout: 50 }, (client: TcpChannel) => client.closeWrite(), "close_timeout"],
+      [{ closeTimeout: 50 }, (client: Channel) => client.closeWrite(), "close_timeout"],
       [{ signal: abort.signal }, () => abort.abort("shutdown"), "shutdown"],
     ] as const
   ) {
-    const { client, target, done } = await spliced(channelPeer, channelPeer, options);
+    const { client, target, done } = await spliced(way, channelPeer, channelPeer, options);
     await act(client);
     assert.equal((await done).reason, reason);
     assert.equal(await client.read(), null);

@@ -6,11 +6,8 @@
  */
 
 import assert from "node:assert/strict";
-import type { Channel } from "../../src/channel.ts";
-import { type ChannelError } from "../../src/channel.ts";
-import type { TestDaemon } from "../support/daemon.ts";
-import { tlsEnd, tlsTarget } from "../support/ends.ts";
-import { descriptors, waitForDescriptors } from "../support/process.ts";
+import { hear, tlsEnd, tlsTarget } from "../support/ends.ts";
+import { baseline, waitForDescriptors } from "../support/process.ts";
 import { Scene } from "../support/scene.ts";
 import { Peer, PeerServer, Relay } from "../support/sockets.ts";
 
@@ -20,26 +17,6 @@ const closedBy = (reason: string) => `mtlsd_connections_closed_total{reason="${r
 const SOON = 1000;
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
-
-/** What a channel reads until its end, and whether that was one in good order. */
-async function hear(channel: Channel): Promise<{ text: string; end: "clean" | "broken" }> {
-  let text = "";
-  try {
-    for (let bytes = await channel.read(); bytes !== null; bytes = await channel.read()) {
-      text += new TextDecoder().decode(bytes);
-    }
-    return { text, end: "clean" };
-  } catch (error) {
-    assert.equal((error as ChannelError).name, "ChannelError");
-    return { text, end: "broken" };
-  }
-}
-
-/** Counts descriptors, the metrics' own connection included. */
-async function baseline(daemon: TestDaemon): Promise<number> {
-  await daemon.metrics();
-  return await descriptors(daemon.pid);
-}
 
 async function within<T>(limit: number, promise: Promise<T>): Promise<T> {
   const start = performance.now();
@@ -149,7 +126,7 @@ Deno.test("backends that fail, seen by a client of server mode", async (t) => {
       behave = backend;
       const from = server.lines.length;
       const near = scene.use(await tlsEnd(server.port, scene.pki));
-      await near.write(encode("request")).catch(() => {});
+      await near.write(encode("request"))?.catch(() => {});
       const { text, end } = await within(SOON, hear(near));
       if (typeof heard.text === "string") assert.equal(text, heard.text);
       else assert.match(text, heard.text);

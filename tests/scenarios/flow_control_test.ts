@@ -6,8 +6,8 @@
  */
 
 import assert from "node:assert/strict";
-import { createHash, randomBytes } from "node:crypto";
 import type { Channel } from "../../src/channel.ts";
+import { MB, readHash, Sending } from "../support/bulk.ts";
 import type { TestDaemon } from "../support/daemon.ts";
 import {
   type End,
@@ -20,7 +20,6 @@ import {
 import { MIB, residentBytes, settled } from "../support/process.ts";
 import { Scene } from "../support/scene.ts";
 
-const MB = 1_000_000;
 /** What the stalled reader is sent. */
 const OFFERED = 300 * MB;
 /** What a connection moves beforehand, so that what every daemon has in use once is in use. */
@@ -46,43 +45,6 @@ const MODES = {
     return { daemon, target, connect: () => plainEnd(daemon.port) };
   },
 } satisfies Record<string, (scene: Scene) => Promise<Route>>;
-
-/** Sends `size` bytes that do not repeat, and keeps count. */
-class Sending {
-  /** Bytes that the kernel has taken so far. */
-  sent = 0;
-  /** The SHA-256 of all of them, once they are gone. */
-  readonly hash: Promise<string>;
-
-  constructor(channel: Channel, size: number) {
-    this.hash = this.#send(channel, size);
-    this.hash.catch(() => {}); // Awaited by those who get that far.
-  }
-
-  async #send(channel: Channel, size: number): Promise<string> {
-    const hash = createHash("sha256");
-    const block = randomBytes(MB);
-    for (let number = 0; this.sent < size; number++) {
-      block.writeUInt32BE(number, 0);
-      hash.update(block);
-      await channel.write(block);
-      this.sent += block.length;
-    }
-    await channel.closeWrite();
-    return hash.digest("hex");
-  }
-}
-
-/** Reads to the end; size and SHA-256. */
-async function readHash(channel: Channel): Promise<{ size: number; hash: string }> {
-  const hash = createHash("sha256");
-  let size = 0;
-  for (let bytes = await channel.read(); bytes !== null; bytes = await channel.read()) {
-    hash.update(bytes);
-    size += bytes.length;
-  }
-  return { size, hash: hash.digest("hex") };
-}
 
 /** A connection through the daemon: sender and reader for one direction. */
 async function connection(

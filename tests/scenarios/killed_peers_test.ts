@@ -5,8 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { TestDaemon } from "../support/daemon.ts";
-import { descriptors, waitForDescriptors } from "../support/process.ts";
+import { baseline, waitForDescriptors } from "../support/process.ts";
 import { Scene } from "../support/scene.ts";
 import { Peer, PeerServer } from "../support/sockets.ts";
 import { sClient, sServer } from "../support/openssl.ts";
@@ -15,12 +14,6 @@ const closedBy = (reason: string) => `mtlsd_connections_closed_total{reason="${r
 
 /** How soon the other side has to hear of a fault, in milliseconds. */
 const SOON = 1000;
-
-/** Counts descriptors, the metrics' own connection included. */
-async function baseline(daemon: TestDaemon): Promise<number> {
-  await daemon.metrics();
-  return await descriptors(daemon.pid);
-}
 
 async function within<T>(limit: number, promise: Promise<T>): Promise<T> {
   const start = performance.now();

@@ -34,6 +34,8 @@ export type DaemonSettings = {
   readonly expectFailure?: boolean;
   /** In place of the grants of the config. */
   readonly flags?: readonly string[];
+  /** A module that runs before the program. */
+  readonly preload?: string;
   /** The words after the program, from the config's path; default: the path alone. */
   readonly args?: (configPath: string) => readonly string[];
   /** Give the config on standard input; `args` should say `-`. */
@@ -227,6 +229,7 @@ export async function startDaemon(settings: DaemonSettings): Promise<TestDaemon>
     Deno.execPath(),
     "run",
     ...flags,
+    ...(settings.preload === undefined ? [] : ["--preload", settings.preload]),
     MAIN,
     ...settings.args?.(configPath) ?? [configPath],
   ];

@@ -6,7 +6,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { Channel } from "../../src/channel.ts";
+import { type Channel, ChannelError } from "../../src/channel.ts";
 import { dialTcp, listenTcp } from "../../src/net.ts";
 import { admit, client, limits, server } from "../tls/support.ts";
 import type { TestPki } from "./pki.ts";
@@ -20,7 +20,7 @@ export type Target = {
   /** `127.0.0.1:port`. */
   readonly address: string;
   /** The next connection, after its handshake where there is one. */
-  next(): Promise<Channel>;
+  next(): Promise<End>;
 } & AsyncDisposable;
 
 /** Adds disposal to a channel. */
@@ -38,10 +38,10 @@ export async function plainEnd(port: number): Promise<End> {
   return end(await dialTcp({ host: "127.0.0.1", port }, { timeout: 10_000 }));
 }
 
-/** TLS to a port of 127.0.0.1, as the client of the PKI. */
-export async function tlsEnd(port: number, pki: TestPki): Promise<End> {
+/** TLS to a port of 127.0.0.1, as the client of the PKI; waits `patience` ms for the handshake. */
+export async function tlsEnd(port: number, pki: TestPki, patience = 10_000): Promise<End> {
   const tls = client({ own: pki.client, bundle: [pki.ca] });
-  const { channel } = await tls.connect(await plainEnd(port), admit, limits());
+  const { channel } = await tls.connect(await plainEnd(port), admit, limits(patience));
   assert.ok(channel !== undefined);
   return end(channel);
 }
@@ -54,7 +54,7 @@ function target(take: (accepted: Channel) => Promise<Channel>): Target {
     port: listener.port,
     address: listener.address,
     async next() {
-      const channel = await take(await listener.accept());
+      const channel = end(await take(await listener.accept()));
       open.push(channel);
       return channel;
     },
@@ -71,12 +71,42 @@ export function plainTarget(): Target {
   return target((accepted) => Promise.resolve(accepted));
 }
 
-/** A target that is the server of the PKI. */
-export function tlsTarget(pki: TestPki): Target {
+/** A target that is the server of the PKI; waits `patience` ms for handshakes. */
+export function tlsTarget(pki: TestPki, patience = 10_000): Target {
   const tls = server({ own: pki.server, bundle: [pki.ca] });
   return target(async (accepted) => {
-    const { channel } = await tls.accept(accepted, admit, limits());
+    const { channel } = await tls.accept(accepted, admit, limits(patience));
     assert.ok(channel !== undefined);
     return channel;
   });
+}
+
+/** What a channel reads until its end, and whether that was one in good order. */
+export async function hear(
+  channel: Channel,
+): Promise<{ readonly text: string; readonly end: "clean" | "broken" }> {
+  const decoder = new TextDecoder();
+  let text = "";
+  try {
+    for (let bytes = await channel.read(); bytes !== null; bytes = await channel.read()) {
+      text += decoder.decode(bytes, { stream: true });
+    }
+    return { text, end: "clean" };
+  } catch (error) {
+    if (!(error instanceof ChannelError)) throw error;
+    return { text, end: "broken" };
+  }
+}
+
+/** Sends words and waits until they have come back. */
+export async function echo(channel: Channel, words: string): Promise<void> {
+  await channel.write(new TextEncoder().encode(words));
+  const decoder = new TextDecoder();
+  let answer = "";
+  while (answer.length < words.length) {
+    const bytes = await channel.read();
+    assert.ok(bytes !== null, `the connection ended after "${answer}"`);
+    answer += decoder.decode(bytes, { stream: true });
+  }
+  assert.equal(answer, words);
 }

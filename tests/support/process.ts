@@ -53,3 +53,11 @@ export async function settled(
     return performance.now() - since >= quiet ? { last } : undefined;
   }, { what: () => `a number to settle, is ${last}`, within: 60_000 }).then(({ last }) => last);
 }
+
+/** How many descriptors a daemon has with the connection that its metrics are read over. */
+export async function baseline(
+  daemon: { readonly pid: number; metrics(): Promise<unknown> },
+): Promise<number> {
+  await daemon.metrics();
+  return await descriptors(daemon.pid);
+}

@@ -98,15 +98,15 @@ export class HandshakeStream implements AsyncDisposable {
   #stopped = false;
   readonly #loop: Promise<void>;
 
-  /** Starts at once. */
-  constructor(client: ClientOptions) {
-    this.#loop = this.#run(client);
+  /** Starts at once; `see` makes one handshake and gives the serial. */
+  constructor(client: ClientOptions | (() => Promise<string>)) {
+    this.#loop = this.#run(typeof client === "function" ? client : () => serialSeen(client));
   }
 
-  async #run(client: ClientOptions): Promise<void> {
+  async #run(see: () => Promise<string>): Promise<void> {
     while (!this.#stopped) {
       try {
-        this.serials.push(await serialSeen(client));
+        this.serials.push(await see());
       } catch (error) {
         this.failures.push(error);
       }

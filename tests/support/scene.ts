@@ -23,7 +23,7 @@ export type DaemonOptions = {
   readonly acl?: Readonly<Record<string, unknown>>;
   readonly logging?: Readonly<Record<string, unknown>>;
   readonly listen?: string;
-} & Pick<DaemonSettings, "wrapper">;
+} & Pick<DaemonSettings, "preload" | "wrapper">;
 
 /** A directory with a PKI, and the daemons that use it. */
 export class Scene implements AsyncDisposable {
@@ -93,10 +93,11 @@ export class Scene implements AsyncDisposable {
     tls: Readonly<Record<string, unknown>>,
     options: DaemonOptions,
   ): Promise<TestDaemon> {
-    const { wrapper, ...blocks } = options;
+    const { preload, wrapper, ...blocks } = options;
     const daemon = await startDaemon({
       dir: this.dir,
       ...(wrapper === undefined ? {} : { wrapper }),
+      ...(preload === undefined ? {} : { preload }),
       config: { mode, listen: "127.0.0.1:0", target, ...blocks, tls: { ...tls, ...options.tls } },
     });
     this.#daemons.push(daemon);

@@ -175,24 +175,30 @@ export type Link = {
   readonly far: Peer;
 };
 
-function pass(ending: Exclude<Ending, "open">, to: Peer): void {
-  if (ending === "end") to.end();
-  else to.reset();
-}
+/** Settings of a {@linkcode Relay}. */
+export type RelayOptions = {
+  /** Where it listens; default: a free port. */
+  readonly port?: number;
+  /** How bytes are passed on, in order, an end after all before it; default: at once, as they came. */
+  readonly send?: (bytes: Uint8Array, to: Peer) => Promise<void>;
+};
 
 /** Sits between two peers, passes bytes on, and does to their connection what they would not. */
 export class Relay implements AsyncDisposable {
   /** Connections in the order in which they came. */
   readonly links: Link[] = [];
   readonly #server: PeerServer;
+  readonly #send: (bytes: Uint8Array, to: Peer) => Promise<void>;
 
-  private constructor(server: PeerServer) {
+  private constructor(server: PeerServer, options: RelayOptions) {
     this.#server = server;
+    this.#send = options.send ?? ((bytes, to) => to.send(bytes));
   }
 
   /** Relays to a port of 127.0.0.1. */
-  static async to(port: number): Promise<Relay> {
-    const self: Relay = new Relay(await PeerServer.listen((near) => void self.#join(near, port)));
+  static async to(port: number, options: RelayOptions = {}): Promise<Relay> {
+    const join = (near: Peer) => void self.#join(near, port);
+    const self: Relay = new Relay(await PeerServer.listen(join, options.port), options);
     return self;
   }
 
@@ -200,13 +206,27 @@ export class Relay implements AsyncDisposable {
     const early: Uint8Array[] = [];
     near.onBytes = (bytes) => void early.push(bytes);
     const far = await Peer.connect(port);
-    far.onBytes = (bytes) => void near.send(bytes);
-    near.onBytes = (bytes) => void far.send(bytes);
-    far.onEnding = (ending) => pass(ending, near);
-    near.onEnding = (ending) => pass(ending, far);
-    for (const bytes of early) void far.send(bytes);
-    if (near.ending !== "open") pass(near.ending, far);
+    this.#forward(far, near);
+    this.#forward(near, far, early);
     this.links.push({ near, far });
+  }
+
+  #forward(from: Peer, to: Peer, early: readonly Uint8Array[] = []): void {
+    let under = 0;
+    const end = () => {
+      if (from.ending === "reset") to.reset();
+      else if (from.ending === "end" && under === 0) to.end();
+    };
+    from.onBytes = (bytes) => {
+      under++;
+      void this.#send(bytes, to).finally(() => {
+        under--;
+        end();
+      });
+    };
+    from.onEnding = end;
+    for (const bytes of early) from.onBytes(bytes);
+    end();
   }
 
   /** The port to connect to. */

@@ -34,3 +34,26 @@ export async function until<T>(
     await new Promise((done) => setTimeout(done, every));
   }
 }
+
+/**
+ * How many milliseconds it takes; rejects once that is `limit` or more.
+ *
+ * The clock starts with the call, whenever the promise was made.
+ */
+export async function timed(
+  limit: number,
+  promise: Promise<unknown>,
+  what = "it",
+): Promise<number> {
+  const start = performance.now();
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error(`${what} took over ${limit} ms`)), limit);
+  try {
+    await Promise.race([promise, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+  const took = performance.now() - start;
+  if (took >= limit) throw new Error(`${what} took ${Math.round(took)} ms`);
+  return took;
+}

@@ -30,6 +30,7 @@ import {
 } from "./support.ts";
 import { memoryPair } from "./support_channels.ts";
 import { plainAdmits, plainTrusts } from "../support/plain_tls.ts";
+import { bothWays } from "./support_ways.ts";
 
 const PAST = new Date(Date.now() - 86_400_000);
 const FUTURE = new Date(Date.now() + 86_400_000);
@@ -185,7 +186,7 @@ for (const [what, { leaf, bundle: given, reason, roles }] of Object.entries(case
     });
   }
 
-  Deno.test(`refused as a client: ${what}`, async () => {
+  bothWays(`refused as a client: ${what}`, async () => {
     for (const clientAuth of ["required", "optional"] as const) {
       const [near, far] = memoryPair();
       const dialling = client({ own: leaf }).connect(near, admit, limits()).catch(() => undefined);
@@ -200,7 +201,7 @@ for (const [what, { leaf, bundle: given, reason, roles }] of Object.entries(case
 
   // A certificate that is for clients only has no place in the other role.
   if (what === "a leaf of the bundle for the other role") continue;
-  Deno.test(`refused as a server: ${what}`, async () => {
+  bothWays(`refused as a server: ${what}`, async () => {
     const [near, far] = memoryPair();
     const accepting = server({ own: leaf }).accept(far, admit, limits())
       .then((shaken) => shaken.channel?.close(), () => {});
@@ -214,7 +215,7 @@ for (const [what, { leaf, bundle: given, reason, roles }] of Object.entries(case
   });
 }
 
-Deno.test("a leaf of the bundle for clients only is refused as a server", async () => {
+bothWays("a leaf of the bundle for clients only is refused as a server", async () => {
   const leaf = makePinned("client");
   const [near, far] = memoryPair();
   const accepting = server({ own: leaf }).accept(far, admit, limits()).catch(() => {});
@@ -225,7 +226,7 @@ Deno.test("a leaf of the bundle for clients only is refused as a server", async 
   await accepting;
 });
 
-Deno.test("a sound leaf that stands in the bundle is let in, in both roles", async () => {
+bothWays("a sound leaf that stands in the bundle is let in, in both roles", async () => {
   const own = makePinned("client");
   const [near, far] = memoryPair();
   const [dialled, accepted] = await Promise.all([
@@ -237,19 +238,22 @@ Deno.test("a sound leaf that stands in the bundle is let in, in both roles", asy
   channelOf(accepted).close();
 });
 
-Deno.test("a chain of two intermediates is let in, in any order, with rubbish beside it", async () => {
-  const root = makeCa({ subject: "root" });
-  const middle = makeCa({ subject: "middle", issuer: root, pathLength: 1 });
-  const low = makeCa({ subject: "low", issuer: middle, pathLength: 0 });
-  const leaf = makeLeaf({ role: "client" }, low);
-  const orders = [[low, middle], [middle, low], [root, middle, makeCa(), low]];
-  for (const order of orders) {
-    const own = { ...material(leaf, [pki().ca]), certPem: chainPem(leaf, ...order) };
-    const ends = await connected({
-      server: server({ bundle: [root] }),
-      client: client({ own: { ...leaf, issuer: undefined, pem: own.certPem } }),
-    });
-    ends.client.close();
-    ends.server.close();
-  }
-});
+bothWays(
+  "a chain of two intermediates is let in, in any order, with rubbish beside it",
+  async () => {
+    const root = makeCa({ subject: "root" });
+    const middle = makeCa({ subject: "middle", issuer: root, pathLength: 1 });
+    const low = makeCa({ subject: "low", issuer: middle, pathLength: 0 });
+    const leaf = makeLeaf({ role: "client" }, low);
+    const orders = [[low, middle], [middle, low], [root, middle, makeCa(), low]];
+    for (const order of orders) {
+      const own = { ...material(leaf, [pki().ca]), certPem: chainPem(leaf, ...order) };
+      const ends = await connected({
+        server: server({ bundle: [root] }),
+        client: client({ own: { ...leaf, issuer: undefined, pem: own.certPem } }),
+      });
+      ends.client.close();
+      ends.server.close();
+    }
+  },
+);

@@ -8,6 +8,7 @@ import assert from "node:assert/strict";
 import { dns, type Issued, makeCa, makeKey, makeLeaf } from "../support/pki.ts";
 import { admit, client, connected, limits, pki, refused, server, VERSIONS } from "./support.ts";
 import { memoryPair } from "./support_channels.ts";
+import { bothWays } from "./support_ways.ts";
 
 /** `count` CA certificates of about `size` bytes that have nothing to do with anything. */
 function ballast(count: number, subject: (i: number) => string): Issued[] {
@@ -22,7 +23,7 @@ function withChain(leaf: Issued, chain: readonly Issued[]): Issued {
 
 const SAN = [dns("localhost")];
 
-Deno.test("a chain of up to 64 KB is read, rubbish and all", async () => {
+bothWays("a chain of up to 64 KB is read, rubbish and all", async () => {
   const leaf = makeLeaf({ san: SAN }, pki().ca);
   const own = withChain(leaf, ballast(130, (i) => `ballast ${i}`));
   assert(own.pem.length > 55_000);
@@ -36,7 +37,7 @@ Deno.test("a chain of up to 64 KB is read, rubbish and all", async () => {
   }
 });
 
-Deno.test("a chain of more than 64 KB is refused", async () => {
+bothWays("a chain of more than 64 KB is refused", async () => {
   const own = withChain(makeLeaf({ san: SAN }, pki().ca), ballast(300, (i) => `ballast ${i}`));
   for (const [version] of VERSIONS) {
     {
@@ -89,7 +90,7 @@ function mazes(): Record<string, Issued> {
 }
 
 for (const [what, own] of Object.entries(mazes())) {
-  Deno.test(`${what}: refused, soon`, async () => {
+  bothWays(`${what}: refused, soon`, async () => {
     for (const role of ["client", "server"] as const) {
       const started = performance.now();
       const [near, far] = memoryPair();

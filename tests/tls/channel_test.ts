@@ -8,8 +8,6 @@ import assert from "node:assert/strict";
 import type { Channel } from "../../src/channel.ts";
 import {
   bytesOf,
-  client,
-  connected,
   faulty,
   prng,
   readAll,
@@ -19,7 +17,8 @@ import {
   VERSIONS,
   words,
 } from "./support.ts";
-import { memoryPair, tcpPair } from "./support_channels.ts";
+import { memoryPair } from "./support_channels.ts";
+import { eachEngine, eachWay } from "./support_ways.ts";
 
 const MB = 1024 * 1024;
 
@@ -35,7 +34,7 @@ async function writeOddly(channel: Channel, data: Uint8Array, seed: number): Pro
 }
 
 for (const [version] of VERSIONS) {
-  Deno.test(`16 MiB each way at once, ${version}`, async () => {
+  eachWay(`16 MiB each way at once, ${version}`, async ({ client, connected, tcpPair }) => {
     const ends = await connected({
       pair: await tcpPair(),
       client: client({ max: version }),
@@ -54,24 +53,27 @@ for (const [version] of VERSIONS) {
   });
 }
 
-Deno.test("2000 writes of one byte, and what is written may be changed afterwards", async () => {
-  const ends = await connected();
-  const one = new Uint8Array(1);
-  const writing = (async () => {
-    for (let i = 0; i < 2000; i++) {
-      one[0] = i;
-      await ends.client.write(one);
-    }
-    await ends.client.closeWrite();
-  })();
-  const got = await readAll(ends.server);
-  await writing;
-  assert.deepEqual(got, Uint8Array.from({ length: 2000 }, (_, i) => i));
-  ends.client.close();
-  ends.server.close();
-});
+eachWay(
+  "2000 writes of one byte, and what is written may be changed afterwards",
+  async ({ connected }) => {
+    const ends = await connected();
+    const one = new Uint8Array(1);
+    const writing = (async () => {
+      for (let i = 0; i < 2000; i++) {
+        one[0] = i;
+        await ends.client.write(one);
+      }
+      await ends.client.closeWrite();
+    })();
+    const got = await readAll(ends.server);
+    await writing;
+    assert.deepEqual(got, Uint8Array.from({ length: 2000 }, (_, i) => i));
+    ends.client.close();
+    ends.server.close();
+  },
+);
 
-Deno.test("one write of 20 MiB", async () => {
+eachWay("one write of 20 MiB", async ({ connected }) => {
   const ends = await connected();
   const data = bytesOf(20 * MB, 9);
   const [got] = await Promise.all([
@@ -83,7 +85,7 @@ Deno.test("one write of 20 MiB", async () => {
   ends.server.close();
 });
 
-Deno.test("an empty write sends nothing and resolves", async () => {
+eachWay("an empty write sends nothing and resolves", async ({ connected }) => {
   const ends = await connected();
   await ends.client.write(new Uint8Array(0));
   await ends.client.write(text("after"));
@@ -92,17 +94,20 @@ Deno.test("an empty write sends nothing and resolves", async () => {
   ends.server.close();
 });
 
-Deno.test("a read that waits gets what comes later; the remote address is the transport's", async () => {
-  const ends = await connected();
-  const reading = ends.server.read();
-  await ends.client.write(text("late"));
-  assert.equal(words(await reading ?? new Uint8Array(0)), "late");
-  assert.equal(ends.server.remote, "memory:0");
-  ends.client.close();
-  ends.server.close();
-});
+eachEngine(
+  "a read that waits gets what comes later; the remote address is the transport's",
+  async ({ connected }) => {
+    const ends = await connected({ pair: memoryPair() });
+    const reading = ends.server.read();
+    await ends.client.write(text("late"));
+    assert.equal(words(await reading ?? new Uint8Array(0)), "late");
+    assert.equal(ends.server.remote, "memory:0");
+    ends.client.close();
+    ends.server.close();
+  },
+);
 
-Deno.test("what was read stays as it is until the next read", async () => {
+eachWay("what was read stays as it is until the next read", async ({ connected }) => {
   const ends = await connected();
   await ends.client.write(text("first"));
   const first = await ends.server.read();
@@ -116,24 +121,27 @@ Deno.test("what was read stays as it is until the next read", async () => {
 });
 
 for (const role of ["client", "server"] as const) {
-  Deno.test(`close() settles what is pending and all that comes later, ${role}`, async () => {
-    const ends = await connected({ pair: memoryPair(16 * 1024) });
-    const own = ends[role];
-    const pending = [faulty(own.read(), "closed"), faulty(own.write(bytesOf(MB)), "closed")];
-    await new Promise((later) => setTimeout(later, 20));
-    own.close();
-    await Promise.all(pending);
-    own.close();
-    await faulty(own.read(), "closed");
-    await faulty(own.write(text("x")), "closed");
-    await faulty(own.write(new Uint8Array(0)), "closed");
-    await faulty(own.closeWrite(), "closed");
-    own.close();
-    ends.client.close();
-    ends.server.close();
-  });
+  eachEngine(
+    `close() settles what is pending and all that comes later, ${role}`,
+    async ({ connected }) => {
+      const ends = await connected({ pair: memoryPair(16 * 1024) });
+      const own = ends[role];
+      const pending = [faulty(own.read(), "closed"), faulty(own.write(bytesOf(MB)), "closed")];
+      await new Promise((later) => setTimeout(later, 20));
+      own.close();
+      await Promise.all(pending);
+      own.close();
+      await faulty(own.read(), "closed");
+      await faulty(own.write(text("x")), "closed");
+      await faulty(own.write(new Uint8Array(0)), "closed");
+      await faulty(own.closeWrite(), "closed");
+      own.close();
+      ends.client.close();
+      ends.server.close();
+    },
+  );
 
-  Deno.test(`close() while closeWrite() waits for a full wire, ${role}`, async () => {
+  eachEngine(`close() while closeWrite() waits for a full wire, ${role}`, async ({ connected }) => {
     const ends = await connected({ pair: memoryPair(4 * 1024) });
     const own = ends[role];
     const writing = faulty(own.write(bytesOf(MB)), "closed");
@@ -146,25 +154,30 @@ for (const role of ["client", "server"] as const) {
     ends.server.close();
   });
 
-  Deno.test(`close() right after the handshake, with nothing read or written, ${role}`, async () => {
-    const ends = await connected({ pair: await tcpPair() });
-    ends[role].close();
-    const other = ends[role === "client" ? "server" : "client"];
-    await assert.rejects(other.read(), { name: "ChannelError" });
-    other.close();
-  });
+  eachWay(
+    `close() right after the handshake, with nothing read or written, ${role}`,
+    async ({ connected, tcpPair }) => {
+      const ends = await connected({ pair: await tcpPair() });
+      ends[role].close();
+      const other = ends[role === "client" ? "server" : "client"];
+      await assert.rejects(other.read(), { name: "ChannelError" });
+      other.close();
+    },
+  );
 }
 
-Deno.test("writing after closeWrite() is an error, not silence", async () => {
+eachWay("writing after closeWrite() is an error, not silence", async ({ connected }) => {
   const ends = await connected();
   await ends.client.closeWrite();
-  await assert.rejects(ends.client.write(text("too late")), { name: "ChannelError" });
+  await assert.rejects(async () => await ends.client.write(text("too late")), {
+    name: "ChannelError",
+  });
   assert.equal(await ends.server.read(), null);
   ends.client.close();
   ends.server.close();
 });
 
-Deno.test("reading on after the end says end again", async () => {
+eachWay("reading on after the end says end again", async ({ connected }) => {
   const ends = await connected();
   await ends.client.closeWrite();
   assert.equal(await ends.server.read(), null);

@@ -25,6 +25,7 @@ import {
 import { Counting, duplexOf, memoryPair } from "./support_channels.ts";
 import { greetAndEcho, listen } from "./support_peers.ts";
 import { filesIn, peerFiles, Process, sClient } from "../support/openssl.ts";
+import { bothWays } from "./support_ways.ts";
 
 const OPENSSL = { "TLS1.2": "-tls1_2", "TLS1.3": "-tls1_3" } as const;
 const CURL = {
@@ -33,7 +34,7 @@ const CURL = {
 } as const;
 
 for (const [version] of VERSIONS) {
-  Deno.test(`openssl without a certificate is told that one is required, ${version}`, async () => {
+  bothWays(`openssl without a certificate is told that one is required, ${version}`, async () => {
     await using files = await filesIn(peerFiles(pki().client, [pki().ca]));
     await using listening = listen(() => server());
     await using peer = sClient(listening.port, OPENSSL[version], "-CAfile", files.path("ca.pem"));
@@ -44,7 +45,7 @@ for (const [version] of VERSIONS) {
     assert.equal(first instanceof Error && first.message, "peer sent no certificate");
   });
 
-  Deno.test(`curl without a certificate is told that one is required, ${version}`, async () => {
+  bothWays(`curl without a certificate is told that one is required, ${version}`, async () => {
     await using files = await filesIn(peerFiles(pki().client, [pki().ca]));
     await using listening = listen(() => server());
     const url = `https://localhost:${listening.port}/`;
@@ -56,7 +57,7 @@ for (const [version] of VERSIONS) {
     await refused(Promise.reject(await listening.next()), "no_certificate");
   });
 
-  Deno.test(`a client of ours without a certificate is told so too, ${version}`, async () => {
+  bothWays(`a client of ours without a certificate is told so too, ${version}`, async () => {
     const [near, far] = memoryPair();
     const own = material(pki().client, [pki().ca]);
     const accepting = refused(
@@ -77,7 +78,7 @@ for (const [version] of VERSIONS) {
     await accepting;
   });
 
-  Deno.test(`required: a foreign certificate is refused and gets nothing, ${version}`, async () => {
+  bothWays(`required: a foreign certificate is refused and gets nothing, ${version}`, async () => {
     const [near, far] = memoryPair();
     const wire = new Counting(far);
     let sent = 0;
@@ -103,7 +104,7 @@ for (const [version] of VERSIONS) {
     }
   });
 
-  Deno.test(`required: the engine alone refuses a foreign certificate too, ${version}`, async () => {
+  bothWays(`required: the engine alone refuses a foreign certificate too, ${version}`, async () => {
     const [near, far] = memoryPair();
     const dialling = client({ own: stranger(), max: version }).connect(near, admit, limits())
       .catch(() => undefined);
@@ -114,7 +115,7 @@ for (const [version] of VERSIONS) {
     (await dialling)?.channel?.close();
   });
 
-  Deno.test(`optional tells no certificate from a bad one, ${version}`, async () => {
+  bothWays(`optional tells no certificate from a bad one, ${version}`, async () => {
     const optional = server({ clientAuth: "optional" });
     await using files = await filesIn(peerFiles(stranger(), [pki().ca]));
     await using good = await filesIn(peerFiles(pki().client, [pki().ca]));
@@ -142,7 +143,7 @@ for (const [version] of VERSIONS) {
     assert.equal(third.peer?.certificate.subject.attributes.at(-1)?.value, "frontend-service");
   });
 
-  Deno.test(`none asks for no certificate, ${version}`, async () => {
+  bothWays(`none asks for no certificate, ${version}`, async () => {
     await using files = await filesIn(peerFiles(pki().client, [pki().ca]));
     await using listening = listen(() => server({ clientAuth: "none", bundle: [] }));
     await using peer = new Process("openssl", [
@@ -158,7 +159,7 @@ for (const [version] of VERSIONS) {
   });
 }
 
-Deno.test("bad certificates of every kind are refused where one is optional", async () => {
+bothWays("bad certificates of every kind are refused where one is optional", async () => {
   const { ca } = pki();
   const day = 86_400_000;
   const past = new Date(Date.now() - day);
@@ -185,25 +186,28 @@ Deno.test("bad certificates of every kind are refused where one is optional", as
   }
 });
 
-Deno.test("a client of ours shows its certificate where it is optional, intermediates and all", async () => {
-  const { ca, client: own, server: other } = testPki({ intermediate: true });
-  const [near, far] = memoryPair();
-  const [dialled, accepted] = await Promise.all([
-    client({ own, bundle: [ca] }).connect(near, admit, limits()),
-    server({ own: other, bundle: [ca], clientAuth: "optional" }).accept(far, admit, limits()),
-  ]);
-  assert.deepEqual(accepted.peer?.certificate.der, own.der);
-  assert.deepEqual(dialled.peer?.certificate.der, other.der);
-  channelOf(dialled).close();
-  channelOf(accepted).close();
-});
+bothWays(
+  "a client of ours shows its certificate where it is optional, intermediates and all",
+  async () => {
+    const { ca, client: own, server: other } = testPki({ intermediate: true });
+    const [near, far] = memoryPair();
+    const [dialled, accepted] = await Promise.all([
+      client({ own, bundle: [ca] }).connect(near, admit, limits()),
+      server({ own: other, bundle: [ca], clientAuth: "optional" }).accept(far, admit, limits()),
+    ]);
+    assert.deepEqual(accepted.peer?.certificate.der, own.der);
+    assert.deepEqual(dialled.peer?.certificate.der, other.der);
+    channelOf(dialled).close();
+    channelOf(accepted).close();
+  },
+);
 
 /** The verdict of somebody who lets everybody in. */
 function verifiedPeer(): VerifiedPeer {
   return verified(material(pki().client, []).leaf);
 }
 
-Deno.test("echo through openssl, both ways, until either side ends", async () => {
+bothWays("echo through openssl, both ways, until either side ends", async () => {
   await using files = await filesIn(peerFiles(pki().client, [pki().ca]));
   await using listening = listen(() => server(), greetAndEcho);
   await using peer = sClient(

@@ -27,8 +27,9 @@ import { attack, nothingGivenAway } from "./support_attack.ts";
 import { memoryPair } from "./support_channels.ts";
 import { filesIn, Process, sServer } from "../support/openssl.ts";
 import { p256Signer, rogueServer } from "./support_rogue.ts";
+import { bothWays } from "./support_ways.ts";
 
-Deno.test("a genuine certificate without its key is refused", async () => {
+bothWays("a genuine certificate without its key is refused", async () => {
   const genuine = pki().server.der;
   const wrong = makeKey();
   for (const sign of [undefined, p256Signer(wrong)]) {
@@ -38,7 +39,7 @@ Deno.test("a genuine certificate without its key is refused", async () => {
   }
 });
 
-Deno.test("whatever our reader takes, the engine asks for its key", async () => {
+bothWays("whatever our reader takes, the engine asks for its key", async () => {
   const odd: IssueOptions[] = [
     { serial: "7f".repeat(20) },
     { notAfter: der.generalizedTime("99991231235959Z") },
@@ -73,7 +74,7 @@ Deno.test("whatever our reader takes, the engine asks for its key", async () => 
   assert.equal(taken, 0, "the engine took a copied certificate for its holder");
 });
 
-Deno.test("a copied certificate under TLS 1.2 is refused", async () => {
+bothWays("a copied certificate under TLS 1.2 is refused", async () => {
   const { server, ca } = pki();
   // openssl compares public keys only: the genuine one beside the private half of another.
   const mixed = mixedKey(server);
@@ -109,7 +110,7 @@ function mixedKey(issued: Issued): string {
   return pem("PRIVATE KEY", der.seq(der.int(0), algorithm, der.octet(inner)));
 }
 
-Deno.test("openssl does serve with such a key: the attack is a real one", async () => {
+bothWays("openssl does serve with such a key: the attack is a real one", async () => {
   await using files = await filesIn({
     "cert.pem": pki().server.pem,
     "key.pem": pki().server.keyPem,

@@ -8,6 +8,7 @@ import assert from "node:assert/strict";
 import { chainPem, dns, type Issued, makeCa, makeLeaf } from "../support/pki.ts";
 import { admit, client, connected, limits, MENDED, pki, refused, server } from "./support.ts";
 import { memoryPair } from "./support_channels.ts";
+import { bothWays } from "./support_ways.ts";
 
 const SAN = [dns("localhost")];
 
@@ -19,23 +20,26 @@ function crossSigned(): { readonly a: Issued; readonly b: Issued; readonly leaf:
   return { a, b, leaf: makeLeaf({ subject: "localhost", san: SAN }, a) };
 }
 
-Deno.test("CAs that signed each other, both in the bundle: ours answers, in both roles", async () => {
-  const { a, b, leaf } = crossSigned();
-  const own = { ...leaf, issuer: undefined };
-  const bundle = [a, b];
-  const ends = await connected({
-    client: client({ own, bundle }),
-    server: server({ own, bundle }),
-  });
-  ends.client.close();
-  ends.server.close();
-  const stranger = { ...makeLeaf({ san: SAN }, makeCa({ subject: "A" })), issuer: undefined };
-  const [near, far] = memoryPair();
-  const accepting = server({ own: stranger, bundle }).accept(far, admit, limits())
-    .catch(() => undefined);
-  await refused(client({ own, bundle }).connect(near, admit, limits()), "untrusted");
-  (await accepting)?.channel?.close();
-});
+bothWays(
+  "CAs that signed each other, both in the bundle: ours answers, in both roles",
+  async () => {
+    const { a, b, leaf } = crossSigned();
+    const own = { ...leaf, issuer: undefined };
+    const bundle = [a, b];
+    const ends = await connected({
+      client: client({ own, bundle }),
+      server: server({ own, bundle }),
+    });
+    ends.client.close();
+    ends.server.close();
+    const stranger = { ...makeLeaf({ san: SAN }, makeCa({ subject: "A" })), issuer: undefined };
+    const [near, far] = memoryPair();
+    const accepting = server({ own: stranger, bundle }).accept(far, admit, limits())
+      .catch(() => undefined);
+    await refused(client({ own, bundle }).connect(near, admit, limits()), "untrusted");
+    (await accepting)?.channel?.close();
+  },
+);
 
 /** Has the engine complete a chain in a worker; whether it comes back within `ms`. */
 async function chainComesBack(

@@ -21,12 +21,13 @@ import {
 import { Counting, memoryPair } from "./support_channels.ts";
 import { listen } from "./support_peers.ts";
 import { filesIn, peerFiles, sClient } from "../support/openssl.ts";
+import { bothWays } from "./support_ways.ts";
 
 type Peer = VerifiedPeer | undefined;
 
 for (const [version] of VERSIONS) {
   for (const role of ["server", "client"] as const) {
-    Deno.test(`a peer that is not admitted gets nothing, ${role}, ${version}`, async () => {
+    bothWays(`a peer that is not admitted gets nothing, ${role}, ${version}`, async () => {
       const [near, far] = memoryPair();
       const wire = new Counting(role === "server" ? far : near);
       let sent = -1;
@@ -64,7 +65,7 @@ for (const [version] of VERSIONS) {
     });
 
     for (const where of ["decide", "verify"] as const) {
-      Deno.test(`${where} throws: refused and closed, ${role}, ${version}`, async () => {
+      bothWays(`${where} throws: refused and closed, ${role}, ${version}`, async () => {
         const [near, far] = memoryPair();
         const [mine, theirs] = role === "server" ? [far, near] : [near, far];
         const cause = new RangeError("out of ideas");
@@ -91,7 +92,7 @@ for (const [version] of VERSIONS) {
     }
   }
 
-  Deno.test(`a denied openssl client gets neither data nor ticket, ${version}`, async () => {
+  bothWays(`a denied openssl client gets neither data nor ticket, ${version}`, async () => {
     await using files = await filesIn(peerFiles(pki().client, [pki().ca]));
     await using listening = listen(
       () => server({ max: version }),
@@ -112,7 +113,7 @@ for (const [version] of VERSIONS) {
   });
 }
 
-Deno.test("the decision is asked once, and only about peers whose chain holds", async () => {
+bothWays("the decision is asked once, and only about peers whose chain holds", async () => {
   let asked = 0;
   const counting: Decide<Peer> = (peer) => {
     asked++;
@@ -128,7 +129,7 @@ Deno.test("the decision is asked once, and only about peers whose chain holds", 
   channelOf(accepted).close();
 });
 
-Deno.test("a peer without a certificate is decided about as nobody", async () => {
+bothWays("a peer without a certificate is decided about as nobody", async () => {
   for (const clientAuth of ["none", "optional"] as const) {
     for (const admitted of [true, false]) {
       await using files = await filesIn(peerFiles(pki().client, [pki().ca]));

@@ -8,88 +8,90 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
 import tls from "node:tls";
-import type { Channel } from "../../src/channel.ts";
-import type { VerifiedPeer } from "../../src/tls/verdict.ts";
-import { concat } from "../support/der.ts";
 import {
-  admit,
   bytesOf,
-  channelOf,
-  client,
-  connected,
   faulty,
-  limits,
   material,
   MENDED,
   pki,
   readAll,
   readSome,
-  server,
+  sendAll,
   settled,
   text,
   until,
   VERSIONS,
   words,
 } from "./support.ts";
-import { memoryPair, tcpPair } from "./support_channels.ts";
+import { memoryPair } from "./support_channels.ts";
 import { plainServer } from "../support/plain_tls.ts";
+import { eachEngine, eachWay } from "./support_ways.ts";
 
 for (const [version] of VERSIONS) {
   for (const first of ["client", "server"] as const) {
-    Deno.test(`half-close: the ${first} ends first and still gets its answer, ${version}`, async () => {
-      const ends = await connected({
-        pair: await tcpPair(),
-        client: client({ max: version }),
-      });
-      const [early, late] = first === "client"
-        ? [ends.client, ends.server]
-        : [ends.server, ends.client];
-      const question = bytesOf(300_000, 4);
-      await Promise.all([
-        early.write(question).then(() => early.closeWrite()),
-        readAll(late).then((got) => assert.deepEqual(got, question)),
-      ]);
-      const answer = bytesOf(500_000, 5);
-      await Promise.all([
-        late.write(answer).then(() => late.closeWrite()),
-        readAll(early).then((got) => assert.deepEqual(got, answer)),
-      ]);
-      assert.equal(await early.read(), null);
-      ends.client.close();
-      ends.server.close();
-    });
+    eachWay(
+      `half-close: the ${first} ends first and still gets its answer, ${version}`,
+      async ({ client, connected, tcpPair }) => {
+        const ends = await connected({
+          pair: await tcpPair(),
+          client: client({ max: version }),
+        });
+        const [early, late] = first === "client"
+          ? [ends.client, ends.server]
+          : [ends.server, ends.client];
+        const question = bytesOf(300_000, 4);
+        await Promise.all([
+          sendAll(early, question),
+          readAll(late).then((got) => assert.deepEqual(got, question)),
+        ]);
+        const answer = bytesOf(500_000, 5);
+        await Promise.all([
+          sendAll(late, answer),
+          readAll(early).then((got) => assert.deepEqual(got, answer)),
+        ]);
+        assert.equal(await early.read(), null);
+        ends.client.close();
+        ends.server.close();
+      },
+    );
 
-    Deno.test(`the end is there for a reader who comes late, ${first} ends, ${version}`, async () => {
-      const ends = await connected({ client: client({ max: version }) });
-      const [ending, reading] = first === "client"
-        ? [ends.client, ends.server]
-        : [ends.server, ends.client];
-      await ending.write(text("last words"));
-      await ending.closeWrite();
-      await new Promise((later) => setTimeout(later, 60));
-      assert.equal(words(await readAll(reading)), "last words");
-      await reading.write(text("still here"));
-      await reading.closeWrite();
-      assert.equal(words(await readAll(ending)), "still here");
-      ends.client.close();
-      ends.server.close();
-    });
+    eachWay(
+      `the end is there for a reader who comes late, ${first} ends, ${version}`,
+      async ({ client, connected }) => {
+        const ends = await connected({ client: client({ max: version }) });
+        const [ending, reading] = first === "client"
+          ? [ends.client, ends.server]
+          : [ends.server, ends.client];
+        await ending.write(text("last words"));
+        await ending.closeWrite();
+        await new Promise((later) => setTimeout(later, 60));
+        assert.equal(words(await readAll(reading)), "last words");
+        await reading.write(text("still here"));
+        await reading.closeWrite();
+        assert.equal(words(await readAll(ending)), "still here");
+        ends.client.close();
+        ends.server.close();
+      },
+    );
 
-    Deno.test(`FIN without close_notify is truncation, ${first} cut, ${version}`, async () => {
-      const [near, far] = memoryPair();
-      const ends = await connected({ pair: [near, far], client: client({ max: version }) });
-      const [cut, reading] = first === "client" ? [near, ends.server] : [far, ends.client];
-      await ends[first].write(text("half a mess"));
-      await cut.closeWrite();
-      const got = await reading.read();
-      assert.equal(words(got ?? new Uint8Array(0)), "half a mess");
-      await faulty(reading.read(), "truncated");
-      await faulty(reading.read(), "truncated");
-      ends.client.close();
-      ends.server.close();
-    });
+    eachEngine(
+      `FIN without close_notify is truncation, ${first} cut, ${version}`,
+      async ({ client, connected }) => {
+        const [near, far] = memoryPair();
+        const ends = await connected({ pair: [near, far], client: client({ max: version }) });
+        const [cut, reading] = first === "client" ? [near, ends.server] : [far, ends.client];
+        await ends[first].write(text("half a mess"));
+        await cut.closeWrite();
+        const got = await reading.read();
+        assert.equal(words(got ?? new Uint8Array(0)), "half a mess");
+        await faulty(reading.read(), "truncated");
+        await faulty(reading.read(), "truncated");
+        ends.client.close();
+        ends.server.close();
+      },
+    );
 
-    Deno.test(`RST is a reset, ${first} cut, ${version}`, async () => {
+    eachEngine(`RST is a reset, ${first} cut, ${version}`, async ({ client, connected }) => {
       const [near, far] = memoryPair();
       const ends = await connected({ pair: [near, far], client: client({ max: version }) });
       const reading = first === "client" ? ends.server : ends.client;
@@ -103,7 +105,7 @@ for (const [version] of VERSIONS) {
   }
 }
 
-Deno.test("truncation in the middle of a record", async () => {
+eachEngine("truncation in the middle of a record", async ({ connected }) => {
   const [near, far] = memoryPair();
   const ends = await connected({ pair: [near, far] });
   await near.write(Uint8Array.of(23, 3, 3, 1, 0, 7, 7, 7));
@@ -113,17 +115,20 @@ Deno.test("truncation in the middle of a record", async () => {
   ends.server.close();
 });
 
-Deno.test("a forged record is a protocol fault, and the end of both directions", async () => {
-  const [near, far] = memoryPair();
-  const ends = await connected({ pair: [near, far] });
-  await near.write(Uint8Array.of(23, 3, 3, 0, 20, ...bytesOf(20)));
-  await faulty(ends.server.read(), "protocol");
-  await assert.rejects(ends.server.write(text("x")), { name: "ChannelError" });
-  ends.client.close();
-  ends.server.close();
-});
+eachEngine(
+  "a forged record is a protocol fault, and the end of both directions",
+  async ({ connected }) => {
+    const [near, far] = memoryPair();
+    const ends = await connected({ pair: [near, far] });
+    await near.write(Uint8Array.of(23, 3, 3, 0, 20, ...bytesOf(20)));
+    await faulty(ends.server.read(), "protocol");
+    await assert.rejects(async () => await ends.server.write(text("x")), { name: "ChannelError" });
+    ends.client.close();
+    ends.server.close();
+  },
+);
 
-Deno.test("a reset over TCP, seen by a writer", async () => {
+eachWay("a reset over TCP, seen by a writer", async ({ connected, tcpPair }) => {
   const ends = await connected({ pair: await tcpPair() });
   const blocked = faulty(ends.server.write(bytesOf(30_000_000)), "reset");
   await new Promise((later) => setTimeout(later, 20));
@@ -132,37 +137,6 @@ Deno.test("a reset over TCP, seen by a writer", async () => {
   await blocked;
   ends.server.close();
 });
-
-/** Keeps what is written from some time on, and sends it in one piece at the end. */
-class Holding implements Channel {
-  readonly remote = "holding:0";
-  hold = false;
-  readonly #held: Uint8Array[] = [];
-  readonly #channel: Channel;
-
-  constructor(channel: Channel) {
-    this.#channel = channel;
-  }
-
-  read(): Promise<Uint8Array | null> {
-    return this.#channel.read();
-  }
-
-  write(bytes: Uint8Array): Promise<void> {
-    if (!this.hold) return this.#channel.write(bytes);
-    this.#held.push(bytes.slice());
-    return Promise.resolve();
-  }
-
-  async closeWrite(): Promise<void> {
-    await this.#channel.write(concat(...this.#held));
-    await this.#channel.closeWrite();
-  }
-
-  close(): void {
-    this.#channel.close();
-  }
-}
 
 /** What came of a connection whose receiver was paused for a while. */
 type Paused = { readonly got: number; readonly ended: boolean };
@@ -207,56 +181,42 @@ for (const [version] of VERSIONS) {
   for (const size of [0, 1, 100_000, 3_000_000]) {
     for (const notify of [true, false]) {
       const how = notify ? "with" : "without";
-      Deno.test(`ours keeps an end that comes while nobody reads: ${size} bytes, ${how} close_notify, ${version}`, async () => {
-        const [near, far] = memoryPair(8_000_000);
-        const ends = await connected({ pair: [near, far], client: client({ max: version }) });
-        const data = bytesOf(size, 8);
-        await ends.client.write(data);
-        if (notify) await ends.client.closeWrite();
-        else await near.closeWrite();
-        await new Promise((later) => setTimeout(later, 20));
-        if (notify) {
-          assert.deepEqual(await readAll(ends.server), data);
-        } else {
-          if (size > 0) assert.deepEqual(await readSome(ends.server, size), data);
-          await faulty(ends.server.read(), "truncated");
-        }
-        ends.client.close();
-        ends.server.close();
-      });
+      eachEngine(
+        `ours keeps an end that comes while nobody reads: ${size} bytes, ${how} close_notify, ${version}`,
+        async ({ client, connected }) => {
+          const [near, far] = memoryPair(8_000_000);
+          const ends = await connected({ pair: [near, far], client: client({ max: version }) });
+          const data = bytesOf(size, 8);
+          await ends.client.write(data);
+          if (notify) await ends.client.closeWrite();
+          else await near.closeWrite();
+          await new Promise((later) => setTimeout(later, 20));
+          if (notify) {
+            assert.deepEqual(await readAll(ends.server), data);
+          } else {
+            if (size > 0) assert.deepEqual(await readSome(ends.server, size), data);
+            await faulty(ends.server.read(), "truncated");
+          }
+          ends.client.close();
+          ends.server.close();
+        },
+      );
     }
   }
-
-  Deno.test(`the last of the handshake, data and the end in one read, ${version}`, async () => {
-    for (const size of [1, 16_384, 20_000, 200_000]) {
-      const [near, far] = memoryPair(1_000_000);
-      const holding = new Holding(near);
-      const accepting = server({ max: version }).accept(far, admit, limits());
-      const decide = (peer: VerifiedPeer | undefined): ReturnType<typeof admit> => {
-        holding.hold = true; // TLS 1.3: the client's last flight leaves after this.
-        return admit(peer);
-      };
-      const dialled = channelOf(await client().connect(holding, decide, limits()));
-      const data = bytesOf(size, 10);
-      await dialled.write(data);
-      await dialled.closeWrite();
-      const accepted = channelOf(await accepting);
-      assert.deepEqual(await readAll(accepted), data);
-      accepted.close();
-      dialled.close();
-    }
-  });
 }
 
 for (const room of [16, 100, 300]) {
-  Deno.test(`the end comes after what the engine still has to send, ${room} bytes at a time`, async () => {
-    // Session tickets wait for a client that does not read yet.
-    const ends = await connected({ pair: memoryPair(room) });
-    const ending = ends.server.closeWrite();
-    await new Promise((later) => setTimeout(later, 20));
-    assert.equal(await ends.client.read(), null);
-    await ending;
-    ends.client.close();
-    ends.server.close();
-  });
+  eachEngine(
+    `the end comes after what the engine still has to send, ${room} bytes at a time`,
+    async ({ connected }) => {
+      // Session tickets wait for a client that does not read yet.
+      const ends = await connected({ pair: memoryPair(room) });
+      const ending = ends.server.closeWrite();
+      await new Promise((later) => setTimeout(later, 20));
+      assert.equal(await ends.client.read(), null);
+      await ending;
+      ends.client.close();
+      ends.server.close();
+    },
+  );
 }

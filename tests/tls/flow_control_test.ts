@@ -14,19 +14,18 @@ import {
   admit,
   bytesOf,
   channelOf,
-  client,
-  connected,
   limits,
   material,
   MENDED,
   pki,
   readAll,
-  server,
+  sendAll,
   settled,
   VERSIONS,
 } from "./support.ts";
-import { Counting, memoryPair, tcpPair } from "./support_channels.ts";
+import { Counting, memoryPair } from "./support_channels.ts";
 import { plainServer } from "../support/plain_tls.ts";
+import { eachEngine, eachWay } from "./support_ways.ts";
 
 const MB = 1024 * 1024;
 const OFFERED = 64 * MB;
@@ -92,46 +91,52 @@ Deno.test("control: a paused node:tls socket goes on reading", async () => {
 
 for (const [version] of VERSIONS) {
   for (const stalled of ["server", "client"] as const) {
-    Deno.test(`a stalled ${stalled} leaves the bytes on the wire, ${version}`, async () => {
-      const [near, far] = memoryPair(256 * 1024);
-      const wire = new Counting(stalled === "client" ? near : far);
-      const ends = await connected({
-        pair: stalled === "client" ? [wire, far] : [near, wire],
-        client: client({ max: version }),
-      });
-      const [reader, writer] = stalled === "client"
-        ? [ends.client, ends.server]
-        : [ends.server, ends.client];
-      const offered = offer(writer);
-      const first = (await reader.read())?.slice();
-      assert(first !== undefined && first.length > 0);
-      const taken = await settled(() => wire.bytesRead);
-      assert(taken < MB, `${taken} bytes were read while nobody reads`);
-      const arrived = await hashOf(reader, first);
-      assert.deepEqual(arrived, { size: OFFERED, hash: await offered });
-      ends.client.close();
-      ends.server.close();
-    });
+    eachEngine(
+      `a stalled ${stalled} leaves the bytes on the wire, ${version}`,
+      async ({ client, connected }) => {
+        const [near, far] = memoryPair(256 * 1024);
+        const wire = new Counting(stalled === "client" ? near : far);
+        const ends = await connected({
+          pair: stalled === "client" ? [wire, far] : [near, wire],
+          client: client({ max: version }),
+        });
+        const [reader, writer] = stalled === "client"
+          ? [ends.client, ends.server]
+          : [ends.server, ends.client];
+        const offered = offer(writer);
+        const first = (await reader.read())?.slice();
+        assert(first !== undefined && first.length > 0);
+        const taken = await settled(() => wire.bytesRead);
+        assert(taken < MB, `${taken} bytes were read while nobody reads`);
+        const arrived = await hashOf(reader, first);
+        assert.deepEqual(arrived, { size: OFFERED, hash: await offered });
+        ends.client.close();
+        ends.server.close();
+      },
+    );
   }
 }
 
-Deno.test("every byte that had to wait arrives, over TCP, both directions", async () => {
-  for (const turned of [false, true]) {
-    const ends = await connected({ pair: await tcpPair() });
-    const [reader, writer] = turned ? [ends.client, ends.server] : [ends.server, ends.client];
-    let done = false;
-    const offered = offer(writer).finally(() => done = true);
-    await new Promise((later) => setTimeout(later, 150));
-    assert.equal(done, false, "64 MB cannot be in the kernel");
-    const arrived = await hashOf(reader);
-    assert.deepEqual(arrived, { size: OFFERED, hash: await offered });
-    ends.client.close();
-    ends.server.close();
-  }
-});
+eachWay(
+  "every byte that had to wait arrives, over TCP, both directions",
+  async ({ connected, tcpPair }) => {
+    for (const turned of [false, true]) {
+      const ends = await connected({ pair: await tcpPair() });
+      const [reader, writer] = turned ? [ends.client, ends.server] : [ends.server, ends.client];
+      let done = false;
+      const offered = offer(writer).finally(() => done = true);
+      await new Promise((later) => setTimeout(later, 150));
+      assert.equal(done, false, "64 MB cannot be in the kernel");
+      const arrived = await hashOf(reader);
+      assert.deepEqual(arrived, { size: OFFERED, hash: await offered });
+      ends.client.close();
+      ends.server.close();
+    }
+  },
+);
 
 for (const stalled of ["server", "client"] as const) {
-  Deno.test(`a write waits for a ${stalled} that does not read`, async () => {
+  eachEngine(`a write waits for a ${stalled} that does not read`, async ({ connected }) => {
     const [near, far] = memoryPair(64 * 1024);
     const [wireNear, wireFar] = [new Counting(near), new Counting(far)];
     const ends = await connected({ pair: [wireNear, wireFar] });
@@ -141,7 +146,10 @@ for (const stalled of ["server", "client"] as const) {
     const before = wire.bytesWritten;
     const data = bytesOf(8 * MB);
     let written = false;
-    const writing = writer.write(data).then(() => written = true);
+    const writing = (async () => {
+      await writer.write(data);
+      written = true;
+    })();
     const queued = await settled(() => wire.bytesWritten) - before;
     assert.equal(written, false);
     assert(queued < 256 * 1024, `${queued} bytes were handed on to somebody who does not read`);
@@ -154,11 +162,11 @@ for (const stalled of ["server", "client"] as const) {
   });
 }
 
-Deno.test("a stalled reader does not stop its own writes", async () => {
+eachWay("a stalled reader does not stop its own writes", async ({ connected }) => {
   const ends = await connected();
   const flood = ends.client.write(bytesOf(2 * MB));
   const reply = bytesOf(MB, 2);
-  const writing = ends.server.write(reply).then(() => ends.server.closeWrite());
+  const writing = sendAll(ends.server, reply);
   assert.deepEqual(await readAll(ends.client), reply);
   await writing;
   const drained = readAll(ends.server);
@@ -169,7 +177,7 @@ Deno.test("a stalled reader does not stop its own writes", async () => {
   ends.server.close();
 });
 
-Deno.test("bytes that came with the handshake are not lost", async () => {
+eachEngine("bytes that came with the handshake are not lost", async ({ client, server }) => {
   for (const [version] of VERSIONS) {
     const [near, far] = memoryPair();
     const accepting = server().accept(far, admit, limits());

@@ -12,9 +12,11 @@ import * as der from "../support/der.ts";
 import { dns, type Issued, type IssueOptions, makeCa, makeLeaf } from "../support/pki.ts";
 import { admit, client, limits, material, MENDED, pki, refused, text, words } from "./support.ts";
 import { attack, nothingGivenAway } from "./support_attack.ts";
-import { memoryPair, tcpPair } from "./support_channels.ts";
+import { tcpPair } from "../support/ways.ts";
+import { memoryPair } from "./support_channels.ts";
 import { plainServer } from "../support/plain_tls.ts";
 import { p256Signer, rogueServer } from "./support_rogue.ts";
+import { bothWays } from "./support_ways.ts";
 
 const IDS = Uint8Array.of(1, 2, 3);
 
@@ -116,13 +118,13 @@ for (const [what, options] of Object.entries(UNREADABLE)) {
 }
 
 for (const [what, options] of Object.entries({ ...UNREADABLE, ...READABLE })) {
-  Deno.test(`a forged server is refused and gets nothing, ${what}`, async () => {
+  bothWays(`a forged server is refused and gets nothing, ${what}`, async () => {
     const { error, got } = await attack([forged(options).der]);
     nothingGivenAway(got, what);
     assert.match(error.message, /certificate|chain/);
   });
 
-  Deno.test(`a forged intermediate does not help, ${what}`, async () => {
+  bothWays(`a forged intermediate does not help, ${what}`, async () => {
     const intermediate = makeCa({
       subject: "forged CA",
       issuer: pki().ca,
@@ -138,7 +140,7 @@ for (const [what, options] of Object.entries({ ...UNREADABLE, ...READABLE })) {
   });
 }
 
-Deno.test("bytes that are no certificate at all", async () => {
+bothWays("bytes that are no certificate at all", async () => {
   for (const bytes of [IDS, new Uint8Array(1), der.seq(), der.seq(der.seq(), der.seq())]) {
     const { got } = await attack([bytes]);
     nothingGivenAway(got, bytes.toHex());
@@ -147,7 +149,7 @@ Deno.test("bytes that are no certificate at all", async () => {
   nothingGivenAway(got, "no certificate");
 });
 
-Deno.test("a forged v1 server under TLS 1.2 gets no plaintext", async () => {
+bothWays("a forged v1 server under TLS 1.2 gets no plaintext", async () => {
   const v1 = forged({ version: 1 });
   let got = "";
   await using plain = await plainServer(
@@ -165,7 +167,7 @@ Deno.test("a forged v1 server under TLS 1.2 gets no plaintext", async () => {
   assert.equal(got, "");
 });
 
-Deno.test("a server that withholds its Finished sees nothing and times out", async () => {
+bothWays("a server that withholds its Finished sees nothing and times out", async () => {
   const [near, far] = memoryPair();
   const { server } = pki();
   const serving = rogueServer(far, {
@@ -178,7 +180,7 @@ Deno.test("a server that withholds its Finished sees nothing and times out", asy
   far.close();
 });
 
-Deno.test("the bundle of another PKI, and none at all, trust nobody", async () => {
+bothWays("the bundle of another PKI, and none at all, trust nobody", async () => {
   const { server } = pki();
   for (const bundle of [[makeCa({ subject: "mtlsd test CA" })], [makeCa()], []]) {
     const [near, far] = memoryPair();
@@ -189,7 +191,7 @@ Deno.test("the bundle of another PKI, and none at all, trust nobody", async () =
   }
 });
 
-Deno.test("an impostor that relays a genuine certificate of another name is refused", async () => {
+bothWays("an impostor that relays a genuine certificate of another name is refused", async () => {
   const leaf = makeLeaf({ role: "server", san: [dns("other.example")] }, pki().ca);
   const [near, far] = await tcpPair();
   const serving = rogueServer(far, { chain: [leaf.der], sign: p256Signer(leaf.key) });

@@ -22,9 +22,11 @@ import {
   VERSIONS,
   words,
 } from "./support.ts";
-import { Counting, type Meddle, Meddling, memoryPair, tcpPair } from "./support_channels.ts";
+import { tcpPair } from "../support/ways.ts";
+import { Counting, type Meddle, Meddling, memoryPair } from "./support_channels.ts";
 import { Process } from "../support/openssl.ts";
 import type { Leftovers } from "./support_soak.ts";
+import { bothWays } from "./support_ways.ts";
 
 /** A good client gets through, now. */
 async function goodClientWorks(accepting: ReturnType<typeof server>): Promise<void> {
@@ -97,7 +99,7 @@ function mutation(random: () => number): { meddle: Meddle; what: string } {
 }
 
 for (const [version] of VERSIONS) {
-  Deno.test(`mutated handshakes, ${version}`, async () => {
+  bothWays(`mutated handshakes, ${version}`, async () => {
     const random = prng(version === "TLS1.2" ? 12 : 13);
     const ends = { client: client({ max: version }), server: server() };
     for (let batch = 0; batch < 4; batch++) {
@@ -118,7 +120,7 @@ for (const [version] of VERSIONS) {
     await goodClientWorks(ends.server);
   });
 
-  Deno.test(`a peer that leaves after so many bytes, by FIN and by RST, ${version}`, async () => {
+  bothWays(`a peer that leaves after so many bytes, by FIN and by RST, ${version}`, async () => {
     const ends = { client: client({ max: version }), server: server() };
     for (const how of ["fin", "reset", "close"] as const) {
       for (const role of ["client", "server"] as const) {
@@ -152,7 +154,7 @@ for (const [version] of VERSIONS) {
   });
 }
 
-Deno.test("a ClientHello with bits flipped, cut, or with lengths that lie", async () => {
+bothWays("a ClientHello with bits flipped, cut, or with lengths that lie", async () => {
   const [near, far] = memoryPair();
   const wire = new Counting(near, true);
   const first = await Promise.all([
@@ -187,7 +189,7 @@ Deno.test("a ClientHello with bits flipped, cut, or with lengths that lie", asyn
   await goodClientWorks(accepting);
 });
 
-Deno.test("200 half-open handshakes at once do not keep a good client out", async () => {
+bothWays("200 half-open handshakes at once do not keep a good client out", async () => {
   const accepting = server();
   const stop = new AbortController();
   const pairs = await Promise.all(Array.from({ length: 200 }, tcpPair));
@@ -207,18 +209,21 @@ Deno.test("200 half-open handshakes at once do not keep a good client out", asyn
   await goodClientWorks(accepting);
 });
 
-Deno.test("thousands of connections leave nothing behind", async () => {
-  await using soak = new Process(Deno.execPath(), [
-    ...["run", "-A", "--no-check", "--v8-flags=--expose-gc"],
-    fileURLToPath(new URL("./support_soak.ts", import.meta.url)),
-  ]);
-  assert.equal(await soak.ends(), 0, soak.said);
-  const last = soak.said.trimEnd().split("\n").at(-1) ?? "";
-  const left: Leftovers = JSON.parse(last);
-  assert.deepEqual(left.odd, []);
-  assert(left.connections >= 2_000);
-  assert.equal(left.descriptors, left.descriptorsBefore);
-  // A connection that is not collected is 1 KB of the heap, and some 40 KB with what is outside it.
-  assert(left.heapGrown < left.connections * 200, `the heap: ${left.heapGrown} bytes`);
-  assert(left.grown < left.connections * 20_000, `the process: ${left.grown} bytes`);
-});
+for (const way of ["public", "native"]) {
+  Deno.test(`thousands of connections leave nothing behind (${way})`, async () => {
+    await using soak = new Process(Deno.execPath(), [
+      ...["run", "-A", "--no-check", "--v8-flags=--expose-gc"],
+      fileURLToPath(new URL("./support_soak.ts", import.meta.url)),
+      way,
+    ]);
+    assert.equal(await soak.ends(), 0, soak.said);
+    const last = soak.said.trimEnd().split("\n").at(-1) ?? "";
+    const left: Leftovers = JSON.parse(last);
+    assert.deepEqual(left.odd, []);
+    assert(left.connections >= 2_000);
+    assert.equal(left.descriptors, left.descriptorsBefore);
+    // A connection that is not collected is 1 KB of the heap, and some 40 KB with what is outside it.
+    assert(left.heapGrown < left.connections * 200, `the heap: ${left.heapGrown} bytes`);
+    assert(left.grown < left.connections * 20_000, `the process: ${left.grown} bytes`);
+  });
+}

@@ -25,6 +25,7 @@ import {
   words,
 } from "./support.ts";
 import { greetAndEcho, listen } from "./support_peers.ts";
+import { bothWays, eachWay } from "./support_ways.ts";
 import { filesIn, peerFiles, Process, sClient, sServer } from "../support/openssl.ts";
 
 const FLAG = { "TLS1.2": "-tls1_2", "TLS1.3": "-tls1_3" } as const;
@@ -32,7 +33,7 @@ const FLAG = { "TLS1.2": "-tls1_2", "TLS1.3": "-tls1_3" } as const;
 for (const kind of ["rsa2048", "p256", "p384", "ed25519"] as const) {
   const made = testPki({ kind, intermediate: true });
   for (const [version, protocol] of VERSIONS) {
-    Deno.test(`openssl s_client, ${kind}, ${version}`, async () => {
+    bothWays(`openssl s_client, ${kind}, ${version}`, async () => {
       await using files = await filesIn(peerFiles(made.client, [made.ca]));
       const own = server({ own: made.server, bundle: [made.ca] });
       await using listening = listen(() => own, greetAndEcho);
@@ -53,7 +54,7 @@ for (const kind of ["rsa2048", "p256", "p384", "ed25519"] as const) {
       assert.equal(await peer.ends(), 0, peer.said);
     });
 
-    Deno.test(`openssl s_server, ${kind}, ${version}`, async () => {
+    bothWays(`openssl s_server, ${kind}, ${version}`, async () => {
       await using files = await filesIn(peerFiles(made.server, [made.ca]));
       await using peer = await sServer(
         ...[FLAG[version], "-rev", "-Verify", "3", "-verify_return_error"],
@@ -75,7 +76,7 @@ for (const kind of ["rsa2048", "p256", "p384", "ed25519"] as const) {
 }
 
 for (const [version] of VERSIONS) {
-  Deno.test(`large transfers through openssl, both ways, ${version}`, async () => {
+  bothWays(`large transfers through openssl, both ways, ${version}`, async () => {
     const data = bytesOf(3_000_000, 12);
     await using files = await filesIn({ ...peerFiles(pki().client, [pki().ca]), data });
     const got: string[] = [];
@@ -93,7 +94,7 @@ for (const [version] of VERSIONS) {
     assert.deepEqual(got, [sha256(data)]);
   });
 
-  Deno.test(`curl speaks HTTP through it, ${version}`, async () => {
+  bothWays(`curl speaks HTTP through it, ${version}`, async () => {
     await using files = await filesIn(peerFiles(pki().client, [pki().ca]));
     const body = "x".repeat(100_000);
     await using listening = listen(
@@ -120,7 +121,7 @@ for (const [version] of VERSIONS) {
   });
 }
 
-Deno.test("openssl refuses our server where it does not trust it, and we learn why", async () => {
+bothWays("openssl refuses our server where it does not trust it, and we learn why", async () => {
   await using files = await filesIn(peerFiles(pki().client, [testPki().ca]));
   await using listening = listen(() => server());
   await using peer = sClient(
@@ -132,7 +133,7 @@ Deno.test("openssl refuses our server where it does not trust it, and we learn w
   assert.match(error.message, /the peer refused us: .*(UnknownCA|DecryptError)/);
 });
 
-Deno.test("openssl as a server refuses our client's certificate, and we learn it", async () => {
+bothWays("openssl as a server refuses our client's certificate, and we learn it", async () => {
   const foreign = testPki();
   await using files = await filesIn(peerFiles(pki().server, [pki().ca]));
   for (const [version] of VERSIONS) {
@@ -158,7 +159,7 @@ Deno.test("openssl as a server refuses our client's certificate, and we learn it
   }
 });
 
-Deno.test("key updates and attempts to renegotiate do no harm", async () => {
+eachWay("key updates and attempts to renegotiate do no harm", async ({ listen, server }) => {
   await using files = await filesIn(peerFiles(pki().client, [pki().ca]));
   const shown = [
     ...["-CAfile", files.path("ca.pem"), "-cert", files.path("cert.pem")],

@@ -24,6 +24,7 @@ import {
 } from "./support.ts";
 import { memoryPair } from "./support_channels.ts";
 import { plainServer } from "../support/plain_tls.ts";
+import { bothWays } from "./support_ways.ts";
 
 const BEGIN = "-----BEGIN CERTIFICATE-----\n";
 
@@ -61,7 +62,7 @@ const base = {
 } as const;
 
 for (const [what, broken] of Object.entries(unusable("server"))) {
-  Deno.test(`server: ${what} is an error of its own, for every connection`, async () => {
+  bothWays(`server: ${what} is an error of its own, for every connection`, async () => {
     const own = { ...material(pki().server, [pki().ca]), ...broken };
     const accepting = new TlsServer({ ...base, material: own, clientAuth: "required" });
     for (let i = 0; i < 2; i++) {
@@ -76,7 +77,7 @@ for (const [what, broken] of Object.entries(unusable("server"))) {
 }
 
 for (const [what, broken] of Object.entries(unusable("client"))) {
-  Deno.test(`client: ${what} never goes out without a certificate`, async () => {
+  bothWays(`client: ${what} never goes out without a certificate`, async () => {
     const own = { ...material(pki().client, [pki().ca]), ...broken };
     const dialler = new TlsClient({ ...base, material: own, serverName: "localhost" });
     for (let i = 0; i < 2; i++) {
@@ -93,7 +94,7 @@ for (const [what, broken] of Object.entries(unusable("client"))) {
   });
 }
 
-Deno.test("every form of a sound key is taken", async () => {
+bothWays("every form of a sound key is taken", async () => {
   const { ec, rsa } = {
     ec: pki().client.key,
     rsa: makeLeaf({ kind: "rsa2048", role: "client" }, pki().ca),

@@ -12,7 +12,6 @@ import {
   bytesOf,
   channelOf,
   client,
-  connected,
   faulty,
   limits,
   pki,
@@ -23,10 +22,11 @@ import {
   VERSIONS,
   words,
 } from "./support.ts";
-import { Counting, memoryPair, tcpPair } from "./support_channels.ts";
+import { Counting, memoryPair } from "./support_channels.ts";
 import { listen } from "./support_peers.ts";
 import { filesIn, peerFiles, Process, sClient } from "../support/openssl.ts";
 import { readHello } from "./support_rogue.ts";
+import { bothWays, eachEngine, eachWay } from "./support_ways.ts";
 
 /** A record with an alert in it, in the clear (RFC 8446 section 6). */
 const alert = (level: number, description: number): Uint8Array =>
@@ -68,7 +68,7 @@ function isFatalAlert(answer: Uint8Array, what: string): void {
 
 const HTTP = text("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
 
-Deno.test("plaintext and garbage are answered with an alert: protocol", async () => {
+bothWays("plaintext and garbage are answered with an alert: protocol", async () => {
   const cases = {
     "an HTTP request": HTTP,
     "an SSH banner": text("SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"),
@@ -88,7 +88,7 @@ Deno.test("plaintext and garbage are answered with an alert: protocol", async ()
   }
 });
 
-Deno.test("TLS 1.0 and 1.1 are refused with an alert: protocol", async () => {
+bothWays("TLS 1.0 and 1.1 are refused with an alert: protocol", async () => {
   for (const flag of ["-tls1", "-tls1_1"]) {
     // At security level 0 openssl still speaks them.
     const hello = await helloOf(flag, "-cipher", "ALL:@SECLEVEL=0");
@@ -98,7 +98,7 @@ Deno.test("TLS 1.0 and 1.1 are refused with an alert: protocol", async () => {
   }
 });
 
-Deno.test("a plain HTTP client over TCP gets an alert and a close, and ours a reason", async () => {
+bothWays("a plain HTTP client over TCP gets an alert and a close, and ours a reason", async () => {
   await using listening = listen(() => server());
   const conn = await Deno.connect({ hostname: "127.0.0.1", port: listening.port });
   await conn.write(HTTP);
@@ -110,25 +110,28 @@ Deno.test("a plain HTTP client over TCP gets an alert and a close, and ours a re
   await refused(Promise.reject(await listening.next()), "protocol");
 });
 
-Deno.test("a server that does not speak TLS: protocol, and it gets no more than a hello", async () => {
-  for (const bytes of [text("HTTP/1.1 400 Bad Request\r\n\r\n"), bytesOf(64, 3), HTTP]) {
-    const [near, far] = memoryPair();
-    const wire = new Counting(near);
-    const dialling = refused(client().connect(wire, admit, limits()), "protocol");
-    assert((await far.read())?.length);
-    await far.write(bytes);
-    const rest = await readAll(far);
-    far.close();
-    await dialling;
-    assert(rest.length < 10, "an alert at most");
-  }
-});
+bothWays(
+  "a server that does not speak TLS: protocol, and it gets no more than a hello",
+  async () => {
+    for (const bytes of [text("HTTP/1.1 400 Bad Request\r\n\r\n"), bytesOf(64, 3), HTTP]) {
+      const [near, far] = memoryPair();
+      const wire = new Counting(near);
+      const dialling = refused(client().connect(wire, admit, limits()), "protocol");
+      assert((await far.read())?.length);
+      await far.write(bytes);
+      const rest = await readAll(far);
+      far.close();
+      await dialling;
+      assert(rest.length < 10, "an alert at most");
+    }
+  },
+);
 
 for (const [version] of VERSIONS) {
   const other = version === "TLS1.2" ? "TLS1.3" : "TLS1.2";
   const flag = { "TLS1.2": "-tls1_2", "TLS1.3": "-tls1_3" }[other];
 
-  Deno.test(`a server for ${version} only refuses ${other}`, async () => {
+  bothWays(`a server for ${version} only refuses ${other}`, async () => {
     await using files = await filesIn(peerFiles(pki().client, [pki().ca]));
     await using listening = listen(() => server({ min: version, max: version }));
     await using peer = sClient(
@@ -141,7 +144,7 @@ for (const [version] of VERSIONS) {
     await refused(Promise.reject(await listening.next()), "protocol");
   });
 
-  Deno.test(`a client for ${version} only refuses a server of ${other}`, async () => {
+  bothWays(`a client for ${version} only refuses a server of ${other}`, async () => {
     const [near, far] = memoryPair();
     const accepting = server({ min: other, max: other }).accept(far, admit, limits())
       .catch((error: unknown) => error);
@@ -153,22 +156,25 @@ for (const [version] of VERSIONS) {
     assert(await accepting instanceof Error);
   });
 
-  Deno.test(`both ends agree on ${version} where one of them has only that`, async () => {
-    for (const ends of [{ server: true }, { server: false }]) {
-      const only = { min: version, max: version } as const;
-      const [near, far] = memoryPair();
-      const [dialled, accepted] = await Promise.all([
-        client(ends.server ? {} : only).connect(near, admit, limits()),
-        server(ends.server ? only : {}).accept(far, admit, limits()),
-      ]);
-      assert.equal(dialled.protocol, version.replace("TLS", "TLSv"));
-      assert.equal(accepted.protocol, dialled.protocol);
-      channelOf(dialled).close();
-      channelOf(accepted).close();
-    }
-  });
+  eachEngine(
+    `both ends agree on ${version} where one of them has only that`,
+    async ({ client, server }) => {
+      for (const ends of [{ server: true }, { server: false }]) {
+        const only = { min: version, max: version } as const;
+        const [near, far] = memoryPair();
+        const [dialled, accepted] = await Promise.all([
+          client(ends.server ? {} : only).connect(near, admit, limits()),
+          server(ends.server ? only : {}).accept(far, admit, limits()),
+        ]);
+        assert.equal(dialled.protocol, version.replace("TLS", "TLSv"));
+        assert.equal(accepted.protocol, dialled.protocol);
+        channelOf(dialled).close();
+        channelOf(accepted).close();
+      }
+    },
+  );
 
-  Deno.test(`alerts in the clear at every stage end the handshake, ${version}`, async () => {
+  bothWays(`alerts in the clear at every stage end the handshake, ${version}`, async () => {
     for (const role of ["server", "client"] as const) {
       for (const [level, description] of [[2, 40], [2, 0], [1, 0], [2, 255], [9, 9]] as const) {
         for (let stage = 0; stage < 3; stage++) {
@@ -196,15 +202,18 @@ for (const [version] of VERSIONS) {
     }
   });
 
-  Deno.test(`an alert on the established connection, forged from outside, ${version}`, async () => {
-    const [near, far] = memoryPair();
-    const ends = await connected({ pair: [near, far], client: client({ max: version }) });
-    const reading = faulty(ends.server.read(), "protocol");
-    await near.write(alert(1, 0)); // A close_notify that was not encrypted is not one.
-    await reading;
-    ends.client.close();
-    ends.server.close();
-  });
+  eachEngine(
+    `an alert on the established connection, forged from outside, ${version}`,
+    async ({ client, connected }) => {
+      const [near, far] = memoryPair();
+      const ends = await connected({ pair: [near, far], client: client({ max: version }) });
+      const reading = faulty(ends.server.read(), "protocol");
+      await near.write(alert(1, 0)); // A close_notify that was not encrypted is not one.
+      await reading;
+      ends.client.close();
+      ends.server.close();
+    },
+  );
 }
 
 const hellos = new Map<string, Uint8Array>();
@@ -227,7 +236,7 @@ async function clientHello(max: "TLS1.2" | "TLS1.3"): Promise<Uint8Array> {
   return hello;
 }
 
-Deno.test("the name goes out as SNI, an address does not", async () => {
+bothWays("the name goes out as SNI, an address does not", async () => {
   const sent = async (serverName: string): Promise<string | undefined> => {
     const [near, far] = memoryPair();
     const stop = new AbortController();
@@ -247,7 +256,7 @@ Deno.test("the name goes out as SNI, an address does not", async () => {
   }
 });
 
-Deno.test("openssl sees the name that was sent", async () => {
+eachWay("openssl sees the name that was sent", async ({ client }) => {
   await using files = await filesIn(peerFiles(pki().server, [pki().ca]));
   await using peer = new Process("openssl", [
     ...["s_server", "-accept", "127.0.0.1:0", "-rev", "-servername", "localhost"],
@@ -263,21 +272,24 @@ Deno.test("openssl sees the name that was sent", async () => {
   channel.close();
 });
 
-Deno.test("a server name that is an address is looked for among the address names", async () => {
-  for (
-    const [serverName, reason] of [
-      ["127.0.0.1", undefined],
-      ["::1", undefined],
-      ["127.0.0.2", "name_mismatch"],
-      ["::2", "name_mismatch"],
-    ] as const
-  ) {
-    const [near, far] = await tcpPair();
-    const accepting = server().accept(far, admit, limits())
-      .then((shaken) => shaken.channel?.close(), () => {});
-    const dialling = client({ serverName }).connect(near, admit, limits());
-    if (reason === undefined) channelOf(await dialling).close();
-    else await refused(dialling, reason);
-    await accepting;
-  }
-});
+eachWay(
+  "a server name that is an address is looked for among the address names",
+  async ({ client, server, tcpPair }) => {
+    for (
+      const [serverName, reason] of [
+        ["127.0.0.1", undefined],
+        ["::1", undefined],
+        ["127.0.0.2", "name_mismatch"],
+        ["::2", "name_mismatch"],
+      ] as const
+    ) {
+      const [near, far] = await tcpPair();
+      const accepting = server().accept(far, admit, limits())
+        .then((shaken) => shaken.channel?.close(), () => {});
+      const dialling = client({ serverName }).connect(near, admit, limits());
+      if (reason === undefined) channelOf(await dialling).close();
+      else await refused(dialling, reason);
+      await accepting;
+    }
+  },
+);

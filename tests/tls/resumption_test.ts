@@ -12,22 +12,19 @@ import { PeerVerifier } from "../../src/tls/verdict.ts";
 import { type Issued, makeCa, makeLeaf } from "../support/pki.ts";
 import {
   admit,
-  client,
-  connected,
   limits,
   material,
   MENDED,
   pki,
   refused,
-  server,
   until,
   verified,
   VERSIONS,
 } from "./support.ts";
-import { tcpPair } from "./support_channels.ts";
-import { type Accepted, greet, listen } from "./support_peers.ts";
+import { type Accepted, greet } from "./support_peers.ts";
 import { plainServer } from "../support/plain_tls.ts";
 import { filesIn, peerFiles, sClient } from "../support/openssl.ts";
+import { eachWay, PUBLIC, SOCKETS, type Way } from "./support_ways.ts";
 
 const FLAG = { "TLS1.2": "-tls1_2", "TLS1.3": "-tls1_3" } as const;
 
@@ -67,6 +64,10 @@ async function keeper(own: Issued | undefined, flag: string): Promise<
   };
 }
 
+/** A test for the public way and for the runtime's own. */
+const eachOverSockets = (name: string, body: (way: Way) => Promise<void>): void =>
+  eachWay(name, body, [PUBLIC, SOCKETS]);
+
 function letIn(result: Accepted, resumed: boolean): void {
   assert(!(result instanceof Error), String(result));
   assert.equal(result.resumed, resumed);
@@ -93,58 +94,67 @@ for (const [version] of VERSIONS) {
     assert.match(await peer.connect(plain.port, "resume"), /welcome/, MENDED);
   });
 
-  Deno.test(`a resumed session is judged by the trust of now, ${version}`, async () => {
-    const other = makeCa({ subject: "new CA" });
-    let current: TlsServer = server();
-    await using listening = listen(() => current);
-    await using peer = await keeper(pki().client, flag);
-    await peer.connect(listening.port, "full");
-    letIn(await listening.next(), false);
-
-    assert.match(await peer.connect(listening.port, "resume"), /welcome/);
-    letIn(await listening.next(), true);
-
-    current = server(); // The same trust, another state: a reload that changed nothing of it.
-    assert.match(await peer.connect(listening.port, "resume"), /welcome/);
-    letIn(await listening.next(), true);
-
-    current = server({ bundle: [other] });
-    assert.doesNotMatch(await peer.connect(listening.port, "resume"), /welcome/);
-    const error = await refused(Promise.reject(await listening.next()), "untrusted");
-    assert.match(error.message, /bundle/);
-  });
-
-  Deno.test(`the verdict may move on under a running server, ${version}`, async () => {
-    const verifierOf = (ca: Issued): PeerVerifier =>
-      new PeerVerifier({
-        revocation: NO_REVOCATION,
-        anchors: material(ca, [ca]).anchors,
-        purpose: "client",
-        now: Date.now,
-      });
-    let verifier = verifierOf(pki().ca);
-    const judging = server({ verify: (chain) => verifier.verify(chain) });
-    await using listening = listen(() => judging);
-    await using peer = await keeper(pki().client, flag);
-    await peer.connect(listening.port, "full");
-    letIn(await listening.next(), false);
-    verifier = verifierOf(makeCa());
-    await peer.connect(listening.port, "resume");
-    await refused(Promise.reject(await listening.next()), "untrusted");
-  });
-
-  Deno.test(`a ticket got without a certificate is worth none where one is required, ${version}`, async () => {
-    for (const clientAuth of ["none", "optional"] as const) {
-      let current: TlsServer = server({ clientAuth });
+  eachOverSockets(
+    `a resumed session is judged by the trust of now, ${version}`,
+    async ({ listen, server }) => {
+      const other = makeCa({ subject: "new CA" });
+      let current: TlsServer = server();
       await using listening = listen(() => current);
-      await using peer = await keeper(undefined, flag);
-      assert.match(await peer.connect(listening.port, "full"), /welcome/);
+      await using peer = await keeper(pki().client, flag);
+      await peer.connect(listening.port, "full");
       letIn(await listening.next(), false);
-      current = server({ clientAuth: "required" });
+
+      assert.match(await peer.connect(listening.port, "resume"), /welcome/);
+      letIn(await listening.next(), true);
+
+      current = server(); // The same trust, another state: a reload that changed nothing of it.
+      assert.match(await peer.connect(listening.port, "resume"), /welcome/);
+      letIn(await listening.next(), true);
+
+      current = server({ bundle: [other] });
       assert.doesNotMatch(await peer.connect(listening.port, "resume"), /welcome/);
-      await refused(Promise.reject(await listening.next()), "no_certificate");
-    }
-  });
+      const error = await refused(Promise.reject(await listening.next()), "untrusted");
+      assert.match(error.message, /bundle/);
+    },
+  );
+
+  eachOverSockets(
+    `the verdict may move on under a running server, ${version}`,
+    async ({ listen, server }) => {
+      const verifierOf = (ca: Issued): PeerVerifier =>
+        new PeerVerifier({
+          revocation: NO_REVOCATION,
+          anchors: material(ca, [ca]).anchors,
+          purpose: "client",
+          now: Date.now,
+        });
+      let verifier = verifierOf(pki().ca);
+      const judging = server({ verify: (chain) => verifier.verify(chain) });
+      await using listening = listen(() => judging);
+      await using peer = await keeper(pki().client, flag);
+      await peer.connect(listening.port, "full");
+      letIn(await listening.next(), false);
+      verifier = verifierOf(makeCa());
+      await peer.connect(listening.port, "resume");
+      await refused(Promise.reject(await listening.next()), "untrusted");
+    },
+  );
+
+  eachOverSockets(
+    `a ticket got without a certificate is worth none where one is required, ${version}`,
+    async ({ listen, server }) => {
+      for (const clientAuth of ["none", "optional"] as const) {
+        let current: TlsServer = server({ clientAuth });
+        await using listening = listen(() => current);
+        await using peer = await keeper(undefined, flag);
+        assert.match(await peer.connect(listening.port, "full"), /welcome/);
+        letIn(await listening.next(), false);
+        current = server({ clientAuth: "required" });
+        assert.doesNotMatch(await peer.connect(listening.port, "resume"), /welcome/);
+        await refused(Promise.reject(await listening.next()), "no_certificate");
+      }
+    },
+  );
 
   Deno.test(`control: plain node:tls takes such a ticket for a certificate, ${version}`, async () => {
     const own = material(pki().server, [pki().ca]);
@@ -159,7 +169,7 @@ for (const [version] of VERSIONS) {
     assert.match(await peer.connect(closed.port, "resume"), /let in/, MENDED);
   });
 
-  Deno.test(`who is refused gets no ticket, ${version}`, async () => {
+  eachOverSockets(`who is refused gets no ticket, ${version}`, async ({ listen, server }) => {
     const foreign = makeLeaf({ role: "client" }, makeCa({ subject: "foreign CA" }));
     const servers = {
       "by both": [server(), foreign],
@@ -182,40 +192,46 @@ for (const [version] of VERSIONS) {
     }
   });
 
-  Deno.test(`the decision is made anew for a resumed session, ${version}`, async () => {
-    const asked: boolean[] = [];
-    let admitting = true;
-    const judging = server();
-    await using listening = listen(() => judging, greet, (verified) => {
-      asked.push(verified !== undefined);
-      return { ...admit(verified), admit: admitting };
-    });
-    await using peer = await keeper(pki().client, flag);
-    assert.match(await peer.connect(listening.port, "full"), /welcome/);
-    letIn(await listening.next(), false);
-    admitting = false;
-    assert.doesNotMatch(await peer.connect(listening.port, "resume"), /welcome/);
-    const denied = await listening.next();
-    letIn(denied, true);
-    assert(!(denied instanceof Error));
-    assert.equal(denied.channel, undefined);
-    assert.deepEqual(asked, [true, true]);
-  });
+  eachOverSockets(
+    `the decision is made anew for a resumed session, ${version}`,
+    async ({ listen, server }) => {
+      const asked: boolean[] = [];
+      let admitting = true;
+      const judging = server();
+      await using listening = listen(() => judging, greet, (verified) => {
+        asked.push(verified !== undefined);
+        return { ...admit(verified), admit: admitting };
+      });
+      await using peer = await keeper(pki().client, flag);
+      assert.match(await peer.connect(listening.port, "full"), /welcome/);
+      letIn(await listening.next(), false);
+      admitting = false;
+      assert.doesNotMatch(await peer.connect(listening.port, "resume"), /welcome/);
+      const denied = await listening.next();
+      letIn(denied, true);
+      assert(!(denied instanceof Error));
+      assert.equal(denied.channel, undefined);
+      assert.deepEqual(asked, [true, true]);
+    },
+  );
 
-  Deno.test(`a resumed session is refused once its certificate has expired, ${version}`, async () => {
-    let now = Date.now();
-    const judging = server({ now: () => now });
-    await using listening = listen(() => judging);
-    await using peer = await keeper(pki().client, flag);
-    await peer.connect(listening.port, "full");
-    letIn(await listening.next(), false);
-    now += 29 * 86_400_000;
-    assert.match(await peer.connect(listening.port, "resume"), /welcome/);
-    letIn(await listening.next(), true);
-    now += 2 * 86_400_000;
-    assert.doesNotMatch(await peer.connect(listening.port, "resume"), /welcome/);
-    await refused(Promise.reject(await listening.next()), "expired");
-  });
+  eachOverSockets(
+    `a resumed session is refused once its certificate has expired, ${version}`,
+    async ({ listen, server }) => {
+      let now = Date.now();
+      const judging = server({ now: () => now });
+      await using listening = listen(() => judging);
+      await using peer = await keeper(pki().client, flag);
+      await peer.connect(listening.port, "full");
+      letIn(await listening.next(), false);
+      now += 29 * 86_400_000;
+      assert.match(await peer.connect(listening.port, "resume"), /welcome/);
+      letIn(await listening.next(), true);
+      now += 2 * 86_400_000;
+      assert.doesNotMatch(await peer.connect(listening.port, "resume"), /welcome/);
+      await refused(Promise.reject(await listening.next()), "expired");
+    },
+  );
 }
 
 const certificate = material(pki().client, []).leaf;
@@ -237,39 +253,42 @@ Deno.test("control: plain node:tls resumes a session whose certificate has expir
   assert.match(await peer.connect(plain.port, "resume"), /welcome/, MENDED);
 });
 
-Deno.test("our client judges the server on every connection", async () => {
-  const verifier = new PeerVerifier({
-    revocation: NO_REVOCATION,
-    anchors: material(pki().ca, [pki().ca]).anchors,
-    purpose: "server",
-    serverName: "localhost",
-    now: Date.now,
-  });
-  let calls = 0;
-  let trusting = true;
-  const dialler = client({
-    verify: (chain) => {
-      calls++;
-      return trusting
-        ? verifier.verify(chain)
-        : { ok: false, reason: "untrusted", detail: "the trust has moved on" };
-    },
-  });
-  const accepting = server();
-  for (let i = 1; i <= 3; i++) {
-    const ends = await connected({ pair: await tcpPair(), client: dialler, server: accepting });
-    const served = greet(ends.server);
-    assert((await ends.client.read())?.length);
-    await served;
-    ends.client.close();
-    ends.server.close();
-    assert.equal(calls, i);
-  }
-  trusting = false;
-  const [near, far] = await tcpPair();
-  const [refusal] = await Promise.all([
-    refused(dialler.connect(near, admit, limits()), "untrusted"),
-    refused(accepting.accept(far, admit, limits()), "reset"),
-  ]);
-  assert.equal(refusal.message, "the trust has moved on");
-});
+eachOverSockets(
+  "our client judges the server on every connection",
+  async ({ client, connected, server, tcpPair }) => {
+    const verifier = new PeerVerifier({
+      revocation: NO_REVOCATION,
+      anchors: material(pki().ca, [pki().ca]).anchors,
+      purpose: "server",
+      serverName: "localhost",
+      now: Date.now,
+    });
+    let calls = 0;
+    let trusting = true;
+    const dialler = client({
+      verify: (chain) => {
+        calls++;
+        return trusting
+          ? verifier.verify(chain)
+          : { ok: false, reason: "untrusted", detail: "the trust has moved on" };
+      },
+    });
+    const accepting = server();
+    for (let i = 1; i <= 3; i++) {
+      const ends = await connected({ pair: await tcpPair(), client: dialler, server: accepting });
+      const served = greet(ends.server);
+      assert((await ends.client.read())?.length);
+      await served;
+      ends.client.close();
+      ends.server.close();
+      assert.equal(calls, i);
+    }
+    trusting = false;
+    const [near, far] = await tcpPair();
+    const [refusal] = await Promise.all([
+      refused(dialler.connect(near, admit, limits()), "untrusted"),
+      refused(accepting.accept(far, admit, limits()), "reset"),
+    ]);
+    assert.equal(refusal.message, "the trust has moved on");
+  },
+);

@@ -21,7 +21,7 @@ import {
   type Handshaken,
 } from "../../src/tls/handshake.ts";
 import { TlsServer } from "../../src/tls/server.ts";
-import type { TlsChannel } from "../../src/tls/channel.ts";
+import type { NativeTls } from "../../src/tls/engine.ts";
 import { PeerVerifier, type VerifiedPeer, type VerifyPeer } from "../../src/tls/verdict.ts";
 import { type Certificate, CertificateError } from "../../src/x509/certificate.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
@@ -87,7 +87,24 @@ export type EndOptions = {
   readonly max?: TlsVersion;
   readonly now?: () => number;
   readonly verify?: VerifyPeer;
+  /** Default: what {@linkcode carriedBy} says, else the public way. */
+  readonly native?: NativeTls | undefined;
 };
+
+let carrier: NativeTls | undefined;
+
+/** Runs `body` with ends that are carried this way unless they are told otherwise. */
+export async function carriedBy(
+  native: NativeTls | undefined,
+  body: () => Promise<void> | void,
+): Promise<void> {
+  carrier = native;
+  try {
+    await body();
+  } finally {
+    carrier = undefined;
+  }
+}
 
 /** A server of ours: by default it requires a certificate of the shared PKI. */
 export function server(options: EndOptions = {}): TlsServer {
@@ -104,6 +121,7 @@ export function server(options: EndOptions = {}): TlsServer {
     minVersion: options.min ?? "TLS1.2",
     maxVersion: options.max ?? "TLS1.3",
     verify: options.verify ?? ((chain) => verifier.verify(chain)),
+    native: "native" in options ? options.native : carrier,
   });
 }
 
@@ -124,6 +142,7 @@ export function client(options: EndOptions = {}): TlsClient {
     minVersion: options.min ?? "TLS1.2",
     maxVersion: options.max ?? "TLS1.3",
     verify: options.verify ?? ((chain) => verifier.verify(chain)),
+    native: "native" in options ? options.native : carrier,
   });
 }
 
@@ -156,7 +175,7 @@ export async function refused(
 }
 
 /** The channel of a handshake that must go through. */
-export function channelOf(shaken: Handshaken<unknown>): TlsChannel {
+export function channelOf(shaken: Handshaken<unknown>): Channel {
   assert(shaken.channel !== undefined, "the peer was not admitted");
   return shaken.channel;
 }
@@ -168,7 +187,7 @@ export async function connected(
     readonly client?: TlsClient;
     readonly server?: TlsServer;
   } = {},
-): Promise<{ readonly client: TlsChannel; readonly server: TlsChannel }> {
+): Promise<{ readonly client: Channel; readonly server: Channel }> {
   const [near, far] = options.pair ?? memoryPair();
   const [dialled, accepted] = await Promise.all([
     (options.client ?? client()).connect(near, admit, limits()),
@@ -179,9 +198,10 @@ export async function connected(
 
 /** An operation on a channel that must fail with this fault. */
 export async function faulty(
-  operation: Promise<unknown>,
+  operation: Promise<unknown> | undefined,
   fault: ChannelFault,
 ): Promise<void> {
+  assert(operation !== undefined, "it was over at once");
   const error = await operation.then(() => undefined, (error: unknown) => error);
   assert(error instanceof ChannelError, `not a ChannelError: ${error}`);
   assert.equal(error.fault, fault, error.message);
@@ -207,6 +227,12 @@ export async function readSome(channel: Channel, size: number): Promise<Uint8Arr
     length += bytes.length;
   }
   return new Uint8Array(Buffer.concat(chunks));
+}
+
+/** Writes and ends. */
+export async function sendAll(channel: Channel, data: Uint8Array): Promise<void> {
+  await channel.write(data);
+  await channel.closeWrite();
 }
 
 /** UTF-8. */

@@ -6,8 +6,13 @@
  */
 
 import { Duplex } from "node:stream";
-import { type Channel, ChannelError, type ChannelFault } from "../../src/channel.ts";
-import { TcpChannel } from "../../src/net.ts";
+import {
+  type Channel,
+  ChannelError,
+  type ChannelFault,
+  pumpByReading,
+  type Take,
+} from "../../src/channel.ts";
 
 /** One direction of an in-memory connection. */
 class Lane {
@@ -122,6 +127,10 @@ export class MemoryChannel implements Channel {
     return this.#in.take();
   }
 
+  pump(take: Take): Promise<void> {
+    return pumpByReading(this, take);
+  }
+
   write(data: Uint8Array): Promise<void> {
     if (this.#isClosed) return Promise.reject(new ChannelError("closed", "closed"));
     return this.#out.put(data);
@@ -156,18 +165,6 @@ export function memoryPair(room = 64 * 1024): [MemoryChannel, MemoryChannel] {
   return [new MemoryChannel(back, there), new MemoryChannel(there, back)];
 }
 
-/** Two ends of a TCP connection over loopback. */
-export async function tcpPair(): Promise<[TcpChannel, TcpChannel]> {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  try {
-    const accepted = listener.accept();
-    const dialled = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
-    return [new TcpChannel(dialled), new TcpChannel(await accepted)];
-  } finally {
-    listener.close();
-  }
-}
-
 /** Passes everything on and keeps count. */
 export class Counting implements Channel {
   readonly remote: string;
@@ -191,7 +188,14 @@ export class Counting implements Channel {
     return bytes;
   }
 
-  write(data: Uint8Array): Promise<void> {
+  pump(take: Take): Promise<void> {
+    return this.#channel.pump((bytes) => {
+      this.bytesRead += bytes.length;
+      return take(bytes);
+    });
+  }
+
+  write(data: Uint8Array): Promise<void> | undefined {
     this.bytesWritten += data.length;
     if (this.#keep) this.written.push(data.slice());
     return this.#channel.write(data);
@@ -226,6 +230,10 @@ export class Meddling implements Channel {
     return this.#channel.read();
   }
 
+  pump(take: Take): Promise<void> {
+    return this.#channel.pump(take);
+  }
+
   async write(data: Uint8Array): Promise<void> {
     for (const chunk of this.#meddle(data, this.#index++)) await this.#channel.write(chunk);
   }
@@ -249,7 +257,7 @@ export function duplexOf(channel: Channel): Duplex {
       });
     },
     write(bytes: Uint8Array, _encoding, done) {
-      channel.write(bytes).then(() => done(), done);
+      Promise.resolve(channel.write(bytes)).then(() => done(), done);
     },
     destroy(error, done) {
       channel.close();

@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import type { Channel } from "../../src/channel.ts";
-import { listenTcp } from "../../src/net.ts";
+import { listenTcp, type NativeTcp } from "../../src/net.ts";
 import type { Decide, Handshaken } from "../../src/tls/handshake.ts";
 import { TlsServer } from "../../src/tls/server.ts";
 import type { VerifiedPeer } from "../../src/tls/verdict.ts";
@@ -44,8 +44,9 @@ export function listen(
   server: () => TlsServer,
   serve: (channel: Channel) => Promise<void> = greet,
   decide: Decide<VerifiedPeer | undefined> = admit,
+  native?: NativeTcp,
 ): Listening {
-  const listener = listenTcp({ host: "127.0.0.1", port: 0 });
+  const listener = listenTcp({ host: "127.0.0.1", port: 0 }, { native });
   const results: Accepted[] = [];
   const stop = new AbortController();
   const open = new Set<Promise<void>>();

@@ -257,7 +257,7 @@ export async function rogueServer(channel: Channel, options: RogueOptions): Prom
     sealed.push(writing.seal(HANDSHAKE, plain.subarray(at, at + 16_000)));
   }
   const clear = Buffer.concat([Buffer.from([HANDSHAKE, 3, 3]), vector(2, serverHello)]);
-  await channel.write(Buffer.concat([clear, ...sealed])).catch(() => {});
+  await channel.write(Buffer.concat([clear, ...sealed]))?.catch(() => {});
 
   const messages: string[] = [];
   const certificates: Buffer[] = [];

@@ -1,13 +1,16 @@
 /**
  * Run as a process of its own: makes hundreds of connections that end in every way there is, and says
- * what they have left behind. Needs `--v8-flags=--expose-gc`. Its last line is JSON.
+ * what they have left behind. Needs `--v8-flags=--expose-gc`; with `native` for an argument connections
+ * are carried by the runtime's own handles. Its last line is JSON.
  *
  * @module
  */
 
 import type { Channel } from "../../src/channel.ts";
 import { admit, client, connected, limits, server, text } from "./support.ts";
-import { type MemoryChannel, memoryPair, tcpPair } from "./support_channels.ts";
+import { nativeHandles, tcpPair } from "../support/ways.ts";
+import { type MemoryChannel, memoryPair } from "./support_channels.ts";
+import { nativeEngines } from "./support_ways.ts";
 
 /** What is left after all connections have ended. */
 export type Leftovers = {
@@ -22,8 +25,11 @@ export type Leftovers = {
   readonly odd: readonly string[];
 };
 
-const accepting = server();
-const dialling = client();
+const native = Deno.args.includes("native");
+const tcp = native ? nativeHandles() : undefined;
+const tls = native ? nativeEngines() : undefined;
+const accepting = server({ native: tls });
+const dialling = client({ native: tls });
 
 /** A handshake that is spoilt by what the other end does; gives the reason. */
 async function spoilt(
@@ -95,13 +101,13 @@ const KINDS: readonly (readonly [string, string, () => Promise<string>])[] = [
       [`${role}: left`, "reset", () => spoilt(role, memoryPair(), leave)],
       [`${role}: reset`, "reset", () => spoilt(role, memoryPair(), reset)],
       [`${role}: denied`, "denied", () => denied(role)],
-      [`${role}: silent, TCP`, "timeout", async () => spoilt(role, await tcpPair(), silent)],
+      [`${role}: silent, TCP`, "timeout", async () => spoilt(role, await tcpPair(tcp), silent)],
     ] as const
   ),
   ["closed", "let in", () => good(memoryPair(), false)],
   ["ended", "let in", () => good(memoryPair(), true)],
-  ["closed, TCP", "let in", async () => good(await tcpPair(), false)],
-  ["ended, TCP", "let in", async () => good(await tcpPair(), true)],
+  ["closed, TCP", "let in", async () => good(await tcpPair(tcp), false)],
+  ["ended, TCP", "let in", async () => good(await tcpPair(tcp), true)],
 ];
 
 /** All kinds at once, some of each. */

@@ -19,8 +19,10 @@ import {
   server,
   VERSIONS,
 } from "./support.ts";
-import { Counting, memoryPair, tcpPair } from "./support_channels.ts";
+import { tcpPair } from "../support/ways.ts";
+import { Counting, memoryPair } from "./support_channels.ts";
 import { plainServer } from "../support/plain_tls.ts";
+import { bothWays } from "./support_ways.ts";
 
 const ROLES = ["server", "client"] as const;
 
@@ -58,7 +60,7 @@ Deno.test("control: the handshakeTimeout of node:tls leaves the socket open", as
 });
 
 for (const role of ROLES) {
-  Deno.test(`a silent peer is closed, really, ${role}`, async () => {
+  bothWays(`a silent peer is closed, really, ${role}`, async () => {
     const [near, far] = await tcpPair();
     const started = performance.now();
     const error = await refused(start(role, far, 100) as never, "timeout");
@@ -69,7 +71,7 @@ for (const role of ROLES) {
     near.close();
   });
 
-  Deno.test(`abort cuts a handshake at once, ${role}`, async () => {
+  bothWays(`abort cuts a handshake at once, ${role}`, async () => {
     const [near, far] = memoryPair();
     const stop = new AbortController();
     const cut = refused(start(role, far, 60_000, stop.signal) as never, "other");
@@ -80,7 +82,7 @@ for (const role of ROLES) {
     near.close();
   });
 
-  Deno.test(`an abort that came before: nothing is sent, ${role}`, async () => {
+  bothWays(`an abort that came before: nothing is sent, ${role}`, async () => {
     const [near, far] = memoryPair();
     const wire = new Counting(far);
     await refused(start(role, wire, 60_000, AbortSignal.abort()) as never, "other");
@@ -89,7 +91,7 @@ for (const role of ROLES) {
     near.close();
   });
 
-  Deno.test(`abort during the linger after a refusal, ${role}`, async () => {
+  bothWays(`abort during the linger after a refusal, ${role}`, async () => {
     const [near, far] = memoryPair();
     const stop = new AbortController();
     const cut = refused(start(role, far, 60_000, stop.signal) as never, "protocol");
@@ -102,20 +104,23 @@ for (const role of ROLES) {
     near.close();
   });
 
-  Deno.test(`a peer that does not take the alert holds us for a second at most, ${role}`, async () => {
-    const [near, far] = memoryPair(role === "server" ? 1 : 64 * 1024);
-    const refusing = refused(start(role, far, 60_000) as never, "protocol");
-    for (const octet of Buffer.from("GET / HTTP/1.1\r\n\r\n")) {
-      await near.write(Uint8Array.of(octet)).catch(() => {});
-    }
-    const started = performance.now();
-    await refusing;
-    assert(performance.now() - started < 3_000);
-    assert(far.isClosed);
-    near.close();
-  });
+  bothWays(
+    `a peer that does not take the alert holds us for a second at most, ${role}`,
+    async () => {
+      const [near, far] = memoryPair(role === "server" ? 1 : 64 * 1024);
+      const refusing = refused(start(role, far, 60_000) as never, "protocol");
+      for (const octet of Buffer.from("GET / HTTP/1.1\r\n\r\n")) {
+        await near.write(Uint8Array.of(octet)).catch(() => {});
+      }
+      const started = performance.now();
+      await refusing;
+      assert(performance.now() - started < 3_000);
+      assert(far.isClosed);
+      near.close();
+    },
+  );
 
-  Deno.test(`a peer that sends for ever after a refusal is cut off, ${role}`, async () => {
+  bothWays(`a peer that sends for ever after a refusal is cut off, ${role}`, async () => {
     const [near, far] = memoryPair();
     const wire = new Counting(far);
     const refusing = refused(start(role, wire, 60_000) as never, "protocol");
@@ -147,7 +152,7 @@ async function recorded(max: "TLS1.2" | "TLS1.3"): Promise<{ client: Buffer; ser
 }
 
 for (const [version] of VERSIONS) {
-  Deno.test(`a ClientHello byte by byte does not stretch the time, ${version}`, async () => {
+  bothWays(`a ClientHello byte by byte does not stretch the time, ${version}`, async () => {
     const hello = (await recorded(version)).client;
     const [near, far] = memoryPair();
     const started = performance.now();
@@ -163,7 +168,7 @@ for (const [version] of VERSIONS) {
     near.close();
   });
 
-  Deno.test(`a ClientHello byte by byte in time is fine, ${version}`, async () => {
+  bothWays(`a ClientHello byte by byte in time is fine, ${version}`, async () => {
     const [near, far] = memoryPair(1);
     const [dialled, accepted] = await Promise.all([
       client({ max: version }).connect(near, admit, limits()),
@@ -174,7 +179,7 @@ for (const [version] of VERSIONS) {
     accepted.channel.close();
   });
 
-  Deno.test(`a peer that stops anywhere in the handshake times out, ${version}`, async () => {
+  bothWays(`a peer that stops anywhere in the handshake times out, ${version}`, async () => {
     const whole = await recorded(version);
     const stops = (size: number): number[] =>
       [0, 1, 4, 5, 6, 50, size >> 1, size - 1].filter((at) => at < size);

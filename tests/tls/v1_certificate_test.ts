@@ -9,6 +9,7 @@ import { type Issued, makeCa, makeKey, makeLeaf } from "../support/pki.ts";
 import { admit, client, limits, MENDED, pki, refused, server } from "./support.ts";
 import { memoryPair } from "./support_channels.ts";
 import { plainAdmits } from "../support/plain_tls.ts";
+import { bothWays } from "./support_ways.ts";
 
 /** The owner of a public v1 CA certificate and of a key that has nothing to do with it. */
 function v1Attacker(ca: Issued): Issued {
@@ -23,7 +24,7 @@ Deno.test("control: plain node:tls lets everybody in who has the public v1 CA ce
   assert(await plainAdmits(pair, [ca], { cert: own.pem, key: own.keyPem }), MENDED);
 });
 
-Deno.test("a v1 CA in the bundle lets nobody in", async () => {
+bothWays("a v1 CA in the bundle lets nobody in", async () => {
   const ca = makeCa({ version: 1, subject: "old CA" });
   const honest = makeLeaf({ role: "client" }, ca);
   for (const own of [v1Attacker(ca), { ...ca, issuer: undefined }, honest]) {
@@ -45,7 +46,7 @@ Deno.test("a v1 CA in the bundle lets nobody in", async () => {
   }
 });
 
-Deno.test("a v1 leaf of a sound CA is refused in both roles", async () => {
+bothWays("a v1 leaf of a sound CA is refused in both roles", async () => {
   const leaf = makeLeaf({ version: 1, subject: "localhost" }, pki().ca);
   {
     const [near, far] = memoryPair();
@@ -64,7 +65,7 @@ Deno.test("a v1 leaf of a sound CA is refused in both roles", async () => {
   await accepting;
 });
 
-Deno.test("a v1 leaf in the bundle does not spare its holder the key", async () => {
+bothWays("a v1 leaf in the bundle does not spare its holder the key", async () => {
   const leaf = makeLeaf({ version: 1, subject: "pinned" });
   const attacker = v1Attacker(leaf);
   const { server: own } = pki();

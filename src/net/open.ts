@@ -1,0 +1,16 @@
+/**
+ * A connection of the runtime as a channel, by the best way there is.
+ *
+ * @module
+ */
+
+import type { Channel } from "../channel.ts";
+import { TcpChannel } from "./channel.ts";
+import type { NativeTcp } from "./native.ts";
+import { NativeChannel } from "./native_channel.ts";
+
+/** Takes `conn` over: by its native handle where there is one, else as it is. */
+export function openChannel(conn: Deno.TcpConn, native: NativeTcp | undefined): Channel {
+  const channel = native === undefined ? undefined : NativeChannel.adopt(native, conn);
+  return channel ?? new TcpChannel(conn);
+}

@@ -1,0 +1,232 @@
+/**
+ * A {@linkcode Channel} over the engine of an established TLS connection, the same for
+ * both roles.
+ *
+ * @module
+ */
+
+import { type Channel, ChannelError, copyOf, type RemoteAddress, type Take } from "../channel.ts";
+import { END_OF_FILE, type Request } from "../net/native.ts";
+import { channelError } from "./channel.ts";
+import { type Engine, MAX_PLAINTEXT, type NativeTls } from "./engine.ts";
+import type { Wire } from "./wire.ts";
+
+/** Thrown to end a pump: the peer has said that it is done. */
+const DONE = new Error("close_notify");
+
+/** The engine calls back when a write is encrypted, which was known before. */
+const REQUEST: Request = { oncomplete: () => {} };
+
+/**
+ * So many bytes of ciphertext make no more plaintext, what was left of a record before included, than
+ * the engine's buffer takes at once. It is all that one read of a socket can give.
+ */
+const MAX_CIPHERTEXT = 64 * 1024;
+
+/** What came of the chunks that were handed on during one call into the engine. */
+type Round = {
+  taken: Promise<void> | undefined;
+  failed: { readonly error: unknown } | undefined;
+};
+
+/** TLS as a channel. Reads the wire only while somebody waits for plaintext. */
+export class EngineChannel implements Channel {
+  /** The peer's address. */
+  readonly remote: RemoteAddress;
+  readonly #wire: Wire;
+  readonly #engine: Engine;
+  readonly #native: NativeTls;
+  /** Came before anybody asked. */
+  readonly #plaintext: Uint8Array[] = [];
+  #buffer: Uint8Array | undefined;
+  #take: Take | undefined;
+  #round: Round = { taken: undefined, failed: undefined };
+  #fault: ChannelError | undefined;
+  #writeFault: ChannelError | undefined;
+  /** The engine has made something of what it was fed last. */
+  #gave = false;
+  #ended = false;
+  #closed = false;
+
+  /** To be made while the engine reports the end of the handshake, so that no byte is missed. */
+  constructor(wire: Wire, engine: Engine, native: NativeTls, remote: RemoteAddress) {
+    this.remote = remote;
+    this.#wire = wire;
+    this.#engine = engine;
+    this.#native = native;
+    wire.onBroken = (error) => void (this.#writeFault ??= channelError(error));
+    engine.onread = () => this.#onRead();
+    engine.onerror = (error) => void (this.#fault ??= channelError(error));
+    this.#useBuffer();
+    engine.readStart();
+  }
+
+  /** The next plaintext; `null` after the peer's close_notify. An end without one is `truncated`. */
+  async read(): Promise<Uint8Array | null> {
+    for (;;) {
+      const bytes = this.#plaintext.shift();
+      if (bytes !== undefined) return bytes;
+      if (this.#fault !== undefined) throw this.#fault;
+      if (this.#ended) return null;
+      const ciphertext = await this.#wire.read();
+      if (ciphertext === null) throw this.#truncated();
+      this.#feed(ciphertext);
+    }
+  }
+
+  /** Hands on everything until the peer's close_notify. An end without one is `truncated`. */
+  async pump(take: Take): Promise<void> {
+    for (let bytes = this.#plaintext.shift(); bytes; bytes = this.#plaintext.shift()) {
+      const taken = take(bytes);
+      if (taken !== undefined) await taken;
+    }
+    if (this.#fault !== undefined) throw this.#fault;
+    if (this.#ended) return;
+    this.#take = take;
+    try {
+      await this.#wire.pump((ciphertext) => this.#feedTo(ciphertext));
+      throw this.#truncated();
+    } catch (error) {
+      if (error !== DONE) throw error;
+    } finally {
+      this.#take = undefined;
+    }
+  }
+
+  /** Encrypts and sends. */
+  write(data: Uint8Array): Promise<void> | undefined {
+    if (this.#writeFault !== undefined) return Promise.reject(this.#writeFault);
+    if (data.length <= MAX_PLAINTEXT) return this.#send(data);
+    const first = this.#send(data.subarray(0, MAX_PLAINTEXT));
+    const rest = data.subarray(MAX_PLAINTEXT);
+    if (first === undefined) return this.write(rest);
+    // What is still to be encrypted is only lent.
+    const kept = copyOf(rest);
+    return first.then(() => this.write(kept));
+  }
+
+  /** Sends close_notify (RFC 8446 section 6.1), then ends the TCP half. */
+  async closeWrite(): Promise<void> {
+    if (this.#writeFault !== undefined) throw this.#writeFault;
+    this.#engine.shutdown(REQUEST);
+    const sent = this.#drain();
+    if (sent !== undefined) await sent;
+    // Tickets of the handshake may be on their way still: nothing may leave after FIN.
+    await this.#wire.flushed();
+    if (this.#writeFault !== undefined) throw this.#writeFault;
+    await this.#wire.closeWrite();
+  }
+
+  /** Drops the connection. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    const closed = new ChannelError("closed", "the connection was closed");
+    this.#fault ??= closed;
+    this.#writeFault ??= closed;
+    this.#wire.close();
+    this.#engine.destroySsl();
+  }
+
+  /** Called by the engine, which a throw would end. */
+  #onRead(): void {
+    this.#gave = true;
+    const count = this.#native.count();
+    if (count <= 0) {
+      if (count === END_OF_FILE) this.#ended = true;
+      else this.#fault ??= new ChannelError("protocol", `TLS: error ${count}`);
+      return;
+    }
+    const bytes = this.#buffer?.subarray(0, count) ?? new Uint8Array(0);
+    const take = this.#take;
+    const round = this.#round;
+    if (take === undefined || round.failed !== undefined) {
+      this.#plaintext.push(copyOf(bytes));
+    } else if (round.taken === undefined) {
+      try {
+        const taken = take(bytes);
+        if (taken !== undefined) {
+          round.taken = taken.finally(this.#native.lend());
+          // Whatever else there is to be read must not overwrite what is still being sent.
+          this.#useBuffer();
+        }
+      } catch (error) {
+        round.failed = { error };
+      }
+    } else {
+      const kept = copyOf(bytes);
+      round.taken = round.taken.then(() => take(kept), (error) => {
+        this.#plaintext.push(kept);
+        throw error;
+      });
+    }
+  }
+
+  #feed(ciphertext: Uint8Array): void {
+    this.#gave = false;
+    for (let at = 0; at < ciphertext.length && this.#fault === undefined; at += MAX_CIPHERTEXT) {
+      if (this.#native.buffer() !== this.#buffer) this.#useBuffer();
+      this.#engine.readBuffer(ciphertext.subarray(at, at + MAX_CIPHERTEXT));
+    }
+    // What gives no plaintext may ask for an answer, such as that there is no renegotiation.
+    if (this.#fault !== undefined || !this.#gave) this.#answer();
+    if (this.#fault !== undefined) this.#writeFault ??= this.#fault;
+  }
+
+  #feedTo(ciphertext: Uint8Array): Promise<void> | undefined {
+    const round: Round = { taken: undefined, failed: undefined };
+    this.#round = round;
+    this.#feed(ciphertext);
+    if (round.failed !== undefined) throw round.failed.error;
+    if (this.#fault === undefined && !this.#ended) return round.taken;
+    if (round.taken === undefined) throw this.#fault ?? DONE;
+    return round.taken.then(() => {
+      throw this.#fault ?? DONE;
+    });
+  }
+
+  #useBuffer(): void {
+    this.#buffer = this.#native.buffer();
+    this.#engine.useUserBuffer(this.#buffer);
+  }
+
+  #send(data: Uint8Array): Promise<void> | undefined {
+    if (data.length === 0) return undefined;
+    const status = this.#engine.writeBuffer(REQUEST, data);
+    if (status === 0) return this.#drain();
+    this.#writeFault = new ChannelError("protocol", `TLS: Cannot encrypt: error ${status}`);
+    return Promise.reject(this.#writeFault);
+  }
+
+  /** Sends what the engine has to send. */
+  #drain(): Promise<void> | undefined {
+    const ciphertext = this.#engine.drainEncOut();
+    if (ciphertext.length === 0) return undefined;
+    const sent = this.#wire.send(ciphertext);
+    if (sent === undefined) return void free(ciphertext);
+    return sent.then(() => free(ciphertext), (error) => {
+      throw this.#writeFault ??= channelError(error);
+    });
+  }
+
+  /** Sends what the engine has to say to the peer's bytes, such as an alert. */
+  #answer(): void {
+    // That it could not be sent is for the next write to tell, and a fault is known already.
+    void this.#drain()?.catch(() => {});
+  }
+
+  #truncated(): ChannelError {
+    return this.#fault ??= new ChannelError(
+      "truncated",
+      "the peer ended the connection without close_notify",
+    );
+  }
+}
+
+/** Smaller ones are the collector's. */
+const LARGE = 4096;
+
+/** Gives the memory of what was sent back at once: until it is collected, a fast sender fills plenty. */
+function free({ buffer }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength >= LARGE) buffer.transfer(0);
+}

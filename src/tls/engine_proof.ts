@@ -1,0 +1,169 @@
+/**
+ * Whether the runtime's engine does what this daemon takes for granted: two of them are set on each
+ * other in memory before any stranger is. Where one thing is not as it should be, the public interface
+ * is used instead.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import { END_OF_FILE, type Request } from "../net/native.ts";
+import {
+  type Engine,
+  type EngineContext,
+  engineContext,
+  MAX_PLAINTEXT,
+  type NativeTls,
+  serverContext,
+} from "./engine.ts";
+
+/** The own identity, PEM, which the proof is made with. */
+export type Identity = { readonly certPem: string; readonly keyPem: string };
+
+/** More is not exchanged before both ends of a handshake have fallen silent. */
+const ROUNDS = 16;
+
+const REQUEST: Request = { oncomplete: () => {} };
+
+/** `undefined` where everything is as it should be, else what is not. Never throws; takes milliseconds. */
+export function engineFault(native: NativeTls, own: Identity): string | undefined {
+  try {
+    return handshakeFault(native, own) ?? strangerFault(native, own);
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** An end of the exchange, with all that its engine has told. */
+class End implements Disposable {
+  readonly engine: Engine;
+  readonly #native: NativeTls;
+  /** How often the engine said that the handshake is done. */
+  done = 0;
+  errors = 0;
+  ended = false;
+  received = Buffer.alloc(0);
+
+  constructor(native: NativeTls, engine: Engine) {
+    this.#native = native;
+    this.engine = engine;
+    engine.onhandshakedone = () => void this.done++;
+    engine.onerror = () => void this.errors++;
+    engine.onread = () => this.#onRead();
+    engine.useUserBuffer(native.buffer());
+  }
+
+  #onRead(): void {
+    const count = this.#native.count();
+    if (count === END_OF_FILE) this.ended = true;
+    else if (count < 0) this.errors++;
+    else this.received = Buffer.concat([this.received, this.#native.buffer().subarray(0, count)]);
+  }
+
+  start(): void {
+    this.engine.start();
+    this.engine.readStart();
+  }
+
+  chain(): readonly unknown[] {
+    const certificates = this.engine.getPeerCertificateChain()?.certificates;
+    return Array.isArray(certificates) ? certificates : [];
+  }
+
+  [Symbol.dispose](): void {
+    this.engine.destroySsl();
+  }
+}
+
+/** Both ends with the own identity; the server trusts nothing but it, the client nothing at all. */
+function handshakeFault(native: NativeTls, own: Identity): string | undefined {
+  const leaf = firstCertificate(own.certPem);
+  const identity = { cert: own.certPem, key: own.keyPem };
+  using server = new End(native, native.server(serverContext({ ...identity, ca: leaf }, REQUIRED)));
+  using client = new End(native, native.client("", trusting(identity)));
+  exchange(client, server);
+  const shown = [server, client].map(({ engine }) => engine.getPeerCertificateChain());
+  const certificate = derOf(leaf);
+  if (server.done !== 1 || client.done !== 1) return "a handshake of its own did not come about";
+  if (shown.some((chain) => chain === null || chain === undefined)) return "it shows no chain";
+  for (const end of [server, client]) {
+    const [first] = end.chain();
+    if (!(first instanceof Uint8Array) || !certificate.equals(first)) {
+      return "it shows another peer";
+    }
+    const out: { protocol?: unknown } = {};
+    end.engine.getProtocol(out);
+    if (out.protocol !== "TLSv1.3") return "it does not tell the version";
+    if (end.engine.isSessionReused() !== false) return "it takes a new session for an old one";
+  }
+  if (server.engine.verifyError() !== "") return "it does not trust who is to be trusted";
+  if (client.engine.verifyError() === "") return "it trusts who is not to be trusted";
+  return transferFault(client, server) ?? transferFault(server, client) ??
+    endFault(client, server) ?? damageFault(client, server);
+}
+
+function transferFault(from: End, to: End): string | undefined {
+  for (const size of [1, 64, MAX_PLAINTEXT]) {
+    const sent = Buffer.alloc(size, size % 251);
+    to.received = Buffer.alloc(0);
+    if (from.engine.writeBuffer(REQUEST, sent) !== 0) return "it does not encrypt";
+    exchange(from, to);
+    if (!to.received.equals(sent)) return `it does not carry ${size} bytes`;
+  }
+  return undefined;
+}
+
+/** One half ends, and the other goes on. */
+function endFault(client: End, server: End): string | undefined {
+  client.engine.shutdown(REQUEST);
+  exchange(client, server);
+  if (!server.ended || client.ended) return "it does not tell of the end";
+  return transferFault(server, client);
+}
+
+function damageFault(client: End, server: End): string | undefined {
+  server.engine.writeBuffer(REQUEST, Buffer.alloc(64));
+  const record = Buffer.from(server.engine.drainEncOut());
+  record[record.length - 1] = (record.at(-1) ?? 0) ^ 1;
+  const before = client.received.length;
+  client.engine.readBuffer(record);
+  return client.errors === 0 || client.received.length !== before
+    ? "it does not mind a damaged record"
+    : undefined;
+}
+
+/** A server that demands a certificate, and a client that has none. */
+function strangerFault(native: NativeTls, own: Identity): string | undefined {
+  const leaf = firstCertificate(own.certPem);
+  const context = serverContext({ cert: own.certPem, key: own.keyPem, ca: leaf }, REQUIRED);
+  using server = new End(native, native.server(context));
+  using client = new End(native, native.client("", trusting({})));
+  exchange(client, server);
+  return server.done !== 0 || server.errors === 0 ? "it does not demand a certificate" : undefined;
+}
+
+const REQUIRED = { requestCert: true, rejectUnauthorized: true };
+
+/** A client that trusts nobody and comes as what it is. */
+function trusting(identity: { readonly cert?: string; readonly key?: string }): EngineContext {
+  return engineContext({ ...identity, ca: [] }, { requestCert: true, rejectUnauthorized: false });
+}
+
+/** Hands each end what the other has to say until both are silent. */
+function exchange(one: End, other: End): void {
+  for (const end of [one, other]) if (end.done === 0 && end.errors === 0) end.start();
+  for (let round = 0, silent = 0; round < ROUNDS && silent < 2; round++) {
+    const [from, to] = round % 2 === 0 ? [one, other] : [other, one];
+    const ciphertext = from.engine.drainEncOut();
+    silent = ciphertext.length === 0 ? silent + 1 : 0;
+    if (ciphertext.length > 0) to.engine.readBuffer(ciphertext);
+  }
+}
+
+function firstCertificate(pem: string): string {
+  return /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----\n?/.exec(pem)?.[0] ?? pem;
+}
+
+function derOf(pem: string): Buffer {
+  return Buffer.from(pem.replace(/-----[^-]*-----|\s/g, ""), "base64");
+}

@@ -1,0 +1,76 @@
+/**
+ * One handshake of an engine over a wire, the same for both roles.
+ *
+ * @module
+ */
+
+import { EngineChannel } from "./engine_channel.ts";
+import type { Engine, NativeTls } from "./engine.ts";
+import { type EngineEvents, type Established, HandshakeError, type Started } from "./handshake.ts";
+import type { Wire } from "./wire.ts";
+
+/** Starts an engine; what the wire brings goes in, and what comes out goes onto the wire. */
+export function startEngine(
+  make: () => Engine,
+  native: NativeTls,
+  wire: Wire,
+  events: EngineEvents,
+  named: (error: Error) => HandshakeError,
+): Started {
+  let engine: Engine;
+  try {
+    engine = make();
+  } catch (error) {
+    events.failed(new HandshakeError("other", wordsOf(error), { cause: error }));
+    return { abandon: IGNORED };
+  }
+  const flush = () => {
+    const ciphertext = engine.drainEncOut();
+    if (ciphertext.length === 0) return;
+    wire.send(ciphertext)?.catch((error) => wire.onBroken(error));
+  };
+  engine.onhandshakedone = () => events.secure(established(engine, native));
+  engine.onerror = (error) => {
+    events.failed(named(error instanceof Error ? error : new Error(wordsOf(error))));
+  };
+  // What comes with the last of the handshake is read by the channel, which is there by then.
+  engine.onread = IGNORED;
+  wire.on("data", (ciphertext: Uint8Array) => {
+    engine.readBuffer(ciphertext);
+    flush();
+  });
+  engine.start();
+  engine.readStart();
+  flush();
+  return { abandon: () => engine.destroySsl() };
+}
+
+function established(engine: Engine, native: NativeTls): Established {
+  const complaint = engine.verifyError();
+  const out: { protocol?: unknown } = {};
+  engine.getProtocol(out);
+  return {
+    chain: () => {
+      const certificates = engine.getPeerCertificateChain()?.certificates;
+      const complete = Array.isArray(certificates) &&
+        certificates.every((der) => der instanceof Uint8Array);
+      return complete ? certificates : [];
+    },
+    complaint: complaint === "" ? undefined : complaint,
+    protocol: typeof out.protocol === "string" ? out.protocol : "unknown",
+    resumed: engine.isSessionReused(),
+    open: (remote, wire) => {
+      // The handshake's own listeners hold all that it needed.
+      engine.onhandshakedone = IGNORED;
+      wire.removeAllListeners("data");
+      return new EngineChannel(wire, engine, native, remote);
+    },
+    destroy: () => engine.destroySsl(),
+  };
+}
+
+function wordsOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function IGNORED(): void {}

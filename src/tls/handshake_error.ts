@@ -1,0 +1,78 @@
+/**
+ * The names of what can go wrong in a handshake.
+ *
+ * @module
+ */
+
+import { ChannelError } from "../channel.ts";
+import type { HandshakeReason } from "../proxy/outcome.ts";
+
+/** A handshake failed; nothing of the peer was let through. */
+export class HandshakeError extends Error {
+  /** The name of the class. */
+  override readonly name = "HandshakeError";
+  /** The metric's reason. */
+  readonly reason: HandshakeReason;
+
+  /** `message` is for the log and may hold the peer's words. */
+  constructor(reason: HandshakeReason, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.reason = reason;
+  }
+}
+
+/** The handshake was ended by {@linkcode HandshakeLimits.signal}. */
+export class HandshakeCut extends HandshakeError {
+  /** Nobody's fault: whoever aborted the signal knows why. */
+  constructor() {
+    super("other", "the handshake was cut");
+  }
+}
+
+const ENGINE_REASONS: Readonly<Record<string, HandshakeReason>> = {
+  ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE: "no_certificate",
+  CERT_HAS_EXPIRED: "expired",
+  CERT_NOT_YET_VALID: "not_yet_valid",
+  CERT_REVOKED: "revoked",
+  INVALID_PURPOSE: "bad_certificate",
+  DEPTH_ZERO_SELF_SIGNED_CERT: "untrusted",
+  SELF_SIGNED_CERT_IN_CHAIN: "untrusted",
+  UNABLE_TO_GET_ISSUER_CERT: "untrusted",
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "untrusted",
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: "untrusted",
+};
+
+/** The engine's complaint in our terms; `verifyCode` is what it says of the peer's certificate. */
+export function engineError(error: Error, verifyCode?: string): HandshakeError {
+  const own: unknown = Reflect.get(error, "code");
+  const code = verifyCode ?? (typeof own === "string" ? own : "");
+  const known = ENGINE_REASONS[code];
+  if (known === "no_certificate") {
+    return new HandshakeError(known, "peer sent no certificate", { cause: error });
+  }
+  if (known !== undefined) {
+    return new HandshakeError(known, `the peer's certificate was refused: ${code}`, {
+      cause: error,
+    });
+  }
+  if (code === "ERR_SSL_UNSUPPORTED_PROTOCOL") {
+    // The engine says so of its own side only, whatever was wrong with certificate, key or versions.
+    return new HandshakeError("other", "the TLS engine cannot use the own certificate and key", {
+      cause: error,
+    });
+  }
+  if (/received fatal alert|alert/i.test(error.message)) {
+    return new HandshakeError("other", `the peer refused us: ${error.message}`, { cause: error });
+  }
+  if (code.startsWith("ERR_SSL") || code === "ERR_TLS_HANDSHAKE") {
+    return new HandshakeError("protocol", error.message, { cause: error });
+  }
+  return new HandshakeError("other", error.message, { cause: error });
+}
+
+/** A failure of what carries the handshake. */
+export function wireError(error: unknown): HandshakeError {
+  const message = error instanceof Error ? error.message : String(error);
+  const reset = error instanceof ChannelError && error.fault !== "other";
+  return new HandshakeError(reset ? "reset" : "other", message, { cause: error });
+}

@@ -1,0 +1,109 @@
+/**
+ * The runtime's own handles are used where they are known to be right, and given up where not.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { nativeTcp, TcpChannel } from "../../src/net.ts";
+import { nativeTls } from "../../src/tls/engine.ts";
+import { openChannel } from "../../src/net/open.ts";
+import { Process } from "../support/openssl.ts";
+import { tcpPair } from "../support/ways.ts";
+import type { Leftovers } from "./support_leftovers.ts";
+import type { Carried } from "./support_short.ts";
+
+const WAYS = { nativeTcp, nativeTls };
+
+Deno.test("the handles are known under the runtime that the tests run under", () => {
+  for (const [name, find] of Object.entries(WAYS)) assert.ok(find() !== undefined, name);
+});
+
+Deno.test("the handles are not used under a runtime that nobody tested", () => {
+  for (const version of ["2.9.5", "2.9.60", "2.10.0", "3.0.0", "12.9.6", ""]) {
+    for (const find of Object.values(WAYS)) assert.equal(find(version), undefined, version);
+  }
+});
+
+/** Runs `body` with another `process.binding`. */
+function withBinding(binding: unknown, body: () => void): void {
+  const own = Object.getOwnPropertyDescriptor(process, "binding");
+  assert.ok(own !== undefined);
+  Object.defineProperty(process, "binding", { ...own, value: binding });
+  try {
+    body();
+  } finally {
+    Object.defineProperty(process, "binding", own);
+  }
+}
+
+Deno.test("the handles are not used where the runtime does not give them out as they were", () => {
+  const real: unknown = Reflect.get(process, "binding");
+  assert.ok(typeof real === "function");
+  const without = (...missing: readonly string[]) => (name: string): unknown => {
+    const found: object = Reflect.apply(real, process, [name]);
+    return Object.fromEntries(Object.entries(found).filter(([key]) => !missing.includes(key)));
+  };
+  const bindings = {
+    "none at all": undefined,
+    "not a function": {},
+    "one that throws": () => {
+      throw new Error("No such binding");
+    },
+    "one that gives nothing": () => undefined,
+    "no state": without("streamBaseState"),
+    "no count": without("kReadBytesOrError"),
+    "no word of what is pending": without("kLastWriteWasAsync"),
+  };
+  for (const [what, binding] of Object.entries(bindings)) {
+    withBinding(binding, () => {
+      for (const [name, find] of Object.entries(WAYS)) {
+        assert.equal(find(), undefined, `${name}: ${what}`);
+      }
+    });
+  }
+  for (const missing of ["TCP", "constants"]) {
+    withBinding(without(missing), () => assert.equal(nativeTcp(), undefined, missing));
+  }
+});
+
+Deno.test("a connection that no handle can be had on is carried by the public interface", async () => {
+  const native = nativeTcp();
+  assert.ok(native !== undefined);
+  const [near, far] = await tcpPair();
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const [conn, accepted] = await Promise.all([
+    Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port }),
+    listener.accept(),
+  ]);
+  listener.close();
+  const channel = openChannel(conn, { ...native, adopt: () => undefined });
+  assert.ok(channel instanceof TcpChannel);
+  for (const end of [near, far, channel, accepted]) end.close();
+});
+
+/** Runs a module of this folder as a process; what its last line says. */
+async function ran<T>(file: string, ...wrapper: readonly string[]): Promise<T> {
+  const path = fileURLToPath(new URL(file, import.meta.url));
+  const [command = Deno.execPath(), ...args] = [...wrapper, Deno.execPath(), "run", "-A", path];
+  await using child = new Process(command, args, { NO_COLOR: "1" });
+  assert.equal(await child.ends(), 0, child.said);
+  return JSON.parse(child.said.trim().split("\n").at(-1) ?? "");
+}
+
+Deno.test("connections by handles leave no descriptor behind, however they end", async () => {
+  const { connections, before, after } = await ran<Leftovers>("support_leftovers.ts");
+  assert.equal(after, before, `after ${connections} connections`);
+});
+
+Deno.test("no descriptor left for a handle: the connection is carried without one", async () => {
+  const carried = await ran<Carried>("support_short.ts", "prlimit", "--nofile=80:80");
+  assert.deepEqual(carried, {
+    short: "TcpChannel TcpChannel",
+    echoed: "hello",
+    later: "NativeChannel",
+    left: 0,
+  });
+});

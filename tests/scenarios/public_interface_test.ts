@@ -1,0 +1,46 @@
+/**
+ * A runtime that does not give out its own handles: everything works by its public interface, and the
+ * log says which way is in use.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import { MB, readHash, Sending } from "../support/bulk.ts";
+import { echo } from "../support/ends.ts";
+import { joined, route, SUBJECTS } from "../support/route.ts";
+import { Scene } from "../support/scene.ts";
+
+const NO_HANDLES = fileURLToPath(new URL("../support/no_handles.ts", import.meta.url));
+
+const WAYS = [
+  { way: "native", options: {} },
+  { way: "public", options: { preload: NO_HANDLES } },
+] as const;
+
+for (const { way, options } of WAYS) {
+  Deno.test(`connections are carried, ${way} handles`, async (t) => {
+    await using scene = await Scene.create();
+    for (const subject of SUBJECTS) {
+      await t.step(`${subject} mode`, async () => {
+        const path = await route(scene, subject, { ...options, logging: { level: "debug" } });
+        for (const daemon of path.daemons) {
+          await daemon.waitForLog("carrying connections", { tcp: way, tls: way });
+        }
+        const { near, far } = await joined(path);
+        const echoing = far.pump((bytes) => far.write(bytes)).then(() => far.closeWrite());
+        await echo(near, "hello");
+        const sending = new Sending(near, 20 * MB);
+        const { size, hash } = await readHash(near);
+        assert.deepEqual({ size, hash }, { size: 20 * MB, hash: await sending.hash });
+        await echoing;
+        near.close();
+        far.close();
+        for (const daemon of path.daemons) {
+          await daemon.waitForMetric('mtlsd_connections_closed_total{reason="completed"}', 1);
+        }
+      });
+    }
+  });
+}

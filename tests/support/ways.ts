@@ -1,0 +1,66 @@
+/**
+ * The ways to carry a TCP connection, for tests that have to hold for each of them: by the runtime's
+ * public interface, and by its own handles.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import type { Channel } from "../../src/channel.ts";
+import { type NativeTcp, nativeTcp, TcpChannel } from "../../src/net.ts";
+import { NativeChannel } from "../../src/net/native_channel.ts";
+import { openChannel } from "../../src/net/open.ts";
+
+/** A way to carry a TCP connection. */
+export type TcpWay = {
+  /** What it is called. */
+  readonly name: "public" | "native";
+  /** For the options that ask how. */
+  readonly native: NativeTcp | undefined;
+  /** Fails unless the connection is carried this way. */
+  readonly check: (channel: Channel) => void;
+};
+
+let handles: NativeTcp | undefined;
+
+/** The way to native handles, one for all tests of a file; that there is none fails the test. */
+export function nativeHandles(): NativeTcp {
+  handles ??= nativeTcp();
+  assert.ok(handles !== undefined, `the handles of Deno ${Deno.version.deno} are not known`);
+  return handles;
+}
+
+function way(name: TcpWay["name"]): TcpWay {
+  const kind = name === "public" ? TcpChannel : NativeChannel;
+  return {
+    name,
+    get native() {
+      return name === "public" ? undefined : nativeHandles();
+    },
+    check: (channel) => assert.ok(channel instanceof kind, `not carried the ${name} way`),
+  };
+}
+
+/** By `Deno.TcpConn`. */
+export const PUBLIC: TcpWay = way("public");
+/** By the runtime's own handles. */
+export const NATIVE: TcpWay = way("native");
+/** All of them. */
+export const TCP_WAYS: readonly TcpWay[] = [PUBLIC, NATIVE];
+
+/** A test for each way. */
+export function eachTcpWay(name: string, body: (way: TcpWay) => Promise<void> | void): void {
+  for (const way of TCP_WAYS) Deno.test(`${name} (${way.name})`, () => body(way));
+}
+
+/** Two ends of a TCP connection over loopback. */
+export async function tcpPair(native?: NativeTcp): Promise<[Channel, Channel]> {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  try {
+    const accepted = listener.accept();
+    const dialled = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
+    return [openChannel(dialled, native), openChannel(await accepted, native)];
+  } finally {
+    listener.close();
+  }
+}
