@@ -1,0 +1,124 @@
+/**
+ * Backends for the rows about failing ones: in client mode they speak TLS, otherwise plain TCP.
+ *
+ * @module
+ */
+
+import { hear } from "../support/ends.ts";
+import { plainServer } from "../support/plain_tls.ts";
+import { baseline, settled, waitForDescriptors } from "../support/process.ts";
+import type { Path, Subject } from "../support/route.ts";
+import type { Scene } from "../support/scene.ts";
+import { PeerServer, Relay } from "../support/sockets.ts";
+import { timed, until } from "../support/wait.ts";
+
+/** How soon a caller has to hear of a fault, in milliseconds. */
+export const SOON = 1000;
+
+/** What a backend does to a connection once a caller has said something on it. */
+export type Behaviour = {
+  readonly says: string;
+  /** `fin`: TLS or not, FIN and nothing else. `close`: in good order, over TLS too. */
+  readonly then: "close" | "fin" | "rst";
+  /** Do not wait for the caller to say something. */
+  readonly first?: boolean;
+};
+
+/** A backend behind a relay, which cuts what a backend in good order would not. */
+export type Misbehaving = {
+  /** For the daemon. */
+  readonly address: string;
+  /** From now on. */
+  behave(behaviour: Behaviour): void;
+};
+
+/** A backend that does to each connection what it is told. */
+export async function misbehaving(scene: Scene, subject: Subject): Promise<Misbehaving> {
+  let current: Behaviour = { says: "", then: "close" };
+  const serve = async (
+    { says, then }: Behaviour,
+    number: number,
+    send: (text: string) => Promise<void>,
+    end: () => void,
+  ): Promise<void> => {
+    await send(says);
+    if (then === "close") return end();
+    const { near, far } = await relay.link(number);
+    if (then === "rst") return near.reset();
+    // What the relay has not passed on yet would not arrive.
+    await until(() => far.received >= says.length);
+    await settled(() => far.received, 50);
+    near.end();
+  };
+  let count = 0;
+  const port = subject === "client"
+    ? scene.use(
+      await plainServer({ ...keys(scene), allowHalfOpen: true }, (socket) => {
+        const [number, behaviour] = [count++, current];
+        const send = (text: string) =>
+          new Promise<void>((done) => socket.write(text, () => done()));
+        const go = () => void serve(behaviour, number, send, () => void socket.end());
+        socket.resume();
+        if (behaviour.first) go();
+        else socket.once("data", go);
+      }),
+    ).port
+    : scene.use(
+      await PeerServer.listen((peer) => {
+        const [number, behaviour] = [count++, current];
+        const go = () => {
+          peer.onBytes = () => {};
+          void serve(behaviour, number, (text) => peer.send(text), () => peer.end());
+        };
+        if (behaviour.first) go();
+        else peer.onBytes = go;
+      }),
+    ).port;
+  const relay = scene.use(await Relay.to(port));
+  return { address: relay.address, behave: (behaviour) => current = behaviour };
+}
+
+function keys({ pki }: Scene): { cert: string; key: string; ca: string; requestCert: true } {
+  return { cert: pki.server.pem, key: pki.server.keyPem, ca: pki.ca.pem, requestCert: true };
+}
+
+/** What a caller hears that says something, and how long that took from its connection on. */
+export type Call = {
+  readonly text: string;
+  readonly end: "clean" | "broken";
+  readonly took: number;
+};
+
+/** Calls, says something, hears it out and hangs up; fails when that takes over `limit` ms. */
+export async function call({ connect }: Path, limit: number): Promise<Call> {
+  const start = performance.now();
+  const caller = await connect();
+  try {
+    // A backend that refuses may have ended it by now.
+    const hearing = hear(caller);
+    const asking = Promise.resolve(caller.write(new TextEncoder().encode("request")));
+    asking.catch(() => {});
+    await timed(limit, hearing, "the end of a caller");
+    const { text, end } = await hearing;
+    if (end === "clean") await caller.closeWrite().catch(() => {});
+    return { text, end, took: performance.now() - start };
+  } finally {
+    caller.close();
+  }
+}
+
+/** Remembers how many descriptors each daemon has; the answer waits until that is so again. */
+export async function resting({ daemons }: Path): Promise<() => Promise<void>> {
+  const bases: number[] = [];
+  for (const daemon of daemons) {
+    // Probes leave a connection behind, as metrics do.
+    await daemon.probe("/healthz");
+    bases.push(await baseline(daemon));
+  }
+  return async () => {
+    for (const [index, daemon] of daemons.entries()) {
+      await daemon.waitForMetric("mtlsd_active_connections", 0);
+      await waitForDescriptors(daemon.pid, bases[index] ?? 0);
+    }
+  };
+}

@@ -1,0 +1,105 @@
+/**
+ * Stands in for those modules of mtlsd whose plain functions are places of the fault suite; an import
+ * map sends their importers here, and everything else that they export goes through as it is.
+ *
+ * @module
+ */
+
+import type { Address } from "../../src/config/config.ts";
+import { authorize as realAuthorize } from "../../src/acl.ts";
+import { identityOf as realIdentityOf } from "../../src/identity.ts";
+import { createLogger as realLogger, type Logger, type LoggerOptions } from "../../src/logging.ts";
+import {
+  createMetrics as realMetrics,
+  type Metrics,
+  type MetricsOptions,
+} from "../../src/metrics.ts";
+import {
+  dialTcp as realDial,
+  type ListenOptions,
+  listenTcp as realListen,
+  type NativeTcp,
+  nativeTcp as realNativeTcp,
+  type TcpListener,
+} from "../../src/net.ts";
+import { splice as realSplice } from "../../src/proxy/splice.ts";
+import { type NativeTls, nativeTls as realNativeTls } from "../../src/tls/engine.ts";
+import { join, marked, passesOfCurrent, passing, route, trip } from "./support_injector.ts";
+import { markTcp, markTls } from "./support_native.ts";
+
+export * from "../../src/acl.ts";
+export * from "../../src/identity.ts";
+export * from "../../src/logging.ts";
+export * from "../../src/metrics.ts";
+export * from "../../src/net.ts";
+export * from "../../src/proxy/splice.ts";
+export * from "../../src/tls/engine.ts";
+
+/** The place `authorize`. */
+export const authorize: typeof realAuthorize = passing("authorize", realAuthorize);
+/** The place `identity`. */
+export const identityOf: typeof realIdentityOf = passing("identity", realIdentityOf);
+
+/** The place `dial`, and those of the channel. */
+export const dialTcp: typeof realDial = passing(
+  "dial",
+  (...args) => realDial(...args).then(marked),
+);
+
+/** The places of the channels that are accepted. */
+export function listenTcp(address: Address, options?: ListenOptions): TcpListener {
+  const real = realListen(address, options);
+  return {
+    address: real.address,
+    port: real.port,
+    accept: () => real.accept().then(marked),
+    close: () => real.close(),
+  };
+}
+
+/** The place `splice`. */
+export const splice: typeof realSplice = passing("splice", realSplice);
+
+/** The places of sockets, where they are carried by the runtime's own handles. */
+export function nativeTcp(version?: string): NativeTcp | undefined {
+  const real = route() === "native" ? realNativeTcp(version) : undefined;
+  return real && markTcp(real, passesOfCurrent);
+}
+
+/** The places of the TLS engine likewise. */
+export function nativeTls(version?: string): NativeTls | undefined {
+  const real = route() === "native" ? realNativeTls(version) : undefined;
+  return real && markTls(real, passesOfCurrent);
+}
+
+/** The places `log.` and the message. */
+export function createLogger(options: LoggerOptions): Logger {
+  const real = realLogger(options);
+  const at = (level: "debug" | "info" | "warn" | "error"): Logger["info"] => (message, fields) => {
+    if (message === "listener: accepted connection" || message === "dialer: connected") join();
+    void trip(`log.${message}`);
+    real[level](message, fields);
+  };
+  return {
+    debug: at("debug"),
+    info: at("info"),
+    warn: at("warn"),
+    error: at("error"),
+    with: (fields) => real.with(fields),
+    enabled: (level) => real.enabled(level),
+  };
+}
+
+/** The places `metrics.` and the method. */
+export function createMetrics(options: MetricsOptions): Metrics {
+  return new Proxy(realMetrics(options), {
+    get(real: Metrics, name, receiver: unknown) {
+      const value: unknown = Reflect.get(real, name, receiver);
+      if (typeof value !== "function") return value;
+      return (...args: unknown[]) => {
+        void trip(`metrics.${String(name)}`);
+        return Reflect.apply(value, real, args);
+      };
+    },
+  });
+}

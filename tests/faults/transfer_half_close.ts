@@ -1,0 +1,175 @@
+/**
+ * Half-closes in every combination, and how long a half-closed connection lives.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import type { Channel } from "../../src/channel.ts";
+import { type End, hear } from "../support/ends.ts";
+import { closedBy } from "../support/held.ts";
+import { baseline, waitForDescriptors } from "../support/process.ts";
+import { joined, type Route, route, type Subject, SUBJECTS } from "../support/route.ts";
+import { Scene } from "../support/scene.ts";
+import type { Link } from "../support/sockets.ts";
+import { timed } from "../support/wait.ts";
+import type { Row } from "./row.ts";
+
+/** How soon an end has to arrive, in milliseconds. */
+const SOON = 1000;
+
+/** Large, so that most of it is under way after the FIN. */
+const ANSWER = "answer after the FIN ".repeat(50_000);
+
+/** Who ends first, with what it says before, and what the other one does then. */
+type Combination = {
+  readonly first: "client" | "target" | "both";
+  readonly says: string;
+  readonly then: "answers" | "ends" | "resets";
+};
+
+const COMBINATIONS: readonly Combination[] = [
+  ...(["client", "target"] as const).flatMap((first) =>
+    ["", "everything there is to say", ANSWER].flatMap((says) =>
+      (["answers", "ends", "resets"] as const).map((then) => ({ first, says, then }))
+    )
+  ),
+  { first: "both", says: "", then: "ends" },
+  { first: "both", says: ANSWER, then: "ends" },
+];
+
+async function say(channel: Channel, words: string): Promise<void> {
+  if (words !== "") await channel.write(new TextEncoder().encode(words));
+  await channel.closeWrite();
+}
+
+async function heard(channel: Channel, words: string): Promise<void> {
+  const { text, end } = await hear(channel);
+  assert.equal(end, "clean");
+  assert.equal(text.length, words.length);
+  assert.ok(text === words);
+}
+
+/** Plays one; the milliseconds that the last end took. */
+async function play(
+  { first, says, then }: Combination,
+  near: End,
+  far: End,
+  [front, back]: readonly [Link, Link],
+): Promise<number> {
+  if (first === "both") {
+    const all = [say(near, says), say(far, says), heard(near, says), heard(far, says)];
+    return await timed(10 * SOON, Promise.all(all), "ending both at once");
+  }
+  const [asking, answering] = first === "client" ? [near, far] : [far, near];
+  await Promise.all([say(asking, says), heard(answering, says)]);
+  if (then === "resets") {
+    // From the side that answers: towards the daemon, and what the one that asked then sees of it.
+    const [cut, told] = first === "client" ? [back.near, front.far] : [front.far, back.near];
+    cut.reset();
+    return await timed(SOON, told.ended(), "the end after a reset");
+  }
+  const answer = then === "answers" ? ANSWER : "";
+  const all = Promise.all([heard(asking, answer), say(answering, answer)]);
+  return await timed(10 * SOON, all, "the answer after the FIN");
+}
+
+async function combinations(subject: Subject, rounds: number): Promise<string> {
+  await using scene = await Scene.create();
+  const way = await route(scene, subject, { relay: () => ({}) });
+  const bases = await Promise.all(way.daemons.map(baseline));
+  let number = 0;
+  let completed = 0;
+  let worst = 0;
+  for (let round = 0; round < rounds; round++) {
+    for (const combination of COMBINATIONS) {
+      const { near, far } = await joined(way);
+      const links = await linksOf(way, number++);
+      try {
+        worst = Math.max(worst, await play(combination, near, far, links));
+      } catch (error) {
+        const { first, says, then } = combination;
+        const which = `${first} first with ${says.length} bytes, the other ${then}`;
+        throw new Error(`${which}: ${error instanceof Error ? error.message : error}`);
+      }
+      near.close();
+      far.close();
+      if (combination.then !== "resets") completed++;
+    }
+  }
+  for (const [index, daemon] of way.daemons.entries()) {
+    await daemon.waitForMetric("mtlsd_active_connections", 0);
+    await daemon.waitForMetric(closedBy("completed"), completed);
+    await waitForDescriptors(daemon.pid, bases[index] ?? 0);
+  }
+  return `${COMBINATIONS.length} combinations, ${rounds} times each; ` +
+    `the end after ${Math.ceil(worst)} ms at most`;
+}
+
+async function linksOf(way: Route, number: number): Promise<readonly [Link, Link]> {
+  const [front] = way.relays;
+  const back = way.relays.at(-1);
+  if (front === undefined || back === undefined) throw new Error("no relays on the way");
+  return [await front.link(number), await back.link(number)];
+}
+
+/** One end is over; the other says a byte now and then for a while, and stops. */
+async function lives(
+  { near, far }: { readonly near: End; readonly far: End },
+  first: "client" | "target",
+  idle: number,
+  bytes: number,
+): Promise<number> {
+  const [silent, active] = first === "client" ? [near, far] : [far, near];
+  await silent.closeWrite();
+  assert.equal(await active.read(), null);
+  const hearing = hear(silent);
+  let over = false;
+  hearing.finally(() => over = true);
+  for (let sent = 0; sent < bytes; sent++) {
+    await new Promise((done) => setTimeout(done, idle / 4));
+    assert.ok(!over, `cut after ${sent} bytes although they moved`);
+    await active.write(Uint8Array.of(46));
+  }
+  const took = await timed(idle + SOON, hearing, "the end of what stopped");
+  assert.equal((await hearing).text.length, bytes);
+  assert.ok(took > idle / 2, `cut ${took} ms after the last byte`);
+  near.close();
+  far.close();
+  return took;
+}
+
+async function active(subject: Subject, idle: number, bytes: number): Promise<string> {
+  await using scene = await Scene.create();
+  const way = await route(scene, subject, { proxy: { idle_timeout: `${idle}ms` } });
+  const bases = await Promise.all(way.daemons.map(baseline));
+  const up = await joined(way);
+  const down = await joined(way);
+  const took = await Promise.all([
+    lives(up, "target", idle, bytes),
+    lives(down, "client", idle, bytes),
+  ]);
+  for (const [index, daemon] of way.daemons.entries()) {
+    await daemon.waitForMetric("mtlsd_active_connections", 0);
+    await waitForDescriptors(daemon.pid, bases[index] ?? 0);
+  }
+  await way.last.waitForMetric(closedBy("idle_timeout"), (count) => count > 0);
+  return `idle_timeout ${idle} ms: lived ${idle * bytes / 4} ms, ` +
+    `ended ${took.map(Math.round).join(" and ")} ms after the last byte`;
+}
+
+/** The rows. */
+export const rows: readonly Row[] = SUBJECTS.flatMap((subject): Row[] => [
+  {
+    subject,
+    fault: "half-close in every combination",
+    holds: "everything said arrives whole, its end in good order; resets end it within 1 s",
+    run: (scale) => combinations(subject, scale === "full" ? 20 : 1),
+  },
+  {
+    subject,
+    fault: "half-closed, the other half active, then silent",
+    holds: "lives as long as that half moves, then idle_timeout ends it",
+    run: (scale) => scale === "full" ? active(subject, 2000, 40) : active(subject, 400, 12),
+  },
+]);
