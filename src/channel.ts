@@ -1,12 +1,16 @@
 /**
- * The one shape of everything that carries bytes: a plain TCP connection is a `Channel`, and so is
- * TLS over one. Reading is pulled, so flow control is simply that nobody reads what nobody has
+ * The one shape of everything that carries bytes: a plain connection is a `Channel`, and so is TLS
+ * over one. Reading is pulled, so flow control is simply that nobody reads what nobody has
  * written on.
  *
  * @module
  */
 
-/** A peer's end of a connection as the log shows it, `host:port` (`[host]:port` for IPv6). */
+/**
+ * One end of a connection as the log shows it: `host:port` (`[host]:port` for IPv6), or `unix:` and the
+ * path of a socket; `unix:@` where that end has none, as who connects to one has not. A path is the word
+ * of whoever bound it.
+ */
 export type RemoteAddress = string;
 
 /**
@@ -24,6 +28,8 @@ export type Take = (bytes: Uint8Array) => Promise<void> | undefined;
 export interface Channel {
   /** Who is at the other end. */
   readonly remote: RemoteAddress;
+  /** Our own end: what was connected to, for a connection that was accepted. */
+  readonly local: RemoteAddress;
   /**
    * The next bytes, or `null` once the peer has ended its half. The array is only valid until the
    * next `read`: channels reuse their buffers.

@@ -16,6 +16,7 @@ export const COMMAND_NAMES = [
   "check",
   "grants",
   "explain",
+  "schema",
   "certs",
   "version",
   "help",
@@ -31,13 +32,21 @@ export const DEFAULT_CERTS_DIR = "testdata/certs";
 export type Command =
   | { readonly kind: "run"; readonly config: string }
   | { readonly kind: "check"; readonly config: string }
-  | { readonly kind: "grants"; readonly config: string }
+  | {
+    readonly kind: "grants";
+    readonly config: string;
+    /** Whether to print what the environment takes, too. */
+    readonly withEnv: boolean;
+  }
   | {
     readonly kind: "explain";
     readonly config: string;
     /** The file with the peer's chain, or `-`; `undefined` for a peer that shows no certificate. */
     readonly cert: string | undefined;
+    /** The name of the tunnel to ask; `undefined` for each. */
+    readonly tunnel: string | undefined;
   }
+  | { readonly kind: "schema" }
   | {
     readonly kind: "certs";
     /** The directory to write to. */
@@ -61,8 +70,9 @@ type FlagKind = "value" | "switch";
 const FLAGS: Readonly<Record<CommandName, Readonly<Record<string, FlagKind>>>> = {
   run: { config: "value" },
   check: { config: "value" },
-  grants: { config: "value" },
-  explain: { config: "value", cert: "value", "no-cert": "switch" },
+  grants: { config: "value", "with-env": "switch" },
+  explain: { config: "value", cert: "value", "no-cert": "switch", tunnel: "value" },
+  schema: {},
   certs: { out: "value", force: "switch", "keep-ca-key": "switch" },
   version: {},
   help: {},
@@ -127,10 +137,15 @@ function parseCommand(name: CommandName, argv: readonly string[]): CliResult {
   if (words.value.help) return { ok: true, command: { kind: "help", topic: name } };
   switch (name) {
     case "run":
-    case "check":
-    case "grants": {
+    case "check": {
       const config = readConfigPath(name, words.value);
       return config.ok ? { ok: true, command: { kind: name, config: config.value } } : config;
+    }
+    case "grants": {
+      const config = readConfigPath(name, words.value);
+      if (!config.ok) return config;
+      const withEnv = words.value.values.has("with-env");
+      return { ok: true, command: { kind: name, config: config.value, withEnv } };
     }
     case "explain":
       return parseExplain(words.value);
@@ -148,9 +163,10 @@ function parseCommand(name: CommandName, argv: readonly string[]): CliResult {
         },
       };
     }
+    case "schema":
     case "version":
       return refuseOperands(name, words.value.operands) ??
-        { ok: true, command: { kind: "version" } };
+        { ok: true, command: { kind: name } };
     case "help":
       return parseHelp(words.value.operands);
     default:
@@ -179,6 +195,7 @@ function parseExplain(words: Words): CliResult {
   if (!path.ok) return path;
   const config = path.value;
   const cert = words.values.get("cert");
+  const tunnel = words.values.get("tunnel");
   if (cert !== undefined && words.values.has("no-cert")) {
     return wrong('Cannot use "--cert" and "--no-cert" together: see "mtlsd help explain"');
   }
@@ -192,7 +209,7 @@ function parseExplain(words: Words): CliResult {
       "Cannot read both the config and the certificate from standard input: name a file",
     );
   }
-  return { ok: true, command: { kind: "explain", config, cert } };
+  return { ok: true, command: { kind: "explain", config, cert, tunnel } };
 }
 
 function readConfigPath(kind: ConfigCommand, words: Words): Outcome<string> {

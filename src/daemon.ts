@@ -1,14 +1,18 @@
 /**
- * A running mtlsd: config → certificates → tunnel → probes → signals → drain.
+ * A running mtlsd: config → certificates → tunnels → probes → signals → drain.
  *
  * @module
  */
 
-import type { CertStore, ReloadStatus } from "./certstore/store.ts";
-import type { AclConfig, Config } from "./config/config.ts";
+import type { CertStore } from "./certstore/store.ts";
+import type { Config, TunnelConfig } from "./config/config.ts";
 import { configWarnings } from "./config/warnings.ts";
+import { type Drained, drainTunnel, GRACE, within } from "./daemon/drain.ts";
+import { certStatus, tunnelReadiness } from "./daemon/probes.ts";
+import { needsRestart } from "./daemon/restart.ts";
+import { renewedRules, type RulesByTunnel, rulesOf } from "./daemon/rules.ts";
+import { swapAll } from "./daemon/swap.ts";
 import {
-  type LastReload,
   type ProbeSource,
   type Readiness,
   startHealthServer,
@@ -17,8 +21,9 @@ import {
 import type { Logger } from "./logging.ts";
 import type { Metrics } from "./metrics.ts";
 import { engineFault } from "./tls/engine_proof.ts";
-import { formatName } from "./x509/names.ts";
 import { type Native, Tunnel, type TunnelState } from "./tunnel.ts";
+
+export type { Drained } from "./daemon/drain.ts";
 
 /** What a daemon is made of; everything that reaches outside is handed in. */
 export type DaemonOptions = {
@@ -37,31 +42,38 @@ export type DaemonOptions = {
   readonly native?: Native | undefined;
 };
 
-/** Milliseconds for what needs no time to be over: connections that were cut, files, probes. */
-const GRACE = 2000;
-
-/** How a drain came out: everything ended by itself, or it had to be cut. */
-export type Drained = "clean" | "cut";
+/** A tunnel at work. */
+type Running = {
+  readonly config: TunnelConfig;
+  readonly tunnel: Tunnel;
+  /** Its lines carry the name of the tunnel, if it has one. */
+  readonly logger: Logger;
+  /** What decides in it now. */
+  state: TunnelState;
+};
 
 /** A daemon that serves until it is drained. */
 export class Daemon implements AsyncDisposable {
   readonly #options: DaemonOptions;
   readonly #stack = new AsyncDisposableStack();
-  #acl: AclConfig;
+  readonly #running: Running[] = [];
+  /** What tunnels are given next; differs from `#inForce` within a reload only. */
+  #rules: RulesByTunnel;
+  #inForce: RulesByTunnel;
   #store: CertStore | undefined;
-  #tunnel: Tunnel | undefined;
   #draining = false;
 
   private constructor(options: DaemonOptions) {
     this.#options = options;
-    this.#acl = options.config.acl;
+    this.#rules = rulesOf(options.config.tunnels);
+    this.#inForce = this.#rules;
   }
 
   /**
    * Loads the certificates, binds everything and serves.
    *
-   * @throws {MaterialError} when a certificate, key or CA file cannot be used.
-   * @throws {ListenError} when an address cannot be bound.
+   * @throws {SetsError} when a certificate, key or CA file cannot be used.
+   * @throws {ListenError} when an address cannot be bound; then none is.
    */
   static async start(options: DaemonOptions): Promise<Daemon> {
     const daemon = new Daemon(options);
@@ -69,8 +81,10 @@ export class Daemon implements AsyncDisposable {
       await daemon.#start();
       return daemon;
     } catch (error) {
-      // Nothing stays open.
+      // Nothing stays open. All stop first, for what is cut must not be followed by what is accepted.
+      const stopped = Promise.all(daemon.#running.map(({ tunnel }) => tunnel.drain()));
       daemon.cut();
+      await within(stopped, GRACE);
       await daemon[Symbol.asyncDispose]();
       throw error;
     }
@@ -85,10 +99,11 @@ export class Daemon implements AsyncDisposable {
       logger.warn(`${key}: ${message}`);
     }
     const native = this.#provenNative(store);
-    const tunnel = Tunnel.start(config, this.#state(store), { ...this.#options, native });
-    this.#tunnel = tunnel;
-    this.#stack.defer(() => tunnel.drain());
-    const source = this.#probes(store, tunnel);
+    this.#stack.defer(async () => {
+      await Promise.all(this.#running.map(({ tunnel }) => tunnel.drain()));
+    });
+    for (const tunnel of config.tunnels) await this.#startTunnel(tunnel, store, native);
+    const source = this.#probes(store);
     if (config.health.enabled) {
       this.#stack.use(await startHealthServer({ ...config.health, source, logger }));
     }
@@ -96,6 +111,20 @@ export class Daemon implements AsyncDisposable {
       this.#stack.use(await startMetricsServer({ ...config.metrics, metrics, logger }));
     }
     await store.watch();
+  }
+
+  async #startTunnel(config: TunnelConfig, store: CertStore, native: Native): Promise<void> {
+    const { now, monotonic } = this.#options;
+    const { name } = config;
+    const logger = name === undefined
+      ? this.#options.logger
+      : this.#options.logger.with({ tunnel: name });
+    const metrics = this.#options.metrics.tunnel(name);
+    const state = this.#state(config, store);
+    const tunnel = await Tunnel.start(config, state, { logger, metrics, now, monotonic, native });
+    const running: Running = { config, tunnel, logger, state };
+    this.#running.push(running);
+    metrics.readiness(() => this.#readiness(running, store).ready);
   }
 
   /** The runtime's own handles, as far as they are what they should be. */
@@ -111,17 +140,37 @@ export class Daemon implements AsyncDisposable {
     return proven;
   }
 
-  #state(store: CertStore): TunnelState {
-    return { material: store.current, acl: this.#acl };
+  #state({ name, tls, acl, upstream }: TunnelConfig, store: CertStore): TunnelState {
+    const rules = this.#rules.get(name);
+    return {
+      material: store.material(tls),
+      acl: rules?.acl ?? acl,
+      upstream: upstream && {
+        material: store.material(upstream.tls),
+        acl: rules?.upstream ?? upstream.acl,
+      },
+    };
   }
 
+  /**
+   * Gives every tunnel what has come into force. If one cannot take it, all have what they had: then
+   * this throws, and the store goes back too.
+   */
   #swap(): void {
-    if (this.#store !== undefined) this.#tunnel?.update(this.#state(this.#store));
+    const store = this.#store;
+    if (store === undefined) return;
+    try {
+      swapAll(this.#running, ({ config }) => this.#state(config, store));
+      this.#inForce = this.#rules;
+    } catch (error) {
+      this.#rules = this.#inForce;
+      throw error;
+    }
   }
 
   /** SIGHUP: certificates and rules anew, as one; ignored during a drain. */
   async reload(): Promise<void> {
-    const { reread, logger } = this.#options;
+    const { reread, logger, config } = this.#options;
     if (this.#draining) return logger.info("ignoring SIGHUP during the drain");
     logger.info("received SIGHUP, reloading certificates");
     if (reread === undefined) {
@@ -129,52 +178,39 @@ export class Daemon implements AsyncDisposable {
     }
     await this.#store?.reload("signal", async () => {
       if (reread === undefined) return () => {};
-      const config = await reread();
+      const next = await reread();
       return () => {
-        this.#acl = config.acl;
-        warnOfIgnored(this.#options.config, config, logger);
+        this.#rules = renewedRules(config.tunnels, this.#inForce, next.tunnels);
+        // A reload takes over the rules only: what else has changed is said, not silently left.
+        const ignored = needsRestart(config, next);
+        if (ignored !== undefined) {
+          logger.warn("the config has changes that need a restart", ignored);
+        }
       };
     });
   }
 
   /**
-   * Stops accepting and waits for the connections, at most `proxy.shutdown_timeout`; then, or when
-   * `hurry` aborts, cuts what is left. The probes answer until the end. Nothing else can hold it up:
-   * neither a reload that hangs on its files nor a connection that does not heed the cut. The files
-   * stay watched until the daemon is disposed of.
+   * Stops accepting and waits for the connections, those of each tunnel at most its
+   * `proxy.shutdown_timeout`; then, or when `hurry` aborts, cuts what is left. The probes answer until
+   * the end. Nothing else can hold it up: neither a reload that hangs on its files nor a connection
+   * that does not heed the cut. The files stay watched until the daemon is disposed of.
    */
   async drain(hurry: AbortSignal): Promise<Drained> {
-    const { config: { proxy: { shutdownTimeout } }, logger } = this.#options;
-    const tunnel = this.#tunnel;
     this.#draining = true;
     this.#store?.stop();
-    let result: Drained = "clean";
-    if (tunnel !== undefined) {
-      const over = Promise.withResolvers<void>();
-      const timers: ReturnType<typeof setTimeout>[] = [];
-      const cut = () => {
-        if (tunnel.active > 0) result = "cut";
-        this.cut();
-        timers.push(setTimeout(() => {
-          logger.error("connections did not end when they were cut", { active: tunnel.active });
-          over.resolve();
-        }, GRACE));
-      };
-      const drained = tunnel.drain();
-      if (shutdownTimeout > 0) timers.push(setTimeout(cut, shutdownTimeout));
-      hurry.addEventListener("abort", cut, { once: true });
-      if (hurry.aborted) cut();
-      await Promise.race([drained, over.promise]);
-      for (const timer of timers) clearTimeout(timer);
-      hurry.removeEventListener("abort", cut);
-    }
+    const results = await Promise.all(
+      this.#running.map(({ tunnel, config: { proxy }, logger }) =>
+        drainTunnel(tunnel, { timeout: proxy.shutdownTimeout, hurry }, logger)
+      ),
+    );
     await within(this.#stack.disposeAsync(), GRACE);
-    return result;
+    return results.includes("cut") ? "cut" : "clean";
   }
 
   /** Ends every connection now. */
   cut(): void {
-    this.#tunnel?.cut();
+    for (const { tunnel } of this.#running) tunnel.cut();
   }
 
   /**
@@ -188,58 +224,21 @@ export class Daemon implements AsyncDisposable {
     await this.#store?.[Symbol.asyncDispose]();
   }
 
-  #probes(store: CertStore, tunnel: Tunnel): ProbeSource {
-    const { now } = this.#options;
+  #readiness(running: Running, store: CertStore): Readiness {
+    if (this.#draining) return { ready: false, reason: "shutting down" };
+    return tunnelReadiness(running, store, this.#options.now());
+  }
+
+  #probes(store: CertStore): ProbeSource {
     return {
-      ready: (): Readiness => {
-        if (this.#draining) return { ready: false, reason: "shutting down" };
-        if (!tunnel.accepting) {
-          return { ready: false, reason: "the listener does not accept connections" };
+      ready: () => {
+        for (const running of this.#running) {
+          const state = this.#readiness(running, store);
+          if (!state.ready) return state;
         }
-        const { notBefore, notAfter } = store.current.leaf;
-        const time = now();
-        if (time < notBefore) return { ready: false, reason: "the certificate is not yet valid" };
-        // Its last second counts in full, here as in every verdict.
-        if (time >= notAfter + 1000) return { ready: false, reason: "the certificate has expired" };
         return { ready: true };
       },
-      cert: () => {
-        const { leaf } = store.current;
-        return {
-          notBefore: leaf.notBefore,
-          notAfter: leaf.notAfter,
-          subject: formatName(leaf.subject),
-          serial: leaf.serial,
-          lastReload: lastReload(store.status()),
-        };
-      },
+      cert: () => certStatus(this.#options.config.tunnels, store),
     };
-  }
-}
-
-/** Waits for a promise, but no longer than so many milliseconds. */
-async function within(promise: Promise<void>, milliseconds: number): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const enough = new Promise<void>((resolve) => timer = setTimeout(resolve, milliseconds));
-  try {
-    await Promise.race([promise, enough]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-function lastReload({ time, result, error }: ReloadStatus): LastReload | undefined {
-  if (time === undefined || result === undefined) return undefined;
-  const at = Date.parse(time);
-  return result === "success" ? { result, time: at } : { result, time: at, error: error ?? "" };
-}
-
-/** A reload takes over the rules only: what else has changed is said, not silently left. */
-function warnOfIgnored(running: Config, reread: Config, logger: Logger): void {
-  const keys = (Object.keys(running) as (keyof Config)[]).filter((key) =>
-    key !== "acl" && JSON.stringify(running[key]) !== JSON.stringify(reread[key])
-  );
-  if (keys.length > 0) {
-    logger.warn("the config has changes that need a restart", { keys });
   }
 }

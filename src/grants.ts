@@ -8,7 +8,10 @@
  * - Files and directories are checked by their path as written, `..` resolved as text, links not
  *   followed: a grant on the directory that holds a link is enough to read and to watch what it leads
  *   to, inside that directory or out of it, before and after the link changes.
- * - `--allow-read` splits at commas and has no way to escape one.
+ * - A UNIX socket, to listen or to connect, takes `--allow-net=unix:PATH` and to read and write its path;
+ *   so does the path alone to look at what lies there, to change its mode and to remove it. To listen
+ *   takes the same of the lock beside it.
+ * - `--allow-read` splits at commas and has no way to escape one, and so do the others.
  * - A flag given twice counts as both; modules, npm packages included, load without any grant; and
  *   `/dev`, `/proc` and the like can be read with `--allow-all` only.
  *
@@ -17,13 +20,18 @@
 
 import { dirname, isAbsolute, normalize, relative, resolve, sep } from "node:path";
 import { formatAddress } from "./config/address.ts";
-import type { Address, Config } from "./config/config.ts";
+import type { Address, Config, HostPort, TlsConfig, TunnelConfig } from "./config/config.ts";
 import { quote } from "./config/problem.ts";
+import { ALL_VARIABLES, VARIABLE_PREFIX } from "./config/variables.ts";
+import { lockPath } from "./net/unix_files.ts";
 
 /** One value of one permission flag. */
 export type Grant = {
-  readonly flag: "--allow-net" | "--allow-read";
-  /** An address, or a path: absolute or relative to the working directory, as the config has it. */
+  readonly flag: "--allow-net" | "--allow-read" | "--allow-write";
+  /**
+   * An address (`unix:` and the path of a socket), or a path: absolute or relative to the working
+   * directory, as the config has it.
+   */
   readonly value: string;
   /** What needs it: keys of the config such as `tls.cert, tls.key`, or `the config file`. */
   readonly why: string;
@@ -42,26 +50,37 @@ export type GrantLine =
  * @param configPath the config's own path; `-`, standard input, is read once and needs no grant.
  */
 export function grantsFor(config: Config, configPath: string): readonly Grant[] {
-  return [...netGrants(config), ...readGrants(config, configPath)];
+  return [...netGrants(config), ...readGrants(config, configPath), ...writeGrants(config)];
 }
 
 function netGrants(config: Config): readonly Grant[] {
   const grants = [
-    ...listenGrants(config.listen, "listen"),
-    netGrant(config.target, "target"),
+    ...config.tunnels.flatMap((tunnel) => [
+      ...listenGrants(tunnel.listen, nameIn(tunnel, "listen")),
+      ...tunnel.targets.map(({ address }) => netGrant(address, nameIn(tunnel, "target"))),
+    ]),
     ...(config.health.enabled ? listenGrants(config.health.listen, "health.listen") : []),
     ...(config.metrics.enabled ? listenGrants(config.metrics.listen, "metrics.listen") : []),
   ];
-  return merge(grants, (one, other) => one.value.toLowerCase() === other.value.toLowerCase());
+  return merge(
+    grants,
+    ({ value: one }, { value: other }) =>
+      one === other || (!one.startsWith("unix:") && one.toLowerCase() === other.toLowerCase()),
+  );
+}
+
+/** What messages call a key of a tunnel: with several, its name stands before it. */
+function nameIn({ name }: TunnelConfig, key: string): string {
+  return name === undefined ? key : `${name}: ${key}`;
 }
 
 /** Every interface is `[::]` where there is IPv6, and `0.0.0.0` where there is none. */
 function listenGrants(address: Address, why: string): readonly Grant[] {
-  if (address.host !== "") return [netGrant(address, why)];
+  if (address.kind === "unix" || address.host !== "") return [netGrant(address, why)];
   return ["::", "0.0.0.0"].map((host) => netGrant({ host, port: address.port }, why));
 }
 
-function netGrant(address: Address, why: string): Grant {
+function netGrant(address: Address | HostPort, why: string): Grant {
   return { flag: "--allow-net", value: formatAddress(address), why };
 }
 
@@ -71,13 +90,46 @@ function readGrants(config: Config, configPath: string): readonly Grant[] {
     const path = normalize(value);
     grants.push({ flag: "--allow-read", value: isBare(path) ? path : path.slice(0, -1), why });
   };
-  const { cert, key, ca, crl } = config.tls;
-  add(dirname(cert), "tls.cert");
-  add(dirname(key), "tls.key");
-  if (ca !== undefined) add(dirname(ca), "tls.ca");
-  for (const path of crl) add(dirname(path), "tls.crl");
+  const addFiles = (tunnel: TunnelConfig, block: string, tls: TlsConfig): void => {
+    const { cert, key, ca, crl } = tls;
+    const why = (key: string): string => nameIn(tunnel, `${block}.${key}`);
+    add(dirname(cert), why("cert"));
+    add(dirname(key), why("key"));
+    if (ca !== undefined) add(dirname(ca), why("ca"));
+    for (const path of crl) add(dirname(path), why("crl"));
+  };
+  for (const tunnel of config.tunnels) {
+    addFiles(tunnel, "tls", tunnel.tls);
+    if (tunnel.upstream !== undefined) addFiles(tunnel, "upstream_tls", tunnel.upstream.tls);
+  }
   if (configPath !== "-") add(configPath, "the config file");
+  for (const { path, why } of sockets(config)) add(path, why);
   return merge(grants, (outer, inner) => contains(outer.value, inner.value));
+}
+
+function writeGrants(config: Config): readonly Grant[] {
+  const grants = sockets(config).map(({ path, why }): Grant => ({
+    flag: "--allow-write",
+    value: normalize(path),
+    why,
+  }));
+  return merge(grants, (one, other) => one.value === other.value);
+}
+
+/** The files of UNIX sockets that are listened on, each with its lock, or connected to. */
+function sockets(config: Config): readonly { readonly path: string; readonly why: string }[] {
+  return config.tunnels.flatMap((tunnel) => {
+    const pathsOf = (address: Address, key: string, ...more: readonly string[]) =>
+      address.kind === "unix"
+        ? [address.path, ...more].map((path) => ({ path, why: nameIn(tunnel, key) }))
+        : [];
+    const { listen, targets } = tunnel;
+    const locks = listen.kind === "unix" ? [lockPath(listen.path)] : [];
+    return [
+      ...pathsOf(listen, "listen", ...locks),
+      ...targets.flatMap(({ address }) => pathsOf(address, "target")),
+    ];
+  });
 }
 
 /** Whether a path has no slash at its end, or needs it: it is a root. */
@@ -111,23 +163,36 @@ function contains(directory: string, path: string): boolean {
  * The flags on one line, made for `deno run $(mtlsd grants server.yaml) src/main.ts server.yaml`.
  * `--no-prompt` comes first: a daemon asks nobody for permission. The line is refused where the shell,
  * which splits it at white space and expands wildcards, or Deno would read it as something else, and
- * where a grant would cover the whole file system.
+ * where a grant would cover the whole file system. `environment`: settings may come from there, too.
  */
-export function formatGrants(grants: readonly Grant[]): GrantLine {
+export function formatGrants(
+  grants: readonly Grant[],
+  { environment = false }: { readonly environment?: boolean } = {},
+): GrantLine {
   const problems = grants.flatMap((grant) => {
     const fault = valueFault(grant);
     return fault === undefined ? [] : [`${grant.why}: Cannot print a grant: ${fault}`];
   });
-  if (problems.length > 0) return { ok: false, problems };
+  // A socket is read and written.
+  if (problems.length > 0) return { ok: false, problems: [...new Set(problems)] };
   const flag = (name: Grant["flag"]): string[] => {
     const values = grants.filter((grant) => grant.flag === name).map((grant) => grant.value);
     return values.length === 0 ? [] : [`${name}=${values.join(",")}`];
   };
   return {
     ok: true,
-    line: ["--no-prompt", ...flag("--allow-net"), ...flag("--allow-read")].join(" "),
+    line: [
+      "--no-prompt",
+      ...flag("--allow-net"),
+      ...flag("--allow-read"),
+      ...flag("--allow-write"),
+      ...(environment ? [`--allow-env=${ALL_VARIABLES}`, DENIED_VARIABLE] : []),
+    ].join(" "),
   };
 }
+
+/** Says nothing of its own: with it, Deno lists what is granted, and every mistyped name is found. */
+const DENIED_VARIABLE = `--deny-env=${VARIABLE_PREFIX}`;
 
 /** What a path may not hold; addresses are safe, `[` of IPv6 included: no file has such a name. */
 const FAULTS: readonly (readonly [pattern: RegExp, what: string])[] = [
@@ -138,10 +203,11 @@ const FAULTS: readonly (readonly [pattern: RegExp, what: string])[] = [
 ];
 
 function valueFault({ flag, value }: Grant): string | undefined {
+  // A socket's path is looked at where it is to be written.
   if (flag === "--allow-net") return undefined;
   const found = FAULTS.find(([pattern]) => pattern.test(value));
   if (found !== undefined) return `${quote(value)} ${found[1]}; use a path without`;
-  if (dirname(resolve(value)) !== resolve(value)) return undefined;
+  if (flag !== "--allow-read" || dirname(resolve(value)) !== resolve(value)) return undefined;
   return `${quote(value)} is the root of all files; put the file into a directory of its own`;
 }
 
@@ -164,16 +230,26 @@ export async function missingGrants(
 }
 
 function descriptor({ flag, value }: Grant): Deno.PermissionDescriptor {
-  return flag === "--allow-net" ? { name: "net", host: value } : { name: "read", path: value };
+  switch (flag) {
+    case "--allow-net":
+      return { name: "net", host: value };
+    case "--allow-read":
+      return { name: "read", path: value };
+    case "--allow-write":
+      return { name: "write", path: value };
+    default:
+      return flag satisfies never;
+  }
 }
 
 function missingLine({ flag, value, why }: Grant): string {
   const cannot = `Cannot run without a grant for ${why}`;
-  if (flag === "--allow-read" && value.includes(",")) {
-    return `${cannot}: Deno splits paths at commas: rename ${quote(value)}, or add --allow-read`;
+  if (value.includes(",")) {
+    return `${cannot}: Deno splits paths at commas: rename ${quote(value)}, or add ${flag}`;
   }
   const word = `${flag}=${value}`;
   // Quotes for the shell, where it would read the word in another way.
-  const plain = flag === "--allow-net" || /^[\p{L}\p{N}\\\w@%+=:./-]+$/u.test(word);
+  const plain = (flag === "--allow-net" && !value.startsWith("unix:")) ||
+    /^[\p{L}\p{N}\\\w@%+=:./-]+$/u.test(word);
   return `${cannot}: add ${plain ? word : `'${word.replaceAll("'", `'\\''`)}'`}`;
 }

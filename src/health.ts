@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Address } from "./config/config.ts";
+import type { HostPort } from "./config/config.ts";
 import { type Handler, type HttpEndpoint, json, reply, serveHttp } from "./http.ts";
 import type { Logger } from "./logging.ts";
 import type { Metrics } from "./metrics.ts";
@@ -19,16 +19,28 @@ export type LastReload =
   | { readonly result: "success"; readonly time: number }
   | { readonly result: "failure"; readonly time: number; readonly error: string };
 
-/** The own certificate. Times are milliseconds since the epoch. */
-export type CertStatus = {
+/** An own certificate. Times are milliseconds since the epoch. */
+export type CertFacts = {
   readonly notBefore: number;
   readonly notAfter: number;
   /** The subject as text, such as `CN=backend,O=Acme`. */
   readonly subject: string;
   /** Hex. */
   readonly serial: string;
-  /** `undefined` as long as nothing was reloaded. */
+};
+
+/** The own certificates of a tunnel. */
+export type TunnelCerts = CertFacts & {
+  /** Of a bridge: the one for the target, where that is another one. */
+  readonly upstream?: CertFacts;
+};
+
+/** The own certificates: those of the first tunnel, and of all by their names where they have any. */
+export type CertStatus = TunnelCerts & {
+  /** `undefined` as long as nothing was reloaded. Reloads are of all tunnels. */
   readonly lastReload: LastReload | undefined;
+  /** By the name of the tunnel. */
+  readonly tunnels?: ReadonlyMap<string, TunnelCerts>;
 };
 
 /** Where the probes' answers come from; each function is asked on every request. */
@@ -41,7 +53,7 @@ export type ProbeSource = {
 
 /** Settings of {@linkcode startHealthServer}. */
 export type HealthServerOptions = {
-  readonly listen: Address;
+  readonly listen: HostPort;
   readonly source: ProbeSource;
   readonly logger: Logger;
   /** Milliseconds since the epoch, for `days_left`; default `Date.now`. */
@@ -50,7 +62,7 @@ export type HealthServerOptions = {
 
 /** Settings of {@linkcode startMetricsServer}. */
 export type MetricsServerOptions = {
-  readonly listen: Address;
+  readonly listen: HostPort;
   readonly metrics: Pick<Metrics, "render" | "contentType">;
   readonly logger: Logger;
 };
@@ -98,19 +110,37 @@ export function startMetricsServer(options: MetricsServerOptions): Promise<HttpE
 
 const DAY = 86_400_000;
 
-function certBody(status: CertStatus, now: number): Record<string, unknown> {
-  const { lastReload } = status;
+type Body = Readonly<Record<string, unknown>>;
+
+function certBody({ lastReload, upstream, tunnels, ...own }: CertStatus, now: number): Body {
   return {
-    not_before: new Date(status.notBefore).toISOString(),
-    not_after: new Date(status.notAfter).toISOString(),
-    // Whole days; negative once it has expired.
-    days_left: Math.floor((status.notAfter - now) / DAY),
-    subject: status.subject,
-    serial: status.serial,
+    ...factsBody(own, now),
     last_reload: lastReload === undefined ? null : {
       time: new Date(lastReload.time).toISOString(),
       result: lastReload.result,
       error: lastReload.result === "failure" ? lastReload.error : null,
     },
+    ...upstreamBody(upstream, now),
+    ...(tunnels === undefined ? {} : {
+      tunnels: Object.fromEntries([...tunnels].map(([name, certs]) => [
+        name,
+        { ...factsBody(certs, now), ...upstreamBody(certs.upstream, now) },
+      ])),
+    }),
+  };
+}
+
+function upstreamBody(upstream: CertFacts | undefined, now: number): Body {
+  return upstream === undefined ? {} : { upstream: factsBody(upstream, now) };
+}
+
+function factsBody({ notBefore, notAfter, subject, serial }: CertFacts, now: number): Body {
+  return {
+    not_before: new Date(notBefore).toISOString(),
+    not_after: new Date(notAfter).toISOString(),
+    // Whole days; negative once it has expired.
+    days_left: Math.floor((notAfter - now) / DAY),
+    subject,
+    serial,
   };
 }

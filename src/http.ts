@@ -12,7 +12,7 @@
  */
 
 import { formatAddress } from "./config/address.ts";
-import type { Address } from "./config/config.ts";
+import type { HostPort } from "./config/config.ts";
 import type { Logger } from "./logging.ts";
 import { ListenError, type ListenReason } from "./net.ts";
 import { codeOf, isLookupFailure, missingGrant, wordsOf } from "./net/system.ts";
@@ -23,7 +23,7 @@ export interface HttpEndpoint extends AsyncDisposable {
    * Where it listens: as asked for, with the port that was given. Where port 0 was asked for, binding
    * again may give another.
    */
-  readonly address: Address;
+  readonly address: HostPort;
   /** Stop listening and cut every connection, idle, slow or busy. May be called more than once. */
   close(): Promise<void>;
 }
@@ -49,7 +49,7 @@ const LONGEST_PAUSE = 1000;
 // deno-lint-ignore require-await -- async turns a failed bind into a rejection
 export async function serveHttp(
   name: string,
-  listen: Address,
+  listen: HostPort,
   logger: Logger,
   routes: Routes,
 ): Promise<HttpEndpoint> {
@@ -149,7 +149,7 @@ export async function serveHttp(
 }
 
 /** @throws {ListenError} */
-function bind(listen: Address, handler: (request: Request) => Promise<Response>): Generation {
+function bind(listen: HostPort, handler: (request: Request) => Promise<Response>): Generation {
   // Not `shutdown()`: it waits for connections that sent half a request or speak HTTP/2, and once
   // it was called the signal can no longer cut them (aborting then is an uncaught BadResource).
   const abort = new AbortController();
@@ -220,7 +220,7 @@ export function reply(
   });
 }
 
-function listenError(listen: Address, cause: unknown): ListenError {
+function listenError(listen: HostPort, cause: unknown): ListenError {
   const grant = missingGrant(cause, listen);
   const reason = grant === undefined ? listenReason(cause) : "not permitted";
   const words = grant ?? (reason === "other" ? wordsOf(cause) : reason);

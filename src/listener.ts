@@ -50,6 +50,10 @@ const GONE_AT_ONCE = 64;
 const CALM = 10_000;
 /** An incident that goes on is logged again after so many milliseconds. */
 const REMIND = 60_000;
+/** Once nobody has come for so many milliseconds there is nobody on the way to us any more, ... */
+const QUIET = 100;
+/** ... or so it is taken to be after so many. */
+const LAST_CALL = 2000;
 /** An accept that is still pending after so many milliseconds has found nothing wrong. */
 const SETTLED = 100;
 
@@ -60,6 +64,9 @@ export class Listener {
   readonly #stopping = new AbortController();
   readonly #loop: Promise<void>;
   readonly #connections = new Set<Promise<void>>();
+  /** The last call, where there was one. */
+  #closing: Promise<void> | undefined;
+  #cameAt = 0;
   #pause = 0;
   #waitingSince = Infinity;
   #incident = false;
@@ -98,7 +105,7 @@ export class Listener {
 
   /** Whether new connections are let in, as far as is known: not stopped, and no accept failing. */
   get accepting(): boolean {
-    if (this.#stopping.signal.aborted) return false;
+    if (this.#closing !== undefined || this.#stopping.signal.aborted) return false;
     return this.#pause === 0 || performance.now() - this.#waitingSince > SETTLED;
   }
 
@@ -112,8 +119,33 @@ export class Listener {
     this.#options.socket.close();
   }
 
-  /** Resolves when no connection is open; after `stop` there will be none any more. Never rejects. */
+  /**
+   * Lets in whoever has come already, or comes while word gets around that this one stops, and then
+   * stops: when nobody came for 100 ms, after 2 s at most. Those who find no room until then are reset.
+   */
+  close(): void {
+    this.#closing ??= this.#lastCall();
+  }
+
+  async #lastCall(): Promise<void> {
+    this.#cameAt = performance.now();
+    const until = this.#cameAt + LAST_CALL;
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      const now = performance.now();
+      const wait = Math.min(this.#cameAt + QUIET, until) - now;
+      if (wait <= 0) break;
+      await this.#sleep(wait);
+    }
+    this.stop();
+  }
+
+  /**
+   * Resolves when no connection is open; after `close` or `stop` there will be none any more. Never
+   * rejects.
+   */
   async drained(): Promise<void> {
+    await this.#closing;
     if (this.#stopping.signal.aborted) await this.#loop;
     while (this.#connections.size > 0) await Promise.all(this.#connections);
   }
@@ -148,6 +180,7 @@ export class Listener {
   }
 
   #accepted(connection: Channel, seat: Seat): void {
+    this.#cameAt = performance.now();
     const life = this.#live(connection, seat).finally(() => {
       this.#connections.delete(life);
       seat.release();

@@ -17,9 +17,11 @@ async function execute(command: Command, io: CommandIo): Promise<number> {
     case "check":
       return await (await import("./commands/check.ts")).check(command.config, io);
     case "grants":
-      return await (await import("./commands/grants.ts")).grants(command.config, io);
+      return await (await import("./commands/grants.ts")).grants(command.config, io, command);
     case "explain":
       return await (await import("./commands/explain.ts")).explain(command, io);
+    case "schema":
+      return (await import("./commands/schema.ts")).schema(io);
     case "certs":
       return await (await import("./commands/certs.ts")).certs(command, io);
     case "version":

@@ -1,23 +1,20 @@
 /**
- * The Prometheus metrics: every name, label and unit in one place, behind methods named after what
- * happened. Labels come from closed sets only, never from a peer, so the number of series is fixed.
+ * The Prometheus metrics, behind methods named after what happened. Labels come from closed sets and
+ * from the config only, never from a peer, so the number of series is fixed.
  *
- * The process metrics are our own collectors: prom-client's read /proc, which needs `--allow-all`,
- * and report as `nodejs_*` what is no Node.
+ * Where tunnels have names each series of a tunnel has the label `tunnel`, and each tunnel has all of
+ * them: those of a reload too, which concerns every one. What is said of the process has no such
+ * label: `mtlsd_build_info` and `process_*`. The latter are our own collectors: prom-client's read
+ * /proc, which needs `--allow-all`, and report as `nodejs_*` what is no Node.
  *
  * @module
  */
 
 import process from "node:process";
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import {
-  CLOSE_REASONS,
-  type CloseReason,
-  type Direction,
-  DIRECTIONS,
-  HANDSHAKE_REASONS,
-  type HandshakeReason,
-} from "./proxy/outcome.ts";
+import { Counter, Gauge, Registry } from "prom-client";
+import { Families, type Owner } from "./metrics/families.ts";
+import { tunnelFamilies } from "./metrics/tunnels.ts";
+import type { CloseReason, Direction, HandshakeReason } from "./proxy/outcome.ts";
 
 /** How an access decision came out: the `result` label of `mtlsd_acl_decisions_total`. */
 export type AclResult = "allowed" | "denied" | "would_deny";
@@ -28,8 +25,8 @@ export type ReloadResult = "success" | "failure";
 /** Whose certificate: the own leaf, or the CA of the bundle that expires first. */
 export type CertRole = "own" | "ca";
 
-/** Counts what happens. Recording never throws, so a slip here cannot end a connection. */
-export interface Metrics {
+/** Counts what happens in a tunnel. Recording never throws, so a slip here cannot end a connection. */
+export interface TunnelMetrics {
   /** A connection was accepted; `connectionClosed` follows exactly once. */
   connectionAccepted(): void;
   /** An accepted connection ended after `seconds`. */
@@ -44,179 +41,102 @@ export interface Metrics {
   handshakeDone(seconds: number): void;
   /** A TLS handshake failed. */
   handshakeFailed(reason: HandshakeReason): void;
-  /** The target could not be reached. */
+  /** The target could not be reached; with several: none of them, for one connection. */
   dialFailed(): void;
-  /** When a loaded certificate ends, in seconds since the epoch. */
+  /** When the first of the certificates of that role ends, in seconds since the epoch. */
   certNotAfter(role: CertRole, epochSeconds: number): void;
   /**
    * When the first of the revocation lists in force is due to be renewed, in seconds since the epoch;
    * there is no such series until this was called.
    */
   crlNextUpdate(epochSeconds: number): void;
-  /** Certificates and ACL were reloaded, or could not be. */
-  reloaded(result: ReloadResult): void;
+  /** Whom to ask whether the tunnel is ready, on every look; before it is set it is not. */
+  readiness(source: () => boolean): void;
+  /** The target at this place in the config, from 0, took a connection; `targetReleased` follows once. */
+  targetConnected(index: number): void;
+  /** A connection that a target had taken is over. */
+  targetReleased(index: number): void;
+  /** An attempt to reach a target failed. */
+  targetFailed(index: number): void;
+  /** Whether a target is taken to be well; it is at first. */
+  targetUp(index: number, up: boolean): void;
   /** Connections accepted and not yet closed. */
   readonly activeConnections: number;
+}
+
+/** All metrics of the process. */
+export interface Metrics {
+  /**
+   * Those of the tunnel with this name, the same ones on every call; `undefined`, the default, for the
+   * only tunnel of a config that gives none.
+   *
+   * @throws {RangeError} where there is none of that name.
+   */
+  tunnel(name?: string): TunnelMetrics;
+  /** Certificates and ACLs of all tunnels were reloaded, or could not be. Never throws. */
+  reloaded(result: ReloadResult): void;
   /** The `content-type` of what `render` returns. */
   readonly contentType: string;
   /** All metrics in Prometheus text format 0.0.4. */
   render(): Promise<string>;
 }
 
+/** A tunnel as its metrics need to know it; `TunnelConfig` is one. */
+export type MeasuredTunnel = {
+  /** The label `tunnel`; `undefined`: there is none. Given by all of several tunnels. */
+  readonly name: string | undefined;
+  readonly targets: readonly unknown[];
+  readonly proxy: { readonly maxConnections: number };
+};
+
 /** Settings of {@linkcode createMetrics}. */
 export type MetricsOptions = {
   /** The version that `mtlsd_build_info` tells. */
   readonly version: string;
+  /** Default: one without a name, with one target and without a limit. */
+  readonly tunnels?: readonly MeasuredTunnel[];
 };
 
-/** Seconds: a resumed handshake nearby takes about 1 ms, the default time limit is 10 s. */
-// deno-fmt-ignore
-const HANDSHAKE_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
-
-/** Seconds: from one short request to a database pool's connection that lasts all day. */
-// deno-fmt-ignore
-const DURATION_BUCKETS = [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600, 14_400, 43_200, 86_400];
-
-const ACL_RESULTS = ["allowed", "denied", "would_deny"] as const satisfies readonly AclResult[];
 const RELOAD_RESULTS = ["success", "failure"] as const satisfies readonly ReloadResult[];
 
-/** Make a set of metrics with a registry of its own, every series at zero. */
-export function createMetrics(options: MetricsOptions): Metrics {
-  const registry = new Registry();
-  const registers = [registry];
-  let active = 0;
-  const bytes: Record<Direction, number> = { client_to_target: 0, target_to_client: 0 };
+const ONLY: MeasuredTunnel = { name: undefined, targets: [""], proxy: { maxConnections: 0 } };
 
-  new Gauge({
-    name: "mtlsd_active_connections",
-    help: "Connections accepted and not yet closed.",
-    registers,
-    collect() {
-      this.set(active);
-    },
-  });
-  const connections = new Counter({
-    name: "mtlsd_connections_total",
-    help: "Connections accepted.",
-    registers,
-  });
-  new Counter({
-    name: "mtlsd_bytes_proxied_total",
-    help: "Bytes forwarded, TLS not counted.",
-    labelNames: ["direction"],
-    registers,
-    // Chunks only add to a number; the counter takes it over when somebody looks.
-    collect() {
-      for (const direction of DIRECTIONS) {
-        this.inc({ direction }, bytes[direction]);
-        bytes[direction] = 0;
-      }
-    },
-  });
-  const durations = new Histogram({
-    name: "mtlsd_connection_duration_seconds",
-    help: "Time from accept to close.",
-    buckets: DURATION_BUCKETS,
-    registers,
-  });
-  const decisions = labelled(registry, "result", ACL_RESULTS, {
-    name: "mtlsd_acl_decisions_total",
-    help: "Decisions of the access control list.",
-  });
-  const withoutCertificate = new Counter({
-    name: "mtlsd_peers_without_certificate_total",
-    help: "Clients past the TLS handshake that showed no certificate, let in or not.",
-    registers,
-  });
-  const handshakes = new Histogram({
-    name: "mtlsd_tls_handshake_duration_seconds",
-    help: "Time that successful TLS handshakes took.",
-    buckets: HANDSHAKE_BUCKETS,
-    registers,
-  });
-  const dialErrors = new Counter({
-    name: "mtlsd_dial_errors_total",
-    help: "Attempts to reach the target that failed.",
-    registers,
-  });
-  const handshakeErrors = labelled(registry, "reason", HANDSHAKE_REASONS, {
-    name: "mtlsd_tls_handshake_errors_total",
-    help: "TLS handshakes that failed.",
-  });
-  const closed = labelled(registry, "reason", CLOSE_REASONS, {
-    name: "mtlsd_connections_closed_total",
-    help: "Connections closed.",
-  });
-  const notAfter = new Gauge({
-    name: "mtlsd_cert_not_after_seconds",
-    help: "When the own certificate, or the first CA of the bundle, expires (Unix time).",
-    labelNames: ["role"],
-    registers,
-  });
-  const nextUpdate = onFirstUse(() =>
-    new Gauge({
-      name: "mtlsd_crl_next_update_seconds",
-      help: "When the first of the revocation lists is due to be renewed (Unix time).",
-      registers,
-    })
+/** Make a set of metrics with a registry of its own, every series at zero. */
+export function createMetrics({ version, tunnels = [ONLY] }: MetricsOptions): Metrics {
+  const registry = new Registry();
+  const named = tunnels.some(({ name }) => name !== undefined);
+  const families = new Families(registry, named ? ["tunnel"] : []);
+  const tunnelOf = tunnelFamilies(families);
+  const reloadsOf = families.counters(
+    { name: "mtlsd_reloads_total", help: "Reloads of certificates and access rules." },
+    "result",
+    RELOAD_RESULTS,
   );
-  const reloads = labelled(registry, "result", RELOAD_RESULTS, {
-    name: "mtlsd_reloads_total",
-    help: "Reloads of certificates and access rules.",
-  });
+  const byName = new Map<string | undefined, TunnelMetrics>();
+  const reloads: ((result: ReloadResult) => void)[] = [];
+  for (const { name, targets, proxy: { maxConnections } } of tunnels) {
+    const owner: Owner = name === undefined ? {} : { tunnel: name };
+    byName.set(name, tunnelOf({ owner, targets: targets.length, maxConnections }));
+    reloads.push(reloadsOf(owner));
+  }
   new Gauge({
     name: "mtlsd_build_info",
     help: "Always 1; the label tells the version.",
     labelNames: ["version"],
-    registers,
-  }).set({ version: options.version }, 1);
+    registers: [registry],
+  }).set({ version }, 1);
   registerProcessMetrics(registry);
 
   return {
-    connectionAccepted() {
-      active++;
-      connections.inc();
+    tunnel(name) {
+      const found = byName.get(name);
+      if (found === undefined) throw new RangeError(`Cannot count for tunnel "${name}": none`);
+      return found;
     },
-    connectionClosed(reason, seconds) {
-      active--;
-      closed.inc({ reason });
-      durations.observe(elapsed(seconds));
-    },
-    bytesProxied(direction, count) {
-      bytes[direction] += count;
-    },
-    aclDecision: (result) => decisions.inc({ result }),
-    peerWithoutCertificate: () => withoutCertificate.inc(),
-    handshakeDone: (seconds) => handshakes.observe(elapsed(seconds)),
-    handshakeFailed: (reason) => handshakeErrors.inc({ reason }),
-    dialFailed: () => dialErrors.inc(),
-    certNotAfter: (role, epochSeconds) => notAfter.set({ role }, epochSeconds),
-    crlNextUpdate: (epochSeconds) => nextUpdate().set(epochSeconds),
-    reloaded: (result) => reloads.inc({ result }),
-    get activeConnections() {
-      return active;
-    },
+    reloaded: (result) => reloads.forEach((count) => count(result)),
     contentType: registry.contentType,
     render: () => registry.metrics(),
   };
-}
-
-/** Makes it when it is first asked for: a gauge that is there shows 0 before it is set. */
-function onFirstUse<T>(make: () => T): () => T {
-  let made: T | undefined;
-  return () => made ??= make();
-}
-
-/** A counter with one label, all of whose series are there from the start. */
-function labelled<L extends string>(
-  registry: Registry,
-  label: L,
-  values: readonly string[],
-  metric: { readonly name: string; readonly help: string },
-): Counter<L> {
-  const counter = new Counter<L>({ ...metric, labelNames: [label], registers: [registry] });
-  for (const value of values) counter.labels(value).inc(0);
-  return counter;
 }
 
 /** The standard process metrics that are right under `--allow-net --allow-read`. */
@@ -247,9 +167,4 @@ function registerProcessMetrics(registry: Registry): void {
     help: "When the process started (Unix time).",
     registers,
   }).set(Date.now() / 1000 - process.uptime());
-}
-
-/** Seconds as a histogram takes them: a clock that was set back must not subtract or throw. */
-function elapsed(seconds: number): number {
-  return seconds > 0 && Number.isFinite(seconds) ? seconds : 0;
 }

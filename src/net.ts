@@ -1,5 +1,6 @@
 /**
- * Plain TCP: connections as channels, dialling and listening, with the system's errors put into words.
+ * Plain TCP and UNIX sockets: connections as channels, dialling and listening, with the system's errors
+ * put into words.
  *
  * What Deno 2.9 does, found by experiment:
  * - `0.0.0.0` and a missing host name listen on IPv4 only; an empty one is an error. `::` takes both
@@ -13,7 +14,8 @@
  * @module
  */
 
-export { TcpChannel } from "./net/channel.ts";
+export { dial, listen, type SocketOptions } from "./net/address.ts";
+export { TcpChannel, UnixChannel } from "./net/channel.ts";
 export { type NativeTcp, nativeTcp } from "./net/native.ts";
 export { DialError, type DialOptions, type DialReason, dialTcp } from "./net/dial.ts";
 export {
@@ -22,5 +24,7 @@ export {
   type ListenOptions,
   type ListenReason,
   listenTcp,
+  type SocketListener,
   type TcpListener,
 } from "./net/listen.ts";
+export { Resolver, type ResolverOptions } from "./net/resolve.ts";

@@ -8,35 +8,31 @@
  */
 
 import type { Channel } from "./channel.ts";
-import type { Material } from "./certstore/material.ts";
 import { formatAddress } from "./config/address.ts";
-import type { AclConfig, Config } from "./config/config.ts";
+import type { TunnelConfig } from "./config/config.ts";
 import { Listener } from "./listener.ts";
 import type { Logger } from "./logging.ts";
-import type { Metrics } from "./metrics.ts";
-import { listenTcp, type NativeTcp } from "./net.ts";
+import { listen, type NativeTcp, Resolver } from "./net.ts";
 import { MAX_HANDSHAKES } from "./proxy/admission.ts";
-import { ClientWay } from "./proxy/client_way.ts";
+import { Engines, type EnginesState } from "./proxy/engines.ts";
+import { PlainFar } from "./proxy/far_plain.ts";
+import { TlsFar } from "./proxy/far_tls.ts";
+import { HeaderTaker } from "./proxy/header_taker.ts";
 import { Quota } from "./proxy/limits.ts";
 import { type Life, Lives } from "./proxy/lives.ts";
-import { ServerWay } from "./proxy/server_way.ts";
-import { peerVerifier } from "./proxy/peer_verifier.ts";
-import { runSession } from "./proxy/session.ts";
-import { standingOf } from "./proxy/standing.ts";
-import { TlsClient } from "./tls/client.ts";
+import { PlainNear } from "./proxy/near_plain.ts";
+import { TlsNear } from "./proxy/near_tls.ts";
+import { type Near, runSession, type SessionMetrics, type Way } from "./proxy/session.ts";
+import { type TargetMetrics, Targets } from "./proxy/targets.ts";
 import type { NativeTls } from "./tls/engine.ts";
-import { TlsServer } from "./tls/server.ts";
-import { verifySignature } from "./tls/signature.ts";
-import { SignatureMemory } from "./tls/signature_memory.ts";
-import type { PeerVerifier } from "./tls/verdict.ts";
 
 /** What decides about connections: swapped as one, looked at by each new or resumed connection. */
-export type TunnelState = { readonly material: Material; readonly acl: AclConfig };
+export type TunnelState = EnginesState;
 
 /** What a tunnel needs from outside. */
 export type TunnelDeps = {
   readonly logger: Logger;
-  readonly metrics: Metrics;
+  readonly metrics: SessionMetrics & TargetMetrics;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** Milliseconds on a clock that never goes back. */
@@ -48,24 +44,18 @@ export type TunnelDeps = {
 /** Ways past the public interface of the runtime; each is `undefined` where it cannot be gone. */
 export type Native = { readonly tcp: NativeTcp | undefined; readonly tls: NativeTls | undefined };
 
-/** The engine and the verifier of one state. */
-type Engine<T> = { readonly tls: T; readonly verifier: PeerVerifier; readonly acl: AclConfig };
-
-/** A mode at work. */
-type Role = {
-  readonly lives: Lives;
-  readonly serve: (accepted: Channel, life: Life) => Promise<void>;
-  readonly update: (state: TunnelState) => void;
-};
-
 /** A tunnel that accepts connections until it is told to stop. */
 export class Tunnel {
   readonly #listener: Listener;
-  readonly #role: Role;
+  readonly #lives: Lives;
+  readonly #engines: Engines;
+  readonly #targets: Targets;
 
-  private constructor(listener: Listener, role: Role) {
+  private constructor(listener: Listener, lives: Lives, engines: Engines, targets: Targets) {
     this.#listener = listener;
-    this.#role = role;
+    this.#lives = lives;
+    this.#engines = engines;
+    this.#targets = targets;
   }
 
   /**
@@ -73,26 +63,38 @@ export class Tunnel {
    *
    * @throws {ListenError} when the address cannot be bound.
    */
-  static start(config: Config, state: TunnelState, deps: TunnelDeps): Tunnel {
+  static async start(
+    config: TunnelConfig,
+    state: TunnelState,
+    deps: TunnelDeps,
+  ): Promise<Tunnel> {
+    const { mode, proxy, targets: list } = config;
     const { logger } = deps;
-    const isServer = config.mode === "server";
-    // Everything that can fail is made before the port is bound.
-    const role = isServer ? serverRole(config, state, deps) : clientRole(config, state, deps);
+    const name = mode === "client" ? "dialer" : "listener";
+    // Everything that can fail is made before the address is bound.
+    const engines = new Engines(config, state, deps);
+    const lives = livesOf(name, config, engines, deps);
+    const targets = new Targets({
+      ...deps,
+      ...proxy,
+      targets: list,
+      resolver: new Resolver(),
+      random: Math.random,
+    });
+    const serve = servant(name, config, { engines, targets }, deps);
+    const { socketMode } = proxy;
     const listener = new Listener({
-      socket: listenTcp(config.listen, { native: deps.native?.tcp }),
-      maxConnections: config.proxy.maxConnections,
-      // In client mode nothing is asked of whoever is accepted.
-      maxHandshakes: isServer ? MAX_HANDSHAKES : 0,
-      onConnection: (accepted, place) => role.serve(accepted, role.lives.open(place)),
+      socket: await listen(config.listen, { native: deps.native?.tcp, socketMode }),
+      maxConnections: proxy.maxConnections,
+      // In client mode nothing is waited for but a header.
+      maxHandshakes: mode === "client" && proxy.acceptProxyProtocol.length === 0
+        ? 0
+        : MAX_HANDSHAKES,
+      onConnection: (accepted, place) => serve(accepted, lives.open(place)),
       logger,
     });
-    const listen = listener.address;
-    if (isServer) {
-      logger.info("listener: serving mTLS", { listen, target: formatAddress(config.target) });
-    } else {
-      logger.info("dialer: listening", { listen, server: formatAddress(config.target) });
-    }
-    return new Tunnel(listener, role);
+    announce(listener.address, config, logger);
+    return new Tunnel(listener, lives, engines, targets);
   }
 
   /** Whether new connections are being accepted. */
@@ -106,40 +108,55 @@ export class Tunnel {
   }
 
   /**
-   * From now on `state` decides; established connections whose peer it does not admit are ended soon
+   * From now on `state` decides; established connections whose peers it does not admit are ended soon
    * after, the others go on.
    */
   update(state: TunnelState): void {
-    this.#role.update(state);
-    this.#role.lives.rejudge();
+    this.#engines.update(state);
+    this.#lives.rejudge();
+    // Who was not trusted before may be now.
+    this.#targets.forgive();
   }
 
-  /** Stops accepting: the port is free at once. Resolves when the last connection has ended. */
+  /**
+   * Stops accepting, once those are in who were on their way. Resolves when the last connection has
+   * ended.
+   */
   drain(): Promise<void> {
-    this.#listener.stop();
+    this.#listener.close();
     return this.#listener.drained();
   }
 
-  /** Ends every connection now. */
+  /** Ends every connection now, and accepts none. */
   cut(): void {
-    this.#role.lives.cut();
+    this.#listener.stop();
+    this.#lives.cut();
   }
 }
 
-/** The list of a role's connections; `current` gives what they are judged by. */
+function announce(bound: string, { mode, targets }: TunnelConfig, logger: Logger): void {
+  const [first] = targets;
+  const to = targets.length === 1
+    ? formatAddress(first.address)
+    : targets.map(({ address }) => formatAddress(address));
+  if (mode === "client") {
+    logger.info("dialer: listening", { listen: bound, server: to });
+  } else {
+    logger.info("listener: serving mTLS", { listen: bound, target: to });
+  }
+}
+
+/** The list of a tunnel's connections, judged by the state of the moment. */
 function livesOf(
   name: string,
-  config: Config,
-  current: () => Omit<Engine<unknown>, "tls">,
+  { proxy }: TunnelConfig,
+  engines: Engines,
   deps: TunnelDeps,
 ): Lives {
   return new Lives({
     ...deps,
-    maxLifetime: config.proxy.maxLifetime,
-    judge: (peer) => {
-      const { verifier, acl } = current();
-      return standingOf(peer, (chain) => verifier.verify(chain), acl);
-    },
+    maxLifetime: proxy.maxLifetime,
+    judge: (admitted) => engines.judge(admitted),
     onPass: ({ judged, ended }) => {
       const report = { judged, ended };
       if (ended > 0) deps.logger.info(`${name}: judged open connections again`, report);
@@ -148,71 +165,50 @@ function livesOf(
   });
 }
 
-function serverRole(config: Config, first: TunnelState, deps: TunnelDeps): Role {
-  const { tls, proxy } = config;
-  const signatures = new SignatureMemory(verifySignature);
-  const engine = ({ material, acl }: TunnelState): Engine<TlsServer> => {
-    const verifier = peerVerifier(config, material, deps.now, signatures);
-    return {
-      // A handshake that is under way when the state changes is judged by the new one.
-      tls: new TlsServer({
-        ...tls,
-        material,
-        verify: (chain) => current.verifier.verify(chain),
-        native: deps.native?.tls,
-      }),
-      verifier,
-      acl,
-    };
-  };
-  let current = engine(first);
-  const way = new ServerWay({
-    ...deps,
-    tls: () => current.tls,
-    acl: () => current.acl,
-    quota: new Quota(proxy.maxConnectionsPerPeer),
-    target: config.target,
-    native: deps.native?.tcp,
-    handshakeTimeout: tls.handshakeTimeout,
-    dialTimeout: proxy.dialTimeout,
-  });
-  return {
-    lives: livesOf(way.name, config, () => current, deps),
-    serve: (accepted, life) => runSession(accepted, way, { ...deps, proxy }, life),
-    update: (state) => void (current = engine(state)),
-  };
-}
+/** What carries one connection. */
+type Servant = (accepted: Channel, life: Life) => Promise<void>;
 
-function clientRole(config: Config, first: TunnelState, deps: TunnelDeps): Role {
-  const { tls, proxy, target } = config;
-  const serverName = tls.serverName ?? target.host;
-  const signatures = new SignatureMemory(verifySignature);
-  const engine = ({ material, acl }: TunnelState): Engine<TlsClient> => {
-    const verifier = peerVerifier(config, material, deps.now, signatures);
-    return {
-      tls: new TlsClient({
-        ...tls,
-        serverName,
-        material,
-        verify: (chain) => current.verifier.verify(chain),
-        native: deps.native?.tls,
-      }),
-      verifier,
-      acl,
-    };
-  };
-  let current = engine(first);
-  const way = new ClientWay({
+/** The mode's two ends, joined. */
+function servant(
+  name: string,
+  config: TunnelConfig,
+  { engines, targets }: { readonly engines: Engines; readonly targets: Targets },
+  deps: TunnelDeps,
+): Servant {
+  const { mode, tls, proxy } = config;
+  const trusted = proxy.acceptProxyProtocol;
+  const header = trusted.length > 0 ? new HeaderTaker(trusted, deps.logger, name) : undefined;
+  const reach = {
     ...deps,
-    tls: () => current.tls,
-    acl: () => current.acl,
-    target,
     native: deps.native?.tcp,
-    dialTimeout: proxy.dialTimeout,
-  });
-  return {
-    lives: livesOf(way.name, config, () => current, deps),
-    serve: (accepted, life) => runSession(accepted, way, { ...deps, proxy }, life),
-    update: (state) => void (current = engine(state)),
+    targets,
+    several: config.targets.length > 1,
   };
+  const tlsNear = () =>
+    new TlsNear({
+      ...deps,
+      ...engines.near,
+      header,
+      quota: new Quota(proxy.maxConnectionsPerPeer),
+      handshakeTimeout: tls.handshakeTimeout,
+    });
+  const tlsFar = () => new TlsFar({ ...reach, ...engines.far });
+  const run = <N extends Near>(way: Way<N>): Servant => (accepted, life) =>
+    runSession(accepted, way, { ...deps, proxy }, life);
+  switch (mode) {
+    case "server": {
+      const { proxyProtocol } = proxy;
+      return run({ name, near: tlsNear(), far: new PlainFar({ ...reach, proxyProtocol }) });
+    }
+    case "client":
+      return run({
+        name,
+        near: new PlainNear({ header, headerTimeout: tls.handshakeTimeout }),
+        far: tlsFar(),
+      });
+    case "bridge":
+      return run({ name, near: tlsNear(), far: tlsFar() });
+    default:
+      return mode satisfies never;
+  }
 }

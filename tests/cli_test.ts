@@ -23,16 +23,17 @@ Deno.test({ name: "cli: a path runs the daemon", permissions: "none" }, () => {
 
 Deno.test({ name: "cli: every way to name the config", permissions: "none" }, () => {
   for (const kind of ["run", "check", "grants"] as const) {
-    const expected = { kind, config: "a.yaml" };
+    const more = kind === "grants" ? { withEnv: false } : {};
+    const expected = { kind, config: "a.yaml", ...more };
     assert.deepEqual(accept(kind, "a.yaml"), expected);
     assert.deepEqual(accept(kind, "-config", "a.yaml"), expected);
     assert.deepEqual(accept(kind, "--config", "a.yaml"), expected);
     assert.deepEqual(accept(kind, "-config=a.yaml"), expected);
     assert.deepEqual(accept(kind, "--config=a.yaml"), expected);
     assert.deepEqual(accept(kind, "--", "a.yaml"), expected);
-    assert.deepEqual(accept(kind, "-"), { kind, config: "-" });
-    assert.deepEqual(accept(kind, "--config", "-"), { kind, config: "-" });
-    assert.deepEqual(accept(kind, "--", "--config"), { kind, config: "--config" });
+    assert.deepEqual(accept(kind, "-"), { kind, config: "-", ...more });
+    assert.deepEqual(accept(kind, "--config", "-"), { kind, config: "-", ...more });
+    assert.deepEqual(accept(kind, "--", "--config"), { kind, config: "--config", ...more });
   }
   assert.deepEqual(accept("--config", "a.yaml"), { kind: "run", config: "a.yaml" });
   assert.deepEqual(accept("-config=a.yaml"), { kind: "run", config: "a.yaml" });
@@ -56,14 +57,29 @@ Deno.test({ name: "cli: certs", permissions: "none" }, () => {
 });
 
 Deno.test({ name: "cli: explain", permissions: "none" }, () => {
-  const expected = { kind: "explain", config: "a.yaml", cert: "peer.pem" };
+  const expected = {
+    kind: "explain",
+    config: "a.yaml",
+    cert: "peer.pem",
+    tunnel: undefined,
+  };
   assert.deepEqual(accept("explain", "a.yaml", "--cert", "peer.pem"), expected);
   assert.deepEqual(accept("explain", "--cert=peer.pem", "a.yaml"), expected);
   assert.deepEqual(accept("explain", "-cert", "peer.pem", "-config", "a.yaml"), expected);
   assert.deepEqual(accept("explain", "a.yaml", "--cert", "-"), { ...expected, cert: "-" });
   assert.deepEqual(accept("explain", "-", "--cert", "peer.pem"), { ...expected, config: "-" });
   assert.deepEqual(accept("explain", "a.yaml", "--no-cert"), { ...expected, cert: undefined });
+  const one = { ...expected, tunnel: "grpc" };
+  assert.deepEqual(accept("explain", "a.yaml", "--cert", "peer.pem", "--tunnel", "grpc"), one);
+  assert.deepEqual(accept("explain", "-tunnel=grpc", "a.yaml", "-cert=peer.pem"), one);
   assert.deepEqual(accept("explain", "--help"), { kind: "help", topic: "explain" });
+});
+
+Deno.test({ name: "cli: grants and schema", permissions: "none" }, () => {
+  const expected = { kind: "grants", config: "a.yaml", withEnv: true };
+  assert.deepEqual(accept("grants", "a.yaml", "--with-env"), expected);
+  assert.deepEqual(accept("grants", "-with-env", "--config", "a.yaml"), expected);
+  assert.deepEqual(accept("schema"), { kind: "schema" });
 });
 
 Deno.test({ name: "cli: version and help", permissions: "none" }, () => {
@@ -91,6 +107,12 @@ Deno.test({ name: "cli: wrong usage", permissions: "none" }, () => {
     [["run", ""], 'Cannot use config "": must be the path of a file, or "-" for standard input'],
     [["a.yaml", "b.yaml"], 'Cannot use extra word "b.yaml": see "mtlsd help run"'],
     [["--config", "a.yaml", "b.yaml"], 'Cannot use extra word "b.yaml": see "mtlsd help run"'],
+    [["schema", "a.yaml"], 'Cannot use extra word "a.yaml": see "mtlsd help schema"'],
+    [["grants", "a", "--with-env=no"], 'Cannot use "--with-env=no": "--with-env" takes no value'],
+    [
+      ["explain", "a", "--cert", "p", "--tunnel"],
+      'Cannot use "--tunnel" without a value: see "mtlsd help explain"',
+    ],
     [["certs", "dir"], 'Cannot use extra word "dir": see "mtlsd help certs"'],
     [["version", "x"], 'Cannot use extra word "x": see "mtlsd help version"'],
     [["help", "run", "x"], 'Cannot use extra word "x": see "mtlsd help help"'],
@@ -152,17 +174,17 @@ Deno.test({ name: "cli: wrong usage", permissions: "none" }, () => {
     ],
     [
       ["status"],
-      'Cannot use unknown command "status": the commands are run, check, grants, explain, certs, ' +
+      'Cannot use unknown command "status": the commands are run, check, grants, explain, schema, certs, ' +
       'version, help (a config of that name: "mtlsd run status")',
     ],
     [["help", "chekc"], 'Cannot use unknown command "chekc": did you mean "check"?'],
     [
       ["x\n\u001b[31m"],
-      'Cannot use unknown command "x\\u000a\\u001b[31m": the commands are run, check, grants, explain, certs, version, help',
+      'Cannot use unknown command "x\\u000a\\u001b[31m": the commands are run, check, grants, explain, schema, certs, version, help',
     ],
     [
       [""],
-      'Cannot use unknown command "": the commands are run, check, grants, explain, certs, version, help',
+      'Cannot use unknown command "": the commands are run, check, grants, explain, schema, certs, version, help',
     ],
   ];
   for (const [argv, problem] of cases) {
@@ -185,5 +207,8 @@ Deno.test({ name: "cli: help names every command and flag", permissions: "none" 
     assert.ok(helpText("certs").includes(flag));
   }
   assert.ok(helpText("certs").includes(`(default ${DEFAULT_CERTS_DIR})`));
-  for (const flag of ["--cert PEM", "--no-cert"]) assert.ok(helpText("explain").includes(flag));
+  assert.ok(helpText("grants").includes("--with-env"));
+  for (const flag of ["--cert PEM", "--no-cert", "--tunnel NAME"]) {
+    assert.ok(helpText("explain").includes(flag));
+  }
 });

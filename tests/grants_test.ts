@@ -146,6 +146,120 @@ Deno.test("what lies in a granted directory needs no grant of its own", () => {
   ]);
 });
 
+const SEVERAL = `tls: { cert: certs/c.pem, key: certs/k.pem, ca: certs/ca.pem }
+tunnels:
+  - { name: web, mode: server, listen: "127.0.0.1:1", target: unix:/run/app/web.sock }
+  - name: api
+    mode: server
+    listen: 127.0.0.1:2
+    targets: [unix:/run/app/web.sock, "API.example:3", "db.example:4"]
+  - { name: db, mode: client, listen: unix:/run/db.sock, target: "api.example:3" }
+  - name: gw
+    mode: bridge
+    listen: 127.0.0.1:5
+    target: db.example:4
+    upstream_tls: { cert: other/c.pem, key: other/k.pem, ca: certs/x/ca.pem, crl: lists/a.crl }
+`;
+
+/** A config that is valid. */
+function several(text = SEVERAL): Config {
+  const result = parseConfig(text, "server.yaml");
+  assert.ok(result.ok, JSON.stringify(result));
+  return result.config;
+}
+
+Deno.test("several tunnels: all that each needs, nothing twice", () => {
+  const all = grantsFor(several(), "server.yaml");
+  assert.deepEqual(all.map(({ flag, value, why }) => `${flag}=${value} (${why})`), [
+    "--allow-net=127.0.0.1:1 (web: listen)",
+    "--allow-net=unix:/run/app/web.sock (web: target, api: target)",
+    "--allow-net=127.0.0.1:2 (api: listen)",
+    "--allow-net=API.example:3 (api: target, db: target)",
+    "--allow-net=db.example:4 (api: target, gw: target)",
+    "--allow-net=unix:/run/db.sock (db: listen)",
+    "--allow-net=127.0.0.1:5 (gw: listen)",
+    "--allow-read=certs (web: tls.cert, web: tls.key, web: tls.ca, api: tls.cert, api: tls.key, " +
+    "api: tls.ca, db: tls.cert, db: tls.key, db: tls.ca, gw: tls.cert, gw: tls.key, gw: tls.ca, " +
+    "gw: upstream_tls.ca)",
+    "--allow-read=other (gw: upstream_tls.cert, gw: upstream_tls.key)",
+    "--allow-read=lists (gw: upstream_tls.crl)",
+    "--allow-read=server.yaml (the config file)",
+    "--allow-read=/run/app/web.sock (web: target, api: target)",
+    "--allow-read=/run/db.sock (db: listen)",
+    "--allow-read=/run/db.sock.lock (db: listen)",
+    "--allow-write=/run/app/web.sock (web: target, api: target)",
+    "--allow-write=/run/db.sock (db: listen)",
+    "--allow-write=/run/db.sock.lock (db: listen)",
+  ]);
+});
+
+Deno.test("the environment's flags are printed when they are asked for", () => {
+  const grants = grantsFor(config(), "server.yaml");
+  const plain = formatGrants(grants);
+  const asked = formatGrants(grants, { environment: true });
+  assert.ok(plain.ok && asked.ok);
+  assert.equal(asked.line, `${plain.line} --allow-env=MTLSD_* --deny-env=MTLSD_`);
+});
+
+Deno.test("a socket's path that cannot be printed is refused once", () => {
+  const result = formatGrants(grantsFor(config({ target: "unix:/run/a,b.sock" }), "-"));
+  assert.deepEqual(result, {
+    ok: false,
+    problems: [
+      'target: Cannot print a grant: "/run/a,b.sock" has a comma, at which Deno splits the list; ' +
+      "use a path without",
+    ],
+  });
+  // Sockets are files of their own: one in the root of all files is none of them.
+  assert.ok(formatGrants(grantsFor(config({ target: "unix:/a.sock" }), "-")).ok);
+});
+
+Deno.test({
+  name:
+    "UNIX sockets are listened on, connected to and removed under the flags, all of them needed",
+  ignore: !POSIX,
+  fn: () =>
+    inTemp(async (dir) => {
+      const path = join(dir, "a.sock");
+      const text = `mode: client\nlisten: unix:${path}\ntarget: a.example:1\n` +
+        "tls: { cert: c/c.pem, key: c/k.pem, ca: c/ca.pem }\n";
+      const grants = grantsFor(several(text), "-");
+      const formatted = formatGrants(grants);
+      assert.ok(formatted.ok);
+      const program = `const path = ${JSON.stringify(path)};
+const refused = [];
+const attempt = async (name, action) => {
+  try { await action(); }
+  catch (error) { refused.push(error instanceof Deno.errors.NotCapable ? name : String(error)); }
+};
+let listener;
+await attempt("listen", () => { listener = Deno.listen({ transport: "unix", path }); });
+await attempt("mode", () => listener && Deno.chmod(path, 0o600));
+await attempt("connect", async () => {
+  if (listener) (await Deno.connect({ transport: "unix", path })).close();
+});
+listener?.close();
+await attempt("stale", async () => {
+  try { await Deno.lstat(path); await Deno.remove(path); }
+  catch (error) { if (!(error instanceof Deno.errors.NotFound)) throw error; }
+});
+await attempt("lock", () => {
+  Deno.openSync(path + ".lock", { read: true, write: true, create: true }).close();
+  Deno.removeSync(path + ".lock");
+});
+await attempt("other", () => Deno.listen({ transport: "unix", path: path + "x" }));
+console.log(JSON.stringify(refused));`;
+      const flags = single(formatted.line).filter((flag) => flag.includes(path));
+      assert.equal(flags.length, 5);
+      assert.deepEqual(await under(flags, dir, program), ["other"]);
+      for (const flag of flags) {
+        const refused = await under(flags.filter((other) => other !== flag), dir, program);
+        const what = flag.endsWith(".lock") ? "lock" : "listen";
+        assert.ok((refused as string[]).includes(what), flag);
+      }
+    }),
+});
+
 Deno.test("a path stays as it is written, absolute or relative", () => {
   const { cert, key, ca } = {
     cert: "/run/own/cert.pem",

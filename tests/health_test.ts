@@ -115,7 +115,7 @@ Deno.test("the metrics server renders the metrics", async () => {
   const metrics = createMetrics({ version: "v" });
   const { logger, lines } = collect();
   await using server = await startMetricsServer({ listen: ANY, metrics, logger });
-  metrics.dialFailed();
+  metrics.tunnel().dialFailed();
   const response = await fetch(url(server, "/metrics"));
   assert.equal(response.status, 200);
   assert.equal(response.headers.get("content-type"), "text/plain; version=0.0.4; charset=utf-8");

@@ -28,6 +28,7 @@ async function until(condition: () => boolean, timeout = 20_000): Promise<void> 
 /** A connection that does nothing but remember that it was closed. */
 class Stub implements Channel {
   readonly remote = "192.0.2.7:1234";
+  readonly local = "192.0.2.1:443";
   closed = false;
 
   read(): Promise<null> {

@@ -5,68 +5,15 @@
  */
 
 import assert from "node:assert/strict";
-import { createMetrics, type Metrics } from "../src/metrics.ts";
+import { createMetrics, type Metrics, type TunnelMetrics } from "../src/metrics.ts";
 import { CLOSE_REASONS, DIRECTIONS, HANDSHAKE_REASONS } from "../src/proxy/outcome.ts";
-
-type Family = {
-  readonly help: string;
-  readonly type: string;
-  /** Sample name and labels as written, in order, to value. */
-  readonly samples: Map<string, number>;
-};
-
-/** Parses text format 0.0.4; anything out of order, doubled or unknown fails. */
-function parse(text: string): Map<string, Family> {
-  const families = new Map<string, Family>();
-  let name = "";
-  let help: string | undefined;
-  assert.ok(text.endsWith("\n"));
-  for (const line of text.split("\n")) {
-    if (line === "") continue;
-    const comment = /^# (HELP|TYPE) ([a-z_]+) (.+)$/.exec(line);
-    if (comment !== null) {
-      const [, kind, family = "", rest = ""] = comment;
-      if (kind === "HELP") {
-        assert.ok(!families.has(family), `${family} twice`);
-        assert.match(rest, /^[A-Z].+\.$/);
-        [name, help] = [family, rest];
-      } else {
-        assert.equal(family, name);
-        assert.ok(help !== undefined, `${family} has no help`);
-        families.set(family, { help, type: rest, samples: new Map() });
-        help = undefined;
-      }
-      continue;
-    }
-    const sample = /^([a-z_]+)(\{(?:[a-z_]+="[^"\\\n]*",?)+\})? (\S+)$/.exec(line);
-    assert.ok(sample !== null, `not a sample: ${line}`);
-    const [, metric = "", labels = "", value = ""] = sample;
-    const family = families.get(name);
-    assert.ok(family !== undefined, line);
-    const suffixes = family.type === "histogram" ? ["_bucket", "_sum", "_count"] : [""];
-    assert.ok(suffixes.some((suffix) => metric === name + suffix), line);
-    assert.ok(!family.samples.has(metric + labels), `${line} twice`);
-    assert.ok(Number.isFinite(Number(value)), line);
-    family.samples.set(metric + labels, Number(value));
-  }
-  return families;
-}
-
-async function read(metrics: Metrics): Promise<(sample: string) => number> {
-  const all = new Map<string, number>();
-  for (const { samples } of parse(await metrics.render()).values()) {
-    for (const [sample, value] of samples) all.set(sample, value);
-  }
-  return (sample) => {
-    const value = all.get(sample);
-    assert.ok(value !== undefined, `no ${sample}`);
-    return value;
-  };
-}
+import { parseExposition as parse, readSeries as read } from "./support/exposition.ts";
 
 /** The contract's table: type, label and its values. */
 const CONTRACT: Readonly<Record<string, readonly [string, string?, (readonly string[])?]>> = {
   mtlsd_active_connections: ["gauge"],
+  mtlsd_max_connections: ["gauge"],
+  mtlsd_ready: ["gauge"],
   mtlsd_connections_total: ["counter"],
   mtlsd_bytes_proxied_total: ["counter", "direction", DIRECTIONS],
   mtlsd_connection_duration_seconds: ["histogram"],
@@ -77,6 +24,10 @@ const CONTRACT: Readonly<Record<string, readonly [string, string?, (readonly str
   mtlsd_tls_handshake_errors_total: ["counter", "reason", HANDSHAKE_REASONS],
   mtlsd_connections_closed_total: ["counter", "reason", CLOSE_REASONS],
   mtlsd_cert_not_after_seconds: ["gauge", "role", []],
+  mtlsd_target_connections_total: ["counter", "target", ["0"]],
+  mtlsd_target_active_connections: ["gauge", "target", ["0"]],
+  mtlsd_target_dial_errors_total: ["counter", "target", ["0"]],
+  mtlsd_target_up: ["gauge", "target", ["0"]],
   mtlsd_reloads_total: ["counter", "result", ["success", "failure"]],
   mtlsd_build_info: ["gauge", "version", ["1.2.3"]],
   process_cpu_seconds_total: ["counter"],
@@ -105,42 +56,59 @@ Deno.test({
         ? [name]
         : values.map((value) => `${name}{${label}="${value}"}`);
       assert.deepEqual(samples.map(([sample]) => sample), expected);
-      if (name.startsWith("mtlsd_") && name !== "mtlsd_build_info") {
-        assert.ok(samples.every(([, value]) => value === 0), name);
+      // Nobody has failed to reach a target yet.
+      const start = name === "mtlsd_target_up" || name === "mtlsd_build_info" ? 1 : 0;
+      if (name.startsWith("mtlsd_")) {
+        assert.ok(samples.every(([, value]) => value === start), name);
       }
     }
   },
 });
 
 Deno.test("each method moves its series and no other", async () => {
-  const moves:
-    readonly (readonly [(metrics: Metrics) => void, Readonly<Record<string, number>>])[] = [
-      [(m) => m.connectionAccepted(), { mtlsd_active_connections: 1, mtlsd_connections_total: 1 }],
-      [(m) => m.bytesProxied("client_to_target", 7), {
-        'mtlsd_bytes_proxied_total{direction="client_to_target"}': 7,
-      }],
-      [(m) => m.bytesProxied("target_to_client", 9), {
-        'mtlsd_bytes_proxied_total{direction="target_to_client"}': 9,
-      }],
-      [(m) => m.aclDecision("allowed"), { 'mtlsd_acl_decisions_total{result="allowed"}': 1 }],
-      [(m) => m.aclDecision("denied"), { 'mtlsd_acl_decisions_total{result="denied"}': 1 }],
-      [(m) => m.aclDecision("would_deny"), {
-        'mtlsd_acl_decisions_total{result="would_deny"}': 1,
-      }],
-      [(m) => m.peerWithoutCertificate(), { mtlsd_peers_without_certificate_total: 1 }],
-      [(m) => m.dialFailed(), { mtlsd_dial_errors_total: 1 }],
-      [(m) => m.reloaded("success"), { 'mtlsd_reloads_total{result="success"}': 1 }],
-      [(m) => m.reloaded("failure"), { 'mtlsd_reloads_total{result="failure"}': 1 }],
-      [(m) => m.certNotAfter("own", 1.9e9), { 'mtlsd_cert_not_after_seconds{role="own"}': 1.9e9 }],
-      [(m) => m.certNotAfter("ca", 2e9), { 'mtlsd_cert_not_after_seconds{role="ca"}': 2e9 }],
-      [(m) => m.crlNextUpdate(2e9), { mtlsd_crl_next_update_seconds: 2e9 }],
-      [(m) => (m.crlNextUpdate(1), m.crlNextUpdate(2)), { mtlsd_crl_next_update_seconds: 2 }],
-      ...HANDSHAKE_REASONS.map((reason) =>
-        [(m: Metrics) => m.handshakeFailed(reason), {
-          [`mtlsd_tls_handshake_errors_total{reason="${reason}"}`]: 1,
-        }] as const
-      ),
-    ];
+  const moves: readonly (readonly [
+    (metrics: TunnelMetrics, all: Metrics) => void,
+    Readonly<Record<string, number>>,
+  ])[] = [
+    [(m) => m.connectionAccepted(), { mtlsd_active_connections: 1, mtlsd_connections_total: 1 }],
+    [(m) => m.bytesProxied("client_to_target", 7), {
+      'mtlsd_bytes_proxied_total{direction="client_to_target"}': 7,
+    }],
+    [(m) => m.bytesProxied("target_to_client", 9), {
+      'mtlsd_bytes_proxied_total{direction="target_to_client"}': 9,
+    }],
+    [(m) => m.aclDecision("allowed"), { 'mtlsd_acl_decisions_total{result="allowed"}': 1 }],
+    [(m) => m.aclDecision("denied"), { 'mtlsd_acl_decisions_total{result="denied"}': 1 }],
+    [(m) => m.aclDecision("would_deny"), {
+      'mtlsd_acl_decisions_total{result="would_deny"}': 1,
+    }],
+    [(m) => m.peerWithoutCertificate(), { mtlsd_peers_without_certificate_total: 1 }],
+    [(m) => m.dialFailed(), { mtlsd_dial_errors_total: 1 }],
+    [(_, all) => all.reloaded("success"), { 'mtlsd_reloads_total{result="success"}': 1 }],
+    [(_, all) => all.reloaded("failure"), { 'mtlsd_reloads_total{result="failure"}': 1 }],
+    [(m) => m.certNotAfter("own", 1.9e9), { 'mtlsd_cert_not_after_seconds{role="own"}': 1.9e9 }],
+    [(m) => m.certNotAfter("ca", 2e9), { 'mtlsd_cert_not_after_seconds{role="ca"}': 2e9 }],
+    [(m) => m.readiness(() => true), { mtlsd_ready: 1 }],
+    [(m) => m.targetConnected(0), {
+      'mtlsd_target_connections_total{target="0"}': 1,
+      'mtlsd_target_active_connections{target="0"}': 1,
+    }],
+    [(m) => (m.targetConnected(0), m.targetReleased(0)), {
+      'mtlsd_target_connections_total{target="0"}': 1,
+    }],
+    [(m) => m.targetFailed(0), { 'mtlsd_target_dial_errors_total{target="0"}': 1 }],
+    [(m) => m.targetUp(0, false), { 'mtlsd_target_up{target="0"}': 0 }],
+    [(m) => (m.targetUp(0, false), m.targetUp(0, true)), {}],
+    // There is no such target.
+    [(m) => (m.targetConnected(1), m.targetFailed(-1), m.targetUp(7, false)), {}],
+    [(m) => m.crlNextUpdate(2e9), { mtlsd_crl_next_update_seconds: 2e9 }],
+    [(m) => (m.crlNextUpdate(1), m.crlNextUpdate(2)), { mtlsd_crl_next_update_seconds: 2 }],
+    ...HANDSHAKE_REASONS.map((reason) =>
+      [(m: TunnelMetrics) => m.handshakeFailed(reason), {
+        [`mtlsd_tls_handshake_errors_total{reason="${reason}"}`]: 1,
+      }] as const
+    ),
+  ];
   const samplesOf = async (metrics: Metrics): Promise<Map<string, number>> => {
     const families = [...parse(await metrics.render())].filter(([name]) => /^mtlsd/.test(name));
     return new Map(families.flatMap(([, { samples }]) => [...samples]));
@@ -148,7 +116,7 @@ Deno.test("each method moves its series and no other", async () => {
   for (const [move, expected] of moves) {
     const metrics = createMetrics({ version: "v" });
     const before = await samplesOf(metrics);
-    move(metrics);
+    move(metrics.tunnel(), metrics);
     const changed = [...await samplesOf(metrics)].filter(([name, value]) =>
       before.get(name) !== value
     );
@@ -158,10 +126,11 @@ Deno.test("each method moves its series and no other", async () => {
 
 Deno.test("a connection counts as active from accept to close, and once by its reason", async () => {
   const metrics = createMetrics({ version: "v" });
-  for (let i = 0; i < 3; i++) metrics.connectionAccepted();
-  metrics.connectionClosed("denied", 0.02);
-  metrics.connectionClosed("completed", 90);
-  assert.equal(metrics.activeConnections, 1);
+  const tunnel = metrics.tunnel();
+  for (let i = 0; i < 3; i++) tunnel.connectionAccepted();
+  tunnel.connectionClosed("denied", 0.02);
+  tunnel.connectionClosed("completed", 90);
+  assert.equal(tunnel.activeConnections, 1);
   const value = await read(metrics);
   assert.equal(value("mtlsd_active_connections"), 1);
   assert.equal(value("mtlsd_connections_total"), 3);
@@ -175,12 +144,12 @@ for (
   const [name, observe, bounds] of [
     [
       "mtlsd_tls_handshake_duration_seconds",
-      (m: Metrics, seconds: number) => m.handshakeDone(seconds),
+      (m: TunnelMetrics, seconds: number) => m.handshakeDone(seconds),
       [0.0005, 10],
     ],
     [
       "mtlsd_connection_duration_seconds",
-      (m: Metrics, seconds: number) => m.connectionClosed("completed", seconds),
+      (m: TunnelMetrics, seconds: number) => m.connectionClosed("completed", seconds),
       [0.01, 86_400],
     ],
   ] as const
@@ -188,7 +157,7 @@ for (
   Deno.test(`${name} is a correct histogram in seconds`, async () => {
     const metrics = createMetrics({ version: "v" });
     const observed = [0, 0.0004, 0.0005, 0.003, 0.2, 10, 11, 59.9, 3600, 1e6];
-    for (const seconds of observed) observe(metrics, seconds);
+    for (const seconds of observed) observe(metrics.tunnel(), seconds);
     const samples = parse(await metrics.render()).get(name)?.samples ?? new Map();
     const buckets: [number, number][] = [];
     for (const [sample, count] of samples) {
@@ -209,7 +178,7 @@ for (
 
 Deno.test("a clock that was set back neither throws nor subtracts", async () => {
   const metrics = createMetrics({ version: "v" });
-  for (const seconds of [-5, NaN, Infinity]) metrics.handshakeDone(seconds);
+  for (const seconds of [-5, NaN, Infinity]) metrics.tunnel().handshakeDone(seconds);
   const value = await read(metrics);
   assert.equal(value("mtlsd_tls_handshake_duration_seconds_count"), 3);
   assert.equal(value("mtlsd_tls_handshake_duration_seconds_sum"), 0);
@@ -218,17 +187,26 @@ Deno.test("a clock that was set back neither throws nor subtracts", async () => 
 Deno.test("bytes add up over chunks and over scrapes, also two at once", async () => {
   const metrics = createMetrics({ version: "v" });
   const name = 'mtlsd_bytes_proxied_total{direction="client_to_target"}';
-  for (let i = 0; i < 1000; i++) metrics.bytesProxied("client_to_target", 65_536);
+  for (let i = 0; i < 1000; i++) metrics.tunnel().bytesProxied("client_to_target", 65_536);
   const [a, b] = await Promise.all([read(metrics), read(metrics)]);
   assert.deepEqual([a(name), b(name)], [65_536_000, 65_536_000]);
-  metrics.bytesProxied("client_to_target", 1);
+  metrics.tunnel().bytesProxied("client_to_target", 1);
   assert.equal((await read(metrics))(name), 65_536_001);
+});
+
+Deno.test("readiness is asked on every look", async () => {
+  const metrics = createMetrics({ version: "v" });
+  let ready = false;
+  metrics.tunnel().readiness(() => ready);
+  assert.equal((await read(metrics))("mtlsd_ready"), 0);
+  ready = true;
+  assert.equal((await read(metrics))("mtlsd_ready"), 1);
 });
 
 Deno.test("sets of metrics are independent", async () => {
   const one = createMetrics({ version: "v" });
   const two = createMetrics({ version: "v" });
-  one.dialFailed();
+  one.tunnel().dialFailed();
   assert.equal((await read(one))("mtlsd_dial_errors_total"), 1);
   assert.equal((await read(two))("mtlsd_dial_errors_total"), 0);
 });

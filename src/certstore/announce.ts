@@ -4,23 +4,29 @@
  * @module
  */
 
-import type { Logger } from "../logging.ts";
-import type { Metrics } from "../metrics.ts";
+import type { Fields, Logger } from "../logging.ts";
+import type { Metrics, TunnelMetrics } from "../metrics.ts";
 import { formatName } from "../x509/names.ts";
 import { earliestUpdate, type RevocationList } from "../x509/revocation.ts";
 import { formatTime } from "./certificates.ts";
 import type { Material } from "./material.ts";
+import { type FileSet, type Materials, type StoreTunnel, usersOf } from "./sets.ts";
 
-/** Where it is told. */
+/** What the store counts and measures. */
+export type StoreMetrics = Pick<Metrics, "reloaded"> & {
+  tunnel(name: string | undefined): Pick<TunnelMetrics, "certNotAfter" | "crlNextUpdate">;
+};
+
+/** Where it is told, and of what. */
 export type Announcer = {
-  readonly logger: Pick<Logger, "warn">;
-  readonly metrics: Pick<Metrics, "certNotAfter" | "crlNextUpdate">;
+  readonly tunnels: readonly StoreTunnel[];
+  readonly sets: readonly FileSet[];
+  readonly logger: Pick<Logger, "info" | "warn">;
+  readonly metrics: StoreMetrics;
 };
 
 /** The log fields that tell one material from another. */
-export function describe(
-  { leaf, anchors, revocation: { lists } }: Material,
-): Readonly<Record<string, string | number>> {
+function describe({ leaf, anchors, revocation: { lists } }: Material): Fields {
   return {
     serial: leaf.serial,
     not_after: new Date(leaf.notAfter).toISOString(),
@@ -32,18 +38,63 @@ export function describe(
   };
 }
 
-/** Logs what should be looked at and sets the gauges. */
-export function announce(material: Material, { logger, metrics }: Announcer): void {
-  const { leaf, anchors, revocation, warnings } = material;
-  for (const warning of warnings) {
-    logger.warn("certstore: certificates need attention", { warning });
+/** Logs what was loaded at the start, a line for each set. */
+export function announceStart(materials: Materials, announcer: Announcer): void {
+  for (const set of announcer.sets) {
+    const { cert, key, ca, crl = [] } = set.files;
+    announcer.logger.info("certificates loaded", {
+      cert,
+      key,
+      ...(ca === undefined ? {} : { ca }),
+      ...(crl.length === 0 ? {} : { crl }),
+      ...usersOf(set),
+      ...describe(materials.of(set.files)),
+    });
   }
-  metrics.certNotAfter("own", leaf.notAfter / 1000);
+  announce(materials, announcer);
+}
+
+/** Logs that what was loaded anew is in force: one line, however many sets there are. */
+export function announceReload(materials: Materials, trigger: string, announcer: Announcer): void {
+  const { sets, logger } = announcer;
+  const all = sets.map(({ files }) => materials.of(files));
+  logger.info("certstore: certificates reloaded successfully", {
+    trigger,
+    ...(all.length === 1 ? describe(materials.first) : {
+      sets: all.length,
+      serials: all.map(({ leaf }) => leaf.serial),
+      not_after: new Date(Math.min(...all.map(({ leaf }) => leaf.notAfter))).toISOString(),
+    }),
+  });
+  announce(materials, announcer);
+}
+
+/** Logs what should be looked at and sets the gauges. */
+function announce(materials: Materials, { tunnels, sets, logger, metrics }: Announcer): void {
+  for (const set of sets) {
+    const users = sets.length === 1 ? {} : usersOf(set);
+    for (const warning of materials.of(set.files).warnings) {
+      logger.warn("certstore: certificates need attention", { ...users, warning });
+    }
+  }
+  for (const { name, tls, upstream } of tunnels) {
+    const sides = [tls, ...(upstream === undefined ? [] : [upstream.tls])];
+    measure(sides.map((side) => materials.of(side)), metrics.tunnel(name));
+  }
+}
+
+/** Of both sides of a bridge it is the first to end that matters. */
+function measure(
+  sides: readonly Material[],
+  metrics: ReturnType<StoreMetrics["tunnel"]>,
+): void {
+  metrics.certNotAfter("own", Math.min(...sides.map(({ leaf }) => leaf.notAfter)) / 1000);
+  const anchors = sides.flatMap(({ anchors }) => anchors);
   if (anchors.length > 0) {
     metrics.certNotAfter("ca", Math.min(...anchors.map(({ notAfter }) => notAfter)) / 1000);
   }
-  const nextUpdate = earliestUpdate(revocation);
-  if (nextUpdate !== undefined) metrics.crlNextUpdate(nextUpdate / 1000);
+  const updates = sides.flatMap(({ revocation }) => earliestUpdate(revocation) ?? []);
+  if (updates.length > 0) metrics.crlNextUpdate(Math.min(...updates) / 1000);
 }
 
 /** Warns of revocation lists that grow too old while they are in force, once of each. */
@@ -51,14 +102,18 @@ export class OverdueLists {
   readonly #told = new WeakSet<RevocationList>();
 
   /** Looks at the lists in force. `now` is milliseconds since the epoch. */
-  look({ revocation }: Material, now: number, logger: Announcer["logger"]): void {
-    for (const list of revocation.lists) {
-      if (now <= list.nextUpdate || this.#told.has(list)) continue;
-      this.#told.add(list);
-      logger.warn("certstore: revocation list is past its nextUpdate, keeping it", {
-        issuer: formatName(list.issuer.subject),
-        next_update: formatTime(list.nextUpdate),
-      });
+  look(materials: Materials, now: number, { sets, logger }: Announcer): void {
+    for (const set of sets) {
+      const users = sets.length === 1 ? {} : usersOf(set);
+      for (const list of materials.of(set.files).revocation.lists) {
+        if (now <= list.nextUpdate || this.#told.has(list)) continue;
+        this.#told.add(list);
+        logger.warn("certstore: revocation list is past its nextUpdate, keeping it", {
+          issuer: formatName(list.issuer.subject),
+          next_update: formatTime(list.nextUpdate),
+          ...users,
+        });
+      }
     }
   }
 }

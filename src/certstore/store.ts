@@ -1,6 +1,10 @@
 /**
- * The certificates that the daemon serves with: loaded once, reloaded as one transaction, by signal
- * or when the files change. Whatever goes wrong, the previous state keeps serving.
+ * The certificates that the daemon serves with, those of all tunnels: loaded once, reloaded as one
+ * transaction, by signal or when the files change. Whatever goes wrong with any of them, the previous
+ * state of all keeps serving.
+ *
+ * Each file is read once for a load, however many sets name it: two sets that share a CA bundle never
+ * see two versions of it.
  *
  * A watched change that cannot be loaded may be half of one: the new certificate is there and its
  * key not yet. It is looked at again for {@linkcode StoreTiming.settle} before it counts as a
@@ -13,13 +17,13 @@
  * @module
  */
 
-import type { TlsConfig } from "../config/config.ts";
-import type { Logger } from "../logging.ts";
-import type { Metrics } from "../metrics.ts";
-import { announce, describe, OverdueLists } from "./announce.ts";
-import { type Fingerprint, readBoundedFile, type ReadFile, Snapshot } from "./files.ts";
-import { loadMaterial, MaterialError, materialPaths, maxBytesOf } from "./load.ts";
+import type { NonEmpty } from "../config/config.ts";
+import { type Announcer, announceReload, announceStart, OverdueLists } from "./announce.ts";
+import { type Fingerprint, type ReadFile, Snapshot } from "./files.ts";
+import { MaterialError, type MaterialPaths } from "./load.ts";
 import type { Material } from "./material.ts";
+import { type CertStoreOptions, readerOf } from "./options.ts";
+export type { CertStoreOptions } from "./options.ts";
 import {
   oneLine,
   type Prepare,
@@ -29,34 +33,15 @@ import {
   runPrepare,
 } from "./reload.ts";
 export type { Prepare, ReloadOutcome, ReloadStatus, ReloadTrigger } from "./reload.ts";
-import { FileWatcher, pause, type WatchTiming } from "./watch.ts";
-
-/** How long things may take; milliseconds. */
-export type StoreTiming = WatchTiming & {
-  /** A watched change that cannot be loaded counts as failed after this long. Default 1000. */
-  readonly settle: number;
-};
+import { type FileSet, loadSets, type Materials, pathsOf, setsOf } from "./sets.ts";
+import { FileWatcher, pause } from "./watch.ts";
 
 /** Between two looks at a change that cannot be loaded yet. */
 const SETTLE_PAUSE = 150;
 const SETTLE = 1000;
 
-/** What a {@linkcode CertStore} works with. */
-export type CertStoreOptions = {
-  readonly tls: TlsConfig;
-  readonly logger: Pick<Logger, "debug" | "info" | "warn" | "error">;
-  readonly metrics: Pick<Metrics, "certNotAfter" | "crlNextUpdate" | "reloaded">;
-  /** Called with new material in the same turn in which it becomes `current`. Must not throw. */
-  readonly onSwap?: (material: Material) => void;
-  /** Milliseconds since the epoch; default `Date.now`. */
-  readonly now?: () => number;
-  /** Default {@linkcode readBoundedFile}. */
-  readonly readFile?: ReadFile;
-  readonly timing?: Partial<StoreTiming>;
-};
-
 type Attempt =
-  | { readonly ok: true; readonly material: Material }
+  | { readonly ok: true; readonly materials: Materials }
   | { readonly ok: false; readonly error: unknown };
 
 /** What was last made of the files, so that the same contents are not judged twice. */
@@ -66,11 +51,13 @@ type Judged = {
   readonly retryAt: number;
 };
 
-/** Own certificate, key and trust as they are now. */
+/** Own certificates, keys and trust as they are now. */
 export class CertStore implements AsyncDisposable {
   readonly #options: CertStoreOptions;
+  readonly #sets: NonEmpty<FileSet>;
   readonly #paths: readonly string[];
-  #current: Material;
+  readonly #readFile: ReadFile;
+  #current: Materials;
   #judged: Judged;
   #status: ReloadStatus = { time: undefined, result: undefined, error: undefined };
   #queue: Promise<unknown> = Promise.resolve();
@@ -82,37 +69,47 @@ export class CertStore implements AsyncDisposable {
   #watcher: Promise<FileWatcher> | undefined;
   #disposed = false;
 
-  private constructor(options: CertStoreOptions, material: Material, files: Snapshot) {
+  private constructor(
+    options: CertStoreOptions,
+    sets: NonEmpty<FileSet>,
+    materials: Materials,
+    files: Snapshot,
+  ) {
     this.#options = options;
-    this.#paths = materialPaths(options.tls);
-    this.#current = material;
+    this.#sets = sets;
+    this.#paths = pathsOf(sets);
+    this.#readFile = readerOf(sets, options);
+    this.#current = materials;
     this.#judged = { files: files.fingerprint, retryAt: Infinity };
   }
 
   /**
    * Loads the certificates for the first time.
    *
-   * @throws {MaterialError} with everything that is wrong with the files.
+   * @throws {SetsError} with everything that is wrong with the files.
    */
   static async open(options: CertStoreOptions): Promise<CertStore> {
-    const { tls, now = Date.now, logger } = options;
-    const files = await Snapshot.takeConsistent(materialPaths(tls), readerOf(options));
-    const material = await loadMaterial(tls, { readFile: files.readFile, now });
-    const store = new CertStore(options, material, files);
-    logger.info("certificates loaded", {
-      cert: tls.cert,
-      key: tls.key,
-      ...(tls.ca === undefined ? {} : { ca: tls.ca }),
-      ...(tls.crl.length === 0 ? {} : { crl: tls.crl }),
-      ...describe(material),
-    });
-    announce(material, options);
+    const { now = Date.now } = options;
+    const sets = setsOf(options.tunnels);
+    const files = await Snapshot.takeConsistent(pathsOf(sets), readerOf(sets, options));
+    const materials = await loadSets(sets, { readFile: files.readFile, now });
+    const store = new CertStore(options, sets, materials, files);
+    announceStart(materials, store.#announcer);
     return store;
   }
 
-  /** What is in force. */
+  /** What is in force of the first tunnel's own block. */
   get current(): Material {
-    return this.#current;
+    return this.#current.first;
+  }
+
+  /**
+   * What is in force of the files that a block of a tunnel names.
+   *
+   * @throws {Error} for a block of none of the tunnels.
+   */
+  material(files: MaterialPaths): Material {
+    return this.#current.of(files);
   }
 
   /** How the last reload went. */
@@ -186,7 +183,7 @@ export class CertStore implements AsyncDisposable {
     if (this.#disposed) return "unchanged";
     if (attempt.ok && prepared.ok) {
       this.#judge(files);
-      return this.#swap("signal", attempt.material, prepared.commit);
+      return this.#swap("signal", attempt.materials, prepared.commit);
     }
     // Certificates that only the rest of the reload kept out are still news for the watcher.
     if (!attempt.ok) this.#judge(files, attempt.error);
@@ -195,7 +192,7 @@ export class CertStore implements AsyncDisposable {
 
   async #reloadIfChanged(): Promise<ReloadOutcome> {
     const { logger, timing } = this.#options;
-    this.#overdue.look(this.#current, this.#now, logger);
+    this.#overdue.look(this.#current, this.#now, this.#announcer);
     let files = await Snapshot.take(this.#paths, this.#readFile);
     if (!this.#isNews(files)) return "unchanged";
     for (const file of files.changedSince(this.#judged.files)) {
@@ -211,7 +208,7 @@ export class CertStore implements AsyncDisposable {
       if (this.#disposed || (!attempt.ok && this.#pendingSignals > 0)) return "unchanged";
       if (attempt.ok) {
         this.#judge(files);
-        return this.#swap("watch", attempt.material);
+        return this.#swap("watch", attempt.materials);
       }
       if (performance.now() >= deadline) {
         this.#judge(files, attempt.error);
@@ -222,8 +219,8 @@ export class CertStore implements AsyncDisposable {
     }
   }
 
-  get #readFile(): ReadFile {
-    return readerOf(this.#options);
+  get #announcer(): Announcer {
+    return { ...this.#options, sets: this.#sets };
   }
 
   get #now(): number {
@@ -245,31 +242,26 @@ export class CertStore implements AsyncDisposable {
   async #load(files: Snapshot): Promise<Attempt> {
     try {
       const deps = { readFile: files.readFile, now: () => this.#now };
-      return { ok: true, material: await loadMaterial(this.#options.tls, deps) };
+      return { ok: true, materials: await loadSets(this.#sets, deps) };
     } catch (error) {
       return { ok: false, error };
     }
   }
 
   /** Puts everything in force in one turn: nobody sees one part new and another old. */
-  #swap(trigger: ReloadTrigger, material: Material, commit?: () => void): ReloadOutcome {
+  #swap(trigger: ReloadTrigger, materials: Materials, commit?: () => void): ReloadOutcome {
     const previous = this.#current;
     try {
       commit?.();
-      this.#current = material;
-      this.#options.onSwap?.(material);
+      this.#current = materials;
+      this.#options.onSwap?.();
     } catch (error) {
       this.#current = previous;
       return this.#fail(trigger, [error]);
     }
     this.#status = { time: this.#time(), result: "success", error: undefined };
-    const { logger, metrics } = this.#options;
-    metrics.reloaded("success");
-    logger.info("certstore: certificates reloaded successfully", {
-      trigger,
-      ...describe(material),
-    });
-    announce(material, this.#options);
+    this.#options.metrics.reloaded("success");
+    announceReload(materials, trigger, this.#announcer);
     return "success";
   }
 
@@ -285,9 +277,4 @@ export class CertStore implements AsyncDisposable {
   #time(): string {
     return new Date(this.#now).toISOString();
   }
-}
-
-/** Reads each file as far as its kind may go. */
-function readerOf({ tls, readFile = readBoundedFile }: CertStoreOptions): ReadFile {
-  return (path) => readFile(path, maxBytesOf(tls, path));
 }

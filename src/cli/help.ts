@@ -17,6 +17,7 @@ commands:
   grants CONFIG   print the Deno permission flags that a config runs under
   explain CONFIG --cert PEM
                   say whether a peer would be let in, and by which rule
+  schema          print the JSON Schema of a config, for editors
   certs           make a throw-away CA, a server and a client certificate
   version         print the version
   help [COMMAND]  print this, or more about a command
@@ -48,28 +49,40 @@ Opens no sockets.
 
 exit status: 0 nothing wrong; 2 wrong usage or invalid config
 `,
-  grants: `usage: mtlsd grants CONFIG
+  grants: `usage: mtlsd grants CONFIG [--with-env]
 
 Prints the smallest set of Deno permission flags that the config runs under, on one line:
 
   deno run $(mtlsd grants server.yaml) src/main.ts server.yaml
 
-  CONFIG  path of a YAML file, or "-" for standard input
+  CONFIG      path of a YAML file, or "-" for standard input
+  --with-env  print what settings from the environment (MTLSD_...) take, too
 `,
-  explain: `usage: mtlsd explain CONFIG --cert PEM
-       mtlsd explain CONFIG --no-cert
+  explain: `usage: mtlsd explain CONFIG --cert PEM [--tunnel NAME]
+       mtlsd explain CONFIG --no-cert [--tunnel NAME]
 
 Says whether a peer would be let in and by which rule: what the daemon would decide with
 this config, the files that it names and the clock as they are now. Opens no sockets.
 
-  CONFIG      path of a YAML file, or "-" for standard input
-  --cert PEM  the chain that the peer shows, own certificate first; "-" for standard input
-  --no-cert   a peer that shows no certificate
+  CONFIG         path of a YAML file, or "-" for standard input
+  --cert PEM     the chain that the peer shows, its own certificate first; "-" as above
+  --no-cert      a peer that shows no certificate
+  --tunnel NAME  ask this one of several tunnels; without, each is asked
 
 Each line of the answer is a name and a value. The first is "verdict: allowed", "verdict:
-denied" or "verdict: would be denied (audit)": let in because the rules are on trial.
+denied" or "verdict: would be denied (audit)": let in because the rules are on trial. With
+several tunnels there is an answer for each, after a line "tunnel: NAME"; where a tunnel
+has several peers (a bridge has two), a line "peer: ..." says which one is meant.
 
-exit status: 0 let in; 1 not let in; 2 wrong usage, invalid config, unreadable file
+exit status: 0 let in, by each tunnel that was asked, as one of its peers; 1 not let in;
+2 wrong usage, invalid config, unreadable file
+`,
+  schema: `usage: mtlsd schema
+
+Prints the JSON Schema (draft 7) of a config, by which editors complete and check YAML.
+A file names it in its first line:
+
+  # yaml-language-server: $schema=mtlsd.schema.json
 `,
   certs: `usage: mtlsd certs [--out DIR] [--force] [--keep-ca-key]
 

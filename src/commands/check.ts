@@ -11,25 +11,39 @@
 import { readBoundedFile } from "../certstore/files.ts";
 import { loadMaterial, MaterialError } from "../certstore/load.ts";
 import type { Material } from "../certstore/material.ts";
-import { formatAddress } from "../config/address.ts";
-import type { Config } from "../config/config.ts";
+import type { TlsConfig, TunnelConfig } from "../config/config.ts";
 import { escapeText, quote } from "../config/problem.ts";
 import { configWarnings } from "../config/warnings.ts";
 import { configName } from "../config_file.ts";
-import { identityOf } from "../identity.ts";
-import { spkiSha256 } from "../tls/fingerprint.ts";
 import { verifySignature } from "../tls/signature.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import { formatName } from "../x509/names.ts";
 import { validatePath } from "../x509/path.ts";
-import { revocationSummary, revocationWarnings } from "./check_revocation.ts";
-import { type CommandIo, loadConfig, printFindings } from "./config.ts";
+import { revocationWarnings } from "./check_revocation.ts";
+import { summary, validUntil } from "./check_summary.ts";
+import {
+  type CommandIo,
+  keyName,
+  loadConfig,
+  type LoadedConfig,
+  printFindings,
+  tlsSides,
+} from "./config.ts";
 
 const DAY = 86_400_000;
 /** Days before its end from which on a certificate is warned of. */
 const SOON = 30;
 
 const EKU = { client: "1.3.6.1.5.5.7.3.2", server: "1.3.6.1.5.5.7.3.1" } as const;
+
+/** A side that speaks TLS, as its warnings need it. */
+type Side = {
+  readonly tls: TlsConfig;
+  /** Which end of TLS it is. */
+  readonly own: keyof typeof EKU;
+  /** What messages call `tls.cert` and so on. */
+  readonly nameOf: (key: string) => string;
+};
 
 /**
  * Checks the config at `path` (`-`: standard input). Gives the exit status: 0 if it can be used,
@@ -44,33 +58,57 @@ export async function check(
 ): Promise<number> {
   const loaded = await loadConfig(path, io);
   if (loaded === undefined) return 2;
-  const { config } = loaded;
   const file = configName(path);
-  const warnings = [
-    ...configWarnings(config).map(({ key, message }) => `${key}: ${message}`),
-    ...await keyWarnings(config.tls.key),
-  ];
-  try {
-    const material = await loadMaterial(config.tls, { readFile: readBoundedFile, now });
-    warnings.push(...material.warnings, ...materialWarnings(config, material, now()));
-    printWarnings(warnings, file, io);
-    for (const line of summary(config, material, now())) io.stdout(escapeText(line));
-    const count = warnings.length === 1 ? "1 warning" : `${warnings.length} warnings`;
-    io.stdout(escapeText(`${file}: ok${warnings.length === 0 ? "" : `, ${count}`}`));
-    return 0;
-  } catch (error) {
-    if (!(error instanceof MaterialError)) throw error;
-    printFindings(error.findings, loaded, io);
-    printWarnings(warnings, file, io);
-    return 2;
+  // Tunnels that share a block share what is wrong with it.
+  const errors = new Set<string>();
+  const warnings = new Set(
+    configWarnings(loaded.config).map(({ key, message }) => `${key}: ${message}`),
+  );
+  const lines: string[] = [];
+  const stderr = (line: string): void => void errors.add(line);
+  for (const tunnel of loaded.config.tunnels) {
+    lines.push(...await checkFiles(tunnel, loaded, warnings, { ...io, stderr }, now));
   }
-}
-
-function printWarnings(warnings: readonly string[], file: string, io: CommandIo): void {
+  for (const line of errors) io.stderr(line);
   for (const warning of warnings) io.stdout(escapeText(`${file}: warning: ${warning}`));
+  if (errors.size > 0) return 2;
+  for (const line of lines) io.stdout(escapeText(line));
+  const count = warnings.size === 1 ? "1 warning" : `${warnings.size} warnings`;
+  io.stdout(escapeText(`${file}: ok${warnings.size === 0 ? "" : `, ${count}`}`));
+  return 0;
 }
 
-async function keyWarnings(path: string): Promise<readonly string[]> {
+/** The files of one tunnel; gives its summary. */
+async function checkFiles(
+  tunnel: TunnelConfig,
+  loaded: LoadedConfig,
+  warnings: Set<string>,
+  io: CommandIo,
+  now: () => number,
+): Promise<readonly string[]> {
+  const materials: Material[] = [];
+  for (const { owner, tls } of tlsSides(tunnel)) {
+    const side: Side = {
+      tls,
+      own: tunnel.mode === "client" || owner.side === "upstream_tls" ? "client" : "server",
+      nameOf: (key) => keyName(loaded.origin(key, owner)),
+    };
+    for (const warning of await keyWarnings(side)) warnings.add(warning);
+    try {
+      const material = await loadMaterial(tls, { readFile: readBoundedFile, now });
+      materials.push(material);
+      for (const warning of materialWarnings(side, material, now())) warnings.add(warning);
+    } catch (error) {
+      if (!(error instanceof MaterialError)) throw error;
+      printFindings(error.findings, loaded, io, owner);
+    }
+  }
+  const [own, upstream] = materials;
+  if (own === undefined || (tunnel.upstream !== undefined && upstream === undefined)) return [];
+  return summary(tunnel, { own, upstream }, now());
+}
+
+async function keyWarnings({ tls: { key: path }, nameOf }: Side): Promise<readonly string[]> {
   let mode: number | null;
   try {
     mode = (await Deno.stat(path)).mode;
@@ -81,19 +119,22 @@ async function keyWarnings(path: string): Promise<readonly string[]> {
   if (Deno.build.os === "windows" || mode === null || (mode & 0o077) === 0) return [];
   const octal = (mode & 0o777).toString(8).padStart(4, "0");
   return [
-    `tls.key: ${quote(path)} has mode ${octal}: not only its owner has access; chmod it to 0600`,
+    `${nameOf("tls.key")}: ${quote(path)} has mode ${octal}: not only its owner has access; ` +
+    "chmod it to 0600",
   ];
 }
 
-function materialWarnings(config: Config, material: Material, now: number): readonly string[] {
-  const { leaf, anchors } = material;
-  return [
-    ...soonWarnings("tls.cert", config.tls.cert, material.chain, now),
-    ...soonWarnings("tls.ca", config.tls.ca ?? "", anchors, now),
-    ...roleWarnings(config, leaf),
-    ...pathWarnings(config, material, now),
+function materialWarnings(side: Side, material: Material, now: number): readonly string[] {
+  const { tls, nameOf } = side;
+  const found = [
+    ...material.warnings,
+    ...soonWarnings("tls.cert", tls.cert, material.chain, now),
+    ...soonWarnings("tls.ca", tls.ca ?? "", material.anchors, now),
+    ...roleWarnings(side, material.leaf),
+    ...pathWarnings(side, material, now),
     ...revocationWarnings(material, now),
   ];
+  return found.map((line) => line.replace(/^tls\.\w+(?=: )/, nameOf));
 }
 
 /** What has expired already is said when the files are loaded. */
@@ -111,19 +152,19 @@ function soonWarnings(
     );
 }
 
-function roleWarnings({ mode, tls }: Config, leaf: Certificate): readonly string[] {
+function roleWarnings({ own, tls }: Side, leaf: Certificate): readonly string[] {
   const usages = leaf.extendedKeyUsage;
   const warnings: string[] = [];
-  const other = mode === "server" ? "client" : "server";
+  const other = own === "server" ? "client" : "server";
   // One that is for neither role is warned of when the files are loaded.
-  if (usages !== undefined && !usages.includes(EKU[mode]) && usages.includes(EKU[other])) {
+  if (usages !== undefined && !usages.includes(EKU[own]) && usages.includes(EKU[other])) {
     warnings.push(
       `tls.cert: ${quote(tls.cert)}: it is for TLS ${other}s only (extended key usage): peers ` +
-        `refuse it; issue one with ${mode}Auth`,
+        `refuse it; issue one with ${own}Auth`,
     );
   }
   const named = leaf.subjectAltNames.some(({ kind }) => kind === "dns" || kind === "ip");
-  if (mode === "server" && !named) {
+  if (own === "server" && !named) {
     warnings.push(
       `tls.cert: ${quote(tls.cert)}: it carries no DNS name or IP address (SAN): clients that ` +
         "check the server's name refuse it; issue one with the name that they dial",
@@ -133,80 +174,19 @@ function roleWarnings({ mode, tls }: Config, leaf: Certificate): readonly string
 }
 
 /** Both ends mostly share their CAs, so an own chain that ours do not verify is a likely mistake. */
-function pathWarnings({ mode, tls }: Config, material: Material, now: number): readonly string[] {
-  const { chain, anchors, revocation, leaf } = material;
+function pathWarnings(
+  { own, tls, nameOf }: Side,
+  { chain, anchors, revocation, leaf }: Material,
+  now: number,
+): readonly string[] {
   const usages = leaf.extendedKeyUsage;
   // Wrong usages have a warning of their own, which this one would only repeat.
-  if (tls.ca === undefined || (usages !== undefined && !usages.includes(EKU[mode]))) return [];
-  const policy = { anchors, revocation, purpose: mode, now, verifySignature };
-  const verdict = validatePath(chain, policy);
+  if (tls.ca === undefined || (usages !== undefined && !usages.includes(EKU[own]))) return [];
+  const verdict = validatePath(chain, { anchors, revocation, purpose: own, now, verifySignature });
   // That it is revoked is said when the files are loaded.
   if (verdict.ok || verdict.fault === "revoked") return [];
   return [
-    `tls.cert: ${quote(tls.cert)}: a peer with the CAs of tls.ca would refuse it: ` +
+    `tls.cert: ${quote(tls.cert)}: a peer with the CAs of ${nameOf("tls.ca")} would refuse it: ` +
     `${verdict.detail}; this is in order only where peers trust other CAs`,
   ];
-}
-
-function summary(config: Config, material: Material, now: number): readonly string[] {
-  const { leaf } = material;
-  const { subject, subjectAltNames } = identityOf(leaf, spkiSha256(leaf.publicKey));
-  const [listen, target] = [formatAddress(config.listen), formatAddress(config.target)];
-  return [
-    config.mode === "server"
-      ? `tunnel: server, TLS on ${listen} to plain TCP at ${target}`
-      : `tunnel: client, plain TCP on ${listen} to TLS at ${target}`,
-    `own certificate: ${subject === "" ? "no subject" : subject}`,
-    `  names: ${subjectAltNames.length === 0 ? "none" : subjectAltNames.join(", ")}`,
-    `  key: ${keyName(leaf)}`,
-    `  valid until: ${validUntil(leaf.notAfter, now)}`,
-    `peers: ${peers(config, material, now)}`,
-    ...revocationSummary(material, now),
-  ];
-}
-
-function keyName({ publicKey }: Certificate): string {
-  switch (publicKey.kind) {
-    case "ec":
-      return `ECDSA ${publicKey.curve}`;
-    case "rsa":
-      return `RSA ${publicKey.bits}`;
-    case "ed25519":
-      return "Ed25519";
-    case "unsupported":
-      return publicKey.what;
-    default:
-      return publicKey satisfies never;
-  }
-}
-
-function peers({ tls, acl, mode }: Config, { anchors }: Material, now: number): string {
-  if (mode === "server" && tls.clientAuth === "none") return "anybody, no certificate is asked for";
-  const first = Math.min(...anchors.map(({ notAfter }) => notAfter));
-  const cas = anchors.length === 1
-    ? `1 CA, valid until ${validUntil(first, now)}`
-    : `${anchors.length} CAs, the first to expire at ${validUntil(first, now)}`;
-  const optional = tls.clientAuth === "optional" ? "; a certificate is optional" : "";
-  return `${cas}; ${rules(acl)}${optional}`;
-}
-
-function rules({ allow, deny, mode, allowAnonymous }: Config["acl"]): string {
-  const count = (side: string, n: number) => n === 0 ? [] : [`${n} ${side} ${plural(n, "rule")}`];
-  const counts = [...count("allow", allow.length), ...count("deny", deny.length)];
-  if (counts.length === 0) return "no rules, every valid certificate is let in";
-  return counts.join(", ") +
-    (mode === "audit" ? ", on trial (audit): nobody with a valid certificate is denied" : "") +
-    (allowAnonymous ? ", not asked of peers without a certificate" : "");
-}
-
-function plural(n: number, word: string): string {
-  return n === 1 ? word : `${word}s`;
-}
-
-/** `2026-03-28T23:07:44Z (12 days left)`. */
-function validUntil(notAfter: number, now: number): string {
-  const time = new Date(notAfter).toISOString().replace(/\.\d+Z$/, "Z");
-  const days = Math.floor((notAfter - now) / DAY);
-  if (days < 0) return `${time} (expired)`;
-  return `${time} (${days === 1 ? "1 day" : `${days} days`} left)`;
 }

@@ -4,11 +4,12 @@
  * @module
  */
 
-import type { Config } from "../config/config.ts";
-import { type Finding, formatFinding } from "../certstore/findings.ts";
-import { parseConfig, placeOf } from "../config/load.ts";
-import { escapeText, formatProblem, type KeyPath } from "../config/problem.ts";
-import { ConfigFileError, configName, readConfigFile } from "../config_file.ts";
+import { type Finding, quoteText } from "../certstore/findings.ts";
+import type { Config, TlsConfig, TunnelConfig } from "../config/config.ts";
+import { originOf, parseConfig } from "../config/load.ts";
+import { escapeText, formatOrigin, formatProblem } from "../config/problem.ts";
+import type { Origin } from "../config/source.ts";
+import { ConfigFileError, configName, readConfigFile, readEnvironment } from "../config_file.ts";
 
 /** Where a command's words go, a line each, without its end. */
 export type CommandIo = {
@@ -16,23 +17,41 @@ export type CommandIo = {
   readonly stderr: (line: string) => void;
 };
 
-/** A config that can be used, and where in its file things stand. */
+/** Whose `tls` block a file belongs to. */
+export type TlsOwner = {
+  /** The name of the tunnel; `undefined` for the only one. */
+  readonly tunnel: string | undefined;
+  /** Of a bridge: `upstream_tls`, the side of the target. */
+  readonly side: "tls" | "upstream_tls";
+};
+
+/** A config that can be used, and where its settings were written. */
 export type LoadedConfig = {
   readonly config: Config;
-  /** `server.yaml:5:3` for `["tls", "cert"]`. */
-  readonly where: (path: KeyPath) => string;
+  /** Where a key of a `tls` block such as `tls.cert` was written. */
+  readonly origin: (key: string, owner: TlsOwner) => Origin;
 };
 
 /**
- * Reads and parses the config at `path` (`-`: standard input). What is wrong with it goes to
- * `io.stderr`, all of it; then there is no config, and the exit status is 2.
+ * Reads and parses the config at `path` (`-`: standard input), with the environment over it as far as
+ * that is granted. What is wrong with it goes to `io.stderr`, all of it; then there is no config, and
+ * the exit status is 2.
  */
 export async function loadConfig(path: string, io: CommandIo): Promise<LoadedConfig | undefined> {
-  const name = configName(path);
+  const file = configName(path);
   try {
     const text = await readConfigFile(path);
-    const result = parseConfig(text, name);
-    if (result.ok) return { config: result.config, where: (path) => locate(name, text, path) };
+    const environment = readEnvironment();
+    const result = parseConfig(text, file, environment);
+    if (result.ok) {
+      const origin = (key: string, { tunnel, side }: TlsOwner): Origin => {
+        const [, name = key] = key.split(".");
+        const own = ["tls", name] as const;
+        const paths = side === "tls" ? [own] as const : [[side, name], own] as const;
+        return originOf({ text, file, environment }, { tunnel, paths });
+      };
+      return { config: result.config, origin };
+    }
     for (const problem of result.problems) io.stderr(formatProblem(problem));
   } catch (error) {
     if (!(error instanceof ConfigFileError)) throw error;
@@ -41,18 +60,37 @@ export async function loadConfig(path: string, io: CommandIo): Promise<LoadedCon
   return undefined;
 }
 
-function locate(name: string, text: string, path: KeyPath): string {
-  const { line, column } = placeOf(text, path);
-  return `${name}:${line}:${column}`;
+/** What messages call a key of a `tls` block: `tls.cert`, `tunnels[1] "grpc": tls.cert`, `MTLSD_TLS_CERT`. */
+export function keyName(origin: Origin): string {
+  return "variable" in origin ? origin.variable : origin.path;
 }
+
+/** The sides of a tunnel that speak TLS: one, or two of a bridge. */
+export function tlsSides({ name, tls, upstream }: TunnelConfig): readonly TlsSide[] {
+  return [
+    { owner: { tunnel: name, side: "tls" }, tls },
+    ...(upstream === undefined
+      ? []
+      : [{ owner: { tunnel: name, side: "upstream_tls" }, tls: upstream.tls } as const]),
+  ];
+}
+
+/** A side of a tunnel that speaks TLS. */
+export type TlsSide = { readonly owner: TlsOwner; readonly tls: TlsConfig };
+
+/** The only tunnel's own `tls` block. */
+const ONLY: TlsOwner = { tunnel: undefined, side: "tls" };
 
 /** Prints what is wrong with the files that the config names, each at the key that names it. */
 export function printFindings(
   findings: readonly Finding[],
-  { where }: Pick<LoadedConfig, "where">,
+  { origin }: Pick<LoadedConfig, "origin">,
   io: CommandIo,
+  owner: TlsOwner = ONLY,
 ): void {
-  for (const finding of findings) {
-    io.stderr(escapeText(`${where(finding.key.split("."))}: ${formatFinding(finding)}`));
+  for (const { key, path, message } of findings) {
+    io.stderr(
+      escapeText(`${formatOrigin(origin(key, owner))}: Cannot use ${quoteText(path)}: ${message}`),
+    );
   }
 }

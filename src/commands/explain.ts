@@ -9,33 +9,26 @@
  * @module
  */
 
-import { authorize, type Decision } from "../acl.ts";
-import { type Basis, formatBasis } from "../acl/decision.ts";
-import { DIMENSIONS, formatRule, ruleKey } from "../acl/rule.ts";
-import { dnsName } from "../acl/dns.ts";
-import { textFault } from "../acl/text.ts";
-import { uriFault } from "../acl/uri.ts";
-import { shownIn } from "../acl/view.ts";
+import { authorize } from "../acl.ts";
 import { describeReadError, readBoundedFile } from "../certstore/files.ts";
 import { describeNotPem, describeWrongBlocks } from "../certstore/foreign.ts";
 import { loadMaterial, MaterialError } from "../certstore/load.ts";
 import type { Material } from "../certstore/material.ts";
 import { parsePem } from "../certstore/pem.ts";
-import type { Config } from "../config/config.ts";
-import { escapeText, quote } from "../config/problem.ts";
-import { identityOf, type PeerIdentity } from "../identity.ts";
-import { expectedName, peerVerifier } from "../proxy/peer_verifier.ts";
-import { spkiSha256 } from "../tls/fingerprint.ts";
-import type { PeerVerdict } from "../tls/verdict.ts";
+import type { AclConfig, Config, TlsConfig, TunnelConfig } from "../config/config.ts";
+import { either, escapeText, quote } from "../config/problem.ts";
+import { identityOf } from "../identity.ts";
+import { type PeerRole, peerVerifier } from "../proxy/peer_verifier.ts";
 import { type Certificate, CertificateError } from "../x509/certificate.ts";
 import { parseCertificate } from "../x509/parse.ts";
-import { type CommandIo, loadConfig, printFindings } from "./config.ts";
-
-const DAY = 86_400_000;
-/** Days before its end from which on a certificate is noted. */
-const SOON = 30;
-/** Characters of a value that are shown: more than any honest name has. */
-const MAX_SHOWN = 200;
+import { describe, type Opinion } from "./explain_answer.ts";
+import {
+  type CommandIo,
+  loadConfig,
+  type LoadedConfig,
+  printFindings,
+  type TlsOwner,
+} from "./config.ts";
 
 /** What to explain. */
 export type ExplainOptions = {
@@ -43,11 +36,13 @@ export type ExplainOptions = {
   readonly config: string;
   /** The chain that the peer shows, or `-`; `undefined`: it shows none. */
   readonly cert: string | undefined;
+  /** The name of the tunnel to ask; `undefined`: each. */
+  readonly tunnel?: string | undefined;
 };
 
 /**
- * Explains. Gives the exit status: 0 when the peer would be let in, 1 when not, 2 when the config, a
- * file that it names or the certificate cannot be read.
+ * Explains. Gives the exit status: 0 when each tunnel that is asked would let the peer in, on one of
+ * its sides, 1 when not, 2 when the config, a file that it names or the certificate cannot be read.
  *
  * @param now milliseconds since the epoch.
  */
@@ -58,23 +53,90 @@ export async function explain(
 ): Promise<number> {
   const loaded = await loadConfig(options.config, io);
   if (loaded === undefined) return 2;
-  const { config } = loaded;
-  try {
-    const material = await loadMaterial(config.tls, { readFile: readBoundedFile, now });
-    const chain = options.cert === undefined ? [] : await readChain(options.cert);
-    const opinion = judgeChain(config, material, chain, now);
-    for (const line of describe(config, opinion, now())) io.stdout(escapeText(line));
-    return opinion.kind === "decided" && opinion.decision.admit ? 0 : 1;
-  } catch (error) {
-    if (error instanceof MaterialError) {
-      printFindings(error.findings, loaded, io);
-    } else if (error instanceof PeerFileError) {
-      io.stderr(escapeText(error.message));
-    } else {
-      throw error;
-    }
+  const tunnels = chosen(loaded.config, options.tunnel);
+  if (tunnels.length === 0) {
+    const known = loaded.config.tunnels.flatMap(({ name }) => name === undefined ? [] : [name]);
+    const advice = known.length === 0 ? "the config has no names" : `must be ${either(known)}`;
+    io.stderr(`Cannot use --tunnel ${quote(options.tunnel ?? "")}: ${advice}`);
     return 2;
   }
+  try {
+    const chain = options.cert === undefined ? [] : await readChain(options.cert);
+    let admitted = 0;
+    for (const tunnel of tunnels) {
+      let admits = false;
+      const questions = questionsOf(tunnel);
+      if (tunnel.name !== undefined) io.stdout(`tunnel: ${tunnel.name}`);
+      for (const question of questions) {
+        const material = await load(question, loaded, io, now);
+        if (material === undefined) return 2;
+        if (questions.length > 1) io.stdout(`peer: ${question.who}`);
+        const opinion = judgeChain(question, material, chain, now);
+        for (const line of describe(question, opinion, now())) io.stdout(escapeText(line));
+        admits ||= opinion.kind === "decided" && opinion.decision.admit;
+      }
+      if (admits) admitted++;
+    }
+    return admitted === tunnels.length ? 0 : 1;
+  } catch (error) {
+    if (!(error instanceof PeerFileError)) throw error;
+    io.stderr(escapeText(error.message));
+    return 2;
+  }
+}
+
+function chosen({ tunnels }: Config, name: string | undefined): readonly TunnelConfig[] {
+  return name === undefined ? tunnels : tunnels.filter((tunnel) => tunnel.name === name);
+}
+
+async function load(
+  { owner, tls }: Question,
+  loaded: LoadedConfig,
+  io: CommandIo,
+  now: () => number,
+): Promise<Material | undefined> {
+  try {
+    return await loadMaterial(tls, { readFile: readBoundedFile, now });
+  } catch (error) {
+    if (!(error instanceof MaterialError)) throw error;
+    printFindings(error.findings, loaded, io, owner);
+    return undefined;
+  }
+}
+
+/** One place of a tunnel where a peer is judged. */
+type Question = {
+  readonly owner: TlsOwner;
+  readonly tls: TlsConfig;
+  readonly acl: AclConfig;
+  readonly role: PeerRole;
+  /** Which peer this is. */
+  readonly who: string;
+};
+
+/** Who connects, and each name that a server may have to carry. */
+function questionsOf(
+  { name, mode, tls, acl, upstream, targets }: TunnelConfig,
+): readonly Question[] {
+  const owner = { tunnel: name, side: "tls" } as const;
+  const asClient: Question = {
+    owner,
+    tls,
+    acl,
+    role: { purpose: "client" },
+    who: "the client that connects",
+  };
+  if (mode === "server") return [asClient];
+  const side = upstream === undefined
+    ? { owner, tls, acl }
+    : { owner: { tunnel: name, side: "upstream_tls" } as const, ...upstream };
+  const names = new Set(targets.flatMap(({ serverName }) => serverName ?? []));
+  const asServer = [...names].map((serverName): Question => ({
+    ...side,
+    role: { purpose: "server", serverName },
+    who: `the server ${quote(serverName)}`,
+  }));
+  return mode === "bridge" ? [asClient, ...asServer] : asServer;
 }
 
 /** The peer's file cannot be read. */
@@ -112,48 +174,29 @@ async function readChain(path: string): Promise<readonly Uint8Array[]> {
   );
 }
 
-/** What the daemon would make of the peer. */
-type Opinion =
-  /** The chain does not hold, or is missing: the handshake fails. */
-  | {
-    readonly kind: "refused";
-    readonly verdict: Extract<PeerVerdict, { ok: false }>;
-    readonly leaf: Certificate | undefined;
-  }
-  /** The rules were asked. */
-  | {
-    readonly kind: "decided";
-    readonly decision: Decision;
-    readonly certificate: Certificate | undefined;
-    readonly chain: readonly Uint8Array[];
-    readonly identity: PeerIdentity | undefined;
-    readonly validUntil: number | undefined;
-  };
-
 /** The same steps as in a handshake: what is asked of the peer, its chain, the rules. */
 function judgeChain(
-  config: Config,
+  { tls: { clientAuth }, acl, role }: Question,
   material: Material,
   chain: readonly Uint8Array[],
   now: () => number,
 ): Opinion {
-  const { clientAuth } = config.tls;
-  const asked = config.mode === "client" || clientAuth !== "none";
-  if (!asked || (config.mode === "server" && chain.length === 0 && clientAuth === "optional")) {
+  const mayBeAbsent = clientAuth === "none" || (clientAuth === "optional" && chain.length === 0);
+  if (role.purpose === "client" && mayBeAbsent) {
     return {
       kind: "decided",
-      decision: authorize(undefined, config.acl),
+      decision: authorize(undefined, acl),
       certificate: undefined,
       chain: [],
       identity: undefined,
       validUntil: undefined,
     };
   }
-  const verdict = peerVerifier(config, material, now).verify(chain);
+  const verdict = peerVerifier(role, material, now).verify(chain);
   if (!verdict.ok) return { kind: "refused", verdict, leaf: readLeaf(chain) };
   const { certificate, spki, validUntil } = verdict.peer;
   const identity = identityOf(certificate, spki);
-  const decision = authorize(identity, config.acl);
+  const decision = authorize(identity, acl);
   return { kind: "decided", decision, certificate, chain, identity, validUntil };
 }
 
@@ -164,114 +207,4 @@ function readLeaf([leaf]: readonly Uint8Array[]): Certificate | undefined {
     if (error instanceof CertificateError) return undefined; // The verdict says so.
     throw error;
   }
-}
-
-function describe(config: Config, opinion: Opinion, now: number): readonly string[] {
-  if (opinion.kind === "refused") {
-    const { verdict: { reason, detail }, leaf } = opinion;
-    return [
-      "verdict: denied",
-      `chain: ${reason}: ${detail}`,
-      ...(leaf === undefined
-        ? []
-        : describeLeaf(leaf, identityOf(leaf, spkiSha256(leaf.publicKey)))),
-      "decided by: the chain; the rules are not asked",
-      ...(leaf === undefined ? [] : notes(config, leaf, now)),
-    ];
-  }
-  const { decision, certificate, identity, validUntil, chain } = opinion;
-  const { basis } = decision.verdict;
-  const lines = [verdictLine(decision)];
-  if (certificate === undefined || identity === undefined || validUntil === undefined) {
-    lines.push(
-      config.tls.clientAuth === "none"
-        ? "chain: none is asked for"
-        : "chain: none is shown, and none is required",
-    );
-  } else {
-    const shown = chain.length === 1 ? "1 certificate" : `${chain.length} certificates`;
-    lines.push(`chain: holds until ${time(validUntil)} (${days(validUntil, now)}), ${shown} shown`);
-    lines.push(...describeLeaf(certificate, identity));
-  }
-  lines.push(`decided by: ${decidedBy(basis)}`);
-  if (basis.kind === "rule") lines.push(`shown: ${quote(basis.shown, MAX_SHOWN)}`);
-  if (basis.kind === "no_match" && basis.nearest !== undefined) {
-    const { rule, shown, why } = basis.nearest;
-    lines.push(
-      `nearest: ${ruleKey(rule)}: ${quote(rule.text, MAX_SHOWN)} is not ` +
-        `${quote(shown, MAX_SHOWN)}: ${why}`,
-    );
-  }
-  if (certificate !== undefined) lines.push(...notes(config, certificate, now));
-  return lines;
-}
-
-function verdictLine(decision: Decision): string {
-  if (!decision.admit) return "verdict: denied";
-  return decision.wouldDeny ? "verdict: would be denied (audit)" : "verdict: allowed";
-}
-
-function decidedBy(basis: Basis): string {
-  // A rule is quoted whole, as it can be searched for in the config.
-  return basis.kind === "rule" ? formatRule(basis.rule) : formatBasis(basis);
-}
-
-/** All that rules look at; a dimension without values is left out. */
-function describeLeaf(leaf: Certificate, identity: PeerIdentity): readonly string[] {
-  return [
-    `subject: ${quote(identity.subject, MAX_SHOWN)}`,
-    `issuer: ${quote(identity.issuer, MAX_SHOWN)}`,
-    `serial: ${identity.serial}`,
-    `valid: ${time(leaf.notBefore)} to ${time(leaf.notAfter)}`,
-    ...DIMENSIONS.flatMap((dimension) =>
-      shownIn(dimension, identity).map((value) => `${dimension}: ${quote(value, MAX_SHOWN)}`)
-    ),
-  ];
-}
-
-/** What stands in the way of rules, or soon will. */
-function notes(config: Config, leaf: Certificate, now: number): readonly string[] {
-  const identity = identityOf(leaf, spkiSha256(leaf.publicKey));
-  const found: string[] = [];
-  if (leaf.notAfter >= now && leaf.notAfter < now + SOON * DAY) {
-    found.push(`the certificate expires at ${time(leaf.notAfter)} (${days(leaf.notAfter, now)})`);
-  }
-  if (identity.commonNames.length > 1) {
-    found.push("a subject with several CNs matches no allow_cn, and every deny_cn looks at each");
-  }
-  const subject = [
-    ...identity.commonNames,
-    ...identity.organizations,
-    ...identity.organizationalUnits,
-  ];
-  for (const value of subject) {
-    const fault = textFault(value);
-    if (fault !== undefined) found.push(noMatch(value.guess, fault));
-  }
-  for (const name of identity.dnsNames) {
-    if (dnsName(name) !== undefined) continue;
-    found.push(
-      noMatch(name, name.includes("*") ? "a wildcard is not a name" : "it is no DNS name"),
-    );
-  }
-  for (const uri of identity.uris) {
-    const fault = uriFault(uri);
-    if (fault !== undefined) found.push(noMatch(uri, fault.why));
-  }
-  const name = expectedName(config);
-  if (name !== undefined) found.push(`the server must carry the name ${quote(name)}`);
-  return found.map((note) => `note: ${note}`);
-}
-
-function noMatch(value: string, why: string): string {
-  return `${quote(value, MAX_SHOWN)} matches no allow rule: ${why}`;
-}
-
-function time(ms: number): string {
-  return new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
-}
-
-function days(until: number, now: number): string {
-  const left = Math.floor((until - now) / DAY);
-  return left === 1 ? "1 day left" : `${left} days left`;
 }

@@ -5,21 +5,22 @@
  * @module
  */
 
-import { MaterialError } from "../certstore/load.ts";
+import { SetsError } from "../certstore/sets.ts";
 import { CertStore } from "../certstore/store.ts";
 import type { Config } from "../config/config.ts";
 import { parseConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problem.ts";
-import { configName, readConfigFile } from "../config_file.ts";
+import { configName, readConfigFile, readEnvironment } from "../config_file.ts";
 import { Daemon } from "../daemon.ts";
 import { missingGrants } from "../grants.ts";
 import { createLogger, type Logger, stderrSink } from "../logging.ts";
+import { tlsFields } from "../logging/tls_fields.ts";
 import { createMetrics, type Metrics } from "../metrics.ts";
 import { ListenError, nativeTcp } from "../net.ts";
 import { onSignals } from "../signals.ts";
 import { nativeTls } from "../tls/engine.ts";
 import { VERSION } from "../version.ts";
-import { type CommandIo, loadConfig, printFindings } from "./config.ts";
+import { type CommandIo, loadConfig, type LoadedConfig, printFindings } from "./config.ts";
 
 /** Runs the daemon with the config at `path` (`-`: standard input); gives the exit status. */
 export async function run(path: string, io: CommandIo): Promise<number> {
@@ -31,8 +32,8 @@ export async function run(path: string, io: CommandIo): Promise<number> {
   if (missing.length > 0) return 2;
 
   const logger = createLogger({ ...config.logging, write: stderrSink() });
-  const metrics = createMetrics({ version: VERSION });
-  logger.info("mtlsd starting", { mode: config.mode, version: VERSION, config: configName(path) });
+  const metrics = createMetrics({ version: VERSION, tunnels: config.tunnels });
+  announce(config, path, logger);
   using _faults = survive(logger);
   try {
     return await serve(config, path, logger, metrics);
@@ -41,10 +42,38 @@ export async function run(path: string, io: CommandIo): Promise<number> {
       logger.error(error.message);
       return 1;
     }
-    if (!(error instanceof MaterialError)) throw error;
-    printFindings(error.findings, loaded, io);
+    if (!(error instanceof SetsError)) throw error;
+    printFailed(error, loaded, io);
     return 2;
   }
+}
+
+/** Says what starts and how it is protected: of several tunnels in a line for each. */
+function announce({ tunnels }: Config, path: string, logger: Logger): void {
+  const [{ name, mode, tls }] = tunnels;
+  const about = { version: VERSION, config: configName(path) };
+  if (name === undefined) {
+    return logger.info("mtlsd starting", { mode, ...tlsFields({ mode, tls }), ...about });
+  }
+  const modes = [...new Set(tunnels.map((tunnel) => tunnel.mode))];
+  logger.info("mtlsd starting", { mode: modes.join(","), tunnels: tunnels.length, ...about });
+  for (const tunnel of tunnels) {
+    logger.info("tunnel starting", {
+      tunnel: tunnel.name,
+      mode: tunnel.mode,
+      ...tlsFields(tunnel),
+    });
+  }
+}
+
+/** Prints what is wrong with files at each key that names them; where tunnels share a key, once. */
+function printFailed({ failed }: SetsError, loaded: LoadedConfig, io: CommandIo): void {
+  const lines = new Set<string>();
+  const stderr = (line: string): void => void lines.add(line);
+  for (const { set: { users }, error } of failed) {
+    for (const user of users) printFindings(error.findings, loaded, { ...io, stderr }, user);
+  }
+  for (const line of lines) io.stderr(line);
 }
 
 async function serve(
@@ -72,7 +101,7 @@ async function serve(
   // Not disposed of: the process is about to end, and closing its watches could keep it from that.
   const daemon = await Daemon.start({
     config,
-    openStore: (onSwap) => CertStore.open({ tls: config.tls, logger, metrics, onSwap }),
+    openStore: (onSwap) => CertStore.open({ tunnels: config.tunnels, logger, metrics, onSwap }),
     reread: path === "-" ? undefined : () => rereadConfig(path),
     logger,
     metrics,
@@ -92,7 +121,7 @@ async function serve(
 
 /** The config as it is now. @throws {Error} with every problem in one line. */
 async function rereadConfig(path: string): Promise<Config> {
-  const result = parseConfig(await readConfigFile(path), configName(path));
+  const result = parseConfig(await readConfigFile(path), configName(path), readEnvironment());
   if (result.ok) return result.config;
   throw new Error(result.problems.map(formatProblem).join("; "));
 }

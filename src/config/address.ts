@@ -1,10 +1,10 @@
 /**
- * Addresses of the config, `host:port`, `[v6]:port` and `:port`, and names of servers.
+ * Addresses of the config, `host:port`, `[v6]:port`, `:port` and `unix:/path`, and names of servers.
  *
  * @module
  */
 
-import type { Address } from "./config.ts";
+import type { Address, HostPort, UnixAddress } from "./config.ts";
 import { dnsNameFault, parseIp, unmapIp } from "./ip.ts";
 import type { Parsed } from "./problem.ts";
 
@@ -64,15 +64,35 @@ function portFault(port: string, role: AddressRole): string | undefined {
   return value < lowest || value > 65535 ? `the port must be ${lowest} to 65535` : undefined;
 }
 
+/** Where an address of a UNIX socket ends: `sun_path` has room for 108 bytes with its final zero. */
+const MAX_SOCKET_PATH = 107;
+
+function parseUnix(text: string): Parsed<UnixAddress> {
+  const path = text.slice("unix:".length);
+  if (path.startsWith("//")) {
+    return refuse('the path follows the colon at once: write it as in "unix:/run/app.sock"');
+  }
+  if (path.startsWith("@")) return refuse("abstract sockets are not supported: name a path");
+  if (!path.startsWith("/")) {
+    return refuse('the path must be absolute, as in "unix:/run/app.sock"');
+  }
+  if (path.endsWith("/")) return refuse("must be the path of a socket, not of a directory");
+  if (/\p{Cc}|\p{Cs}/u.test(path)) {
+    return refuse("a path has no control characters or line ends");
+  }
+  if (new TextEncoder().encode(path).length > MAX_SOCKET_PATH) {
+    return refuse(`the path of a UNIX socket has at most ${MAX_SOCKET_PATH} bytes`);
+  }
+  return { ok: true, value: { kind: "unix", path } };
+}
+
 /**
- * Reads `host:port`, `[v6]:port` or, to listen, `:port` (every interface: the host is empty). A host
- * is an IP address or a DNS name and stays as written, without brackets.
+ * Reads `host:port`, `[v6]:port`, `unix:/path` or, to listen, `:port` (every interface: the host is
+ * empty). A host is an IP address or a DNS name and stays as written, without brackets.
  */
 export function parseAddress(text: string, role: AddressRole): Parsed<Address> {
   if (text === "") return refuse(`must be host:port, such as "${EXAMPLE}"`);
-  if (text.startsWith("unix:")) {
-    return refuse(`UNIX sockets are not supported: must be host:port, such as "${EXAMPLE}"`);
-  }
+  if (text.startsWith("unix:")) return parseUnix(text);
   if (text.includes("://")) return refuse(`must be host:port without a scheme or path`);
   if (/\s/.test(text)) return refuse("an address has no spaces or line ends");
   const parts = split(text, role);
@@ -82,11 +102,14 @@ export function parseAddress(text: string, role: AddressRole): Parsed<Address> {
     return refuse(`a target needs a host, such as "${EXAMPLE}"`);
   }
   const fault = (host === "" ? undefined : hostFault(host, role)) ?? portFault(port, role);
-  return fault === undefined ? { ok: true, value: { host, port: Number(port) } } : refuse(fault);
+  return fault === undefined
+    ? { ok: true, value: { kind: "tcp", host, port: Number(port) } }
+    : refuse(fault);
 }
 
 /** The address as the config writes it: IPv6 hosts in brackets, an empty host as `:port`. */
-export function formatAddress(address: Address): string {
+export function formatAddress(address: Address | HostPort): string {
+  if ("path" in address) return `unix:${address.path}`;
   const host = address.host.includes(":") ? `[${address.host}]` : address.host;
   return `${host}:${address.port}`;
 }
@@ -144,6 +167,9 @@ const LOOPBACKS = ["127.0.0.1", "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1"];
  * time) on the same host, or one of them on every interface. `localhost` may be 127.0.0.1 or `::1`.
  */
 export function overlaps(a: Address, b: Address): boolean {
+  if (a.kind === "unix" || b.kind === "unix") {
+    return a.kind === "unix" && b.kind === "unix" && a.path === b.path;
+  }
   if (a.port !== b.port || a.port === 0) return false;
   const [left, right] = [reach(a.host), reach(b.host)];
   return takes(left, right) || takes(right, left);

@@ -1,7 +1,6 @@
 /**
- * What belongs together: keys that must be there, keys that exclude each other, ports that collide.
- * Each check looks only at values that are valid on their own, so that it can run whatever else is
- * wrong.
+ * What belongs together in one tunnel: keys that must be there, keys that exclude each other. Each
+ * check looks only at values that are valid on their own, so that it can run whatever else is wrong.
  *
  * @module
  */
@@ -15,33 +14,18 @@ import {
 } from "./address.ts";
 import type { Address } from "./config.ts";
 import { type KeyPath, quote } from "./problem.ts";
-import type { RawConfig } from "./raw.ts";
+import type { RawTls, RawUpstreamTls } from "./raw.ts";
+import type { Scope } from "./scope.ts";
 
-/** Where the endpoints listen when the config does not say: loopback only. */
-export const DEFAULT_LISTEN: { readonly health: Address; readonly metrics: Address } = {
-  health: { host: "127.0.0.1", port: 9000 },
-  metrics: { host: "127.0.0.1", port: 9001 },
-};
-
-/** What the checks know and where they report to. */
-export type CheckContext = {
-  readonly raw: RawConfig;
-  /** Whether the file has the key, valid or not. */
-  has(path: KeyPath): boolean;
-  /** Whether the key is absent, and no mistyped key stands for it either. */
-  lacks(path: KeyPath): boolean;
-  report(path: KeyPath, message: string): void;
-};
-
-/** Runs every check. */
-export function runChecks(context: CheckContext): void {
-  checkRequired(context);
-  checkTrust(context);
-  checkRoles(context);
-  checkAnonymous(context);
-  checkVersions(context);
-  checkServerName(context);
-  checkListeners(context);
+/** Runs every check of one tunnel. */
+export function checkTunnel(scope: Scope): void {
+  checkRequired(scope);
+  checkTrust(scope);
+  checkUpstream(scope);
+  checkVersions(scope);
+  checkSockets(scope);
+  checkTargets(scope);
+  checkServerNames(scope);
 }
 
 const REQUIRED: readonly (readonly [KeyPath, string])[] = [
@@ -53,18 +37,31 @@ const REQUIRED: readonly (readonly [KeyPath, string])[] = [
   [["tls", "key"], "the path of the own private key, PEM"],
 ];
 
-function checkRequired({ raw, lacks, report }: CheckContext): void {
+function checkRequired({ label, raw, has, lacks, report }: Scope): void {
+  if (label !== undefined && lacks(["name"])) {
+    report(["name"], 'Cannot do without "name": add what logs and metrics call it, such as "grpc"');
+  }
   for (const [path, what] of REQUIRED) {
     if (path.length > 1 && raw.tls === undefined) continue;
+    if (path[0] === "target" && !lacks(["targets"])) continue;
     if (lacks(path)) report(path, `Cannot do without ${quote(String(path.at(-1)))}: add ${what}`);
+  }
+  if (has(["target"]) && has(["targets"])) {
+    report(["targets"], 'Cannot use "targets" beside "target": write one of them');
   }
 }
 
-function checkTrust({ raw, has, lacks, report }: CheckContext): void {
+function checkTrust({ raw, has, owns, lacks, report }: Scope): void {
   if (raw.tls === undefined) return;
   const clientAuth = has(["tls", "client_auth"]) ? raw.tls.client_auth : "required";
-  if (raw.mode !== "client" && clientAuth === "none") {
-    checkUnasked(raw, has, report);
+  if (raw.mode === "bridge" && (clientAuth === "none" || clientAuth === "optional")) {
+    report(
+      ["tls", "client_auth"],
+      `Cannot use ${quote(clientAuth)} in bridge mode, where both peers are authenticated: write ` +
+        '"client_auth: required"',
+    );
+  } else if (raw.mode !== "client" && clientAuth === "none") {
+    checkUnasked({ raw, has, owns, report });
     return;
   }
   // A client_auth that is not valid may have meant "none".
@@ -76,114 +73,134 @@ function checkTrust({ raw, has, lacks, report }: CheckContext): void {
   }
 }
 
-/** Keys that say something about peers' certificates, of which there are none. */
+/** Rules and lists that say something about peers' certificates, of which there are none. */
 function checkUnasked(
-  raw: RawConfig,
-  has: CheckContext["has"],
-  report: CheckContext["report"],
+  { raw, has, owns, report }: Pick<Scope, "raw" | "has" | "owns" | "report">,
 ): void {
   const asked = (path: KeyPath): void =>
     report(
       path,
       `Cannot use ${quote(String(path.at(-1)))} with client_auth "none", where no certificate is ` +
-        "checked: remove one of them",
+        `checked: remove one of them${owns(path) ? "" : ", or write [] in the tunnel"}`,
     );
   for (const [key, value] of Object.entries(raw.acl ?? {})) {
-    if (Array.isArray(value) ? value.length > 0 : value !== undefined) asked(["acl", key]);
+    if (Array.isArray(value) && value.length > 0) asked(["acl", key]);
   }
-  if ((raw.proxy?.max_connections_per_peer ?? 0) > 0) asked(["proxy", "max_connections_per_peer"]);
   if (has(["tls", "crl"]) && (raw.tls?.crl?.length ?? 1) > 0 && !has(["tls", "ca"])) {
     asked(["tls", "crl"]);
   }
 }
 
-function checkAnonymous({ raw, report }: CheckContext): void {
-  if (raw.acl?.allow_anonymous !== true || raw.mode === undefined) return;
-  if (raw.mode === "server" && raw.tls?.client_auth === "optional") return;
-  // With "none" there is another message.
-  if (raw.mode === "server" && raw.tls?.client_auth === "none") return;
-  report(
-    ["acl", "allow_anonymous"],
-    raw.mode === "client"
-      ? 'Cannot use "allow_anonymous" in client mode, where the server always shows a certificate: remove it'
-      : 'Cannot use "allow_anonymous" unless client_auth is "optional": a peer without a certificate ' +
-        "does not get as far as the rules",
-  );
-}
-
-function checkRoles({ raw, has, report }: CheckContext): void {
-  if (raw.mode === "client" && has(["tls", "client_auth"])) {
-    report(
-      ["tls", "client_auth"],
-      'Cannot use "client_auth" in client mode, where the server always shows a certificate: remove it',
-    );
-  }
-  if (raw.mode === "client" && (raw.proxy?.max_connections_per_peer ?? 0) > 0) {
-    report(
-      ["proxy", "max_connections_per_peer"],
-      'Cannot use "max_connections_per_peer" in client mode, where callers show no certificate: ' +
-        "remove it",
-    );
-  }
-  if (raw.mode === "server" && has(["tls", "server_name"])) {
-    report(
-      ["tls", "server_name"],
-      'Cannot use "server_name" in server mode, where no TLS server is dialled: remove it',
-    );
+/** The other identity of a bridge: half of one would be paired with half of the first. */
+function checkUpstream({ raw, has, report }: Scope): void {
+  if (raw.mode !== "bridge") return;
+  for (const [one, other] of [["cert", "key"], ["key", "cert"]] as const) {
+    if (has(["upstream_tls", one]) && !has(["upstream_tls", other])) {
+      report(
+        ["upstream_tls", one],
+        `Cannot use ${quote(one)} without ${quote(other)}: they are one identity: add ` +
+          quote(other),
+      );
+    }
   }
 }
 
-function checkVersions({ raw, report }: CheckContext): void {
-  if (raw.tls?.min_version === "TLS1.3" && raw.tls.max_version === "TLS1.2") {
+/** The `tls` block towards the target of a bridge: what it leaves out comes from `tls`. */
+export function upstreamTls(tls: RawTls, upstream: RawUpstreamTls | undefined): RawTls {
+  // The lists of one CA say nothing about those of another.
+  const crl = upstream?.ca === undefined ? tls.crl : undefined;
+  return { ...tls, crl, client_auth: undefined, ...upstream };
+}
+
+function checkVersions({ raw, report }: Scope): void {
+  const check = (block: "tls" | "upstream_tls", tls: RawTls): void => {
+    if (tls.min_version !== "TLS1.3" || tls.max_version !== "TLS1.2") return;
     report(
-      ["tls", "min_version"],
+      [block, "min_version"],
       'Cannot use "TLS1.3": must not be above max_version, which is "TLS1.2"',
+    );
+  };
+  if (raw.tls === undefined) return;
+  check("tls", raw.tls);
+  if (raw.mode === "bridge" && raw.upstream_tls !== undefined) {
+    check("upstream_tls", upstreamTls(raw.tls, raw.upstream_tls));
+  }
+}
+
+/** The targets of a tunnel and their keys. */
+export function targetsOf({ raw }: Pick<Scope, "raw">): readonly (readonly [KeyPath, Address])[] {
+  const { target, targets } = raw;
+  if (targets === undefined) return target === undefined ? [] : [[["target"], target]];
+  return targets.map((address, index) => [["targets", index], address]);
+}
+
+/** Only what is not TLS may be a UNIX socket: its callers are on this machine. */
+function checkSockets(scope: Scope): void {
+  const { raw: { mode, listen }, report } = scope;
+  if (listen?.kind === "unix" && (mode === "server" || mode === "bridge")) {
+    report(
+      ["listen"],
+      `Cannot listen on ${
+        quote(formatAddress(listen))
+      } in ${mode} mode, which accepts TLS from other ` +
+        'machines: must be host:port, such as "0.0.0.0:8443"',
+    );
+  }
+  if (mode !== "client" && mode !== "bridge") return;
+  for (const [path, address] of targetsOf(scope)) {
+    if (address.kind !== "unix") continue;
+    report(
+      path,
+      `Cannot forward to ${
+        quote(formatAddress(address))
+      } in ${mode} mode, which dials TLS on other ` +
+        'machines: must be host:port, such as "db.example.com:8443"',
+    );
+  }
+}
+
+function checkTargets(scope: Scope): void {
+  const { raw: { listen }, report } = scope;
+  const seen = new Set<string>();
+  for (const [path, address] of targetsOf(scope)) {
+    const text = formatAddress(address);
+    const key = address.kind === "tcp" ? text.toLowerCase() : text;
+    if (seen.has(key)) {
+      report(path, `Cannot use ${quote(text)} twice: it stands in the list already: remove it`);
+    }
+    seen.add(key);
+    if (listen === undefined || !overlaps(listen, address)) continue;
+    // Every interface includes loopback; what else it includes, only the machine knows.
+    const certain = listen.kind === "unix" || address.kind === "unix" ||
+      isLoopback(address.host) || !isEveryInterface(listen.host);
+    if (!certain) continue;
+    report(
+      path,
+      `Cannot forward to ${quote(text)}: this is where "listen" accepts: choose another ` +
+        (address.kind === "unix" ? "path" : "port"),
     );
   }
 }
 
 /** The name that a client expects where the config gives none: the host of the target. */
-export function defaultServerName(target: Address): ReturnType<typeof parseServerName> {
-  return parseServerName(target.host.replace(/\.$/, ""));
+export function defaultServerName(host: string): ReturnType<typeof parseServerName> {
+  return parseServerName(host.replace(/\.$/, ""));
 }
 
-function checkServerName({ raw, has, report }: CheckContext): void {
-  if (raw.mode !== "client" || raw.target === undefined || has(["tls", "server_name"])) return;
-  const name = defaultServerName(raw.target);
-  if (name.ok) return;
-  report(
-    ["target"],
-    `Cannot expect ${quote(raw.target.host)} in the server's certificate: ${name.reason}: ` +
-      "set tls.server_name",
-  );
-}
-
-function checkListeners({ raw, report }: CheckContext): void {
-  const taken: { readonly key: string; readonly address: Address }[] = [];
-  if (raw.listen !== undefined) taken.push({ key: "listen", address: raw.listen });
-  for (const name of ["health", "metrics"] as const) {
-    if (raw[name]?.enabled !== true) continue;
-    const address = raw[name].listen ?? DEFAULT_LISTEN[name];
-    const other = taken.find((one) => overlaps(one.address, address));
-    if (other === undefined) {
-      taken.push({ key: `${name}.listen`, address });
-      continue;
-    }
-    const theirs = quote(formatAddress(other.address));
-    report(
-      [name, "listen"],
-      `Cannot listen on ${quote(formatAddress(address))}: ${other.key} has ${theirs} already: ` +
-        "choose another port",
-    );
+function checkServerNames(scope: Scope): void {
+  const { raw: { mode }, has, report } = scope;
+  if (mode !== "client" && mode !== "bridge") return;
+  if (has(["tls", "server_name"]) || (mode === "bridge" && has(["upstream_tls", "server_name"]))) {
+    return;
   }
-  const { listen, target } = raw;
-  if (listen === undefined || target === undefined || !overlaps(listen, target)) return;
-  // Every interface includes loopback; what else it includes, only the machine knows.
-  if (isLoopback(target.host) || !isEveryInterface(listen.host)) {
+  for (const [path, address] of targetsOf(scope)) {
+    if (address.kind !== "tcp") continue;
+    const name = defaultServerName(address.host);
+    if (name.ok) continue;
     report(
-      ["target"],
-      `Cannot forward to ${quote(formatAddress(target))}: this is where "listen" accepts: ` +
-        "choose another port",
+      path,
+      `Cannot expect ${quote(address.host)} in the server's certificate: ${name.reason}: ` +
+        "set tls.server_name",
     );
   }
 }

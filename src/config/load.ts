@@ -5,14 +5,17 @@
  * @module
  */
 
-import { DIMENSIONS, type Rule, type Side } from "../acl/rule.ts";
-import { DEFAULT_LISTEN, defaultServerName, runChecks } from "./checks.ts";
-import type { Address, Config, EndpointConfig, Mode } from "./config.ts";
-import { type ConfigProblem, formatPath, type KeyPath, type Place, quote } from "./problem.ts";
-import type { RawAcl, RawConfig, RawEndpoint, RawTls } from "./raw.ts";
+import { buildConfig } from "./build.ts";
+import { checkTunnel } from "./checks.ts";
+import type { Config, NonEmpty } from "./config.ts";
+import { type Environment, NO_ENVIRONMENT } from "./environment.ts";
+import { checkFits } from "./fit.ts";
+import { type ConfigProblem, formatPath, type KeyPath, quote } from "./problem.ts";
 import { knownKeys, readSchema } from "./schema.ts";
+import { scopesOf } from "./scope.ts";
+import { type Origin, readSource } from "./source.ts";
 import { suggest } from "./suggest.ts";
-import { readYaml } from "./yaml.ts";
+import { checkTogether } from "./together.ts";
 
 /** A config, or all that is wrong with it in the order of the file, at least one problem. */
 export type ConfigResult =
@@ -25,62 +28,88 @@ export type ConfigResult =
  *
  * @param fileName what problems call the file: the path as the user gave it, `<stdin>` for standard
  * input.
+ * @param environment the variables that are set over the file; others than `MTLSD_` are problems.
  */
-export function parseConfig(text: string, fileName: string): ConfigResult {
-  const problems = new Problems(fileName);
-  const { tree, problems: found } = readYaml(text);
-  for (const { path, place, message } of found) problems.add(path, place, message);
-  if (tree === undefined) return { ok: false, problems: problems.sorted() };
+export function parseConfig(
+  text: string,
+  fileName: string,
+  environment: Environment = NO_ENVIRONMENT,
+): ConfigResult {
+  const { source, problems: found } = readSource(text, fileName, environment);
+  const problems = [...found];
+  if (source === undefined) return { ok: false, problems: sorted(problems) };
+  const report = (path: KeyPath, message: string, at?: KeyPath): void => {
+    problems.push({ ...source.origin(path, at), message });
+  };
 
-  const { raw, issues } = readSchema(tree.root);
+  const { raw, issues } = readSchema(source.root);
   const meant = new Set<string>();
   for (const issue of issues) {
-    if (tree.refused(issue.path)) continue;
+    if (source.refused(issue.path)) continue;
     if (issue.kind === "unknown") {
       const hint = nearest(issue.path);
       if (hint !== undefined) meant.add(formatPath(hint));
-      problems.add(issue.path, tree.place(issue.path), unknownKey(issue.path, hint));
+      report(issue.path, unknownKey(issue.path, hint));
     } else {
-      const value = tree.show(issue.path);
-      problems.add(issue.path, tree.place(issue.path), `Cannot use ${value}: ${issue.reason}`);
+      report(issue.path, `Cannot use ${source.show(issue.path)}: ${issue.reason}`);
     }
   }
-  runChecks({
-    raw,
-    has: tree.has,
-    lacks: (path) => !tree.has(path) && !meant.has(formatPath(path)),
-    report: (path, message) => problems.add(path, tree.place(path), message),
-  });
-  const config = problems.isEmpty ? build(raw) : undefined;
-  return config === undefined ? { ok: false, problems: problems.sorted() } : { ok: true, config };
+  const deps = { source, report, meant: (path: KeyPath) => meant.has(formatPath(path)) };
+  const scopes = scopesOf(raw, deps);
+  checkFits(scopes, raw, deps);
+  scopes.forEach(checkTunnel);
+  checkTogether(raw, scopes, deps);
+  const config = problems.length === 0
+    ? buildConfig(raw, scopes.map((scope) => scope.raw))
+    : undefined;
+  return config === undefined ? { ok: false, problems: sorted(problems) } : { ok: true, config };
 }
 
-/** Where a key of a valid config stands, or would: for what is found out about its value later. */
-export function placeOf(text: string, path: KeyPath): Place {
-  return readYaml(text).tree?.place(path) ?? { line: 1, column: 1 };
+/** In the order of the file; what comes from elsewhere is last. */
+function sorted(problems: readonly ConfigProblem[]): readonly ConfigProblem[] {
+  const inFile = problems.filter((problem) => "line" in problem);
+  return [
+    ...inFile.toSorted((a, b) => a.line - b.line || a.column - b.column),
+    ...problems.filter((problem) => "variable" in problem),
+  ];
 }
 
-/** Collects problems. */
-class Problems {
-  readonly #file: string;
-  readonly #list: ConfigProblem[] = [];
+/** What a config was written in. */
+export type ConfigText = {
+  readonly text: string;
+  /** What messages call the file. */
+  readonly file: string;
+  readonly environment: Environment;
+};
 
-  constructor(file: string) {
-    this.#file = file;
-  }
-
-  add(path: KeyPath, place: Place, message: string): void {
-    this.#list.push({ file: this.#file, ...place, path: formatPath(path), message });
-  }
-
-  get isEmpty(): boolean {
-    return this.#list.length === 0;
-  }
-
-  sorted(): readonly ConfigProblem[] {
-    return this.#list.toSorted((a, b) => a.line - b.line || a.column - b.column);
-  }
+/**
+ * Where a key of a valid config was written, for the tunnel or at the top level: for what is found out
+ * about its value later. Of several keys the first one that is set counts.
+ */
+export function originOf(
+  { text, file, environment }: ConfigText,
+  { tunnel, paths }: {
+    /** The name of the tunnel; `undefined` for the only one. */
+    readonly tunnel: string | undefined;
+    readonly paths: NonEmpty<KeyPath>;
+  },
+): Origin {
+  const { source } = readSource(text, file, environment);
+  const tunnels: unknown = source?.root.tunnels;
+  const index = tunnel === undefined || !Array.isArray(tunnels)
+    ? -1
+    : tunnels.findIndex((entry: unknown) =>
+      typeof entry === "object" && entry !== null && "name" in entry && entry.name === tunnel
+    );
+  const places = index === -1
+    ? paths
+    : paths.flatMap((path): KeyPath[] => [["tunnels", index, ...path], path]);
+  const found = places.find((path) => source?.has(path)) ?? paths[0];
+  return source?.origin(found) ?? { file, line: 1, column: 1, path: formatPath(found) };
 }
+
+/** Blocks whose keys are no hint: others have the same. */
+const SECOND_BLOCKS = ["upstream_tls", "upstream_acl", "tunnels"];
 
 /** The path of the key that was most likely meant: of the same block, or of one further down. */
 function nearest(path: KeyPath): KeyPath | undefined {
@@ -89,11 +118,14 @@ function nearest(path: KeyPath): KeyPath | undefined {
   const known = knownKeys(parent);
   const sibling = suggest(name, known);
   if (sibling !== undefined) return [...parent, sibling];
-  if (parent.length > 0) return undefined;
+  const isTunnel = parent.length === 0 || (parent.length === 2 && parent[0] === "tunnels");
+  if (!isTunnel) return undefined;
   // "client_auth" and "tls.client_auth" at the top level; not a name that several blocks have.
-  const nested = known.flatMap((block) => knownKeys([block]).map((key) => [block, key]));
+  const nested = known.filter((block) => !SECOND_BLOCKS.includes(block))
+    .flatMap((block) => knownKeys([...parent, block]).map((key) => [block, key]));
   const matches = nested.filter((to) => to.join(".") === name || to.at(-1) === name);
-  return matches.length === 1 ? matches[0] : undefined;
+  const [match] = matches;
+  return match !== undefined && matches.length === 1 ? [...parent, ...match] : undefined;
 }
 
 function unknownKey(path: KeyPath, hint: KeyPath | undefined): string {
@@ -102,64 +134,6 @@ function unknownKey(path: KeyPath, hint: KeyPath | undefined): string {
     return `${start}known here are ${knownKeys(path.slice(0, -1)).join(", ")}`;
   }
   const key = quote(String(hint.at(-1)));
-  const moved = hint.length === path.length ? "" : ` in the block ${quote(String(hint[0]))}`;
+  const moved = hint.length === path.length ? "" : ` in the block ${quote(String(hint.at(-2)))}`;
   return `${start}did you mean ${key}${moved}?`;
-}
-
-/** Adds the defaults. The checks have seen to it that nothing required is missing. */
-function build(raw: RawConfig): Config | undefined {
-  const { mode, listen, target, tls, acl, proxy, logging } = raw;
-  if (
-    mode === undefined || listen === undefined || target === undefined ||
-    tls?.cert === undefined || tls.key === undefined
-  ) return undefined;
-  return {
-    mode,
-    listen,
-    target,
-    tls: {
-      cert: tls.cert,
-      key: tls.key,
-      ca: tls.ca,
-      clientAuth: tls.client_auth ?? "required",
-      serverName: serverName(mode, tls, target),
-      minVersion: tls.min_version ?? "TLS1.2",
-      maxVersion: tls.max_version ?? "TLS1.3",
-      handshakeTimeout: tls.handshake_timeout ?? 10_000,
-      crl: tls.crl ?? [],
-    },
-    acl: {
-      allow: rulesOf(acl, "allow"),
-      deny: rulesOf(acl, "deny"),
-      mode: acl?.mode ?? "enforce",
-      allowAnonymous: acl?.allow_anonymous ?? false,
-    },
-    proxy: {
-      dialTimeout: proxy?.dial_timeout ?? 10_000,
-      idleTimeout: proxy?.idle_timeout ?? 90_000,
-      closeTimeout: proxy?.close_timeout ?? 0,
-      maxConnections: proxy?.max_connections ?? 1000,
-      shutdownTimeout: proxy?.shutdown_timeout ?? 30_000,
-      maxLifetime: proxy?.max_lifetime ?? 0,
-      maxConnectionsPerPeer: proxy?.max_connections_per_peer ?? 0,
-    },
-    health: endpoint(raw.health, DEFAULT_LISTEN.health),
-    metrics: endpoint(raw.metrics, DEFAULT_LISTEN.metrics),
-    logging: { level: logging?.level ?? "info", format: logging?.format ?? "text" },
-  };
-}
-
-/** The rules of one side, in the order in which they are tried. */
-function rulesOf(acl: RawAcl | undefined, side: Side): readonly Rule[] {
-  return DIMENSIONS.flatMap((dimension) => acl?.[`${side}_${dimension}`] ?? []);
-}
-
-function serverName(mode: Mode, tls: RawTls, target: Address): string | undefined {
-  if (mode === "server" || tls.server_name !== undefined) return tls.server_name;
-  const name = defaultServerName(target);
-  return name.ok ? name.value : undefined;
-}
-
-function endpoint(raw: RawEndpoint | undefined, listen: Address): EndpointConfig {
-  return { enabled: raw?.enabled ?? false, listen: raw?.listen ?? listen };
 }

@@ -11,15 +11,29 @@ export type KeyPath = readonly (string | number)[];
 /** A position in the file; both count from 1, columns in UTF-16 code units. */
 export type Place = { readonly line: number; readonly column: number };
 
-/** One thing that is wrong with a configuration. {@linkcode formatProblem} makes a line of it. */
-export type ConfigProblem = Place & {
+/** Something wrong at a place of the file. */
+export type FileProblem = Place & {
   /** The file's name as the user gave it, `<stdin>` for standard input. */
   readonly file: string;
-  /** The key path, such as `tls.min_version` or `acl.allow_cn[1]`; empty for the file as a whole. */
+  /**
+   * The key path, such as `tls.min_version` or `acl.allow_cn[1]`, of a tunnel with its name in front:
+   * `tunnels[1] "grpc": tls.min_version`; empty for the file as a whole.
+   */
   readonly path: string;
   /** What is wrong, what would be valid. Values in it are escaped. */
   readonly message: string;
 };
+
+/** Something wrong with a variable of the environment. */
+export type EnvironmentProblem = {
+  /** Its name. */
+  readonly variable: string;
+  /** As that of a {@linkcode FileProblem}. */
+  readonly message: string;
+};
+
+/** One thing that is wrong with a configuration. {@linkcode formatProblem} makes a line of it. */
+export type ConfigProblem = FileProblem | EnvironmentProblem;
 
 /** A parsed value, or why there is none: `reason` completes `Cannot use "...": `. */
 export type Parsed<T> =
@@ -70,8 +84,26 @@ export function formatPath(path: KeyPath): string {
   return text;
 }
 
+/** Longer names of variables are cut. */
+const MAX_VARIABLE = 80;
+
+/**
+ * Where a problem is, as its line begins: `server.yaml:7:3: tls.min_version`, `server.yaml:1:1`, or
+ * `environment: MTLSD_TLS_MIN_VERSION`.
+ */
+export function formatOrigin(
+  origin: Omit<FileProblem, "message"> | Omit<EnvironmentProblem, "message">,
+): string {
+  if ("variable" in origin) {
+    const { variable } = origin;
+    const plain = /^\w+$/.test(variable) && variable.length <= MAX_VARIABLE;
+    return `environment: ${plain ? variable : quote(variable, MAX_VARIABLE)}`;
+  }
+  const { file, line, column, path } = origin;
+  return escapeText(`${file}:${line}:${column}${path === "" ? "" : `: ${path}`}`);
+}
+
 /** The problem as one line, without a newline: `server.yaml:7:3: tls.min_version: Cannot ...`. */
 export function formatProblem(problem: ConfigProblem): string {
-  const where = `${problem.file}:${problem.line}:${problem.column}: `;
-  return escapeText(where + (problem.path === "" ? "" : `${problem.path}: `) + problem.message);
+  return `${formatOrigin(problem)}: ${escapeText(problem.message)}`;
 }

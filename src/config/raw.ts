@@ -4,39 +4,50 @@
  * @module
  */
 
+import type { IpPattern } from "../acl/ip.ts";
 import type { Dimension, Rule, Side } from "../acl/rule.ts";
 import type {
   AclMode,
   Address,
+  Balance,
   ClientAuth,
   LogFormat,
   LogLevel,
   Mode,
+  ProxyProtocol,
+  TcpAddress,
   TlsVersion,
 } from "./config.ts";
 import type { KeyPath } from "./problem.ts";
 
-/** The `tls` block as far as it is valid. */
-export type RawTls = {
+/** The `upstream_tls` block as far as it is valid. */
+export type RawUpstreamTls = {
   cert?: string | undefined;
   key?: string | undefined;
   ca?: string | undefined;
-  client_auth?: ClientAuth | undefined;
   server_name?: string | undefined;
   min_version?: TlsVersion | undefined;
   max_version?: TlsVersion | undefined;
-  handshake_timeout?: number | undefined;
+  alpn?: string[] | undefined;
   crl?: string[] | undefined;
+};
+
+/** The `tls` block as far as it is valid. */
+export type RawTls = RawUpstreamTls & {
+  client_auth?: ClientAuth | undefined;
+  handshake_timeout?: number | undefined;
 };
 
 /** The keys of rules: `allow_cn`, `deny_uri` and so on. */
 export type RuleListKey = `${Side}_${Dimension}`;
 
-/** The `acl` block as far as it is valid. */
-export type RawAcl = { [key in RuleListKey]?: Rule[] | undefined } & {
+/** The `upstream_acl` block as far as it is valid. */
+export type RawUpstreamAcl = { [key in RuleListKey]?: Rule[] | undefined } & {
   mode?: AclMode | undefined;
-  allow_anonymous?: boolean | undefined;
 };
+
+/** The `acl` block as far as it is valid. */
+export type RawAcl = RawUpstreamAcl & { allow_anonymous?: boolean | undefined };
 
 /** The `proxy` block as far as it is valid; durations in milliseconds. */
 export type RawProxy = {
@@ -47,22 +58,39 @@ export type RawProxy = {
   shutdown_timeout?: number | undefined;
   max_lifetime?: number | undefined;
   max_connections_per_peer?: number | undefined;
+  balance?: Balance | undefined;
+  proxy_protocol?: ProxyProtocol | undefined;
+  accept_proxy_protocol?: IpPattern[] | undefined;
+  socket_mode?: number | undefined;
+};
+
+/** The keys of a tunnel that a block of keys belongs to. */
+export type RawBlocks = {
+  tls?: RawTls | undefined;
+  acl?: RawAcl | undefined;
+  proxy?: RawProxy | undefined;
+  upstream_tls?: RawUpstreamTls | undefined;
+  upstream_acl?: RawUpstreamAcl | undefined;
+};
+
+/** What stands at the top level, in an entry of `tunnels`, or in both, as far as it is valid. */
+export type RawTunnel = RawBlocks & {
+  name?: string | undefined;
+  mode?: Mode | undefined;
+  listen?: Address | undefined;
+  target?: Address | undefined;
+  targets?: Address[] | undefined;
 };
 
 /** The `health` or `metrics` block as far as it is valid. */
-export type RawEndpoint = { enabled?: boolean | undefined; listen?: Address | undefined };
+export type RawEndpoint = { enabled?: boolean | undefined; listen?: TcpAddress | undefined };
 
 /** The `logging` block as far as it is valid. */
 export type RawLogging = { level?: LogLevel | undefined; format?: LogFormat | undefined };
 
 /** The file as far as each value is valid on its own; what is missing has no default yet. */
-export type RawConfig = {
-  mode?: Mode | undefined;
-  listen?: Address | undefined;
-  target?: Address | undefined;
-  tls?: RawTls | undefined;
-  acl?: RawAcl | undefined;
-  proxy?: RawProxy | undefined;
+export type RawConfig = Omit<RawTunnel, "name"> & {
+  tunnels?: RawTunnel[] | undefined;
   health?: RawEndpoint | undefined;
   metrics?: RawEndpoint | undefined;
   logging?: RawLogging | undefined;

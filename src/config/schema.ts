@@ -1,219 +1,234 @@
 /**
- * The shape of the file: which keys there are and what each value may be, one by one. Everything is
- * optional here; what belongs together is judged in `checks.ts`.
+ * The shape of the file: which keys there are, what each value may be, one by one, and what it is for
+ * (the JSON Schema says that to editors). Everything is optional here; what belongs together is judged
+ * in `checks.ts`.
  *
  * @module
  */
 
 import { z } from "zod";
-import { type Dimension, DIMENSIONS, parseRule, type Rule, type Side, SIDES } from "../acl/rule.ts";
-import { parseAddress, parseServerName } from "./address.ts";
-import { ACL_MODES, type Address, type ClientAuth, LOG_FORMATS, LOG_LEVELS } from "./config.ts";
-import { parseDuration } from "./duration.ts";
-import { either, type KeyPath, type Parsed, quote } from "./problem.ts";
+import { DIMENSIONS, type Rule, SIDES } from "../acl/rule.ts";
+import { parseServerName } from "./address.ts";
+import {
+  ACL_MODES,
+  BALANCES,
+  type ClientAuth,
+  LOG_FORMATS,
+  LOG_LEVELS,
+  MODES,
+  PROXY_PROTOCOLS,
+} from "./config.ts";
+import type { KeyPath } from "./problem.ts";
 import type { RawConfig, RuleListKey, SchemaIssue } from "./raw.ts";
+import * as values from "./values.ts";
 
-/**
- * A string that `parse` turns into something better; `otherwise` is the reason where it is no string.
- */
-function parsed<T>(
-  parse: (text: string) => Parsed<T>,
-  otherwise: string | ((input: unknown) => string),
-): z.ZodType<T> {
-  const error = ({ input }: { input?: unknown }) =>
-    typeof otherwise === "string" ? otherwise : otherwise(input);
-  return z.string({ error }).transform((text, context): T => {
-    const result = parse(text);
-    if (result.ok) return result.value;
-    context.issues.push({ code: "custom", message: result.reason, input: text });
-    return z.NEVER;
-  });
-}
-
-/** One of a few words. */
-function oneOf<const T extends readonly [string, ...string[]]>(words: T): z.ZodType<T[number]> {
-  return z.enum(words, { error: `must be ${either(words)}` });
-}
-
-/** The path of a file, as far as that can be told without looking. */
-function path(text: string): Parsed<string> {
-  const refuse = (reason: string): Parsed<string> => ({ ok: false, reason });
-  if (text === "") return refuse("must be the path of a file");
-  if (text.trimStart().startsWith("-----BEGIN")) {
-    return refuse("must be the path of a PEM file, not what is in it");
-  }
-  if (/\p{Cc}/u.test(text)) return refuse("a path has no control characters or line ends");
-  if (/^~(\/|$)/.test(text)) return refuse('"~" has no meaning here: write the whole path');
-  return { ok: true, value: text };
-}
-
-/** Milliseconds. Numbers are only understood where they need no unit: 0. */
-function duration(zero: "0 is no limit" | "0 is an error"): z.ZodType<number> {
-  const hint = 'must be a duration such as "10s"';
-  return z.union([z.string(), z.number()], { error: hint }).transform((value, context): number => {
-    const result = typeof value === "string" || value === 0
-      ? parseDuration(String(value))
-      : { ok: false as const, reason: `a duration needs a unit: write "${value}s" for seconds` };
-    if (result.ok && (result.value > 0 || zero === "0 is no limit")) return result.value;
-    const message = result.ok ? `must be more than 0, such as "10s"` : result.reason;
-    context.issues.push({ code: "custom", message, input: value });
-    return z.NEVER;
-  });
-}
-
-/** Rules of one side and dimension. One given twice counts once. */
-function rules(side: Side, dimension: Dimension): z.ZodType<Rule[]> {
-  const item = parsed(
-    (text): Parsed<Rule> => {
-      const pattern = parseRule(dimension, text);
-      return pattern.ok
-        ? { ok: true, value: { side, dimension, text, pattern: pattern.value } }
-        : pattern;
-    },
-    (input) =>
-      typeof input === "object"
-        ? 'must be a string, such as "frontend"'
-        : "must be a string: put it in quotes",
-  );
-  return z.array(item, {
-    error: ({ input }) =>
-      typeof input === "string"
-        ? `must be a list: write [${quote(input)}]`
-        : "must be a list of strings",
-  }).transform((list) => [...new Map(list.map((rule) => [rule.text, rule])).values()]);
-}
-
-/** A path or a list of paths; one given twice counts once. */
-function paths(): z.ZodType<string[]> {
-  return z.unknown().transform((value, context): string[] => {
-    const list = typeof value === "string" ? [value] : value;
-    if (!Array.isArray(list)) {
-      const message = "must be the path of a file or a list of them";
-      context.issues.push({ code: "custom", message, input: value });
-      return z.NEVER;
-    }
-    const found = new Set<string>();
-    for (const [index, item] of list.entries()) {
-      const result = typeof item === "string" ? path(item) : { ok: false as const, reason: FILE };
-      if (result.ok) {
-        found.add(result.value);
-        continue;
-      }
-      // Where the value is one path, it is the value that is wrong.
-      const at = list === value ? [index] : [];
-      context.issues.push({ code: "custom", message: result.reason, input: item, path: at });
-    }
-    return [...found];
-  });
+/** A key that may be left out; `shown` is the default as the file would have it. */
+function key<T>(
+  type: z.ZodType<T>,
+  description: string,
+  shown?: string | number | boolean | readonly string[],
+): z.ZodOptional<z.ZodType<T>> {
+  return type.meta({ description, ...(shown === undefined ? {} : { default: shown }) }).optional();
 }
 
 /** A block of keys; a key that the shape does not have is an issue. */
 function block<T extends z.ZodRawShape>(
   shape: T,
+  description: string,
   error = "must be a block of keys, or be left out",
 ): z.ZodOptional<z.ZodObject<T, z.core.$strict>> {
-  return z.strictObject(shape, { error }).optional();
+  return z.strictObject(shape, { error }).meta({ description }).optional();
 }
 
-const ADDRESS = 'must be host:port, such as "127.0.0.1:8080"';
-/** The reason where a path is no string. */
-const FILE = "must be the path of a file, as a string";
-
-/** An address to listen on or to reach. */
-function address(role: "listen" | "target"): z.ZodOptional<z.ZodType<Address>> {
-  return parsed(
-    (text) => parseAddress(text, role),
-    (input) =>
-      typeof input === "number" && role === "listen"
-        ? `must be host:port: write ":${input}"`
-        : ADDRESS,
-  ).optional();
-}
-
-/** True or false, without quotes. */
-function boolean(): z.ZodType<boolean> {
-  return z.boolean({
-    error: ({ input }) =>
-      input === "true" || input === "false"
-        ? "must be true or false, without quotes"
-        : "must be true or false",
-  });
-}
-
-/** A whole number; 0 is no limit. */
-function count(): z.ZodType<number> {
-  const error = "must be a whole number, 0 (no limit) or more";
-  return z.number({
-    error: ({ input }) =>
-      typeof input === "string" && /^\d+$/.test(input) ? `${error}, without quotes` : error,
-  }).refine((value) => Number.isSafeInteger(value) && value >= 0, { error });
-}
+const DIMENSION_NAMES = {
+  cn: "a Subject CN",
+  org: "any Subject O",
+  ou: "any Subject OU",
+  dns: 'a DNS SAN; "*." for one label',
+  ip: "an IP SAN: an address or a network",
+  uri: 'a URI SAN; "*" for one whole segment, "**" at the end for the rest',
+  spki: "the public key: sha256:BASE64",
+} as const;
 
 /** The fourteen lists. */
 function ruleLists(): Record<RuleListKey, z.ZodOptional<z.ZodType<Rule[]>>> {
   const entries = SIDES.flatMap((side) =>
-    DIMENSIONS.map((dimension) =>
-      [`${side}_${dimension}`, rules(side, dimension).optional()] as const
-    )
+    DIMENSIONS.map((dimension) => {
+      const does = side === "allow" ? "Lets in" : "Keeps out, whatever an allow rule says,";
+      const type = values.rules(side, dimension);
+      return [
+        `${side}_${dimension}`,
+        key(type, `${does} who shows ${DIMENSION_NAMES[dimension]}`, []),
+      ] as const;
+    })
   );
   return Object.fromEntries(entries) as ReturnType<typeof ruleLists>;
 }
 
-const CLIENT_AUTH = oneOf(["required", "optional", "none", "require", "request"]);
+const CLIENT_AUTH = values.oneOf(["required", "optional", "none", "require", "request"]);
+
+/** What `tls` and `upstream_tls` have in common. */
+function tlsKeys() {
+  return {
+    cert: key(values.path(), "Own certificate chain, leaf first, PEM"),
+    key: key(values.path(), "Own private key, PEM; may be the same file as cert"),
+    ca: key(values.path(), "Bundle of the CAs that sign the peers, PEM; nothing else is trusted"),
+    client_auth: key(
+      CLIENT_AUTH.transform((word): ClientAuth =>
+        word === "require" ? "required" : word === "request" ? "optional" : word
+      ),
+      "Server mode: whether clients must show a certificate",
+      "required",
+    ),
+    server_name: key(
+      values.parsed(parseServerName, "must be a DNS name or an IP address, as a string"),
+      "Towards the target: the name that its certificate must carry; default the target's host",
+    ),
+    min_version: key(values.oneOf(["TLS1.2", "TLS1.3"]), "Oldest TLS version", "TLS1.2"),
+    max_version: key(values.oneOf(["TLS1.2", "TLS1.3"]), "Newest TLS version", "TLS1.3"),
+    alpn: key(values.alpn(), 'Protocols to offer or accept, in order: "h2" for gRPC', []),
+    handshake_timeout: key(
+      values.duration("0 is an error"),
+      "From accept to the end of the handshake and the decision",
+      "10s",
+    ),
+    crl: key(values.paths(), "Certificate revocation lists, PEM or DER", []),
+  };
+}
+
+function aclKeys() {
+  return {
+    ...ruleLists(),
+    mode: key(
+      values.oneOf(ACL_MODES),
+      '"audit" lets everybody with a valid certificate in, and logs who would be denied',
+      "enforce",
+    ),
+  };
+}
+
+function proxyKeys() {
+  const limit = () => values.duration("0 is no limit");
+  return {
+    dial_timeout: key(
+      values.duration("0 is an error"),
+      "To connect to the target; its TLS handshake included",
+      "10s",
+    ),
+    idle_timeout: key(limit(), "Neither direction moved a byte for so long; 0: no limit", "90s"),
+    close_timeout: key(
+      limit(),
+      "How long one half may go on after the other has ended; 0: no limit",
+      "0",
+    ),
+    max_connections: key(values.count(), "At most so many at once; 0: no limit", 1000),
+    shutdown_timeout: key(limit(), "Drain at most so long; 0: for ever", "30s"),
+    max_lifetime: key(limit(), "Close a connection this old; 0: no limit", "0"),
+    max_connections_per_peer: key(
+      values.count(),
+      "At most so many at once of one certificate identity; 0: no limit",
+      0,
+    ),
+    balance: key(values.oneOf(BALANCES), 'How one of "targets" is chosen', "failover"),
+    proxy_protocol: key(
+      values.oneOf(PROXY_PROTOCOLS),
+      "Server mode: the PROXY header that tells the target who called",
+      "off",
+    ),
+    accept_proxy_protocol: key(
+      values.networks(),
+      "Expect a PROXY header from these sources, and let nobody else connect",
+      [],
+    ),
+    socket_mode: key(values.socketMode(), "Mode of a UNIX socket that is listened on", "0600"),
+  };
+}
+
+/** What the top level and the entries of `tunnels` have in common. */
+function tunnelKeys() {
+  const { client_auth: _asked, handshake_timeout: _deadline, ...upstreamTls } = tlsKeys();
+  return {
+    mode: key(
+      values.oneOf(MODES),
+      "Which side is TLS: the accepting one, the dialling one, or both",
+    ),
+    listen: key(values.address("listen"), "Where to accept: host:port, :port or unix:/path"),
+    target: key(values.address("target"), "Where to forward: host:port or unix:/path"),
+    targets: key(values.targets(), 'Several places to forward to, instead of "target"'),
+    tls: block(
+      tlsKeys(),
+      "Identity, trust, protocol",
+      'must be a block with "cert", "key" and "ca"',
+    ),
+    acl: block({
+      ...aclKeys(),
+      allow_anonymous: key(
+        values.boolean(),
+        'With client_auth "optional": let peers without a certificate in despite allow rules',
+        false,
+      ),
+    }, "Who gets in; without rules everybody with a valid certificate"),
+    proxy: block(proxyKeys(), "Limits of connections, and how they are made"),
+    upstream_tls: block(
+      upstreamTls,
+      'Bridge mode: identity and trust towards the target; what is left out comes from "tls"',
+    ),
+    upstream_acl: block(aclKeys(), "Bridge mode: which servers may be forwarded to"),
+  };
+}
 
 function makeSchema() {
-  const endpoint = () => block({ enabled: boolean().optional(), listen: address("listen") });
+  const endpoint = (listen: string, what: string) =>
+    block({
+      enabled: key(values.boolean(), "Whether to serve it", false),
+      listen: key(values.tcpAddress(), "Where to serve it", listen),
+    }, what);
+  const tunnel = z.strictObject({
+    name: key(values.tunnelName(), "What logs, metrics and errors call it; unique"),
+    ...tunnelKeys(),
+  }, { error: 'must be a block of keys that starts with "name"' });
+  const tunnels = z.array(tunnel, {
+    error: 'must be a list: start each tunnel with "- name: ..."',
+  }).min(1, { error: "must have at least one tunnel" });
   return z.strictObject({
-    mode: oneOf(["server", "client"]).optional(),
-    listen: address("listen"),
-    target: address("target"),
-    tls: block({
-      cert: parsed(path, FILE).optional(),
-      key: parsed(path, FILE).optional(),
-      ca: parsed(path, FILE).optional(),
-      client_auth: CLIENT_AUTH.transform((word): ClientAuth =>
-        word === "require" ? "required" : word === "request" ? "optional" : word
-      ).optional(),
-      server_name: parsed(parseServerName, "must be a DNS name or an IP address, as a string")
-        .optional(),
-      min_version: oneOf(["TLS1.2", "TLS1.3"]).optional(),
-      max_version: oneOf(["TLS1.2", "TLS1.3"]).optional(),
-      handshake_timeout: duration("0 is an error").optional(),
-      crl: paths().optional(),
-    }, 'must be a block with "cert", "key" and "ca"'),
-    acl: block({
-      ...ruleLists(),
-      mode: oneOf(ACL_MODES).optional(),
-      allow_anonymous: boolean().optional(),
-    }),
-    proxy: block({
-      dial_timeout: duration("0 is an error").optional(),
-      idle_timeout: duration("0 is no limit").optional(),
-      close_timeout: duration("0 is no limit").optional(),
-      max_connections: count().optional(),
-      shutdown_timeout: duration("0 is no limit").optional(),
-      max_lifetime: duration("0 is no limit").optional(),
-      max_connections_per_peer: count().optional(),
-    }),
-    health: endpoint(),
-    metrics: endpoint(),
-    logging: block({ level: oneOf(LOG_LEVELS).optional(), format: oneOf(LOG_FORMATS).optional() }),
+    ...tunnelKeys(),
+    tunnels: tunnels.meta({
+      description: "Several tunnels; what an entry leaves out comes from the top level",
+    }).optional(),
+    health: endpoint("127.0.0.1:9000", "Probes: /healthz, /readyz, /certz"),
+    metrics: endpoint("127.0.0.1:9001", "Prometheus: /metrics"),
+    logging: block({
+      level: key(values.oneOf(LOG_LEVELS), "The least important level to log", "info"),
+      format: key(values.oneOf(LOG_FORMATS), "slog's text, or one JSON object a line", "text"),
+    }, "The log, which goes to stderr"),
   });
 }
 
 const SCHEMA = makeSchema();
 
+/** What validates a config, value by value. */
+export function configSchema(): values.Value<RawConfig> {
+  return SCHEMA;
+}
+
 /** The keys that the block at the path may have; none where there is no such block. */
 export function knownKeys(path: KeyPath): readonly string[] {
-  if (path.length === 0) return Object.keys(SCHEMA.shape);
-  const [name] = path;
-  const section = Object.entries(SCHEMA.shape).find(([key]) => key === name)?.[1].unwrap();
-  return section instanceof z.ZodObject ? Object.keys(section.shape) : [];
+  let at: unknown = SCHEMA;
+  for (const part of path) {
+    if (at instanceof z.ZodArray) at = typeof part === "number" ? at.element : undefined;
+    else if (at instanceof z.ZodObject) at = unwrap(at.shape[part]);
+    else return [];
+  }
+  return at instanceof z.ZodObject ? Object.keys(at.shape) : [];
+}
+
+function unwrap(type: unknown): unknown {
+  return type instanceof z.ZodOptional ? type.unwrap() : type;
 }
 
 /**
  * Judges each value on its own. The result holds those that are valid, so that what belongs together
- * can be judged even where something else is wrong.
+ * can be judged even where something else is wrong. An entry of `tunnels` keeps its place.
  */
 export function readSchema(
   value: unknown,
@@ -229,7 +244,13 @@ export function readSchema(
       issues.push({ kind: "invalid", path, reason: issue.message });
     }
   }
-  return { raw: readSchema(without(value, issues.map(({ path }) => path))).raw, issues };
+  return { raw: readSchema(without(value, issues.map(({ path }) => faulty(path)))).raw, issues };
+}
+
+/** What is left out for an issue: of targets all, since they are told apart by their place. */
+function faulty(path: KeyPath): KeyPath {
+  const at = path.indexOf("targets");
+  return at === -1 ? path : path.slice(0, at + 1);
 }
 
 /** A copy without what stands at the paths. */
@@ -237,12 +258,25 @@ function without(value: unknown, paths: readonly KeyPath[]): unknown {
   const inside = Map.groupBy(paths, ([first]) => first);
   const gone = (part: string | number): boolean =>
     inside.get(part)?.some((path) => path.length === 1) ?? false;
-  if (Array.isArray(value)) return value.filter((_, index) => !gone(index));
+  const rest = (part: string | number, item: unknown): unknown => {
+    const deeper = inside.get(part)?.map((path) => path.slice(1));
+    return deeper === undefined ? item : without(item, deeper);
+  };
+  if (Array.isArray(value)) {
+    const kept = value.map((item, index) => gone(index) ? GONE : rest(index, item));
+    // Tunnels are told apart by their place, so that one that is no block leaves an empty one.
+    const entries = kept.some((item) => typeof item === "object" && item !== null);
+    return entries
+      ? kept.map((item) => item === GONE ? {} : item)
+      : kept.filter((item) => item !== GONE);
+  }
   if (typeof value !== "object" || value === null) return value;
   const copy: Record<string, unknown> = Object.create(null);
-  for (const [key, item] of Object.entries(value)) {
-    const rest = inside.get(key)?.map((path) => path.slice(1));
-    if (!gone(key)) copy[key] = rest === undefined ? item : without(item, rest);
+  for (const [name, item] of Object.entries(value)) {
+    if (!gone(name)) copy[name] = rest(name, item);
   }
   return copy;
 }
+
+/** Stands for an item that is left out. */
+const GONE = Symbol("gone");

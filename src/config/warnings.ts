@@ -6,38 +6,85 @@
 
 import { formatRule, ruleKey } from "../acl/rule.ts";
 import { formatAddress, isLoopback } from "./address.ts";
-import type { Config } from "./config.ts";
+import type { AclConfig, Address, Config, TunnelConfig } from "./config.ts";
 import { quote } from "./problem.ts";
+import { formatTunnel } from "./source.ts";
 
 /** One thing to look at; `key` is the key path in the config. */
 export type ConfigWarning = { readonly key: string; readonly message: string };
 
 /** What a valid config should be asked about. */
 export function configWarnings(config: Config): readonly ConfigWarning[] {
+  return config.tunnels.flatMap((tunnel, index) => {
+    const { name } = tunnel;
+    const of = name === undefined ? "" : `${formatTunnel(index, name)}: `;
+    return tunnelWarnings(tunnel).map(({ key, message }) => ({ key: of + key, message }));
+  });
+}
+
+function tunnelWarnings(tunnel: TunnelConfig): readonly ConfigWarning[] {
   return [
-    ...plaintext(config),
-    ...unusedTrust(config),
-    ...trial(config),
-    ...anonymous(config),
-    ...beaten(config),
-    ...perPeer(config),
+    ...plaintext(tunnel),
+    ...openSocket(tunnel),
+    ...anySource(tunnel),
+    ...unusedTrust(tunnel),
+    ...trial(tunnel.acl, "acl"),
+    ...anonymous(tunnel),
+    ...beaten(tunnel.acl, "acl"),
+    ...(tunnel.upstream === undefined ? [] : [
+      ...trial(tunnel.upstream.acl, "upstream_acl"),
+      ...beaten(tunnel.upstream.acl, "upstream_acl"),
+    ]),
+    ...perPeer(tunnel),
   ];
 }
 
-function plaintext({ mode, listen, target }: Config): readonly ConfigWarning[] {
-  const [key, plain] = mode === "server"
-    ? ["target", target] as const
-    : ["listen", listen] as const;
-  if (isLoopback(plain.host)) return [];
+function plaintext({ mode, listen, targets }: TunnelConfig): readonly ConfigWarning[] {
+  switch (mode) {
+    case "server":
+      return targets.flatMap(({ address }, index) =>
+        plaintextAt(targets.length === 1 ? "target" : `targets[${index}]`, address)
+      );
+    case "client":
+      return plaintextAt("listen", listen);
+    case "bridge":
+      return [];
+    default:
+      return mode satisfies never;
+  }
+}
+
+function plaintextAt(key: string, address: Address): readonly ConfigWarning[] {
+  if (address.kind === "unix" || isLoopback(address.host)) return [];
   return [{
     key,
-    message: `${quote(formatAddress(plain))} is not loopback: traffic there is neither encrypted ` +
+    message:
+      `${quote(formatAddress(address))} is not loopback: traffic there is neither encrypted ` +
       "nor authenticated; use 127.0.0.1, or a network that you trust",
   }];
 }
 
+/** Who may write to a socket may connect to it. */
+function openSocket({ listen, proxy: { socketMode } }: TunnelConfig): readonly ConfigWarning[] {
+  if (listen.kind !== "unix" || (socketMode & 0o002) === 0) return [];
+  return [{
+    key: "proxy.socket_mode",
+    message: `${quote(socketMode.toString(8).padStart(4, "0"))} lets every user of this machine ` +
+      'connect; use "0660" and a group',
+  }];
+}
+
+function anySource({ proxy: { acceptProxyProtocol } }: TunnelConfig): readonly ConfigWarning[] {
+  if (!acceptProxyProtocol.some(({ bits }) => bits === 0)) return [];
+  return [{
+    key: "proxy.accept_proxy_protocol",
+    message: "a network of every address lets whoever connects say where it comes from; name the " +
+      "load balancers only",
+  }];
+}
+
 /** Not an error: who rolls out in stages sets `ca` before the first peer is asked. */
-function unusedTrust({ tls }: Config): readonly ConfigWarning[] {
+function unusedTrust({ tls }: TunnelConfig): readonly ConfigWarning[] {
   if (tls.clientAuth !== "none") return [];
   const message = 'it is not used: with client_auth "none" no peer is asked for a certificate';
   return [
@@ -46,10 +93,10 @@ function unusedTrust({ tls }: Config): readonly ConfigWarning[] {
   ];
 }
 
-function trial({ acl }: Config): readonly ConfigWarning[] {
+function trial(acl: AclConfig, block: string): readonly ConfigWarning[] {
   if (acl.mode !== "audit") return [];
   return [{
-    key: "acl.mode",
+    key: `${block}.mode`,
     message: acl.allow.length + acl.deny.length === 0
       ? '"audit" has nothing to try: there are no rules, and every valid certificate is let in; ' +
         "add the rules that are to come, or remove it"
@@ -58,8 +105,8 @@ function trial({ acl }: Config): readonly ConfigWarning[] {
   }];
 }
 
-function anonymous({ mode, tls, acl }: Config): readonly ConfigWarning[] {
-  if (mode === "client" || tls.clientAuth !== "optional") return [];
+function anonymous({ mode, tls, acl }: TunnelConfig): readonly ConfigWarning[] {
+  if (mode !== "server" || tls.clientAuth !== "optional") return [];
   if (acl.allowAnonymous) {
     return acl.allow.length > 0 ? [] : [{
       key: "acl.allow_anonymous",
@@ -75,19 +122,19 @@ function anonymous({ mode, tls, acl }: Config): readonly ConfigWarning[] {
 }
 
 /** What stands on both sides says nothing. */
-function beaten({ acl }: Config): readonly ConfigWarning[] {
+function beaten(acl: AclConfig, block: string): readonly ConfigWarning[] {
   const denied = new Set(acl.deny.map(({ dimension, text }) => `${dimension}:${text}`));
   return acl.allow.filter(({ dimension, text }) => denied.has(`${dimension}:${text}`)).map(
     (rule) => ({
-      key: ruleKey(rule),
+      key: ruleKey(rule).replace(/^acl/, block),
       message: `${quote(rule.text)} lets nobody in: ${
-        quote(formatRule({ ...rule, side: "deny" }))
+        quote(formatRule({ ...rule, side: "deny" }).replace(/^acl/, block))
       } beats it`,
     }),
   );
 }
 
-function perPeer({ proxy }: Config): readonly ConfigWarning[] {
+function perPeer({ proxy }: TunnelConfig): readonly ConfigWarning[] {
   const { maxConnections, maxConnectionsPerPeer } = proxy;
   if (maxConnections === 0 || maxConnectionsPerPeer < maxConnections) return [];
   return [{

@@ -125,7 +125,7 @@ function opening(document: Document.Parsed, offset: number): number {
 const WORDS: readonly (readonly [code: string, begins: string, words: string])[] = [
   ["TAB_AS_INDENT", "", "a tab in the indentation: use spaces"],
   ["MULTIPLE_DOCS", "", 'more than one document: keep one and no "---" after it'],
-  ["RESOURCE_EXHAUSTION", "", "nested too deep: a config has two levels of keys"],
+  ["RESOURCE_EXHAUSTION", "", "nested too deep: a config has few levels of keys"],
   ["NON_STRING_KEY", "", "a key that is not a string: quote it"],
   ["BAD_INDENT", "Flow", 'a "[" or "{" that is not closed'],
   ["BAD_INDENT", "All", "wrong indentation: the keys of a block start in the same column"],

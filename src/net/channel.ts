@@ -1,5 +1,5 @@
 /**
- * A plain TCP connection as a {@linkcode Channel}.
+ * A plain connection as a {@linkcode Channel}: TCP, or a UNIX socket.
  *
  * @module
  */
@@ -13,33 +13,30 @@ import {
   type RemoteAddress,
   type Take,
 } from "../channel.ts";
-import { codeOf, formatNetAddr, wordsOf } from "./system.ts";
+import { codeOf, formatNetAddr, formatUnixAddr, wordsOf } from "./system.ts";
 
 /** Sizes of the read buffer, in bytes: it starts small, and quiet connections keep it so. */
 const MIN_BUFFER = 4 * 1024;
 const MAX_BUFFER = 64 * 1024;
 const BUFFER_STEP = 4;
 
-/** A plain TCP connection. Sends small writes at once and keeps quiet connections alive. */
-export class TcpChannel implements Channel {
+/** What every kind of plain connection has in common. */
+export abstract class PlainChannel implements Channel {
   /** The peer's address. */
   readonly remote: RemoteAddress;
-  readonly #conn: Deno.TcpConn;
+  /** Our own. */
+  readonly local: RemoteAddress;
+  readonly #conn: Deno.Conn;
   #buffer = new Uint8Array(0);
   #bufferSize = MIN_BUFFER;
   #broken: ChannelError | undefined;
   #closed = false;
 
   /** Owns `conn` from now on. */
-  constructor(conn: Deno.TcpConn) {
+  constructor(conn: Deno.Conn, remote: RemoteAddress, local: RemoteAddress) {
     this.#conn = conn;
-    this.remote = formatNetAddr(conn.remoteAddr);
-    try {
-      conn.setNoDelay(true);
-      conn.setKeepAlive(true);
-    } catch {
-      // Some systems refuse on a connection that is broken already; the first read says so.
-    }
+    this.remote = remote;
+    this.local = local;
   }
 
   /**
@@ -116,6 +113,31 @@ export class TcpChannel implements Channel {
     // After EPIPE an end of file is the peer's own: a FIN came before the reset.
     if (fault !== "closed" && codeOf(error) !== "EPIPE") this.#broken ??= failure;
     return failure;
+  }
+}
+
+/** A plain TCP connection. Sends small writes at once and keeps quiet connections alive. */
+export class TcpChannel extends PlainChannel {
+  /** Owns `conn` from now on. */
+  constructor(conn: Deno.TcpConn) {
+    super(conn, formatNetAddr(conn.remoteAddr), formatNetAddr(conn.localAddr));
+    try {
+      conn.setNoDelay(true);
+      conn.setKeepAlive(true);
+    } catch {
+      // Some systems refuse on a connection that is broken already; the first read says so.
+    }
+  }
+}
+
+/**
+ * A connection over a UNIX socket. Its peer is on this machine: there are no packets to hold back, and
+ * no end that vanishes unseen.
+ */
+export class UnixChannel extends PlainChannel {
+  /** Owns `conn` from now on. */
+  constructor(conn: Deno.UnixConn) {
+    super(conn, formatUnixAddr(conn.remoteAddr), formatUnixAddr(conn.localAddr));
   }
 }
 

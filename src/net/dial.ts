@@ -1,10 +1,10 @@
 /**
- * Reaching a TCP address.
+ * Reaching a TCP address, and what all that dials has in common.
  *
  * @module
  */
 
-import type { Address } from "../config/config.ts";
+import type { Address, HostPort } from "../config/config.ts";
 import { formatAddress } from "../config/address.ts";
 import { formatDuration } from "../config/duration.ts";
 import type { Channel } from "../channel.ts";
@@ -18,6 +18,8 @@ export type DialReason =
   | "timeout"
   | "unreachable"
   | "name not found"
+  | "not found"
+  | "permission denied"
   | "not permitted"
   | "aborted"
   | "other";
@@ -26,7 +28,10 @@ export type DialReason =
 export class DialError extends Error {
   /** The name of the class. */
   override readonly name = "DialError";
-  /** The kind of failure. */
+  /**
+   * The kind of failure. Of a UNIX socket: `not found`, there is no such file; `permission denied`, its
+   * mode, or that of a directory above, keeps us out. `not permitted` is Deno's word.
+   */
   readonly reason: DialReason;
 
   /** Says what failed; `cause` carries the system's own error. */
@@ -51,8 +56,27 @@ export type DialOptions = {
  *
  * @throws {DialError} when there is no connection; then nothing stays open.
  */
-export async function dialTcp(address: Address, options: DialOptions): Promise<Channel> {
-  const { timeout, signal } = options;
+export function dialTcp(address: HostPort, options: DialOptions): Promise<Channel> {
+  const { host: hostname, port } = address;
+  return withinLimits(address, options, async (signal) => {
+    const conn = await Deno.connect({ hostname, port, signal });
+    if (!signal.aborted) return openChannel(conn, options.native);
+    // It came through in the very moment of giving up, and nobody waits for it any more.
+    conn.close();
+    return undefined;
+  });
+}
+
+/**
+ * Runs an attempt to connect, which gives up when its signal aborts, and says what became of it.
+ *
+ * @throws {DialError} when it fails, in words about `address`.
+ */
+export async function withinLimits<T>(
+  address: Address | HostPort,
+  { timeout, signal }: Pick<DialOptions, "timeout" | "signal">,
+  attempt: (signal: AbortSignal) => Promise<T | undefined>,
+): Promise<T> {
   const cannot = `Cannot connect to "${formatAddress(address)}"`;
   const giveUp = new AbortController();
   const abort = () => giveUp.abort();
@@ -60,11 +84,8 @@ export async function dialTcp(address: Address, options: DialOptions): Promise<C
   signal?.addEventListener("abort", abort, { once: true });
   const timer = setTimeout(abort, timeout);
   try {
-    const { host: hostname, port } = address;
-    const conn = await Deno.connect({ hostname, port, signal: giveUp.signal });
-    if (!giveUp.signal.aborted) return openChannel(conn, options.native);
-    // It came through in the very moment of giving up, and nobody waits for it any more.
-    conn.close();
+    const reached = await attempt(giveUp.signal);
+    if (reached !== undefined) return reached;
   } catch (error) {
     if (!giveUp.signal.aborted) throw dialError(cannot, address, error);
   } finally {
@@ -76,7 +97,7 @@ export async function dialTcp(address: Address, options: DialOptions): Promise<C
     : new DialError("timeout", `${cannot}: no answer within ${formatDuration(timeout)}`);
 }
 
-function dialError(cannot: string, address: Address, error: unknown): DialError {
+function dialError(cannot: string, address: Address | HostPort, error: unknown): DialError {
   const grant = missingGrant(error, address);
   const reason = grant === undefined ? dialReason(error) : "not permitted";
   return new DialError(reason, `${cannot}: ${grant ?? wordsOf(error)}`, { cause: error });
@@ -93,6 +114,11 @@ function dialReason(error: unknown): DialReason {
     case "ENETUNREACH":
     case "ENETDOWN":
       return "unreachable";
+    case "ENOENT":
+    case "ENOTDIR":
+      return "not found";
+    case "EACCES":
+      return "permission denied";
     default:
       return isLookupFailure(error) ? "name not found" : "other";
   }

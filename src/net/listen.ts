@@ -1,10 +1,10 @@
 /**
- * Listening on a TCP address.
+ * Listening on a TCP address, and what all that listens has in common.
  *
  * @module
  */
 
-import type { Address } from "../config/config.ts";
+import type { HostPort } from "../config/config.ts";
 import { formatAddress } from "../config/address.ts";
 import type { Channel } from "../channel.ts";
 import { openChannel } from "./open.ts";
@@ -21,13 +21,17 @@ export type ListenReason =
   | "name not found"
   | "permission denied"
   | "not permitted"
+  | "not found"
   | "other";
 
 /** An address could not be listened on; the message says which and has the system's words. */
 export class ListenError extends Error {
   /** The name of the class. */
   override readonly name = "ListenError";
-  /** The kind of failure: `permission denied` is the system's word, `not permitted` Deno's. */
+  /**
+   * The kind of failure: `permission denied` is the system's word, `not permitted` Deno's; `not found`:
+   * there is no directory for a UNIX socket.
+   */
   readonly reason: ListenReason;
 
   /** Says what failed; `cause` carries the system's own error. */
@@ -71,12 +75,10 @@ export class AcceptError extends Error {
   }
 }
 
-/** A listening TCP socket. */
-export interface TcpListener {
-  /** What it is bound to, with the port that the system gave for 0: `host:port`. */
+/** A listening socket. */
+export interface SocketListener {
+  /** What it is bound to: `host:port`, with the port that the system gave for 0, or `unix:/path`. */
   readonly address: string;
-  /** The port that it is bound to. */
-  readonly port: number;
   /**
    * The next connection.
    *
@@ -84,10 +86,17 @@ export interface TcpListener {
    */
   accept(): Promise<Channel>;
   /**
-   * Stop listening. The port is free once a pending `accept` has rejected, which is a turn of the
-   * event loop later. Connections that wait to be accepted are reset. Never throws.
+   * Stop listening. The port is free, and the file of a UNIX socket gone, once a pending `accept` has
+   * rejected, which is a turn of the event loop later. Connections that wait to be accepted are reset.
+   * Never throws.
    */
   close(): void;
+}
+
+/** A listening TCP socket. */
+export interface TcpListener extends SocketListener {
+  /** The port that it is bound to. */
+  readonly port: number;
 }
 
 /** Settings of {@linkcode listenTcp}. */
@@ -104,7 +113,7 @@ export type ListenOptions = {
  *
  * @throws {ListenError} when the address cannot be had.
  */
-export function listenTcp(address: Address, options: ListenOptions = {}): TcpListener {
+export function listenTcp(address: HostPort, options: ListenOptions = {}): TcpListener {
   const open = (host: string) => {
     const bind = { hostname: host, port: address.port, tcpBacklog: BACKLOG };
     return wrap((options.listen ?? Deno.listen)(bind), options.native);

@@ -105,10 +105,13 @@ export function nativeTcp(version: string = Deno.version.deno): NativeTcp | unde
       if (rid === undefined) return undefined;
       const handle: unknown = Reflect.construct(Tcp, [SOCKET]);
       if (!isHandle(handle)) return undefined;
-      if (handle.openFromRid(rid) !== 0 || !sameSocket(handle, conn)) {
-        handle.close();
-        return undefined;
+      let same = false;
+      try {
+        same = handle.openFromRid(rid) === 0 && sameSocket(handle, conn);
+      } finally {
+        if (!same) handle.close();
       }
+      if (!same) return undefined;
       handle.useUserBuffer(buffer);
       return handle;
     },

@@ -30,6 +30,8 @@ type Reader = {
 export class NativeChannel implements Channel {
   /** The peer's address. */
   readonly remote: RemoteAddress;
+  /** Our own. */
+  readonly local: RemoteAddress;
   readonly #native: NativeTcp;
   readonly #handle: Handle;
   /** The same socket as the runtime gave it: closing it would end our half. */
@@ -56,6 +58,7 @@ export class NativeChannel implements Channel {
     this.#handle = handle;
     this.#conn = conn;
     this.remote = formatNetAddr(conn.remoteAddr);
+    this.local = formatNetAddr(conn.localAddr);
     handle.onread = () => this.#onRead();
     handle.setNoDelay(true);
     handle.setKeepAlive(true, KEEP_ALIVE);
@@ -64,7 +67,13 @@ export class NativeChannel implements Channel {
   /** Takes `conn` over; `undefined` where that cannot be done, and then `conn` is as it was. */
   static adopt(native: NativeTcp, conn: Deno.TcpConn): NativeChannel | undefined {
     const handle = native.adopt(conn);
-    return handle === undefined ? undefined : new NativeChannel(native, handle, conn);
+    if (handle === undefined) return undefined;
+    try {
+      return new NativeChannel(native, handle, conn);
+    } catch (error) {
+      handle.close();
+      throw error;
+    }
   }
 
   /** The next bytes, the caller's to keep, or `null` at the peer's FIN. */
@@ -149,14 +158,14 @@ export class NativeChannel implements Channel {
     this.#pause();
   }
 
-  /** Called by the runtime, which a throw would end. */
+  /** Called by the runtime: nobody would catch what this throws. */
   #onRead(): void {
     const reader = this.#reader;
     if (reader === undefined) return this.#pause();
-    const count = this.#native.count();
-    if (count <= 0) return this.#onEnd(count);
-    this.#heard = true;
     try {
+      const count = this.#native.count();
+      if (count <= 0) return this.#onEnd(count);
+      this.#heard = true;
       const taken = reader.take(this.#native.buffer.subarray(0, count));
       if (taken !== undefined) this.#holdUp(taken, reader);
     } catch (error) {

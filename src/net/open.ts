@@ -11,6 +11,12 @@ import { NativeChannel } from "./native_channel.ts";
 
 /** Takes `conn` over: by its native handle where there is one, else as it is. */
 export function openChannel(conn: Deno.TcpConn, native: NativeTcp | undefined): Channel {
-  const channel = native === undefined ? undefined : NativeChannel.adopt(native, conn);
-  return channel ?? new TcpChannel(conn);
+  try {
+    const channel = native === undefined ? undefined : NativeChannel.adopt(native, conn);
+    return channel ?? new TcpChannel(conn);
+  } catch (error) {
+    // Whoever asked for a channel has nothing to close.
+    conn.close();
+    throw error;
+  }
 }

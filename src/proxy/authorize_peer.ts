@@ -10,9 +10,9 @@ import { formatBasis, formatNearest, type Verdict } from "../acl/decision.ts";
 import type { AclConfig } from "../config/config.ts";
 import { identityOf, type PeerIdentity } from "../identity.ts";
 import type { Fields, Logger } from "../logging.ts";
-import type { Metrics } from "../metrics.ts";
 import type { VerifiedPeer } from "../tls/verdict.ts";
 import { deniedFields } from "./peer_log.ts";
+import type { SessionMetrics } from "./session.ts";
 
 /** A decision and whom it is about. */
 export type Judged = { readonly decision: Decision; readonly identity: PeerIdentity | undefined };
@@ -27,7 +27,7 @@ export function judgePeer(peer: VerifiedPeer | undefined, acl: AclConfig): Judge
 export function admitPeer(
   peer: VerifiedPeer | undefined,
   acl: AclConfig,
-  metrics: Metrics,
+  metrics: SessionMetrics,
 ): Judged {
   const judged = judgePeer(peer, acl);
   const { decision } = judged;

@@ -22,7 +22,19 @@ export type Ending = {
   readonly fields?: Fields;
 };
 
-/** What the state of the moment says of the peer of an open connection. */
+/** Which end a peer is at: the one that was accepted, or the one that was dialled. */
+export type Side = "near" | "far";
+
+/** Somebody who was let in. */
+export type Admitted = {
+  readonly side: Side;
+  /** `undefined` is a peer without a certificate. */
+  readonly peer: VerifiedPeer | undefined;
+  /** The name that the certificate of one that was dialled must carry. */
+  readonly serverName?: string | undefined;
+};
+
+/** What the state of the moment says of a peer of an open connection. */
 export type Standing =
   | {
     readonly stands: true;
@@ -41,8 +53,8 @@ export type Pass = {
 
 /** Settings of {@linkcode Lives}. */
 export type LivesOptions = {
-  /** Judges by the state of the moment; `undefined` is a peer without a certificate. Must not throw. */
-  readonly judge: (peer: VerifiedPeer | undefined) => Standing;
+  /** Judges by the state of the moment. Must not throw. */
+  readonly judge: (admitted: Admitted) => Standing;
   /** How old a connection may get, in milliseconds; 0 = no limit. */
   readonly maxLifetime: number;
   /** Told when all connections were judged after {@linkcode Lives.rejudge}. */
@@ -71,7 +83,7 @@ export class Life implements Disposable {
   readonly #abort = new AbortController();
   readonly #stack = new DisposableStack();
   #ending: Ending | undefined;
-  #admitted: { readonly peer: VerifiedPeer | undefined } | undefined;
+  #admitted: readonly Admitted[] = [];
 
   /** {@linkcode Lives.open} makes one. */
   constructor(keeper: Keeper, place: Place) {
@@ -90,25 +102,33 @@ export class Life implements Disposable {
     return this.#ending;
   }
 
-  /** Whom it is judged by, once somebody was let in. */
-  get admitted(): { readonly peer: VerifiedPeer | undefined } | undefined {
+  /** Whom it is judged by: those who were let in, at most one at each side. */
+  get admitted(): readonly Admitted[] {
     return this.#admitted;
   }
 
   /**
-   * The peer was let in: to be called in the turn of the decision, so that no change of state comes in
-   * between. True once the connection has its place; false when it is to end. Never rejects.
+   * The connection may go on, whoever it is from. True once it has its place among the others; false when
+   * it is to end. Never rejects.
    */
-  admit(peer: VerifiedPeer | undefined): Promise<boolean> {
-    const established = this.#place.establish(this.signal);
-    this.stand(peer);
-    return established.then((taken) => taken && !this.signal.aborted);
+  async enter(): Promise<boolean> {
+    return await this.#place.establish(this.signal) && !this.signal.aborted;
   }
 
-  /** The peer, as it was judged anew. */
-  stand(peer: VerifiedPeer | undefined): void {
+  /**
+   * The first peer was let in: to be called in the turn of the decision, so that no change of state
+   * comes in between. What {@linkcode Life.enter} says.
+   */
+  admit(admitted: Admitted): Promise<boolean> {
+    const entered = this.enter();
+    this.stand(admitted);
+    return entered;
+  }
+
+  /** A peer was let in besides, or judged anew; to be called in the turn of that decision. */
+  stand(admitted: Admitted): void {
     if (this.#ending !== undefined || this.#stack.disposed) return;
-    this.#admitted = { peer };
+    this.#admitted = [...this.#admitted.filter(({ side }) => side !== admitted.side), admitted];
     this.#keeper.admitted(this);
   }
 
@@ -177,7 +197,7 @@ export class Lives {
   rejudge(): void {
     this.#pass ??= { judged: 0, ended: 0 };
     for (const life of this.#open.keys()) {
-      if (life.admitted !== undefined) this.#queue.add(life);
+      if (life.admitted.length > 0) this.#queue.add(life);
     }
     this.#run();
   }
@@ -190,9 +210,9 @@ export class Lives {
 
   readonly #keeper: Keeper = {
     admitted: (life) => {
-      const until = life.admitted?.peer?.validUntil;
+      const until = Math.min(...life.admitted.map(({ peer }) => peer?.validUntil ?? Infinity));
       // Valid at `validUntil` still.
-      if (until !== undefined) this.#expiries.set(life, until + 1);
+      if (until !== Infinity) this.#expiries.set(life, until + 1);
       else this.#expiries.delete(life);
     },
     closed: (life) => {
@@ -235,11 +255,16 @@ export class Lives {
     if (tooOldAt === undefined || life.ending !== undefined) return;
     const { monotonic, judge } = this.#options;
     if (monotonic() >= tooOldAt) return life.end({ reason: "max_lifetime" });
-    if (life.admitted === undefined) return;
-    const standing = judge(life.admitted.peer);
+    if (life.admitted.length === 0) return;
     if (this.#pass !== undefined) this.#pass.judged++;
-    if (standing.stands) return life.stand(standing.peer);
-    if (this.#pass !== undefined) this.#pass.ended++;
-    life.end(standing.ending);
+    for (const admitted of life.admitted) {
+      const standing = judge(admitted);
+      if (standing.stands) {
+        life.stand({ ...admitted, peer: standing.peer });
+      } else {
+        if (this.#pass !== undefined) this.#pass.ended++;
+        return life.end(standing.ending);
+      }
+    }
   }
 }

@@ -5,14 +5,14 @@
  */
 
 import type { Material } from "../certstore/material.ts";
-import type { Config } from "../config/config.ts";
 import type { SignatureMemory } from "../tls/signature_memory.ts";
 import { PeerVerifier } from "../tls/verdict.ts";
 
-/** The name that a server must carry; `undefined` in server mode, where clients carry none. */
-export function expectedName({ mode, tls, target }: Config): string | undefined {
-  return mode === "client" ? tls.serverName ?? target.host : undefined;
-}
+/** Who the peers are. */
+export type PeerRole =
+  | { readonly purpose: "client" }
+  /** `serverName` is the name that its certificate must carry. */
+  | { readonly purpose: "server"; readonly serverName: string };
 
 /**
  * The judge of peers' chains by this material.
@@ -21,17 +21,15 @@ export function expectedName({ mode, tls, target }: Config): string | undefined 
  * @param signatures what was checked before this material came.
  */
 export function peerVerifier(
-  config: Config,
+  role: PeerRole,
   { anchors, revocation }: Material,
   now: () => number,
   signatures?: SignatureMemory,
 ): PeerVerifier {
-  const serverName = expectedName(config);
   return new PeerVerifier({
     anchors,
     revocation,
-    purpose: config.mode === "server" ? "client" : "server",
-    ...(serverName === undefined ? {} : { serverName }),
+    ...role,
     signatures,
     now,
   });

@@ -1,21 +1,23 @@
 /**
- * One connection's whole way, for both modes:
+ * One connection's whole way, for all modes:
  *
  *     accept ─▶ handshake ─▶ identity ─▶ authorize ─▶ dial ─▶ splice ─▶ outcome
  *
  * Server mode does handshake and decision at the near end (`receive`) and dials plain; client mode
- * takes plain at the near end and does handshake and decision at the far end (`reach`). Either way
- * not one byte moves without a {@linkcode Permit}. From the decision on the connection's {@linkcode Life}
- * knows its peer, and may end it at any point of the way.
+ * takes plain at the near end and does handshake and decision at the far end (`reach`); a bridge does
+ * both, and dials with the near end's permit only. Whichever it is, not one byte moves without a
+ * {@linkcode Permit}. From the first decision on the connection's {@linkcode Life} knows its peers, and
+ * may end it at any point of the way.
  *
  * @module
  */
 
 import type { Permit } from "../acl.ts";
-import type { Channel } from "../channel.ts";
+import type { Channel, RemoteAddress } from "../channel.ts";
 import type { ProxyConfig } from "../config/config.ts";
 import type { Fields, Logger } from "../logging.ts";
-import type { Metrics } from "../metrics.ts";
+import type { TunnelMetrics } from "../metrics.ts";
+import type { TlsFacts } from "../proxy_protocol/tls_facts.ts";
 import type { Life } from "./lives.ts";
 import type { CloseReason } from "./outcome.ts";
 import { splice } from "./splice.ts";
@@ -33,26 +35,52 @@ export type Near = {
   readonly channel: Channel;
   /** Who it is, for the log. */
   readonly fields: Fields;
+  /** The client's address, and the one that it connected to. */
+  readonly source: RemoteAddress;
+  readonly destination: RemoteAddress;
+  /** The client's side of TLS, where it speaks TLS. */
+  readonly tls?: (() => TlsFacts) | undefined;
 };
 
 /** The end that was dialled, and the leave to join the two. */
 export type Far = { readonly channel: Channel; readonly permit: Permit };
 
-/** What the two modes differ in: which end is TLS. */
+/** Makes the near end of an accepted connection, which it owns from now on. */
+export type NearEnd<N extends Near> = {
+  receive(accepted: Channel, life: Life): Promise<N | Stopped>;
+};
+
+/** Reaches the target. */
+export type FarEnd<N extends Near> = {
+  reach(near: N, life: Life): Promise<Far | Stopped>;
+};
+
+/** What the modes differ in: which end is TLS. */
 export type Way<N extends Near> = {
   /** Who speaks in the log: `listener` or `dialer`. */
   readonly name: string;
-  /** Makes the near end of an accepted connection, which it owns from now on. */
-  receive(accepted: Channel, life: Life): Promise<N | Stopped>;
-  /** Reaches the target. */
-  reach(near: N, life: Life): Promise<Far | Stopped>;
+  readonly near: NearEnd<N>;
+  readonly far: FarEnd<N>;
 };
+
+/** What connections count. */
+export type SessionMetrics = Pick<
+  TunnelMetrics,
+  | "connectionAccepted"
+  | "connectionClosed"
+  | "bytesProxied"
+  | "aclDecision"
+  | "peerWithoutCertificate"
+  | "handshakeDone"
+  | "handshakeFailed"
+  | "dialFailed"
+>;
 
 /** What a session needs besides its connection. */
 export type SessionDeps = {
   readonly proxy: Pick<ProxyConfig, "idleTimeout" | "closeTimeout">;
   readonly logger: Logger;
-  readonly metrics: Metrics;
+  readonly metrics: SessionMetrics;
   /** Milliseconds on a clock that never goes back. */
   readonly monotonic: () => number;
 };
@@ -122,10 +150,10 @@ async function pass<N extends Near>(
   deps: SessionDeps,
   life: Life,
 ): Promise<Ended> {
-  const near = await way.receive(accepted, life);
+  const near = await way.near.receive(accepted, life);
   if ("stopped" in near) return { reason: near.stopped, fields: { remote: accepted.remote } };
   try {
-    const far = await way.reach(near, life);
+    const far = await way.far.reach(near, life);
     if ("stopped" in far) return { reason: far.stopped, fields: near.fields };
     try {
       return await join(far.permit, near, far, deps, life.signal);

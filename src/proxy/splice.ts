@@ -231,10 +231,22 @@ class Splice {
     if (at === Infinity) return;
     const left = Math.ceil(at - performance.now());
     if (left > 0) {
-      this.#timer = setTimeout(() => this.#watch(), left);
+      this.#timer = setTimeout(() => this.#onTimer(), left);
     } else {
       const reason = at === endAt ? "close_timeout" : "idle_timeout";
       this.#cut({ reason, detail: undefined });
+    }
+  }
+
+  /** Nobody is there to catch what this throws, and without its timer a connection may never end. */
+  #onTimer(): void {
+    try {
+      this.#watch();
+    } catch (error) {
+      this.#cut({
+        reason: "error",
+        detail: error instanceof Error ? error.message : String(error),
+      });
     }
   }
 

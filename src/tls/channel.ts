@@ -19,6 +19,9 @@ type Waiter = {
   readonly reject: (error: ChannelError) => void;
 };
 
+/** Who is at either end of a transport. */
+export type Ends = Pick<Channel, "remote" | "local">;
+
 /** One turn of the event loop: what the engine has put off until then has happened after it. */
 function turn(): Promise<void> {
   return new Promise((done) => setTimeout(done, 0));
@@ -35,6 +38,8 @@ export function channelError(error: unknown): ChannelError {
 export class TlsChannel implements Channel {
   /** The peer's address. */
   readonly remote: RemoteAddress;
+  /** The transport's. */
+  readonly local: RemoteAddress;
   readonly #wire: Wire;
   readonly #socket: TLSSocket;
   readonly #plaintext: Uint8Array[] = [];
@@ -49,8 +54,9 @@ export class TlsChannel implements Channel {
   #pulling = false;
 
   /** To be made while the engine reports the end of the handshake, so that no byte is missed. */
-  constructor(remote: RemoteAddress, wire: Wire, socket: TLSSocket) {
+  constructor({ remote, local }: Ends, wire: Wire, socket: TLSSocket) {
     this.remote = remote;
+    this.local = local;
     this.#wire = wire;
     this.#socket = socket;
     wire.onBroken = (error) => this.#failWrite(channelError(error));

@@ -35,6 +35,8 @@ export type TlsClientOptions = {
   readonly serverName: string;
   readonly minVersion: TlsVersion;
   readonly maxVersion: TlsVersion;
+  /** Protocols to offer, the favourite first (RFC 7301); empty: no ALPN. */
+  readonly alpn?: readonly string[];
   /** Judges peers by the trust of the moment of the decision, which may have moved on since. */
   readonly verify: VerifyPeer;
   /** Carries established connections by the engine's own handles. */
@@ -47,6 +49,7 @@ export class TlsClient {
   readonly #engineContext: EngineContext;
   readonly #serverName: string;
   readonly #verify: VerifyPeer;
+  readonly #alpn: readonly string[];
   readonly #keyIsReadable: boolean;
   readonly #native: NativeTls | undefined;
 
@@ -56,6 +59,7 @@ export class TlsClient {
     this.#serverName = serverName;
     this.#verify = verify;
     this.#native = options.native;
+    this.#alpn = options.alpn ?? [];
     this.#keyIsReadable = isReadableKey(material.keyPem);
     const own = {
       cert: material.certPem,
@@ -100,7 +104,11 @@ export class TlsClient {
     const isIp = parseIp(this.#serverName) !== undefined;
     if (this.#native !== undefined) {
       const native = this.#native;
-      const make = () => native.client(isIp ? "" : this.#serverName, this.#engineContext);
+      const make = () => {
+        const engine = native.client(isIp ? "" : this.#serverName, this.#engineContext);
+        if (this.#alpn.length > 0) engine.setAlpnProtocols(this.#alpn);
+        return engine;
+      };
       return startEngine(make, native, wire, events, clientError);
     }
     const socket = tls.connect({
@@ -111,6 +119,7 @@ export class TlsClient {
       // verdict has the right one, and holds to the engine's no (`verified` in `handshake.ts`).
       rejectUnauthorized: false,
       ...(isIp ? {} : { servername: this.#serverName }),
+      ...(this.#alpn.length > 0 ? { ALPNProtocols: [...this.#alpn] } : {}),
       // The engine's own check falls back to the CN, and reads one that holds a list as that list.
       // Names are the second verdict's.
       checkServerIdentity: () => undefined,

@@ -86,6 +86,12 @@ export type Engine = {
   readonly verifyError: () => string;
   readonly getProtocol: (out: { protocol?: unknown }) => number;
   readonly isSessionReused: () => boolean;
+  /** Before `start`: protocols to offer or to accept, in order (RFC 7301). */
+  readonly setAlpnProtocols: (protocols: readonly string[]) => void;
+  /** Where none was agreed upon: false. */
+  readonly getAlpnNegotiatedProtocol: (out: { alpnProtocol?: unknown }) => number;
+  readonly getCipher: (out: { name?: unknown }) => number;
+  readonly getServername: () => unknown;
   /** Frees its memory. */
   readonly destroySsl: () => void;
 };
@@ -106,6 +112,10 @@ const METHODS = [
   "verifyError",
   "getProtocol",
   "isSessionReused",
+  "setAlpnProtocols",
+  "getAlpnNegotiatedProtocol",
+  "getCipher",
+  "getServername",
   "destroySsl",
 ] as const satisfies readonly (keyof Engine)[];
 
@@ -188,6 +198,7 @@ function isEngine(handle: unknown): handle is Engine {
 
 const NOWHERE: Channel = {
   remote: "",
+  local: "",
   read: () => Promise.resolve(null),
   pump: () => Promise.resolve(),
   write: () => undefined,

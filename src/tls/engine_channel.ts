@@ -7,7 +7,7 @@
 
 import { type Channel, ChannelError, copyOf, type RemoteAddress, type Take } from "../channel.ts";
 import { END_OF_FILE, type Request } from "../net/native.ts";
-import { channelError } from "./channel.ts";
+import { channelError, type Ends } from "./channel.ts";
 import { type Engine, MAX_PLAINTEXT, type NativeTls } from "./engine.ts";
 import type { Wire } from "./wire.ts";
 
@@ -33,6 +33,8 @@ type Round = {
 export class EngineChannel implements Channel {
   /** The peer's address. */
   readonly remote: RemoteAddress;
+  /** The transport's. */
+  readonly local: RemoteAddress;
   readonly #wire: Wire;
   readonly #engine: Engine;
   readonly #native: NativeTls;
@@ -49,8 +51,9 @@ export class EngineChannel implements Channel {
   #closed = false;
 
   /** To be made while the engine reports the end of the handshake, so that no byte is missed. */
-  constructor(wire: Wire, engine: Engine, native: NativeTls, remote: RemoteAddress) {
+  constructor(wire: Wire, engine: Engine, native: NativeTls, { remote, local }: Ends) {
     this.remote = remote;
+    this.local = local;
     this.#wire = wire;
     this.#engine = engine;
     this.#native = native;
@@ -128,8 +131,16 @@ export class EngineChannel implements Channel {
     this.#engine.destroySsl();
   }
 
-  /** Called by the engine, which a throw would end. */
+  /** Called by the engine: nobody would catch what this throws, and the bytes would be missing. */
   #onRead(): void {
+    try {
+      this.#takeIn();
+    } catch (error) {
+      this.#fault ??= channelError(error);
+    }
+  }
+
+  #takeIn(): void {
     this.#gave = true;
     const count = this.#native.count();
     if (count <= 0) {

@@ -6,7 +6,14 @@
 
 import { EngineChannel } from "./engine_channel.ts";
 import type { Engine, NativeTls } from "./engine.ts";
-import { type EngineEvents, type Established, HandshakeError, type Started } from "./handshake.ts";
+import {
+  type EngineEvents,
+  type Established,
+  HandshakeError,
+  type Session,
+  type Started,
+  textOf,
+} from "./handshake.ts";
 import type { Wire } from "./wire.ts";
 
 /** Starts an engine; what the wire brings goes in, and what comes out goes onto the wire. */
@@ -47,8 +54,6 @@ export function startEngine(
 
 function established(engine: Engine, native: NativeTls): Established {
   const complaint = engine.verifyError();
-  const out: { protocol?: unknown } = {};
-  engine.getProtocol(out);
   return {
     chain: () => {
       const certificates = engine.getPeerCertificateChain()?.certificates;
@@ -57,15 +62,28 @@ function established(engine: Engine, native: NativeTls): Established {
       return complete ? certificates : [];
     },
     complaint: complaint === "" ? undefined : complaint,
-    protocol: typeof out.protocol === "string" ? out.protocol : "unknown",
-    resumed: engine.isSessionReused(),
-    open: (remote, wire) => {
+    session: () => sessionOf(engine),
+    open: (ends, wire) => {
       // The handshake's own listeners hold all that it needed.
       engine.onhandshakedone = IGNORED;
       wire.removeAllListeners("data");
-      return new EngineChannel(wire, engine, native, remote);
+      return new EngineChannel(wire, engine, native, ends);
     },
     destroy: () => engine.destroySsl(),
+  };
+}
+
+function sessionOf(engine: Engine): Session {
+  const out: { protocol?: unknown; alpnProtocol?: unknown; name?: unknown } = {};
+  engine.getProtocol(out);
+  engine.getAlpnNegotiatedProtocol(out);
+  engine.getCipher(out);
+  return {
+    protocol: textOf(out.protocol) ?? "unknown",
+    resumed: engine.isSessionReused(),
+    alpn: textOf(out.alpnProtocol),
+    cipher: textOf(out.name),
+    serverName: textOf(engine.getServername()),
   };
 }
 

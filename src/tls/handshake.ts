@@ -6,9 +6,9 @@
  */
 
 import type { TLSSocket } from "node:tls";
-import type { Channel, RemoteAddress } from "../channel.ts";
+import type { Channel } from "../channel.ts";
 import { formatDuration } from "../config/duration.ts";
-import { TlsChannel } from "./channel.ts";
+import { type Ends, TlsChannel } from "./channel.ts";
 import { engineError, HandshakeCut, HandshakeError, wireError } from "./handshake_error.ts";
 import type { VerifiedPeer, VerifyPeer } from "./verdict.ts";
 import { Wire } from "./wire.ts";
@@ -24,13 +24,23 @@ export type Decided<T> = { readonly admit: boolean; readonly value: T };
  */
 export type Decide<T> = (peer: VerifiedPeer | undefined) => Decided<T>;
 
-/** An established connection, or one whose peer the caller did not admit (closed already). */
-export type Handshaken<T> = {
-  readonly value: T;
-  readonly peer: VerifiedPeer | undefined;
+/** What a handshake came to, besides the peer. */
+export type Session = {
   /** `TLSv1.2` or `TLSv1.3`. */
   readonly protocol: string;
   readonly resumed: boolean;
+  /** The protocol that was agreed upon (RFC 7301); `undefined` where none was. */
+  readonly alpn: string | undefined;
+  /** The cipher suite as OpenSSL names it. */
+  readonly cipher: string | undefined;
+  /** Accepted connections: the name that the client asked for (SNI, RFC 6066). Its own words. */
+  readonly serverName: string | undefined;
+};
+
+/** An established connection, or one whose peer the caller did not admit (closed already). */
+export type Handshaken<T> = Session & {
+  readonly value: T;
+  readonly peer: VerifiedPeer | undefined;
   /** `undefined` when the peer was not admitted. */
   readonly channel: Channel | undefined;
 };
@@ -49,11 +59,9 @@ export type Established = {
   readonly chain: () => readonly Uint8Array[];
   /** What the engine has against that chain; of a peer without one this says nothing. */
   readonly complaint: string | undefined;
-  /** `TLSv1.2` or `TLSv1.3`. */
-  readonly protocol: string;
-  readonly resumed: boolean;
+  readonly session: () => Session;
   /** Makes a channel of it. To be called in the same turn, so that no byte is missed. */
-  readonly open: (remote: RemoteAddress, wire: Wire) => Channel;
+  readonly open: (ends: Ends, wire: Wire) => Channel;
   /** Gives it up. */
   readonly destroy: () => void;
 };
@@ -87,14 +95,24 @@ export type Role = {
   readonly demand: PeerDemand;
 };
 
+/** Text that says something; `undefined` for all else. */
+export function textOf(value: unknown): string | undefined {
+  return typeof value === "string" && value !== "" ? value : undefined;
+}
+
 /** What a socket of the public interface has at the end of a handshake. */
 export function establishedSocket(socket: TLSSocket): Established {
   return {
     chain: () => presentedChain(socket),
     complaint: socket.authorized ? undefined : String(socket.authorizationError),
-    protocol: socket.getProtocol() ?? "unknown",
-    resumed: socket.isSessionReused(),
-    open: (remote, wire) => new TlsChannel(remote, wire, socket),
+    session: () => ({
+      protocol: socket.getProtocol() ?? "unknown",
+      resumed: socket.isSessionReused(),
+      alpn: textOf(socket.alpnProtocol),
+      cipher: textOf(Reflect.get(socket.getCipher() ?? {}, "standardName")),
+      serverName: textOf(Reflect.get(socket, "servername")),
+    }),
+    open: (ends, wire) => new TlsChannel(ends, wire, socket),
     destroy: () => void socket.destroy(),
   };
 }
@@ -159,8 +177,7 @@ function judge<T>(
 } {
   const peer = verified(established, role.demand);
   const { admit, value } = decide(peer);
-  const { protocol, resumed } = established;
-  return { admit, value, peer, protocol, resumed };
+  return { admit, value, peer, ...established.session() };
 }
 
 /**
@@ -200,7 +217,7 @@ export async function handshake<T>(
       settled = true;
       refused = !admit;
       if (refused) wire.mute();
-      const channel = admit ? established.open(transport.remote, wire) : undefined;
+      const channel = admit ? established.open(transport, wire) : undefined;
       resolve({ ...rest, channel });
     } catch (error) {
       // Refused, or a fault of ours: either way the peer gets nothing, no ticket, no last flight.

@@ -61,6 +61,14 @@ export function engineError(error: Error, verifyCode?: string): HandshakeError {
       cause: error,
     });
   }
+  if (code === "ERR_SSL_NO_APPLICATION_PROTOCOL") {
+    return new HandshakeError("protocol", "the client offers none of tls.alpn", { cause: error });
+  }
+  if (/NoApplicationProtocol/.test(error.message)) {
+    return new HandshakeError("other", "the peer refused us: it takes none of tls.alpn", {
+      cause: error,
+    });
+  }
   if (/received fatal alert|alert/i.test(error.message)) {
     return new HandshakeError("other", `the peer refused us: ${error.message}`, { cause: error });
   }

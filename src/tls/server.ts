@@ -34,6 +34,8 @@ export type TlsServerOptions = {
   readonly clientAuth: ClientAuth;
   readonly minVersion: TlsVersion;
   readonly maxVersion: TlsVersion;
+  /** Protocols to accept, the favourite first (RFC 7301); empty: no ALPN. */
+  readonly alpn?: readonly string[];
   /** Judges peers by the trust of the moment of the decision, which may have moved on since. */
   readonly verify: VerifyPeer;
   /** Carries established connections by the engine's own handles. */
@@ -44,6 +46,7 @@ export type TlsServerOptions = {
 export class TlsServer {
   readonly #server: tls.Server;
   readonly #demand: PeerDemand;
+  readonly #alpn: readonly string[];
   readonly #native: NativeTls | undefined;
   readonly #context: EngineContext;
 
@@ -51,6 +54,7 @@ export class TlsServer {
   constructor(options: TlsServerOptions) {
     const { material, clientAuth } = options;
     this.#native = options.native;
+    this.#alpn = options.alpn ?? [];
     this.#demand = clientAuth === "none" ? { kind: "nothing" } : {
       kind: "certificate",
       verify: options.verify,
@@ -72,6 +76,7 @@ export class TlsServer {
     this.#server = new tls.Server({
       ...own,
       ...asks,
+      ...(this.#alpn.length > 0 ? { ALPNProtocols: [...this.#alpn] } : {}),
       // The deadline is ours. The engine's timer would outlive a failed handshake by two minutes and
       // hold all of the connection's memory until then: a peer that fails fast could fill it.
       handshakeTimeout: -1,
@@ -103,7 +108,12 @@ export class TlsServer {
   #startNative(wire: Wire, events: EngineEvents): Started | undefined {
     const native = this.#native;
     if (native === undefined) return undefined;
-    return startEngine(() => native.server(this.#context), native, wire, events, clientError);
+    const make = () => {
+      const engine = native.server(this.#context);
+      if (this.#alpn.length > 0) engine.setAlpnProtocols(this.#alpn);
+      return engine;
+    };
+    return startEngine(make, native, wire, events, clientError);
   }
 
   /**

@@ -53,12 +53,13 @@ export const bulk: Measure = {
 
 async function throughTunnel(bench: Bench, running: Running): Promise<Sample[]> {
   const { port } = running.target;
-  const transfer = async (way: Way, bytes: number, streams: number): Promise<number> => {
+  const report = async (way: Way, bytes: number, streams: number): Promise<string> => {
     const args = ["-c", "127.0.0.1", "-p", port, "-n", bytes, "-P", streams, "-J", ...way.iperf];
-    const { stdout } = await bench.tool("iperf3", "iperf3", args.map(String));
-    return receivedBytes(stdout);
+    return (await bench.tool("iperf3", "iperf3", args.map(String))).stdout;
   };
-  await transfer(WAYS[0], bench.scale.bulk / 5, 1);
+  const transfer = async (way: Way, bytes: number, streams: number): Promise<number> =>
+    receivedBytes(await report(way, bytes, streams));
+  await report(WAYS[0], bench.scale.bulk / 5, 1);
   const found: Sample[] = [];
   for (const way of WAYS) {
     for (const streams of STREAMS) {

@@ -38,15 +38,17 @@ export const FAILED = "certstore: reload failed, keeping the previous certificat
 
 /** Counts reloads and remembers the gauges. */
 export class TestMetrics {
+  /** By `own`, `ca` and `crl`; of a tunnel with a name `NAME.own` and so on. */
   readonly gauges = new Map<string, number>();
   readonly reloads = { success: 0, failure: 0 };
 
-  certNotAfter(role: string, epochSeconds: number): void {
-    this.gauges.set(role, epochSeconds);
-  }
-
-  crlNextUpdate(epochSeconds: number): void {
-    this.gauges.set("crl", epochSeconds);
+  tunnel(name: string | undefined): ReturnType<CertStoreOptions["metrics"]["tunnel"]> {
+    const of = name === undefined ? "" : `${name}.`;
+    return {
+      certNotAfter: (role: string, epochSeconds: number) =>
+        void this.gauges.set(of + role, epochSeconds),
+      crlNextUpdate: (epochSeconds: number) => void this.gauges.set(`${of}crl`, epochSeconds),
+    };
   }
 
   reloaded(result: "success" | "failure"): void {
@@ -61,7 +63,7 @@ export function tlsConfig(
   return {
     crl: [],
     clientAuth: "required",
-    serverName: undefined,
+    alpn: [],
     minVersion: "TLS1.2",
     maxVersion: "TLS1.3",
     handshakeTimeout: 10_000,
@@ -74,12 +76,13 @@ export function serverTls(files: PkiFiles): TlsConfig {
   return tlsConfig({ cert: files.server, key: files.serverKey, ca: files.ca });
 }
 
-/** Options of a store with a log and metrics to look at. */
+/** Options of a store with a log and metrics to look at, for one tunnel without a name. */
 export function storeOptions(
   tls: TlsConfig,
   more: Partial<CertStoreOptions> = {},
 ): CertStoreOptions & { logger: TestLog; metrics: TestMetrics } {
-  return { tls, ...more, logger: new TestLog(), metrics: new TestMetrics() };
+  const tunnels = [{ name: undefined, tls, upstream: undefined }] as const;
+  return { tunnels, ...more, logger: new TestLog(), metrics: new TestMetrics() };
 }
 
 /** Waits until a condition holds. */

@@ -46,11 +46,11 @@ export async function open(
   const swapped: string[] = [];
   const options = storeOptions(paths, {
     readFile: memory(contents),
-    onSwap: ({ leaf }) => void swapped.push(leaf.serial),
+    onSwap: () => void swapped.push(store.current.leaf.serial),
     now,
     timing: { settle: 300 },
   });
-  const store = await CertStore.open(options);
+  const store: CertStore = await CertStore.open(options);
   return { store, swapped, log: options.logger, metrics: options.metrics };
 }
 

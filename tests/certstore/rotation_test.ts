@@ -181,9 +181,11 @@ Deno.test("live/ alone granted: symlinks into archive/ are read, and rewrites th
     `import { CertStore } from ${JSON.stringify(source.href)};
     const say = (message: string, fields: unknown) => console.log(message, JSON.stringify(fields));
     const logger = { debug: say, info: say, warn: say, error: say };
-    const metrics = { certNotAfter() {}, crlNextUpdate() {}, reloaded() {} };
+    const tunnel = () => ({ certNotAfter() {}, crlNextUpdate() {} });
+    const metrics = { tunnel, reloaded() {} };
     const tls = JSON.parse(Deno.args[0] ?? "");
-    const store = await CertStore.open({ tls, logger, metrics });
+    const tunnels = [{ name: undefined, tls, upstream: undefined }];
+    const store = await CertStore.open({ tunnels, logger, metrics });
     await store.watch();`,
   );
   const config = new URL("../../deno.json", import.meta.url).pathname;

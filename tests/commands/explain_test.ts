@@ -349,7 +349,9 @@ Deno.test("explain: the program, by its command line", async () => {
     assert.deepEqual([good.code, good.stderr], [0, ""]);
     assert.match(good.stdout, /^verdict: allowed\n/);
     const input = await mtlsd(["explain", config, "--cert", "-"], { flags, stdin: web.pem });
-    assert.deepEqual([input.code, input.stdout], [0, good.stdout]);
+    // A day may have ended in between.
+    const timeless = (text: string) => text.replace(/\d+ days left/, "some days left");
+    assert.deepEqual([input.code, timeless(input.stdout)], [0, timeless(good.stdout)]);
     const missing = await mtlsd(["explain", config, "--cert", join(dir, "no.pem")], { flags });
     assert.deepEqual([missing.code, missing.stdout], [2, ""]);
     assert.match(missing.stderr, /^Cannot use --cert ".*": there is no such file/);

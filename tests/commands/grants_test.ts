@@ -149,3 +149,37 @@ Deno.test({
       assert.doesNotMatch(err, /NotCapable|Requires|--allow/);
     }),
 });
+
+Deno.test("--with-env prints what settings from the environment take, and it is enough", () =>
+  inTemp(async (dir) => {
+    await Deno.writeTextFile(join(dir, "server.yaml"), SERVER);
+    const args = ["run", "--no-prompt", "--allow-read", MAIN, "grants", "server.yaml"];
+    const [status, line, err] = await start(Deno.execPath(), [...args, "--with-env"], dir);
+    assert.deepEqual([status, err], [0, ""]);
+    assert.match(line, / --allow-env=MTLSD_\* --deny-env=MTLSD_\n$/);
+    const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", ...line.trim().split(" "), MAIN, "check", "server.yaml"],
+      cwd: dir,
+      env: { NO_COLOR: "1", MTLSD_TLS_KEY: "certs/other.pem", MTLSD_ANYTHING_ELSE: "1" },
+    }).output();
+    assert.equal(code, 2);
+    assert.match(
+      new TextDecoder().decode(stderr),
+      /^environment: MTLSD_ANYTHING_ELSE: Cannot use unknown variable: .*\n$/,
+    );
+  }));
+
+Deno.test("addresses from the environment are granted where it may be looked at", () =>
+  inTemp(async (dir) => {
+    await Deno.writeTextFile(join(dir, "server.yaml"), SERVER);
+    const run = async (...flags: string[]) => {
+      const { stdout } = await new Deno.Command(Deno.execPath(), {
+        args: ["run", "--no-prompt", "--allow-read", ...flags, MAIN, "grants", "server.yaml"],
+        cwd: dir,
+        env: { NO_COLOR: "1", MTLSD_LISTEN: "127.0.0.1:9443" },
+      }).output();
+      return new TextDecoder().decode(stdout);
+    };
+    assert.match(await run("--allow-env=MTLSD_*"), /=127\.0\.0\.1:9443,/);
+    assert.match(await run(), /=127\.0\.0\.1:8443,/);
+  }));

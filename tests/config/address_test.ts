@@ -10,6 +10,11 @@ import {
 } from "../../src/config/address.ts";
 import type { Address } from "../../src/config/config.ts";
 
+/** A TCP address. */
+function tcp(host: string, port: number): Address {
+  return { kind: "tcp", host, port };
+}
+
 function address(text: string, role: AddressRole = "listen"): Address {
   const result = parseAddress(text, role);
   assert.ok(result.ok, text);
@@ -33,13 +38,13 @@ Deno.test({ name: "address: what is accepted, and written back", permissions: "n
     [`${"a.".repeat(127)}:1`, "a.".repeat(127), 1],
   ];
   for (const [text, host, port] of cases) {
-    assert.deepEqual(address(text), { host, port }, text);
+    assert.deepEqual(address(text), tcp(host, port), text);
     assert.equal(formatAddress({ host, port }), text);
   }
 });
 
 Deno.test({ name: "address: a target has a host and a port", permissions: "none" }, () => {
-  assert.deepEqual(address("a:1", "target"), { host: "a", port: 1 });
+  assert.deepEqual(address("a:1", "target"), tcp("a", 1));
   const cases: [string, RegExp][] = [
     [":1", /needs a host/],
     ["a:0", /must be 1 to 65535/],
@@ -53,6 +58,19 @@ Deno.test({ name: "address: a target has a host and a port", permissions: "none"
     assert.ok(!result.ok, text);
     assert.match(result.reason, reason, text);
   }
+});
+
+Deno.test({ name: "address: UNIX sockets, on either side", permissions: "none" }, () => {
+  const longest = `/${"a".repeat(106)}`;
+  for (const path of ["/x.sock", "/run/app/a b.sock", "/\u00e9.sock", longest]) {
+    for (const role of ["listen", "target"] as const) {
+      assert.deepEqual(address(`unix:${path}`, role), { kind: "unix", path });
+    }
+    assert.equal(formatAddress({ kind: "unix", path }), `unix:${path}`);
+  }
+  assert.equal(overlaps(address("unix:/a"), address("unix:/a")), true);
+  assert.equal(overlaps(address("unix:/a"), address("unix:/b")), false);
+  assert.equal(overlaps(address("unix:/a"), address(":80")), false);
 });
 
 Deno.test({ name: "address: refusals say how to mend it", permissions: "none" }, () => {
@@ -74,7 +92,18 @@ Deno.test({ name: "address: refusals say how to mend it", permissions: "none" },
     ["a:b:1", /goes in brackets/],
     ["*:1", /every interface/],
     ["*.example.com:1", /without wildcards/],
-    ["unix:/x.sock", /UNIX sockets are not supported/],
+    ["unix:", /must be absolute/],
+    ["unix:x.sock", /must be absolute/],
+    ["unix:./x.sock", /must be absolute/],
+    ["unix:~/x.sock", /must be absolute/],
+    ["unix:@x", /abstract sockets/],
+    ["unix:///x.sock", /follows the colon at once/],
+    ["unix:/run/", /not of a directory/],
+    ["unix:/", /not of a directory/],
+    ["unix:/a\u0000b", /control characters/],
+    ["unix:/a\nb", /control characters/],
+    [`unix:/${"a".repeat(107)}`, /at most 107 bytes/],
+    [`unix:/${"\u00e9".repeat(54)}`, /at most 107 bytes/],
     ["tcp://a:1", /without a scheme/],
     ["a :1", /no spaces/],
     ["a:1\n", /no spaces or line ends/],

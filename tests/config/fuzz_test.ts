@@ -30,6 +30,22 @@ health:
   enabled: true
 `;
 
+const SEVERAL = `tls: { cert: server.pem, key: k.pem, ca: ca.pem }
+proxy: { socket_mode: "0600" }
+tunnels:
+  - name: web
+    mode: server
+    listen: :8443
+    targets: [127.0.0.1:1, unix:/run/b.sock]
+    tls: { alpn: [h2] }
+  - { name: db, mode: client, listen: unix:/run/a.sock, target: a.example:1 }
+  - name: gw
+    mode: bridge
+    listen: :9443
+    target: b.example:1
+    upstream_tls: { ca: other.pem }
+`;
+
 const PIECES = [
   ..."\u0000\t\n\r :-?,[]{}#&*!|>'\"%@`~\\\u0085\u2028\ufeff\u202e\u{1f600}01.",
   String.fromCharCode(0xd800),
@@ -61,7 +77,7 @@ Deno.test({
   const random = generator(20260328);
   let accepted = 0;
   for (let round = 0; round < 1500; round++) {
-    let text = VALID;
+    let text = round % 3 === 0 ? SEVERAL : VALID;
     for (let edits = random(4) + 1; edits > 0; edits--) {
       const at = random(text.length + 1);
       const cut = random(3) === 0 ? random(12) : 0;
@@ -82,6 +98,7 @@ Deno.test({
       // deno-lint-ignore no-control-regex -- control characters are what must not be there
       assert.doesNotMatch(line, /[\x00-\x1f\x7f-\x9f\u2028\u2029\u202e]/, JSON.stringify(text));
       assert.doesNotMatch(line, /at file:|TypeError|undefined|\[object/, JSON.stringify(text));
+      assert.ok("line" in problem, line);
       assert.ok(problem.line >= 1 && problem.line <= lastLine, JSON.stringify(text));
       assert.ok(problem.column >= 1, JSON.stringify(text));
     }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import process from "node:process";
-import type { Config } from "../../src/config/config.ts";
+import type { Config, TunnelConfig } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/load.ts";
 import { formatProblem } from "../../src/config/problem.ts";
 
@@ -14,8 +14,15 @@ function accept(text: string): Config {
   return result.config;
 }
 
+/** The only tunnel of a config that is accepted. */
+function acceptOne(text: string): TunnelConfig {
+  const { tunnels: [tunnel, ...more] } = accept(text);
+  assert.deepEqual(more, []);
+  return tunnel;
+}
+
 /** The allow rules in the order in which they are tried. */
-function texts({ acl }: Config): string[] {
+function texts({ acl }: TunnelConfig): string[] {
   return acl.allow.map(({ dimension, text }) => `${dimension} ${text}`);
 }
 
@@ -27,41 +34,54 @@ function refuse(text: string): string[] {
 
 Deno.test({ name: "load: the defaults of server mode", permissions: "none" }, () => {
   assert.deepEqual(accept(SERVER + TLS), {
-    mode: "server",
-    listen: { host: "", port: 8443 },
-    target: { host: "127.0.0.1", port: 8080 },
-    tls: {
-      cert: "cert.pem",
-      key: "key.pem",
-      ca: "ca.pem",
-      clientAuth: "required",
-      serverName: undefined,
-      minVersion: "TLS1.2",
-      maxVersion: "TLS1.3",
-      handshakeTimeout: 10_000,
-      crl: [],
-    },
-    acl: { allow: [], deny: [], mode: "enforce", allowAnonymous: false },
-    proxy: {
-      dialTimeout: 10_000,
-      idleTimeout: 90_000,
-      closeTimeout: 0,
-      maxConnections: 1000,
-      shutdownTimeout: 30_000,
-      maxLifetime: 0,
-      maxConnectionsPerPeer: 0,
-    },
-    health: { enabled: false, listen: { host: "127.0.0.1", port: 9000 } },
-    metrics: { enabled: false, listen: { host: "127.0.0.1", port: 9001 } },
+    tunnels: [{
+      name: undefined,
+      mode: "server",
+      listen: { kind: "tcp", host: "", port: 8443 },
+      targets: [{
+        address: { kind: "tcp", host: "127.0.0.1", port: 8080 },
+        serverName: undefined,
+      }],
+      upstream: undefined,
+      tls: {
+        cert: "cert.pem",
+        key: "key.pem",
+        ca: "ca.pem",
+        clientAuth: "required",
+        minVersion: "TLS1.2",
+        maxVersion: "TLS1.3",
+        alpn: [],
+        handshakeTimeout: 10_000,
+        crl: [],
+      },
+      acl: { allow: [], deny: [], mode: "enforce", allowAnonymous: false },
+      proxy: {
+        dialTimeout: 10_000,
+        idleTimeout: 90_000,
+        closeTimeout: 0,
+        maxConnections: 1000,
+        shutdownTimeout: 30_000,
+        maxLifetime: 0,
+        maxConnectionsPerPeer: 0,
+        balance: "failover",
+        proxyProtocol: "off",
+        acceptProxyProtocol: [],
+        socketMode: 0o600,
+      },
+    }],
+    health: { enabled: false, listen: { kind: "tcp", host: "127.0.0.1", port: 9000 } },
+    metrics: { enabled: false, listen: { kind: "tcp", host: "127.0.0.1", port: 9001 } },
     logging: { level: "info", format: "text" },
   });
 });
 
 Deno.test({ name: "load: client mode expects the target's name", permissions: "none" }, () => {
-  assert.equal(accept(CLIENT + TLS).tls.serverName, "db.example.com");
-  assert.equal(accept(CLIENT.replace(".com:", ".com.:") + TLS).tls.serverName, "db.example.com");
-  const named = accept(CLIENT.replace("db.example.com", "my_db") + TLS + "  server_name: db\n");
-  assert.equal(named.tls.serverName, "db");
+  const name = (text: string) => acceptOne(text).targets[0].serverName;
+  assert.equal(name(CLIENT + TLS), "db.example.com");
+  assert.equal(name(CLIENT.replace(".com:", ".com.:") + TLS), "db.example.com");
+  const named = CLIENT.replace("db.example.com", "my_db") + TLS + "  server_name: db\n";
+  assert.equal(name(named), "db");
+  assert.equal(name(SERVER + TLS), undefined);
 });
 
 Deno.test({ name: "load: the other words for client_auth", permissions: "none" }, () => {
@@ -72,9 +92,9 @@ Deno.test({ name: "load: the other words for client_auth", permissions: "none" }
     ["request", "optional"],
   ];
   for (const [word, clientAuth] of cases) {
-    assert.equal(accept(`${SERVER}${TLS}  client_auth: ${word}\n`).tls.clientAuth, clientAuth);
+    assert.equal(acceptOne(`${SERVER}${TLS}  client_auth: ${word}\n`).tls.clientAuth, clientAuth);
   }
-  const none = accept(SERVER + TLS.replace("ca: ca.pem", "client_auth: none"));
+  const none = acceptOne(SERVER + TLS.replace("ca: ca.pem", "client_auth: none"));
   assert.equal(none.tls.clientAuth, "none");
   assert.equal(none.tls.ca, undefined);
 });
@@ -93,7 +113,7 @@ Deno.test(
   () => {
     const text = `\ufeff${SERVER.replace("server", "sever")}${TLS}`.replaceAll("\n", "\r\n");
     assert.deepEqual(refuse(text), [
-      'c.yaml:1:1: mode: Cannot use "sever": must be "server" or "client"',
+      'c.yaml:1:1: mode: Cannot use "sever": must be "server", "client" or "bridge"',
     ]);
     accept(`\ufeff${SERVER}${TLS}`.replaceAll("\n", "\r\n"));
   },
@@ -126,7 +146,7 @@ Deno.test({
   name: "load: an alias stands for its value, problems stand at the anchor",
   permissions: "none",
 }, () => {
-  const shared = accept(
+  const shared = acceptOne(
     SERVER + TLS + "acl:\n  allow_cn: &names [a, b]\n  allow_org: *names\n",
   );
   assert.deepEqual(texts(shared), ["cn a", "cn b", "org a", "org b"]);
@@ -136,10 +156,10 @@ Deno.test({
     "c.yaml:9:3: metrics.enabled: Cannot use 1: must be true or false",
   ]);
   // The latest anchor of a name counts; one on a key names the key.
-  const latest = accept(SERVER + TLS + "acl:\n  allow_cn: [&n a, &n b]\n  &k allow_org: [*n]\n");
+  const latest = acceptOne(SERVER + TLS + "acl:\n  allow_cn: [&n a, &n b]\n  &k allow_org: [*n]\n");
   assert.deepEqual(texts(latest), ["cn a", "cn b", "org b"]);
   // An alias means the anchor before it, wherever it is met again.
-  const again = accept(
+  const again = acceptOne(
     SERVER + "tls: { cert: &a one.pem, key: k.pem, ca: c.pem }\n" +
       "acl:\n  allow_cn: &list [*a, &a two]\n  allow_org: *list\n",
   );
@@ -297,7 +317,7 @@ Deno.test({ name: "load: text that is too long or nested too deep", permissions:
 Deno.test({ name: "load: many keys and rules take no long time", permissions: "none" }, () => {
   const names = Array.from({ length: 20_000 }, (_, i) => `name-${i}`);
   const started = performance.now();
-  const config = accept(
+  const config = acceptOne(
     `${SERVER}${TLS}acl:\n  allow_cn:\n${names.map((n) => `    - ${n}\n`).join("")}`,
   );
   assert.deepEqual(config.acl.allow.map(({ text }) => text), names);

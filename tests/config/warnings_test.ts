@@ -82,6 +82,58 @@ const CASES: readonly (readonly [what: string, text: string, expected: readonly 
       "which is max_connections",
     ],
   ],
+  ["UNIX sockets", SERVER.replace("127.0.0.1:8080", "unix:/run/app.sock") + TLS, []],
+  [
+    "a socket for a group",
+    `${
+      CLIENT.replace("127.0.0.1:8080", "unix:/run/db.sock")
+    }${TLS}proxy: { socket_mode: "0660" }\n`,
+    [],
+  ],
+  [
+    "a socket for everybody",
+    `${CLIENT.replace("127.0.0.1:8080", "unix:/run/db.sock")}${TLS}proxy: { socket_mode: "666" }\n`,
+    [
+      'proxy.socket_mode: "0666" lets every user of this machine connect; use "0660" and a group',
+    ],
+  ],
+  [
+    "several targets",
+    SERVER.replace("target: 127.0.0.1:8080", "targets: [127.0.0.1:1, backend:1, unix:/a]") + TLS,
+    [
+      'targets[1]: "backend:1" is not loopback: traffic there is neither encrypted nor ' +
+      "authenticated; use 127.0.0.1, or a network that you trust",
+    ],
+  ],
+  [
+    "whoever says where it comes from",
+    `${SERVER}${TLS}proxy: { accept_proxy_protocol: [10.0.0.0/8, "::/0"] }\n`,
+    [
+      "proxy.accept_proxy_protocol: a network of every address lets whoever connects say where it " +
+      "comes from; name the load balancers only",
+    ],
+  ],
+  ["a bridge", `${CLIENT.replace("client", "bridge")}${TLS}`, []],
+  [
+    "rules of a bridge",
+    `${CLIENT.replace("client", "bridge")}${TLS}acl: { mode: audit, allow_cn: [a] }\n` +
+    "upstream_acl: { allow_cn: [a], deny_cn: [a] }\n",
+    [
+      ON_TRIAL,
+      'upstream_acl.allow_cn: "a" lets nobody in: "upstream_acl.deny_cn: a" beats it',
+    ],
+  ],
+  [
+    "tunnels, each by its name",
+    `mode: server\n${TLS}acl: { mode: audit, allow_cn: [a] }\ntunnels:\n` +
+    "  - { name: web, listen: :1, target: backend:1 }\n" +
+    "  - { name: api, listen: :2, target: 127.0.0.1:1, acl: { mode: enforce } }\n",
+    [
+      'tunnels[0] "web": target: "backend:1" is not loopback: traffic there is neither encrypted nor ' +
+      "authenticated; use 127.0.0.1, or a network that you trust",
+      `tunnels[0] "web": ${ON_TRIAL}`,
+    ],
+  ],
   ["fewer for one", `${SERVER}${TLS}proxy: { max_connections_per_peer: 999 }\n`, []],
   [
     "no limit for all",

@@ -184,5 +184,6 @@ export function install(faults: readonly Fault[], by: Route): void {
   patch(PeerVerifier.prototype, "verify", (real) => passing("verify", real));
   patch(Quota.prototype, "take", (real) => passing("quota", real));
   patch(Lives.prototype, "open", (real) => passing("open", real));
-  patch(Life.prototype, "admit", (real) => passing("admit", real));
+  // Whoever is let in first is admitted, and stands; one who is dialled stands.
+  patch(Life.prototype, "stand", (real) => passing("admit", real));
 }

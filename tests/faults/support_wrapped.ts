@@ -13,14 +13,15 @@ import {
   createMetrics as realMetrics,
   type Metrics,
   type MetricsOptions,
+  type TunnelMetrics,
 } from "../../src/metrics.ts";
 import {
-  dialTcp as realDial,
-  type ListenOptions,
-  listenTcp as realListen,
+  dial as realDial,
+  listen as realListen,
   type NativeTcp,
   nativeTcp as realNativeTcp,
-  type TcpListener,
+  type SocketListener,
+  type SocketOptions,
 } from "../../src/net.ts";
 import { splice as realSplice } from "../../src/proxy/splice.ts";
 import { type NativeTls, nativeTls as realNativeTls } from "../../src/tls/engine.ts";
@@ -41,17 +42,19 @@ export const authorize: typeof realAuthorize = passing("authorize", realAuthoriz
 export const identityOf: typeof realIdentityOf = passing("identity", realIdentityOf);
 
 /** The place `dial`, and those of the channel. */
-export const dialTcp: typeof realDial = passing(
+export const dial: typeof realDial = passing(
   "dial",
   (...args) => realDial(...args).then(marked),
 );
 
 /** The places of the channels that are accepted. */
-export function listenTcp(address: Address, options?: ListenOptions): TcpListener {
-  const real = realListen(address, options);
+export async function listen(
+  address: Address,
+  options: SocketOptions,
+): Promise<SocketListener> {
+  const real = await realListen(address, options);
   return {
     address: real.address,
-    port: real.port,
     accept: () => real.accept().then(marked),
     close: () => real.close(),
   };
@@ -92,8 +95,13 @@ export function createLogger(options: LoggerOptions): Logger {
 
 /** The places `metrics.` and the method. */
 export function createMetrics(options: MetricsOptions): Metrics {
-  return new Proxy(realMetrics(options), {
-    get(real: Metrics, name, receiver: unknown) {
+  const real = realMetrics(options);
+  return { ...real, tunnel: (name) => tripping(real.tunnel(name)) };
+}
+
+function tripping(real: TunnelMetrics): TunnelMetrics {
+  return new Proxy(real, {
+    get(real: TunnelMetrics, name, receiver: unknown) {
       const value: unknown = Reflect.get(real, name, receiver);
       if (typeof value !== "function") return value;
       return (...args: unknown[]) => {

@@ -23,6 +23,7 @@ const PLACES: Readonly<Record<string, Layer>> = {
   "identity.ts": "domain",
   // The names of outcomes: adapters report in them.
   "proxy/outcome.ts": "domain",
+  "proxy_protocol/": "domain",
   "version.ts": "domain",
   "x509/": "domain",
 
@@ -34,6 +35,7 @@ const PLACES: Readonly<Record<string, Layer>> = {
   "logging.ts": "adapters",
   "logging/": "adapters",
   "metrics.ts": "adapters",
+  "metrics/": "adapters",
   "net.ts": "adapters",
   "net/": "adapters",
   "pki.ts": "adapters",
@@ -47,6 +49,7 @@ const PLACES: Readonly<Record<string, Layer>> = {
   "tunnel.ts": "services",
 
   "daemon.ts": "daemon",
+  "daemon/": "daemon",
 
   // Pure, and about commands: it may know nothing of what they do.
   "cli.ts": "commands",
@@ -69,7 +72,7 @@ const PURE_EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
 const PKI_PACKAGES = ["@peculiar/x509", "reflect-metadata"];
 
 /** Packages that only tests need. */
-const TEST_PACKAGES = ["fast-check"];
+const TEST_PACKAGES = ["ajv", "fast-check"];
 
 const ROOT = resolve(import.meta.dirname ?? ".", "..", "..", "src");
 

@@ -55,6 +55,7 @@ class Played {
     };
     const conn = {
       remoteAddr: { transport: "tcp", hostname: "192.0.2.1", port: 1 },
+      localAddr: { transport: "tcp", hostname: "192.0.2.2", port: 2 },
       write: () => {
         const result = Promise.withResolvers<number>();
         this.written.push(result);

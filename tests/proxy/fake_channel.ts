@@ -17,6 +17,7 @@ type Event = { readonly data: Uint8Array | null } | { readonly error: unknown };
 /** What a peer and a kernel would do, by hand. */
 export class FakeChannel implements Channel {
   readonly remote = "192.0.2.7:1234";
+  readonly local = "192.0.2.1:443";
   /** Everything written to it, as text. */
   written = "";
   /** How often it was read. */

@@ -1,52 +1,15 @@
 import assert from "node:assert/strict";
-import { NO_REVOCATION } from "../../src/x509/revocation.ts";
-import type { Place } from "../../src/proxy/admission.ts";
-import { type Life, Lives, type LivesOptions, type Pass } from "../../src/proxy/lives.ts";
-import { PeerVerifier, type VerifiedPeer } from "../../src/tls/verdict.ts";
+import { Lives, type LivesOptions } from "../../src/proxy/lives.ts";
+import { PeerVerifier } from "../../src/tls/verdict.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
+import { NO_REVOCATION } from "../../src/x509/revocation.ts";
 import { makeCa, makeLeaf } from "../support/pki.ts";
 import { FakeClock, settle } from "./fake_clock.ts";
-
-const YEARS = 10 * 365 * 86_400_000;
-
-const ca = makeCa();
-const leaf = makeLeaf({}, ca);
-const parsed = parseCertificate(leaf.der);
-
-/** A peer; `name` is what `judge` of a test tells it by. */
-function peerOf(name: string, validUntil = Infinity): VerifiedPeer {
-  return { certificate: parsed, spki: name, chain: [leaf.der], validUntil };
-}
-
-/** A place that is there at once, unless it is told to wait. */
-function place(wait: Promise<boolean> = Promise.resolve(true)): Place {
-  return { onYield: () => {}, establish: () => wait };
-}
-
-function start(options: Partial<LivesOptions> = {}) {
-  const clock = new FakeClock();
-  const passes: Pass[] = [];
-  const { now, setTimer } = clock;
-  const lives = new Lives({
-    judge: (peer) => ({ stands: true, peer }),
-    maxLifetime: 0,
-    onPass: (pass) => void passes.push(pass),
-    now,
-    monotonic: now,
-    setTimer,
-    ...options,
-  });
-  const admit = async (peer: VerifiedPeer | undefined): Promise<Life> => {
-    const life = lives.open(place());
-    assert.equal(await life.admit(peer), true);
-    return life;
-  };
-  return { clock, lives, passes, admit };
-}
+import { near, peerOf, place, start, YEARS } from "./lives_support.ts";
 
 Deno.test("lives: after a change everybody is judged, and only who fails is ended", async () => {
   const { clock, lives, passes, admit } = start({
-    judge: (peer) =>
+    judge: ({ peer }) =>
       peer?.spki === "bad"
         ? { stands: false, ending: { reason: "denied", fields: { rule: "deny_cn" } } }
         : { stands: true, peer },
@@ -76,7 +39,7 @@ Deno.test("lives: a change right after the decision finds the connection", async
   const waits = Promise.withResolvers<boolean>();
   const life = lives.open(place(waits.promise));
   // The same turn: nothing was awaited in between.
-  const admitted = life.admit(peerOf("peer"));
+  const admitted = life.admit(near(peerOf("peer")));
   lives.rejudge();
   await clock.advance(100);
   assert.equal(life.ending?.reason, "revoked");
@@ -90,7 +53,7 @@ Deno.test("lives: judging thousands takes slices, and all are judged by the last
   let judged = 0;
   const seen = new Map<string, number>();
   const { clock, lives, passes, admit } = start({
-    judge: (peer) => {
+    judge: ({ peer }) => {
       judged++;
       clock.time += 0.2;
       seen.set(peer?.spki ?? "", state);
@@ -116,7 +79,7 @@ Deno.test("lives: judging thousands takes slices, and all are judged by the last
 Deno.test("lives: changes one after the other do not keep the last in line waiting for ever", async () => {
   const last = { judged: 0 };
   const { clock, lives, admit } = start({
-    judge: (peer) => {
+    judge: ({ peer }) => {
       clock.time += 1;
       if (peer?.spki === "99") last.judged++;
       return { stands: true, peer };
@@ -154,7 +117,7 @@ Deno.test("lives: a certificate that expires is judged again then, and ends what
 
 Deno.test("lives: where another path is valid for longer the connection goes on until that ends", async () => {
   const { clock, admit } = start({
-    judge: (peer) => {
+    judge: ({ peer }) => {
       const until = start0 + 20_000;
       if (clock.time > until) return { stands: false, ending: { reason: "expired" } };
       return { stands: true, peer: peer && { ...peer, validUntil: until } };
@@ -164,7 +127,7 @@ Deno.test("lives: where another path is valid for longer the connection goes on 
   const life = await admit(peerOf("peer", start0 + 5000));
   await clock.advance(19_990);
   assert.equal(life.signal.aborted, false);
-  assert.equal(life.admitted?.peer?.validUntil, start0 + 20_000);
+  assert.equal(life.admitted[0]?.peer?.validUntil, start0 + 20_000);
   await clock.advance(1000);
   assert.equal(life.ending?.reason, "expired");
   life[Symbol.dispose]();
@@ -184,7 +147,7 @@ Deno.test("lives: with the verifier itself, a cross-signed CA outlives the other
     purpose: "client",
     now: clock.now,
   });
-  const judge: LivesOptions["judge"] = (peer) => {
+  const judge: LivesOptions["judge"] = ({ peer }) => {
     const verdict = verifier.verify(peer?.chain ?? []);
     return verdict.ok
       ? { stands: true, peer: verdict.peer }
@@ -196,7 +159,7 @@ Deno.test("lives: with the verifier itself, a cross-signed CA outlives the other
   assert.ok(first.ok);
   assert.ok(first.peer.validUntil < clock.time + 62_000);
   const life = lives.open(place());
-  await life.admit(first.peer);
+  await life.admit(near(first.peer));
   clock.time += 120_000;
   await clock.advance(2000);
   assert.equal(life.signal.aborted, false);
@@ -227,7 +190,7 @@ Deno.test("lives: a cut ends all, and those that still come", async () => {
   lives.cut();
   all.push(lives.open(place()));
   assert.deepEqual(all.map(({ signal }) => signal.reason), Array(3).fill("shutdown"));
-  assert.equal(await all[2]?.admit(undefined), false);
+  assert.equal(await all[2]?.admit(near(undefined)), false);
   for (const life of all) life[Symbol.dispose]();
   assert.equal(lives.size, 0);
 });
@@ -247,8 +210,7 @@ Deno.test("lives: the first reason stays, and after the end there is none", asyn
   over[Symbol.dispose]();
   await clock.advance(100);
   over.end({ reason: "denied" });
-  over.stand(peerOf("late", clock.time + 1000));
-  assert.equal(over.signal.aborted, false);
+  over.stand(near(peerOf("late", clock.time + 1000)));
   assert.equal(over.signal.aborted, false);
   ended[Symbol.dispose]();
   assert.equal(clock.timers, 0);
@@ -277,13 +239,13 @@ Deno.test("lives: what a connection owns is given back once", async () => {
 
 Deno.test("lives: with the runtime's timers nothing is left behind", async () => {
   const lives = new Lives({
-    judge: (peer) => ({ stands: true, peer }),
+    judge: ({ peer }) => ({ stands: true, peer }),
     maxLifetime: 60_000,
     now: Date.now,
     monotonic: () => performance.now(),
   });
   const life = lives.open(place());
-  await life.admit(peerOf("peer", Date.now() + YEARS));
+  await life.admit(near(peerOf("peer", Date.now() + YEARS)));
   lives.rejudge();
   await settle();
   await settle();

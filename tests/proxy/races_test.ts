@@ -4,23 +4,26 @@
  * @module
  */
 
-import { NO_REVOCATION } from "../../src/x509/revocation.ts";
 import assert from "node:assert/strict";
 import { parseRule, type Rule } from "../../src/acl/rule.ts";
-import type { AclConfig } from "../../src/config/config.ts";
+import type { AclConfig, Mode, NonEmpty, Target } from "../../src/config/config.ts";
 import { createLogger } from "../../src/logging.ts";
 import { createMetrics } from "../../src/metrics.ts";
-import { ClientWay } from "../../src/proxy/client_way.ts";
+import { PlainFar } from "../../src/proxy/far_plain.ts";
+import { TlsFar } from "../../src/proxy/far_tls.ts";
 import { Quota } from "../../src/proxy/limits.ts";
-import { Lives } from "../../src/proxy/lives.ts";
-import { ServerWay } from "../../src/proxy/server_way.ts";
-import { runSession } from "../../src/proxy/session.ts";
+import { Lives, type Side } from "../../src/proxy/lives.ts";
+import { PlainNear } from "../../src/proxy/near_plain.ts";
+import { TlsNear } from "../../src/proxy/near_tls.ts";
+import { type Near, runSession, type Way } from "../../src/proxy/session.ts";
 import { standingOf } from "../../src/proxy/standing.ts";
+import { Targets } from "../../src/proxy/targets.ts";
 import type { TlsClient } from "../../src/tls/client.ts";
 import type { Decide, Handshaken } from "../../src/tls/handshake.ts";
 import type { TlsServer } from "../../src/tls/server.ts";
 import { PeerVerifier } from "../../src/tls/verdict.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
+import { NO_REVOCATION } from "../../src/x509/revocation.ts";
 import { echoBackend } from "../support/peers.ts";
 import { makeCa, makeLeaf } from "../support/pki.ts";
 import { FakeChannel } from "./fake_channel.ts";
@@ -31,18 +34,10 @@ const pattern = parseRule("cn", "nobody");
 assert.ok(pattern.ok);
 const rule: Rule = { side: "allow", dimension: "cn", text: "nobody", pattern: pattern.value };
 
-/** One tunnel's parts, with an engine that shakes hands at once and tells when it has. */
-function start(afterDecision: () => void) {
-  const lines: string[] = [];
-  const channels: FakeChannel[] = [];
+/** What decides about one side. */
+function sideState() {
   const ca = makeCa();
   const peer = makeLeaf({ subject: "late" }, ca);
-  const logger = createLogger({
-    level: "debug",
-    format: "text",
-    write: (line) => void lines.push(line),
-  });
-  const metrics = createMetrics({ version: "test" });
   const state = { acl: OPEN, anchors: [parseCertificate(ca.der)] };
   const verify = (chain: readonly Uint8Array[]) =>
     new PeerVerifier({
@@ -51,18 +46,33 @@ function start(afterDecision: () => void) {
       purpose: "client",
       now: Date.now,
     }).verify(chain);
+  return { peer, state, verify };
+}
+
+/** One tunnel's parts, with engines that shake hands at once and tell when they have. */
+function start(port: number, afterDecision: (side: Side) => void) {
+  const lines: string[] = [];
+  const channels: FakeChannel[] = [];
+  const sides = { near: sideState(), far: sideState() };
+  const logger = createLogger({
+    level: "debug",
+    format: "text",
+    write: (line) => void lines.push(line),
+  });
+  const metrics = createMetrics({ version: "test" }).tunnel();
   const lives = new Lives({
-    judge: (peer) => standingOf(peer, verify, state.acl),
+    judge: ({ side, peer }) => standingOf(peer, sides[side].verify, sides[side].state.acl),
     maxLifetime: 0,
     now: Date.now,
     monotonic: () => performance.now(),
   });
-  const shake = <T>(_transport: unknown, decide: Decide<T>): Promise<Handshaken<T>> => {
+  const shake = (side: Side) => <T>(_: unknown, decide: Decide<T>): Promise<Handshaken<T>> => {
+    const { peer, verify } = sides[side];
     const verdict = verify([peer.der]);
     assert.ok(verdict.ok);
     const { value, admit } = decide(verdict.peer);
     assert.ok(admit);
-    afterDecision();
+    afterDecision(side);
     const channel = new FakeChannel();
     channels.push(channel);
     return Promise.resolve({
@@ -70,49 +80,89 @@ function start(afterDecision: () => void) {
       peer: verdict.peer,
       protocol: "TLSv1.3",
       resumed: false,
-      channel: channel as never,
+      alpn: undefined,
+      cipher: undefined,
+      serverName: undefined,
+      channel,
     });
   };
   const monotonic = () => performance.now();
-  const deps = { logger, metrics, monotonic, acl: () => state.acl, dialTimeout: 10_000 };
+  const deps = { logger, metrics, monotonic, native: undefined };
+  const address = { kind: "tcp", host: "127.0.0.1", port } as const;
+  const list: NonEmpty<Target> = [{ address, serverName: "localhost" }];
+  const targets = new Targets({
+    ...deps,
+    targets: list,
+    balance: "failover",
+    dialTimeout: 10_000,
+    resolver: { resolve: () => Promise.resolve([address]) },
+    random: () => 0,
+  });
+  const reach = { ...deps, targets, several: false };
+  const tlsNear = new TlsNear({
+    ...deps,
+    tls: () => ({ accept: shake("near") }) as unknown as TlsServer,
+    acl: () => sides.near.state.acl,
+    quota: new Quota(1),
+    header: undefined,
+    handshakeTimeout: 10_000,
+  });
+  const tlsFar = new TlsFar({
+    ...reach,
+    tls: () => ({ connect: shake("far") }) as unknown as TlsClient,
+    acl: () => sides.far.state.acl,
+  });
   const place = { onYield: () => {}, establish: () => Promise.resolve(true) };
-  const proxy = { idleTimeout: 0, closeTimeout: 0 };
-  return { channels, lines, state, lives, shake, deps, place, proxy, metrics };
+  const run = async (mode: Mode): Promise<void> => {
+    const accepted = new FakeChannel();
+    channels.push(accepted);
+    // Should nobody end it.
+    const end = setTimeout(() => channels.forEach((channel) => channel.end()), 2000);
+    const session = { ...deps, proxy: { idleTimeout: 0, closeTimeout: 0 } };
+    const go = <N extends Near>(way: Pick<Way<N>, "near" | "far">) =>
+      runSession(accepted, { name: "listener", ...way }, session, lives.open(place));
+    switch (mode) {
+      case "server":
+        await go({ near: tlsNear, far: new PlainFar({ ...reach, proxyProtocol: "off" }) });
+        break;
+      case "client":
+        await go({ near: new PlainNear({ header: undefined, headerTimeout: 1 }), far: tlsFar });
+        break;
+      case "bridge":
+        await go({ near: tlsNear, far: tlsFar });
+        break;
+      default:
+        mode satisfies never;
+    }
+    clearTimeout(end);
+  };
+  return { channels, lines, sides, lives, run, metrics };
 }
 
-for (const mode of ["server", "client"] as const) {
+/** Whose state changes, and after whose decision. */
+const CASES: readonly { readonly mode: Mode; readonly changes: Side; readonly after: Side }[] = [
+  { mode: "server", changes: "near", after: "near" },
+  { mode: "client", changes: "far", after: "far" },
+  { mode: "bridge", changes: "near", after: "near" },
+  { mode: "bridge", changes: "near", after: "far" },
+  { mode: "bridge", changes: "far", after: "far" },
+];
+
+for (const { mode, changes, after } of CASES) {
   for (const change of ["rules", "bundle"] as const) {
-    Deno.test(`races: ${mode} mode, another ${change} in the turn of the decision`, async () => {
+    const when = `another ${change} of the ${changes} side in the turn of the ${after} decision`;
+    Deno.test(`races: ${mode} mode, ${when}`, async () => {
       await using target = echoBackend();
-      const parts = start(() => {
-        if (change === "rules") {
-          parts.state.acl = { ...OPEN, allow: [rule] };
-        } else parts.state.anchors = [];
-        parts.lives.rejudge();
+      const { lines, sides, lives, run, metrics } = start(target.port, (side) => {
+        if (side !== after) return;
+        const { state } = sides[changes];
+        if (change === "rules") state.acl = { ...OPEN, allow: [rule] };
+        else state.anchors = [];
+        lives.rejudge();
       });
-      const address = { host: "127.0.0.1", port: target.port };
-      const { deps, shake, lives, place, proxy, metrics } = parts;
-      const way = mode === "server"
-        ? new ServerWay({
-          ...deps,
-          tls: () => ({ accept: shake }) as unknown as TlsServer,
-          quota: new Quota(1),
-          target: address,
-          handshakeTimeout: 10_000,
-        })
-        : new ClientWay({
-          ...deps,
-          tls: () => ({ connect: shake }) as unknown as TlsClient,
-          target: address,
-        });
-      const accepted = new FakeChannel();
-      parts.channels.push(accepted);
-      // Should nobody end it.
-      const end = setTimeout(() => parts.channels.forEach((channel) => channel.end()), 2000);
-      await runSession(accepted, way as never, { ...deps, proxy }, lives.open(place));
-      clearTimeout(end);
+      await run(mode);
       const reason = change === "rules" ? "denied" : "untrusted";
-      assert.match(parts.lines.at(-1) ?? "", new RegExp(`connection closed.* reason=${reason} `));
+      assert.match(lines.at(-1) ?? "", new RegExp(`connection closed.* reason=${reason} `));
       assert.equal(lives.size, 0);
       assert.equal(metrics.activeConnections, 0);
       assert.equal(target.received, 0);

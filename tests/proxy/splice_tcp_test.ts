@@ -140,6 +140,7 @@ eachTcpWay(
     let written = 0;
     const counted: Channel = {
       remote: near.remote,
+      local: near.local,
       async read() {
         const bytes = await near.read();
         read += bytes?.length ?? 0;

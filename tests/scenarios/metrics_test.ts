@@ -37,9 +37,24 @@ const ZERO = [
   ...labelled("mtlsd_tls_handshake_errors_total", "reason", HANDSHAKE_REASONS),
   ...labelled("mtlsd_connections_closed_total", "reason", CLOSE_REASONS),
   ...labelled("mtlsd_reloads_total", "result", ["success", "failure"]),
+  ...["connections_total", "active_connections", "dial_errors_total"].flatMap((name) =>
+    labelled(`mtlsd_target_${name}`, "target", ["0"])
+  ),
 ];
+/** There from the start, and not at zero. */
+const SET = {
+  mtlsd_max_connections: 1000,
+  mtlsd_ready: 1,
+  'mtlsd_target_up{target="0"}': 1,
+};
 const TYPES = {
   mtlsd_active_connections: "gauge",
+  mtlsd_max_connections: "gauge",
+  mtlsd_ready: "gauge",
+  mtlsd_target_connections_total: "counter",
+  mtlsd_target_active_connections: "gauge",
+  mtlsd_target_dial_errors_total: "counter",
+  mtlsd_target_up: "gauge",
   mtlsd_connections_total: "counter",
   mtlsd_bytes_proxied_total: "counter",
   mtlsd_connection_duration_seconds: "histogram",
@@ -81,6 +96,9 @@ for (const mode of ["server", "client"] as const) {
     const daemon = await scene[mode]("127.0.0.1:9");
     const metrics = await daemon.metrics();
     for (const series of ZERO) assert.equal(metrics.get(series), 0, series);
+    for (const [series, value] of Object.entries(SET)) {
+      assert.equal(metrics.get(series), value, series);
+    }
     const text = await (await fetch(`${daemon.metricsUrl}/metrics`)).text();
     for (const [name, type] of Object.entries(TYPES)) {
       assert.ok(text.includes(`# TYPE ${name} ${type}\n`), name);
@@ -95,7 +113,7 @@ for (const mode of ["server", "client"] as const) {
     );
     assert.deepEqual(
       ours.toSorted(),
-      ZERO.filter((series) => !series.includes("_bucket")).toSorted(),
+      [...ZERO, ...Object.keys(SET)].filter((series) => !series.includes("_bucket")).toSorted(),
     );
     assert.ok((metrics.get("process_cpu_seconds_total") ?? 0) > 0);
     assert.ok((metrics.get("process_resident_memory_bytes") ?? 0) > 1 << 20);

@@ -44,6 +44,11 @@ export class HeldClient implements AsyncDisposable {
     return client;
   }
 
+  /** What has come so far. */
+  get heard(): string {
+    return this.#received;
+  }
+
   /** Sends and waits until it has come back. */
   async echo(text: string): Promise<void> {
     this.#sent += text;
@@ -100,10 +105,11 @@ export class Chatter implements AsyncDisposable {
 /** Puts other rules into a daemon's config, and SIGHUP; resolves when they are in force. */
 export async function changeRules(
   daemon: TestDaemon,
-  acl: Readonly<Record<string, unknown>>,
+  rules: Readonly<Record<string, unknown>>,
+  block: "acl" | "upstream_acl" = "acl",
 ): Promise<void> {
   const config = parse(await Deno.readTextFile(daemon.configPath));
-  await Deno.writeTextFile(daemon.configPath, stringify({ ...config, acl }));
+  await Deno.writeTextFile(daemon.configPath, stringify({ ...config, [block]: rules }));
   const from = daemon.lines.length;
   daemon.kill("SIGHUP");
   await daemon.waitForLog("certstore: certificates reloaded successfully", {}, from);

@@ -19,19 +19,23 @@ export type Block = {
   readonly line: number;
 };
 
+/** Where a block begins or ends; in a list it is indented. */
+const FENCE = /^( *)```(\w*)$/;
+
 /** All fenced blocks, in their order. */
 export function blocks(language?: string): readonly Block[] {
   const found: Block[] = [];
-  let open: { language: string; line: number; text: string[] } | undefined;
+  let open: { language: string; line: number; indent: string; text: string[] } | undefined;
   for (const [index, text] of README.split("\n").entries()) {
-    const fence = /^```(\w*)$/.exec(text);
+    const fence = FENCE.exec(text);
     if (open === undefined && fence !== null) {
-      open = { language: fence[1] ?? "", line: index + 1, text: [] };
+      open = { language: fence[2] ?? "", line: index + 1, indent: fence[1] ?? "", text: [] };
     } else if (open !== undefined && fence !== null) {
-      found.push({ ...open, text: open.text.join("\n") });
+      const { language, line } = open;
+      found.push({ language, line, text: open.text.join("\n") });
       open = undefined;
-    } else {
-      open?.text.push(text);
+    } else if (open !== undefined) {
+      open.text.push(text.startsWith(open.indent) ? text.slice(open.indent.length) : text);
     }
   }
   if (open !== undefined) throw new Error(`The block of line ${open.line} has no end`);
@@ -43,12 +47,22 @@ export function shell(words: string): readonly string[] {
   return blocks("sh").map(({ text }) => text).filter((text) => text.startsWith(`# ${words}`));
 }
 
+/** The config that the README gives this name, in the comment that is its first line. */
+export function config(name: string): Block {
+  const found = blocks("yaml").filter(({ text }) => text.startsWith(`# ${name}\n`));
+  const [block] = found;
+  if (block === undefined || found.length > 1) {
+    throw new Error(`The README has ${found.length} configs "${name}"`);
+  }
+  return block;
+}
+
 /** The text without its fenced blocks. */
 export function prose(): string {
   const lines: string[] = [];
   let inside = false;
   for (const line of README.split("\n")) {
-    if (line.startsWith("```")) inside = !inside;
+    if (FENCE.test(line)) inside = !inside;
     else if (!inside) lines.push(line);
   }
   return lines.join("\n");
@@ -65,7 +79,7 @@ export function section(title: string): string {
   const levels: number[] = [];
   let inside = false;
   for (const line of lines) {
-    if (line.startsWith("```")) inside = !inside;
+    if (FENCE.test(line)) inside = !inside;
     // Comments of a shell look like headings.
     levels.push(inside ? 0 : /^(#+) /.exec(line)?.[1]?.length ?? 0);
   }

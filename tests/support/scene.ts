@@ -23,7 +23,7 @@ export type DaemonOptions = {
   readonly acl?: Readonly<Record<string, unknown>>;
   readonly logging?: Readonly<Record<string, unknown>>;
   readonly listen?: string;
-} & Pick<DaemonSettings, "preload" | "wrapper">;
+} & Pick<DaemonSettings, "wrapper" | "preload">;
 
 /** A directory with a PKI, and the daemons that use it. */
 export class Scene implements AsyncDisposable {
@@ -87,21 +87,30 @@ export class Scene implements AsyncDisposable {
     return { port: daemon.port, ca: this.pki.ca.pem, identity: this.pki.client };
   }
 
+  /** Any config. */
+  async daemon(
+    config: DaemonSettings["config"],
+    settings: Omit<DaemonSettings, "config" | "dir"> = {},
+  ): Promise<TestDaemon> {
+    const daemon = await startDaemon({ ...settings, dir: this.dir, config });
+    this.#daemons.push(daemon);
+    return this.#stack.use(daemon);
+  }
+
   async #start(
     mode: string,
     target: string,
     tls: Readonly<Record<string, unknown>>,
     options: DaemonOptions,
   ): Promise<TestDaemon> {
-    const { preload, wrapper, ...blocks } = options;
-    const daemon = await startDaemon({
-      dir: this.dir,
-      ...(wrapper === undefined ? {} : { wrapper }),
-      ...(preload === undefined ? {} : { preload }),
-      config: { mode, listen: "127.0.0.1:0", target, ...blocks, tls: { ...tls, ...options.tls } },
-    });
-    this.#daemons.push(daemon);
-    return this.#stack.use(daemon);
+    const { wrapper, preload, ...blocks } = options;
+    return await this.daemon(
+      { mode, listen: "127.0.0.1:0", target, ...blocks, tls: { ...tls, ...options.tls } },
+      {
+        ...(wrapper === undefined ? {} : { wrapper }),
+        ...(preload === undefined ? {} : { preload }),
+      },
+    );
   }
 
   /** Everything goes, the directory last. A fault that a daemon had to survive fails the test. */

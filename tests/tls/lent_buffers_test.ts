@@ -16,11 +16,13 @@ import { eachWay, ENGINE, SOCKETS } from "./support_ways.ts";
 /** Gives on what comes as one chunk of at least so many bytes. */
 class Gathering implements Channel {
   readonly remote: string;
+  readonly local: string;
   readonly #inner: Channel;
   readonly #atLeast: number;
 
   constructor(inner: Channel, atLeast: number) {
     this.remote = inner.remote;
+    this.local = inner.local;
     this.#inner = inner;
     this.#atLeast = atLeast;
   }

@@ -105,6 +105,7 @@ class Lane {
 /** One end of an in-memory connection. A second read while one is pending is an error. */
 export class MemoryChannel implements Channel {
   readonly remote = "memory:0";
+  readonly local = "192.0.2.1:443";
   readonly #in: Lane;
   readonly #out: Lane;
   /** Settles once the owner has closed this end. */
@@ -168,6 +169,7 @@ export function memoryPair(room = 64 * 1024): [MemoryChannel, MemoryChannel] {
 /** Passes everything on and keeps count. */
 export class Counting implements Channel {
   readonly remote: string;
+  readonly local: string;
   /** Bytes read and written so far. */
   bytesRead = 0;
   bytesWritten = 0;
@@ -180,6 +182,7 @@ export class Counting implements Channel {
     this.#channel = channel;
     this.#keep = keep;
     this.remote = channel.remote;
+    this.local = channel.local;
   }
 
   async read(): Promise<Uint8Array | null> {
@@ -216,6 +219,7 @@ export type Meddle = (chunk: Uint8Array, index: number) => readonly Uint8Array[]
 /** Passes everything on; what is written goes through `meddle` first. */
 export class Meddling implements Channel {
   readonly remote: string;
+  readonly local: string;
   readonly #channel: Channel;
   readonly #meddle: Meddle;
   #index = 0;
@@ -224,6 +228,7 @@ export class Meddling implements Channel {
     this.#channel = channel;
     this.#meddle = meddle;
     this.remote = channel.remote;
+    this.local = channel.local;
   }
 
   read(): Promise<Uint8Array | null> {

@@ -10,6 +10,7 @@ import { concat } from "../support/der.ts";
 /** Keeps what is written while it is told to, and sends it in one piece before the end. */
 export class Holding implements Channel {
   readonly remote = "holding:0";
+  readonly local = "192.0.2.1:443";
   hold = false;
   readonly #held: Uint8Array[] = [];
   readonly #channel: Channel;

@@ -1,0 +1,159 @@
+/**
+ * The lines of an answer of `explain`.
+ *
+ * @module
+ */
+
+import type { Decision } from "../acl.ts";
+import { type Basis, formatBasis } from "../acl/decision.ts";
+import { DIMENSIONS, formatRule, ruleKey } from "../acl/rule.ts";
+import { dnsName } from "../acl/dns.ts";
+import { textFault } from "../acl/text.ts";
+import { uriFault } from "../acl/uri.ts";
+import { shownIn } from "../acl/view.ts";
+import type { TlsConfig } from "../config/config.ts";
+import { quote } from "../config/problem.ts";
+import { identityOf, type PeerIdentity } from "../identity.ts";
+import type { PeerRole } from "../proxy/peer_verifier.ts";
+import { spkiSha256 } from "../tls/fingerprint.ts";
+import type { PeerVerdict } from "../tls/verdict.ts";
+import type { Certificate } from "../x509/certificate.ts";
+
+const DAY = 86_400_000;
+/** Days before its end from which on a certificate is noted. */
+const SOON = 30;
+/** Characters of a value that are shown: more than any honest name has. */
+const MAX_SHOWN = 200;
+
+/** What the daemon would make of the peer. */
+export type Opinion =
+  /** The chain does not hold, or is missing: the handshake fails. */
+  | {
+    readonly kind: "refused";
+    readonly verdict: Extract<PeerVerdict, { ok: false }>;
+    readonly leaf: Certificate | undefined;
+  }
+  /** The rules were asked. */
+  | {
+    readonly kind: "decided";
+    readonly decision: Decision;
+    readonly certificate: Certificate | undefined;
+    readonly chain: readonly Uint8Array[];
+    readonly identity: PeerIdentity | undefined;
+    readonly validUntil: number | undefined;
+  };
+
+/** What was asked. */
+export type Asked = { readonly tls: TlsConfig; readonly role: PeerRole };
+
+/** The answer, a line each; values are the peer's words and are not escaped yet. */
+export function describe(question: Asked, opinion: Opinion, now: number): readonly string[] {
+  if (opinion.kind === "refused") {
+    const { verdict: { reason, detail }, leaf } = opinion;
+    return [
+      "verdict: denied",
+      `chain: ${reason}: ${detail}`,
+      ...(leaf === undefined
+        ? []
+        : describeLeaf(leaf, identityOf(leaf, spkiSha256(leaf.publicKey)))),
+      "decided by: the chain; the rules are not asked",
+      ...(leaf === undefined ? [] : notes(question, leaf, now)),
+    ];
+  }
+  const { decision, certificate, identity, validUntil, chain } = opinion;
+  const { basis } = decision.verdict;
+  const lines = [verdictLine(decision)];
+  if (certificate === undefined || identity === undefined || validUntil === undefined) {
+    lines.push(
+      question.tls.clientAuth === "none"
+        ? "chain: none is asked for"
+        : "chain: none is shown, and none is required",
+    );
+  } else {
+    const shown = chain.length === 1 ? "1 certificate" : `${chain.length} certificates`;
+    lines.push(`chain: holds until ${time(validUntil)} (${days(validUntil, now)}), ${shown} shown`);
+    lines.push(...describeLeaf(certificate, identity));
+  }
+  lines.push(`decided by: ${decidedBy(basis)}`);
+  if (basis.kind === "rule") lines.push(`shown: ${quote(basis.shown, MAX_SHOWN)}`);
+  if (basis.kind === "no_match" && basis.nearest !== undefined) {
+    const { rule, shown, why } = basis.nearest;
+    lines.push(
+      `nearest: ${ruleKey(rule)}: ${quote(rule.text, MAX_SHOWN)} is not ` +
+        `${quote(shown, MAX_SHOWN)}: ${why}`,
+    );
+  }
+  if (certificate !== undefined) lines.push(...notes(question, certificate, now));
+  return lines;
+}
+
+function verdictLine(decision: Decision): string {
+  if (!decision.admit) return "verdict: denied";
+  return decision.wouldDeny ? "verdict: would be denied (audit)" : "verdict: allowed";
+}
+
+function decidedBy(basis: Basis): string {
+  // A rule is quoted whole, as it can be searched for in the config.
+  return basis.kind === "rule" ? formatRule(basis.rule) : formatBasis(basis);
+}
+
+/** All that rules look at; a dimension without values is left out. */
+function describeLeaf(leaf: Certificate, identity: PeerIdentity): readonly string[] {
+  return [
+    `subject: ${quote(identity.subject, MAX_SHOWN)}`,
+    `issuer: ${quote(identity.issuer, MAX_SHOWN)}`,
+    `serial: ${identity.serial}`,
+    `valid: ${time(leaf.notBefore)} to ${time(leaf.notAfter)}`,
+    ...DIMENSIONS.flatMap((dimension) =>
+      shownIn(dimension, identity).map((value) => `${dimension}: ${quote(value, MAX_SHOWN)}`)
+    ),
+  ];
+}
+
+/** What stands in the way of rules, or soon will. */
+function notes({ role }: Asked, leaf: Certificate, now: number): readonly string[] {
+  const identity = identityOf(leaf, spkiSha256(leaf.publicKey));
+  const found: string[] = [];
+  if (leaf.notAfter >= now && leaf.notAfter < now + SOON * DAY) {
+    found.push(`the certificate expires at ${time(leaf.notAfter)} (${days(leaf.notAfter, now)})`);
+  }
+  if (identity.commonNames.length > 1) {
+    found.push("a subject with several CNs matches no allow_cn, and every deny_cn looks at each");
+  }
+  const subject = [
+    ...identity.commonNames,
+    ...identity.organizations,
+    ...identity.organizationalUnits,
+  ];
+  for (const value of subject) {
+    const fault = textFault(value);
+    if (fault !== undefined) found.push(noMatch(value.guess, fault));
+  }
+  for (const name of identity.dnsNames) {
+    if (dnsName(name) !== undefined) continue;
+    found.push(
+      noMatch(name, name.includes("*") ? "a wildcard is not a name" : "it is no DNS name"),
+    );
+  }
+  for (const uri of identity.uris) {
+    const fault = uriFault(uri);
+    if (fault !== undefined) found.push(noMatch(uri, fault.why));
+  }
+  if (role.purpose === "server") {
+    found.push(`the server must carry the name ${quote(role.serverName)}`);
+  }
+  return found.map((note) => `note: ${note}`);
+}
+
+function noMatch(value: string, why: string): string {
+  return `${quote(value, MAX_SHOWN)} matches no allow rule: ${why}`;
+}
+
+function time(ms: number): string {
+  return new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
+}
+
+function days(until: number, now: number): string {
+  const left = Math.floor((until - now) / DAY);
+  return left === 1 ? "1 day left" : `${left} days left`;
+}

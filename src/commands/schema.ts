@@ -1,0 +1,14 @@
+/**
+ * `schema`: prints the JSON Schema of the config, for editors.
+ *
+ * @module
+ */
+
+import { configJsonSchemaText } from "../config/json_schema.ts";
+import type { CommandIo } from "./config.ts";
+
+/** Prints the schema; exit status 0. */
+export function schema(io: CommandIo): number {
+  io.stdout(configJsonSchemaText());
+  return 0;
+}

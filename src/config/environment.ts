@@ -1,0 +1,181 @@
+/**
+ * Settings from the environment: `MTLSD_` and the key path in capitals, over those of the top level of
+ * the file. Lists, and what stands in an entry of `tunnels`, are set in the file only.
+ *
+ * @module
+ */
+
+import { configJsonSchema, type JsonSchema } from "./json_schema.ts";
+import { type EnvironmentProblem, formatPath, type KeyPath, quote } from "./problem.ts";
+import { suggest } from "./suggest.ts";
+import { VARIABLE_PREFIX, variableOf } from "./variables.ts";
+
+/** Variables by name. */
+export type Environment = ReadonlyMap<string, string>;
+
+/** No variables at all. */
+export const NO_ENVIRONMENT: Environment = new Map();
+
+/** What a key takes, as far as text has to be turned into it. */
+type Kind = "text" | "boolean" | "number" | "list";
+
+/** A key that a variable stands for. */
+type Setting = { readonly path: KeyPath; readonly kind: Kind };
+
+/** What the environment says, over the file. */
+export type Overlay = {
+  /** The file's values with those of the environment. */
+  readonly root: Readonly<Record<string, unknown>>;
+  /** Which variable has set the key at the path. */
+  variable(path: KeyPath): string | undefined;
+  /** Whether a variable has set the key, or one of the block's. */
+  has(path: KeyPath): boolean;
+  readonly problems: readonly EnvironmentProblem[];
+};
+
+/** Every key of the top level, lists included, by its variable. */
+function settings(): ReadonlyMap<string, Setting> {
+  const found = new Map<string, Setting>();
+  const add = (path: KeyPath, schema: JsonSchema): void => {
+    if (schema.properties === undefined) {
+      found.set(variableOf(path), { path, kind: kindOf(schema) });
+      return;
+    }
+    for (const [key, inner] of Object.entries(schema.properties)) add([...path, key], inner);
+  };
+  add([], configJsonSchema());
+  return found;
+}
+
+function kindOf({ type }: JsonSchema): Kind {
+  if (type === "array") return "list";
+  if (type === "boolean") return "boolean";
+  return type === "integer" || type === "number" ? "number" : "text";
+}
+
+/** The values of the file with those of the environment over them. */
+export function applyEnvironment(
+  root: Readonly<Record<string, unknown>>,
+  environment: Environment,
+): Overlay {
+  if (environment.size === 0) {
+    return { root, variable: () => undefined, has: () => false, problems: [] };
+  }
+  const known = settings();
+  const problems: EnvironmentProblem[] = [];
+  const set = new Map<string, string>();
+  let changed = root;
+  for (const [variable, text] of environment) {
+    const setting = known.get(variable);
+    const fault = setting === undefined
+      ? unknownVariable(variable, environment, known)
+      : listFault(setting);
+    if (fault !== undefined) problems.push({ variable, message: fault });
+    if (setting === undefined || setting.kind === "list") continue;
+    const next = assign(changed, setting.path, convert(text, setting.kind));
+    // What stands in the file in place of the block is reported, and nothing can be set in it.
+    if (next === undefined) continue;
+    changed = next;
+    set.set(JSON.stringify(setting.path), variable);
+  }
+  const blocks = new Set([...set.keys()].flatMap((path) => prefixes(JSON.parse(path))));
+  return {
+    root: changed,
+    variable: (path) => set.get(JSON.stringify(path)),
+    has: (path) => blocks.has(JSON.stringify(path)),
+    problems,
+  };
+}
+
+/** The path of a key and of the blocks that it is in. */
+function prefixes(path: KeyPath): string[] {
+  return path.map((_, index) => JSON.stringify(path.slice(0, index + 1)));
+}
+
+function convert(text: string, kind: Kind): unknown {
+  if (kind === "boolean" && (text === "true" || text === "false")) return text === "true";
+  return kind === "number" && /^\d+$/.test(text) ? Number(text) : text;
+}
+
+/** A copy with the value at the path; `undefined` where something that is no block is in the way. */
+function assign(
+  block: Readonly<Record<string, unknown>>,
+  [key = "", ...rest]: KeyPath,
+  value: unknown,
+): Readonly<Record<string, unknown>> | undefined {
+  const copy: Record<string, unknown> = Object.assign(Object.create(null), block);
+  if (rest.length > 0) {
+    const inner = block[key] ?? {};
+    if (typeof inner !== "object" || Array.isArray(inner)) return undefined;
+    value = assign(inner as Record<string, unknown>, rest, value);
+  }
+  copy[key] = value;
+  return copy;
+}
+
+function listFault({ path, kind }: Setting): string | undefined {
+  if (kind !== "list") return undefined;
+  const key = quote(formatPath(path));
+  return `Cannot set a list from the environment: write ${key} in the file`;
+}
+
+/** What Kubernetes sets for a Service: `MTLSD_SERVICE_HOST`, `MTLSD_WEB_PORT_443_TCP_ADDR`. */
+const SERVICE_LINK =
+  /^(MTLSD(?:_\w+?)??)_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)$/;
+
+/** Whether the variable is one of those that Kubernetes sets in every pod beside a Service. */
+function isServiceLink(variable: string, environment: Environment): boolean {
+  const [, service] = SERVICE_LINK.exec(variable) ?? [];
+  return service !== undefined && environment.has(`${service}_SERVICE_HOST`) &&
+    environment.has(`${service}_SERVICE_PORT`);
+}
+
+function unknownVariable(
+  variable: string,
+  environment: Environment,
+  known: ReadonlyMap<string, Setting>,
+): string | undefined {
+  if (isServiceLink(variable, environment)) return undefined;
+  const start = "Cannot use unknown variable: ";
+  if (variable.startsWith(`${VARIABLE_PREFIX}TUNNELS_`)) {
+    return `${start}what stands in "tunnels" is set in the file only`;
+  }
+  const hint = nearest(variable, [...known.keys()]);
+  return start +
+    (hint === undefined
+      ? `a variable is ${VARIABLE_PREFIX} and the path of a key in capitals, such as ` +
+        variableOf(["tls", "cert"])
+      : `did you mean ${quote(hint)}?`);
+}
+
+function nearest(variable: string, known: readonly string[]): string | undefined {
+  const hint = suggest(variable, known);
+  if (hint !== undefined) return hint;
+  // MTLSD_CERT for MTLSD_TLS_CERT; not a name that several blocks have.
+  const key = variable.slice(VARIABLE_PREFIX.length - 1);
+  const matches = known.filter((name) => name.endsWith(key));
+  return key.length > 1 && matches.length === 1 ? matches[0] : undefined;
+}
+
+const LETTERS = [..."ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789"];
+
+/**
+ * Names to ask for one by one where the environment cannot be listed: those that there are, and those
+ * that one typing error makes of them, some 150,000.
+ */
+export function* variablesToAsk(): Iterable<string> {
+  const all = [...settings()];
+  for (const [name, { path }] of all) {
+    yield name;
+    yield variableOf(path.slice(-1));
+    for (let at = VARIABLE_PREFIX.length; at <= name.length; at++) {
+      const [before, after] = [name.slice(0, at), name.slice(at)];
+      for (const letter of LETTERS) {
+        yield before + letter + after;
+        yield before + letter + after.slice(1);
+      }
+      yield before + after.slice(1);
+      yield before + after.slice(1, 2) + after.slice(0, 1) + after.slice(2);
+    }
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * Draining one tunnel in bounded time.
+ *
+ * @module
+ */
+
+import type { Logger } from "../logging.ts";
+import type { Tunnel } from "../tunnel.ts";
+
+/** How a drain came out: everything ended by itself, or it had to be cut. */
+export type Drained = "clean" | "cut";
+
+/** Milliseconds for what needs no time to be over: connections that were cut, files, probes. */
+export const GRACE = 2000;
+
+/** How long a drain may take. */
+export type DrainLimits = {
+  /** Milliseconds after which what is left is cut; 0 = never. */
+  readonly timeout: number;
+  /** Cuts what is left at once. */
+  readonly hurry: AbortSignal;
+};
+
+/**
+ * Stops accepting and waits for the connections within the limits. A connection
+ * that does not heed the cut does not hold it up.
+ */
+export async function drainTunnel(
+  tunnel: Pick<Tunnel, "active" | "drain" | "cut">,
+  { timeout, hurry }: DrainLimits,
+  logger: Logger,
+): Promise<Drained> {
+  let result: Drained = "clean";
+  const over = Promise.withResolvers<void>();
+  const timers: ReturnType<typeof setTimeout>[] = [];
+  const cut = () => {
+    if (tunnel.active > 0) result = "cut";
+    tunnel.cut();
+    timers.push(setTimeout(() => {
+      logger.error("connections did not end when they were cut", { active: tunnel.active });
+      over.resolve();
+    }, GRACE));
+  };
+  const drained = tunnel.drain();
+  if (timeout > 0) timers.push(setTimeout(cut, timeout));
+  hurry.addEventListener("abort", cut, { once: true });
+  if (hurry.aborted) cut();
+  await Promise.race([drained, over.promise]);
+  for (const timer of timers) clearTimeout(timer);
+  hurry.removeEventListener("abort", cut);
+  return result;
+}
+
+/** Waits for a promise, but no longer than so many milliseconds. */
+export async function within(promise: Promise<unknown>, milliseconds: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const enough = new Promise<void>((resolve) => timer = setTimeout(resolve, milliseconds));
+  try {
+    await Promise.race([promise, enough]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,79 @@
+/**
+ * What the probes say of running tunnels.
+ *
+ * @module
+ */
+
+import type { CertStore, ReloadStatus } from "../certstore/store.ts";
+import type { NonEmpty, TunnelConfig } from "../config/config.ts";
+import type { CertFacts, CertStatus, LastReload, Readiness, TunnelCerts } from "../health.ts";
+import type { Tunnel } from "../tunnel.ts";
+import { formatName } from "../x509/names.ts";
+
+/** A tunnel at work, and what it was made from. */
+export type ProbedTunnel = {
+  readonly config: TunnelConfig;
+  readonly tunnel: Pick<Tunnel, "accepting">;
+};
+
+/** Where the certificates in force are found. */
+export type Materials = Pick<CertStore, "material">;
+
+/** Whether one tunnel accepts connections and can prove who it is. `now` as for `Date.now`. */
+export function tunnelReadiness(
+  { config, tunnel }: ProbedTunnel,
+  store: Materials,
+  now: number,
+): Readiness {
+  const { name, tls, upstream } = config;
+  const no = (reason: string): Readiness => ({
+    ready: false,
+    reason: name === undefined ? reason : `tunnel "${name}": ${reason}`,
+  });
+  if (!tunnel.accepting) return no("the listener does not accept connections");
+  const sides = [{ block: tls, whose: "" }];
+  if (upstream !== undefined) sides.push({ block: upstream.tls, whose: " for the target" });
+  for (const { block, whose } of sides) {
+    const { notBefore, notAfter } = store.material(block).leaf;
+    if (now < notBefore) return no(`the certificate${whose} is not yet valid`);
+    // Its last second counts in full, here as in every verdict.
+    if (now >= notAfter + 1000) return no(`the certificate${whose} has expired`);
+  }
+  return { ready: true };
+}
+
+/** The certificates of all tunnels: those of the first, and of each by its name where they have any. */
+export function certStatus(
+  tunnels: NonEmpty<TunnelConfig>,
+  store: Materials & Pick<CertStore, "status">,
+): CertStatus {
+  const named = tunnels.flatMap((tunnel) =>
+    tunnel.name === undefined ? [] : [[tunnel.name, tunnelCerts(tunnel, store)] as const]
+  );
+  return {
+    ...tunnelCerts(tunnels[0], store),
+    lastReload: lastReload(store.status()),
+    ...(named.length === 0 ? {} : { tunnels: new Map(named) }),
+  };
+}
+
+function tunnelCerts({ tls, upstream }: TunnelConfig, store: Materials): TunnelCerts {
+  const own = store.material(tls);
+  const other = upstream === undefined ? own : store.material(upstream.tls);
+  return { ...facts(own), ...(other === own ? {} : { upstream: facts(other) }) };
+}
+
+function facts({ leaf }: ReturnType<Materials["material"]>): CertFacts {
+  return {
+    notBefore: leaf.notBefore,
+    notAfter: leaf.notAfter,
+    subject: formatName(leaf.subject),
+    serial: leaf.serial,
+  };
+}
+
+function lastReload({ time, result, error }: ReloadStatus): LastReload | undefined {
+  if (time === undefined || result === undefined) return undefined;
+  const at = Date.parse(time);
+  return result === "success" ? { result, time: at } : { result, time: at, error: error ?? "" };
+}

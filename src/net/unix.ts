@@ -1,0 +1,190 @@
+/**
+ * UNIX sockets: listening and connecting.
+ *
+ * Whoever may write to the directory of a socket may put another in its place: it should belong to the
+ * daemon, as `/run/NAME` of a service does. The mode of the socket says who may connect (on Linux, which
+ * asks for leave to write).
+ *
+ * @module
+ */
+
+import type { Channel } from "../channel.ts";
+import { formatAddress } from "../config/address.ts";
+import type { UnixAddress } from "../config/config.ts";
+import { bindSocket, closeSocket, Occupied } from "./unix_bind.ts";
+import { UnixChannel } from "./channel.ts";
+import { type DialOptions, withinLimits } from "./dial.ts";
+import { AcceptError, ListenError, type ListenReason, type SocketListener } from "./listen.ts";
+import { codeOf, socketGrants, wordsOf } from "./system.ts";
+import { lockPath, lockSocket, type SocketLock } from "./unix_files.ts";
+
+/**
+ * Listen. A socket that nobody listens on is replaced; the file is removed by `close`, if it is still
+ * the one that was made here. Until then `PATH.lock` keeps others of our kind away.
+ *
+ * @param mode the permission bits of the socket.
+ * @throws {ListenError} when the address cannot be had.
+ */
+export async function listenUnix(address: UnixAddress, mode: number): Promise<SocketListener> {
+  const { path } = address;
+  let lock: SocketLock | undefined;
+  try {
+    lock = lockSocket(path);
+    if (lock === undefined) throw new Occupied("another mtlsd listens there");
+    return new Listening(address, lock, await bindSocket(path, mode));
+  } catch (error) {
+    lock?.[Symbol.dispose]();
+    throw listenError(address, error);
+  }
+}
+
+function listenError(address: UnixAddress, error: unknown): ListenError {
+  const cannot = `Cannot listen on "${formatAddress(address)}"`;
+  const { path } = address;
+  if (error instanceof Deno.errors.NotCapable) {
+    const flags = socketGrants(path, lockPath(path)).join(" ");
+    const message = `${cannot}: not permitted: add ${flags}`;
+    return new ListenError("not permitted", message, { cause: error });
+  }
+  if (error instanceof Occupied) {
+    return new ListenError("address in use", `${cannot}: address in use, ${error.message}`);
+  }
+  const reason = listenReason(error);
+  return new ListenError(reason, `${cannot}: ${wordsOf(error)}${HINTS[reason] ?? ""}`, {
+    cause: error,
+  });
+}
+
+const HINTS: { readonly [reason in ListenReason]?: string } = {
+  "address in use": ", something else listens there",
+  "not found": ", the directory has to be there",
+  "permission denied":
+    ", it takes leave to make files in that directory, and to replace what was left there",
+};
+
+function listenReason(error: unknown): ListenReason {
+  switch (codeOf(error)) {
+    case "EADDRINUSE":
+      return "address in use";
+    case "ENOENT":
+    case "ENOTDIR":
+      return "not found";
+    case "EACCES":
+    case "EPERM":
+      return "permission denied";
+    default:
+      return "other";
+  }
+}
+
+type Bound = Awaited<ReturnType<typeof bindSocket>>;
+
+class Listening implements SocketListener {
+  readonly address: string;
+  readonly #path: string;
+  readonly #bound: Bound;
+  #lock: SocketLock | undefined;
+  #first: Promise<Deno.UnixConn> | undefined;
+  #closed = false;
+  /** Rejects the `accept` that is pending. */
+  #cut: ((error: AcceptError) => void) | undefined;
+
+  constructor(address: UnixAddress, lock: SocketLock, bound: Bound) {
+    this.address = formatAddress(address);
+    this.#path = address.path;
+    this.#lock = lock;
+    this.#bound = bound;
+    this.#first = bound.first;
+  }
+
+  accept(): Promise<Channel> {
+    if (this.#closed) return Promise.reject(new AcceptError(CLOSED));
+    const next = this.#first ?? this.#bound.listener.accept();
+    this.#first = undefined;
+    return new Promise((resolve, reject) => {
+      this.#cut = reject;
+      next.then((conn) => {
+        this.#cut = undefined;
+        if (!this.#closed) return resolve(new UnixChannel(conn));
+        conn.close();
+        this.#unlock();
+        reject(new AcceptError(CLOSED));
+      }, (error) => {
+        this.#cut = undefined;
+        if (this.#closed) this.#unlock();
+        reject(new AcceptError(error));
+      });
+    });
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    const { listener, file } = this.#bound;
+    if (closeSocket(listener, this.#path, file)) {
+      // The file goes when the last call ends that waits for a connection, and nobody may have put
+      // another in its place before.
+      if (this.#cut !== undefined) return;
+      if (this.#first === undefined) return this.#unlock();
+      void this.#first.then((conn) => conn.close(), () => {}).finally(() => this.#unlock());
+    } else {
+      this.#cut?.(new AcceptError(CLOSED));
+      this.#unlock();
+    }
+  }
+
+  #unlock(): void {
+    this.#lock?.[Symbol.dispose]();
+    this.#lock = undefined;
+  }
+}
+
+const CLOSED = new Error("the listener was closed");
+
+/** Pauses between two tries at a queue that is full, in milliseconds; they double in between. */
+const MIN_PAUSE = 5;
+const MAX_PAUSE = 100;
+
+/**
+ * Connect. A queue that is full refuses at once where that of TCP keeps one waiting: here it is waited
+ * for all the same.
+ *
+ * @throws {DialError} when there is no connection; then nothing stays open.
+ */
+export function dialUnix(address: UnixAddress, options: DialOptions): Promise<Channel> {
+  return withinLimits(address, options, async (signal) => {
+    for (let pause = MIN_PAUSE; !signal.aborted; pause = Math.min(MAX_PAUSE, pause * 2)) {
+      const conn = await connect(address.path);
+      if (conn === undefined) {
+        await sleep(pause, signal);
+        continue;
+      }
+      if (!signal.aborted) return new UnixChannel(conn);
+      conn.close();
+    }
+    return undefined;
+  });
+}
+
+/** `undefined` where the queue is full. */
+async function connect(path: string): Promise<Deno.UnixConn | undefined> {
+  try {
+    return await Deno.connect({ transport: "unix", path });
+  } catch (error) {
+    if (codeOf(error) === "EAGAIN") return undefined;
+    throw error;
+  }
+}
+
+/** Ends early when the signal aborts. */
+function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const wake = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", wake);
+      resolve();
+    };
+    const timer = setTimeout(wake, milliseconds);
+    signal.addEventListener("abort", wake);
+  });
+}

@@ -1,0 +1,202 @@
+/**
+ * Connections from a load balancer: takes the PROXY header off an accepted connection, before TLS, so
+ * that the rest of the way sees the client itself.
+ *
+ * Whoever may send the header may claim to be any address. So the source is looked at before a single
+ * byte is, and a listener that expects headers takes no connection without one.
+ *
+ * @module
+ */
+
+import { Addresses, type IpPattern } from "../acl/ip.ts";
+import { type Channel, ChannelError, type RemoteAddress, type Take } from "../channel.ts";
+import { formatDuration } from "../config/duration.ts";
+import {
+  type Endpoint,
+  formatEndpoint,
+  hostBytes,
+  parseEndpoint,
+} from "../proxy_protocol/endpoint.ts";
+import { MAX_HEADER } from "../proxy_protocol/format.ts";
+import { parseHeader } from "../proxy_protocol/parse.ts";
+
+/** From whom a header is taken, and for how long it is waited for. */
+export type HeaderLimits = {
+  /** The networks that may send one; with none, nobody may connect. */
+  readonly trusted: readonly IpPattern[];
+  /** Milliseconds from now. */
+  readonly timeout: number;
+  /** Cuts the wait. */
+  readonly signal: AbortSignal;
+};
+
+/**
+ * Why a connection was refused. `ended`: by the peer, before the header was complete. `broken`: reset,
+ * or failed otherwise. `cut`: by `signal`.
+ */
+export type HeaderRefusal =
+  | "unlisted"
+  | "missing"
+  | "malformed"
+  | "timeout"
+  | "ended"
+  | "broken"
+  | "cut";
+
+/** What came of a connection. */
+export type AcceptedHeader =
+  | {
+    readonly kind: "accepted";
+    /** The connection from the first byte behind the header on; its `remote` is the client. */
+    readonly channel: Channel;
+    /** The sender of the header. */
+    readonly via: RemoteAddress;
+    /** What the client connected to; `undefined` where the sender spoke for itself. */
+    readonly destination: Endpoint | undefined;
+  }
+  | {
+    /** The connection is closed. */
+    readonly kind: "refused";
+    readonly reason: HeaderRefusal;
+    /** For the log. It may quote the peer. */
+    readonly message: string;
+  };
+
+function isTrusted(remote: RemoteAddress, trusted: readonly IpPattern[]): boolean {
+  const end = parseEndpoint(remote);
+  const bytes = end === undefined ? undefined : hostBytes(end.host);
+  if (bytes === undefined) return false;
+  const addresses = new Addresses([bytes]);
+  return trusted.some((network) => addresses.find(network) !== undefined);
+}
+
+/** Takes the header off a connection, which it owns from now on: it is closed if refused. */
+export async function acceptHeader(
+  accepted: Channel,
+  limits: HeaderLimits,
+): Promise<AcceptedHeader> {
+  const { trusted, timeout, signal } = limits;
+  const refuse = (reason: HeaderRefusal, why: string): AcceptedHeader => {
+    accepted.close();
+    return { kind: "refused", reason, message: `Cannot take the PROXY header: ${why}` };
+  };
+  if (!isTrusted(accepted.remote, trusted)) {
+    return refuse("unlisted", `"${accepted.remote}" is in no network of accept_proxy_protocol`);
+  }
+  let stopped: readonly [HeaderRefusal, string] | undefined;
+  const stop = (reason: HeaderRefusal, why: string) => {
+    stopped ??= [reason, why];
+    // Settles the read.
+    accepted.close();
+  };
+  const cut = () => stop("cut", "the connection was cut");
+  if (signal.aborted) return refuse("cut", "the connection was cut");
+  signal.addEventListener("abort", cut, { once: true });
+  const timer = setTimeout(
+    () => stop("timeout", `it was not there within ${formatDuration(timeout)}`),
+    timeout,
+  );
+  try {
+    const result = await readHeader(accepted, refuse);
+    return stopped === undefined ? result : refuse(...stopped);
+  } catch (error) {
+    if (stopped !== undefined) return refuse(...stopped);
+    accepted.close();
+    if (!(error instanceof ChannelError)) throw error;
+    return refuse("broken", error.message);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", cut);
+  }
+}
+
+/** Reads as often as the header needs and not once more. */
+async function readHeader(
+  accepted: Channel,
+  refuse: (reason: HeaderRefusal, why: string) => AcceptedHeader,
+): Promise<AcceptedHeader> {
+  let seen = new Uint8Array();
+  for (;;) {
+    const chunk = await accepted.read();
+    if (chunk === null) {
+      return refuse("ended", `the connection ended after ${seen.length} bytes`);
+    }
+    const before = seen.length;
+    // A channel reuses its buffers, so this is a copy; the parser looks no further than its limit.
+    const grown = new Uint8Array(Math.min(MAX_HEADER, before + chunk.length));
+    grown.set(seen);
+    grown.set(chunk.subarray(0, grown.length - before), before);
+    seen = grown;
+    const parsed = parseHeader(seen);
+    switch (parsed.kind) {
+      case "more":
+        continue;
+      case "absent":
+        return refuse("missing", "the connection begins with something else");
+      case "malformed":
+        return refuse("malformed", parsed.reason);
+      case "header": {
+        const { length, proxied } = parsed;
+        const { remote } = accepted;
+        return {
+          kind: "accepted",
+          channel: new BehindHeader(
+            accepted,
+            proxied === undefined ? remote : formatEndpoint(proxied.source),
+            new Uint8Array(chunk.subarray(length - before)),
+          ),
+          via: remote,
+          destination: proxied?.destination,
+        };
+      }
+      // deno-coverage-ignore -- the compiler knows that nothing else comes here
+      default:
+        return parsed satisfies never;
+    }
+  }
+}
+
+/** A connection whose first bytes were read already. */
+class BehindHeader implements Channel {
+  readonly remote: RemoteAddress;
+  /** Where the sender of the header connected to. */
+  readonly local: RemoteAddress;
+  readonly #inner: Channel;
+  /** What came along with the header. */
+  #rest: Uint8Array | undefined;
+
+  constructor(inner: Channel, remote: RemoteAddress, rest: Uint8Array) {
+    this.#inner = inner;
+    this.remote = remote;
+    this.local = inner.local;
+    this.#rest = rest.length === 0 ? undefined : rest;
+  }
+
+  read(): Promise<Uint8Array | null> {
+    const rest = this.#rest;
+    if (rest === undefined) return this.#inner.read();
+    this.#rest = undefined;
+    return Promise.resolve(rest);
+  }
+
+  async pump(take: Take): Promise<void> {
+    const rest = this.#rest;
+    this.#rest = undefined;
+    const taken = rest === undefined ? undefined : take(rest);
+    if (taken !== undefined) await taken;
+    await this.#inner.pump(take);
+  }
+
+  write(data: Uint8Array): Promise<void> | undefined {
+    return this.#inner.write(data);
+  }
+
+  closeWrite(): Promise<void> {
+    return this.#inner.closeWrite();
+  }
+
+  close(): void {
+    this.#rest = undefined;
+    this.#inner.close();
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * The far end over TLS: client and bridge mode.
+ *
+ * @module
+ */
+
+import { formatAddress } from "../config/address.ts";
+import type { AclConfig } from "../config/config.ts";
+import type { Fields } from "../logging.ts";
+import { dial, type NativeTcp } from "../net.ts";
+import type { TlsClient } from "../tls/client.ts";
+import { HandshakeCut, HandshakeError } from "../tls/handshake.ts";
+import { admitPeer, logDenied, verdictFields } from "./authorize_peer.ts";
+import type { Life } from "./lives.ts";
+import { peerFields } from "./peer_log.ts";
+import { type ReachDeps, reachOne } from "./reach.ts";
+import type { Far, FarEnd, Near, SessionMetrics, Stopped } from "./session.ts";
+import { TargetDenied } from "./targets_failure.ts";
+import type { Attempt } from "./targets.ts";
+
+/** What the far end needs; the functions give the state of the moment. */
+export type TlsFarDeps = ReachDeps & {
+  /** For servers whose certificate must carry this name. */
+  readonly tls: (serverName: string) => TlsClient;
+  readonly acl: () => AclConfig;
+  /** Carries what is dialled by native handles. */
+  readonly native: NativeTcp | undefined;
+  readonly metrics: SessionMetrics;
+  /** Milliseconds on a clock that never goes back. */
+  readonly monotonic: () => number;
+};
+
+/** Dials, handshakes and judges the server; nothing of the caller's leaves before that. */
+export class TlsFar implements FarEnd<Near> {
+  readonly #deps: TlsFarDeps;
+
+  /** For all connections of one tunnel. */
+  constructor(deps: TlsFarDeps) {
+    this.#deps = deps;
+  }
+
+  /** Reaches a server that is what it should be. One that is not is like one that is not there. */
+  async reach(near: Near, life: Life): Promise<Far | Stopped> {
+    const fields = { remote: near.source };
+    const reacher = { name: "dialer", field: "server", fields } as const;
+    return await reachOne(this.#deps, reacher, life, (attempt) => {
+      return this.#dial(attempt, life, { server: formatAddress(attempt.address), ...fields });
+    });
+  }
+
+  async #dial(attempt: Attempt, life: Life, fields: Fields): Promise<Far> {
+    const { logger, metrics } = this.#deps;
+    try {
+      return await this.#handshake(attempt, life, fields);
+    } catch (error) {
+      if (error instanceof HandshakeError && !(error instanceof HandshakeCut)) {
+        const { reason, message } = error;
+        metrics.handshakeFailed(reason);
+        logger.error("dialer: handshake failed", { ...fields, reason, error: message });
+      }
+      throw error;
+    }
+  }
+
+  async #handshake(
+    { address, target: { serverName = "" }, timeout, signal }: Attempt,
+    life: Life,
+    fields: Fields,
+  ): Promise<Far> {
+    const { logger, metrics, native, monotonic } = this.#deps;
+    const start = monotonic();
+    const transport = await dial(address, { timeout, signal, native });
+    let opened = transport;
+    try {
+      const dialled = monotonic();
+      const { channel, value: judged, ...session } = await this.#deps.tls(serverName).connect(
+        transport,
+        (peer) => {
+          // In one turn: no change of state comes between the decision and the registration.
+          const judged = admitPeer(peer, this.#deps.acl(), metrics);
+          if (judged.decision.admit) life.stand({ side: "far", peer, serverName });
+          return { admit: judged.decision.admit, value: judged };
+        },
+        { timeout: Math.max(1, timeout - (dialled - start)), signal },
+      );
+      opened = channel ?? transport;
+      metrics.handshakeDone((monotonic() - dialled) / 1000);
+      const { decision } = judged;
+      const { protocol, resumed, alpn } = session;
+      if (!decision.admit || channel === undefined) {
+        logDenied(logger, "dialer", judged, { ...fields, resumed });
+        throw new TargetDenied("the rules keep the server out");
+      }
+      if (decision.wouldDeny) logDenied(logger, "dialer", judged, { ...fields, resumed });
+      const { server, remote } = fields;
+      logger.info("dialer: connected", {
+        server,
+        ...peerFields(judged.identity),
+        remote,
+        protocol,
+        alpn,
+        ...verdictFields(decision.verdict),
+      });
+      return { channel, permit: decision.permit };
+    } catch (error) {
+      // Nobody else knows of this connection.
+      opened.close();
+      throw error;
+    }
+  }
+}

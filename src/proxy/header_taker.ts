@@ -1,0 +1,84 @@
+/**
+ * Takes the PROXY header off connections that come by way of a load balancer, and tells of those that
+ * have none to be trusted.
+ *
+ * @module
+ */
+
+import type { IpPattern } from "../acl/ip.ts";
+import type { Channel } from "../channel.ts";
+import type { Fields, Logger } from "../logging.ts";
+import { formatEndpoint } from "../proxy_protocol/endpoint.ts";
+import { acceptHeader, type HeaderRefusal } from "./accept_header.ts";
+import type { Life } from "./lives.ts";
+import type { CloseReason } from "./outcome.ts";
+import { cutShort, type Stopped } from "./session.ts";
+
+/** A connection without its header. */
+export type Taken = {
+  /** Its `remote` is the client. */
+  readonly channel: Channel;
+  /** What the client connected to; `undefined` where the balancer spoke for itself. */
+  readonly destination: string | undefined;
+  /** By way of whom, for the log. */
+  readonly fields: Fields;
+};
+
+/** Whether there is no connection any more. */
+export function isRefused(taken: Taken | Stopped): taken is Stopped {
+  return "stopped" in taken;
+}
+
+/** For all connections of one tunnel. */
+export class HeaderTaker {
+  readonly #trusted: readonly IpPattern[];
+  readonly #logger: Logger;
+  readonly #name: string;
+
+  /** Headers are taken from these networks, and nobody else may connect. `name` speaks in the log. */
+  constructor(trusted: readonly IpPattern[], logger: Logger, name: string) {
+    this.#trusted = trusted;
+    this.#logger = logger;
+    this.#name = name;
+  }
+
+  /** Takes the header off a connection, which it owns from now on; `timeout` is milliseconds. */
+  async take(accepted: Channel, timeout: number, life: Life): Promise<Taken | Stopped> {
+    const via = accepted.remote;
+    const limits = { trusted: this.#trusted, timeout, signal: life.signal };
+    const result = await acceptHeader(accepted, limits);
+    if (result.kind === "accepted") {
+      const { channel, destination } = result;
+      return {
+        channel,
+        destination: destination && formatEndpoint(destination),
+        fields: { via },
+      };
+    }
+    if (result.reason === "cut") return cutShort(life);
+    const message = result.reason === "unlisted" ? "denied connection" : "refused PROXY header";
+    this.#logger.warn(`${this.#name}: ${message}`, {
+      ...(result.reason === "unlisted" ? { peer_cn: "" } : {}),
+      remote: via,
+      reason: result.reason,
+      error: result.message,
+    });
+    return { stopped: stoppedBy(result.reason) };
+  }
+}
+
+function stoppedBy(reason: Exclude<HeaderRefusal, "cut">): CloseReason {
+  switch (reason) {
+    case "unlisted":
+      return "denied";
+    case "ended":
+    case "broken":
+      return "peer_reset";
+    case "missing":
+    case "malformed":
+    case "timeout":
+      return "error";
+    default:
+      return reason satisfies never;
+  }
+}

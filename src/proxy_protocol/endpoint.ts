@@ -1,0 +1,92 @@
+/**
+ * The ends of a TCP connection as PROXY headers have them: an IP address and a port.
+ *
+ * @module
+ */
+
+import type { RemoteAddress } from "../channel.ts";
+import { formatAddress } from "../config/address.ts";
+import { parseIp, unmapIp } from "../config/ip.ts";
+import { formatIp } from "../identity.ts";
+
+/** One end of a TCP connection. */
+export type Endpoint = {
+  /** An IP address, without brackets. */
+  readonly host: string;
+  /** 0 to 65535. */
+  readonly port: number;
+};
+
+/** Both ends of a connection that was passed on. */
+export type EndpointPair = {
+  /** Who connected. */
+  readonly source: Endpoint;
+  /** What was connected to. */
+  readonly destination: Endpoint;
+};
+
+/** Both addresses in one family, 4 or 16 bytes each, and the ports. */
+export type PackedPair = {
+  readonly source: Uint8Array;
+  readonly destination: Uint8Array;
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+};
+
+/**
+ * The bytes of an address, 4 or 16. IPv4-mapped IPv6 is IPv4, as everywhere; a zone (`%eth0`) means
+ * nothing on any other machine and is left out.
+ */
+export function hostBytes(host: string): Uint8Array | undefined {
+  const bytes = parseIp(host.replace(/%.*$/s, ""));
+  return bytes === undefined ? undefined : unmapIp(bytes);
+}
+
+/** The endpoint of an address in a header: plain IPv4 for mapped IPv6. */
+export function endpoint(address: Uint8Array, port: number): Endpoint {
+  return { host: formatIp(unmapIp(address)), port };
+}
+
+/** Reads what {@linkcode formatEndpoint} writes; `undefined` where there is no IP address in it. */
+export function parseEndpoint(remote: RemoteAddress): Endpoint | undefined {
+  const [, bracketed, plain, digits] = /^(?:\[([^[\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(remote) ??
+    [];
+  const host = bracketed ?? plain ?? "";
+  const port = Number(digits);
+  return hostBytes(host) === undefined || !isPort(port) ? undefined : { host, port };
+}
+
+/** `host:port`, `[host]:port` for IPv6. */
+export function formatEndpoint(end: Endpoint): RemoteAddress {
+  return formatAddress(end);
+}
+
+/** Whether this is a port number. */
+export function isPort(port: number): boolean {
+  return Number.isInteger(port) && port >= 0 && port <= 0xffff;
+}
+
+const MAPPED_PREFIX = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+
+/**
+ * Both ends in one family, which is all that a header has room for: where only one is IPv4, it
+ * becomes IPv4-mapped IPv6. `undefined` where an end is not known or no IP address.
+ */
+export function packPair(
+  source: Endpoint | undefined,
+  destination: Endpoint | undefined,
+): PackedPair | undefined {
+  if (source === undefined || destination === undefined) return undefined;
+  const [from, to] = [hostBytes(source.host), hostBytes(destination.host)];
+  if (from === undefined || to === undefined) return undefined;
+  if (!isPort(source.port) || !isPort(destination.port)) return undefined;
+  const same = from.length === to.length;
+  const fit = (bytes: Uint8Array) =>
+    same || bytes.length === 16 ? bytes : Uint8Array.of(...MAPPED_PREFIX, ...bytes);
+  return {
+    source: fit(from),
+    destination: fit(to),
+    sourcePort: source.port,
+    destinationPort: destination.port,
+  };
+}

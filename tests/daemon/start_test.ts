@@ -1,0 +1,94 @@
+/**
+ * A daemon that cannot start leaves nothing open: what it has bound is given back, who was let in is
+ * cut. The sanitizers look for the rest.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { CertStore } from "../../src/certstore/store.ts";
+import { Daemon } from "../../src/daemon.ts";
+import { createLogger } from "../../src/logging.ts";
+import { createMetrics } from "../../src/metrics.ts";
+import { ListenError } from "../../src/net.ts";
+import { first, memory } from "../certstore/memory_store.ts";
+import { ownAddress, refuses, split } from "../support/tools.ts";
+import { until } from "../support/wait.ts";
+import { config } from "./configs.ts";
+
+const FILES = new Map([
+  ["c.pem", first.server.pem],
+  ["k.pem", first.server.keyPem],
+  ["ca.pem", first.ca.pem],
+]);
+
+/** A start of tunnels at these addresses, with more settings of the process. */
+function start(addresses: readonly string[], more = ""): Promise<Daemon> {
+  const tunnels = addresses.map((listen, i) =>
+    `  - { name: t${i}, listen: "${listen}", target: "127.0.0.1:9" }\n`
+  );
+  const made = config(
+    `mode: server\ntls: { cert: c.pem, key: k.pem, ca: ca.pem }\n${more}tunnels:\n${
+      tunnels.join("")
+    }`,
+  );
+  const logger = createLogger({ level: "error", format: "text", write: () => {} });
+  const metrics = createMetrics({ version: "v", tunnels: made.tunnels });
+  return Daemon.start({
+    config: made,
+    openStore: (onSwap) =>
+      CertStore.open({
+        tunnels: made.tunnels,
+        logger,
+        metrics,
+        onSwap,
+        readFile: memory(FILES),
+      }),
+    reread: undefined,
+    logger,
+    metrics,
+    now: Date.now,
+    monotonic: () => performance.now(),
+  });
+}
+
+Deno.test("start: a tunnel that cannot be bound takes those before it along", async () => {
+  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const [before, after] = [ownAddress(), ownAddress()];
+  await assert.rejects(start([before, `127.0.0.1:${taken.addr.port}`, after]), ListenError);
+  for (const address of [before, after]) await until(() => refuses(address));
+});
+
+Deno.test("start: probes that cannot be bound take all tunnels along, and who had come", async () => {
+  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const addresses = [ownAddress(), ownAddress()];
+  const health = `health: { enabled: true, listen: "127.0.0.1:${taken.addr.port}" }\n`;
+  const failing = start(addresses, health);
+  // Whoever gets in between is cut, and holds nothing up.
+  const callers: Deno.TcpConn[] = [];
+  const calling = (async () => {
+    for (const address of addresses) {
+      try {
+        callers.push(await Deno.connect(split(address)));
+      } catch {
+        // It was not bound yet, or not any more.
+      }
+    }
+  })();
+  await assert.rejects(failing, ListenError);
+  await calling;
+  for (const address of addresses) await until(() => refuses(address));
+  for (const caller of callers) caller.close();
+});
+
+Deno.test("start: all that could be bound is served, and given back at the end", async () => {
+  const addresses = [ownAddress(), ownAddress(), ownAddress()];
+  const daemon = await start(addresses);
+  try {
+    for (const address of addresses) assert.equal(await refuses(address), false);
+    assert.equal(await daemon.drain(new AbortController().signal), "clean");
+    for (const address of addresses) await until(() => refuses(address));
+  } finally {
+    await daemon[Symbol.asyncDispose]();
+  }
+});

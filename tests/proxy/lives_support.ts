@@ -1,0 +1,73 @@
+/**
+ * Lists of open connections, with peers that are told by a name, for their tests.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import type { Place } from "../../src/proxy/admission.ts";
+import {
+  type Admitted,
+  type Life,
+  Lives,
+  type LivesOptions,
+  type Pass,
+} from "../../src/proxy/lives.ts";
+import type { VerifiedPeer } from "../../src/tls/verdict.ts";
+import { parseCertificate } from "../../src/x509/parse.ts";
+import { makeCa, makeLeaf } from "../support/pki.ts";
+import { FakeClock } from "./fake_clock.ts";
+
+/** Milliseconds. */
+export const YEARS = 10 * 365 * 86_400_000;
+
+const ca = makeCa();
+const leaf = makeLeaf({}, ca);
+const parsed = parseCertificate(leaf.der);
+
+/** A peer; `name` is what `judge` of a test tells it by. */
+export function peerOf(name: string, validUntil = Infinity): VerifiedPeer {
+  return { certificate: parsed, spki: name, chain: [leaf.der], validUntil };
+}
+
+/** Who connects. */
+export function near(peer: VerifiedPeer | undefined): Admitted {
+  return { side: "near", peer };
+}
+
+/** A place that is there at once, unless it is told to wait. */
+export function place(wait: Promise<boolean> = Promise.resolve(true)): Place {
+  return { onYield: () => {}, establish: () => wait };
+}
+
+/** What {@linkcode start} makes. */
+export type Started = {
+  readonly clock: FakeClock;
+  readonly lives: Lives;
+  /** What came of each pass over all. */
+  readonly passes: readonly Pass[];
+  /** A connection whose near peer was let in. */
+  readonly admit: (peer: VerifiedPeer | undefined) => Promise<Life>;
+};
+
+/** A list with a clock that the test moves. */
+export function start(options: Partial<LivesOptions> = {}): Started {
+  const clock = new FakeClock();
+  const passes: Pass[] = [];
+  const { now, setTimer } = clock;
+  const lives = new Lives({
+    judge: ({ peer }) => ({ stands: true, peer }),
+    maxLifetime: 0,
+    onPass: (pass) => void passes.push(pass),
+    now,
+    monotonic: now,
+    setTimer,
+    ...options,
+  });
+  const admit = async (peer: VerifiedPeer | undefined): Promise<Life> => {
+    const life = lives.open(place());
+    assert.equal(await life.admit(near(peer)), true);
+    return life;
+  };
+  return { clock, lives, passes, admit };
+}

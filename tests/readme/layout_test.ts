@@ -1,0 +1,140 @@
+/**
+ * What the README says of the repository: links, files, modules, and the bounds that are in the code.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { ROOT } from "../support/daemon.ts";
+import { blocks, code, headings, prose, README, section } from "../support/readme.ts";
+
+function exists(path: string): boolean {
+  try {
+    return Deno.statSync(join(ROOT, path)) !== undefined;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+Deno.test("readme: links lead somewhere", () => {
+  const anchors = headings().map((title) =>
+    title.toLowerCase().replace(/[^\w\- ]/g, "").replaceAll(" ", "-")
+  );
+  assert.equal(new Set(anchors).size, anchors.length, "two headings of one name");
+  const links = [...prose().matchAll(/\]\(([^)]+)\)/g)].map(([, target = ""]) => target);
+  assert.ok(links.length >= 4);
+  for (const target of links) {
+    if (target.startsWith("#")) assert.ok(anchors.includes(target.slice(1)), target);
+    else assert.ok(exists(target), target);
+  }
+});
+
+Deno.test("readme: every file that it names is there", () => {
+  const paths = code(prose()).filter((text) =>
+    /^(src|tests|examples|testdata|\.ci)\/[\w./]*$/.test(text)
+  );
+  assert.ok(paths.length >= 8);
+  for (const path of paths) {
+    if (/^testdata\/certs\b/.test(path)) continue; // which `deno task certs` makes
+    assert.ok(exists(path), path);
+  }
+});
+
+Deno.test("readme: the modules are those of src, each in its place", () => {
+  const [layout] = blocks("text").filter(({ text }) => text.startsWith("src/\n"));
+  const names = (layout?.text ?? "").split("\n").slice(1).flatMap((line) =>
+    line.startsWith("─")
+      ? []
+      : /^ {2}((?:[\w/]+(?:\.ts|\/) ?)+)/.exec(line)?.[1]?.trim().split(" ") ?? []
+  );
+  const real = [...Deno.readDirSync(join(ROOT, "src"))].map(({ name, isDirectory }) =>
+    isDirectory ? `${name}/` : name
+  );
+  assert.deepEqual(names.toSorted(), real.toSorted());
+});
+
+Deno.test("readme: the top level holds what it says and nothing else", async () => {
+  const said = section("How it is built");
+  const allowed = new Set(["README.md", "LICENSE"]);
+  for (const name of code(/The top level holds([^.]*\.)+/.exec(said)?.[0] ?? "")) {
+    allowed.add(name.replace(/\/$/, ""));
+  }
+  for (const name of ["src", "tests", "testdata", "examples", "deno.json", "deno.lock"]) {
+    assert.ok(allowed.has(name), name);
+  }
+  for (const name of await tracked()) {
+    assert.ok(name.startsWith(".") || allowed.has(name), `${name} does not belong there`);
+  }
+});
+
+/** What is at the top level: as git sees it, or, where there is no git, what is not ignored. */
+async function tracked(): Promise<readonly string[]> {
+  const git = await run("git", ["ls-files", "--cached", "--others", "--exclude-standard"]);
+  if (git !== undefined) {
+    return [...new Set(git.split("\n").map((path) => path.split("/")[0] ?? ""))]
+      .filter((name) => name !== "");
+  }
+  const ignored = (await Deno.readTextFile(join(ROOT, ".gitignore"))).split("\n")
+    .map((line) => line.replace(/^\/|\/$/g, ""));
+  return [...Deno.readDirSync(ROOT)].map(({ name }) => name)
+    .filter((name) => !ignored.includes(name));
+}
+
+async function run(command: string, args: readonly string[]): Promise<string | undefined> {
+  try {
+    const { success, stdout } = await new Deno.Command(command, {
+      args: [...args],
+      cwd: ROOT,
+      stderr: "null",
+    }).output();
+    return success ? new TextDecoder().decode(stdout) : undefined;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+Deno.test("readme: bounds that it tells are those of the code", async () => {
+  const constant = async (path: string, name: string): Promise<string> => {
+    const text = await Deno.readTextFile(join(ROOT, "src", path));
+    return new RegExp(`${name}(?:: \\w+)? = ([\\w_* ]+)[;,]`).exec(text)?.[1] ?? "";
+  };
+  assert.equal(await constant("certstore/bundle.ts", "MAX_CAS"), "256");
+  assert.equal(await constant("certstore/bundle.ts", "MANY_CAS"), "20");
+  assert.match(README, /a warning from 21 CAs on, an error from 257 on/);
+  assert.match(section("Configuration"), /PEM, at most 256\./);
+  const path = await Promise.all(
+    ["MAX_SIGNATURES", "MAX_PATHS", "MAX_PATH_LENGTH"].map((name) =>
+      constant("x509/path.ts", name)
+    ),
+  );
+  const [signatures, paths, length] = path;
+  const said = `${signatures} signature checks, ${paths} paths, ${length} certificates a path`;
+  assert.ok(section("The second verdict").replaceAll("\n", " ").includes(said), said);
+  assert.equal(await constant("logging/format.ts", "MAX_VALUE_LENGTH"), "1024");
+  assert.match(section("Logging"), /cut at 1024 characters/);
+  assert.match(section("Configuration"), /at most `596h`/);
+  assert.equal(await constant("config/duration.ts", "MAX_DURATION_MS"), "596 * 3_600_000");
+  const poll = /poll: (\d+),/.exec(
+    await Deno.readTextFile(join(ROOT, "src/certstore/watch.ts")),
+  )?.[1];
+  assert.equal(poll, "5000");
+  assert.match(section("Rotation").replaceAll("\n", " "), /looked at every 5 s/);
+  assert.equal(await constant("certstore/files.ts", "MAX_LIST_BYTES"), "64 * 1024 * 1024");
+  assert.match(section("Configuration"), /at most 64 MiB each/);
+  assert.equal(await constant("proxy/admission.ts", "MAX_HANDSHAKES"), "256");
+  assert.equal(await constant("proxy/admission.ts", "FAIR_CHANCE"), "1000");
+  const limits = section("Limits for each peer").replaceAll("\n", " ");
+  assert.match(limits, /256 slots .* not before it had 1 s;/);
+  assert.equal(await constant("proxy/deadlines.ts", "LONGEST_SLEEP"), "1000");
+  assert.match(section("Open connections").replaceAll("\n", " "), /looked at every second/);
+  assert.equal(await constant("proxy_protocol/format.ts", "MAX_HEADER"), "4096");
+  assert.match(section("PROXY protocol"), /of 4096 bytes at most/);
+  assert.equal(await constant("proxy/targets_pool.ts", "MIN_BACKOFF"), "1000");
+  assert.equal(await constant("proxy/targets_pool.ts", "MAX_BACKOFF"), "30_000");
+  assert.match(section("Several targets"), /passed over for 1 s, .* up to 30 s/);
+  assert.equal(await constant("config/address.ts", "MAX_SOCKET_PATH"), "107");
+  assert.match(section("UNIX sockets"), /at most 107 bytes long/);
+});

@@ -1,0 +1,214 @@
+/**
+ * Bridge mode while the world changes: each peer of an open connection, the one that connected and the
+ * target, is judged by its own side's trust and rules.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { makeCrl } from "../support/crl.ts";
+import type { TestDaemon } from "../support/daemon.ts";
+import { Gateway } from "../support/gateway.ts";
+import {
+  assertBalanced,
+  changeFile,
+  changeRules,
+  Chatter,
+  closedBy,
+  HeldClient,
+} from "../support/held.ts";
+import { chainPem, dns, ip, type Issued, makeCa, makeLeaf } from "../support/pki.ts";
+import { byRename, serialSeen } from "../support/reload.ts";
+import { attempt } from "../support/tools.ts";
+import { until } from "../support/wait.ts";
+
+/** The contract's limit, in milliseconds. */
+const LIMIT = 2000;
+
+/** A client of the near domain. */
+function client({ scene }: Gateway, subject: string, notAfter?: Date): Issued {
+  const until = notAfter === undefined ? {} : { notAfter };
+  return makeLeaf({ role: "client", subject, ...until }, scene.pki.ca);
+}
+
+/** Opens a connection that is closed at the end. */
+async function open(
+  gateway: Gateway,
+  bridge: TestDaemon,
+  identity = gateway.scene.pki.client,
+): Promise<HeldClient> {
+  return gateway.scene.use(await HeldClient.open({ ...gateway.as(bridge), identity }));
+}
+
+/** Everybody with a certificate of the far domain is gone, with this reason. */
+async function allEnded(
+  bridge: TestDaemon,
+  reason: string,
+  ...held: readonly HeldClient[]
+): Promise<void> {
+  for (const one of held) await one.ended(LIMIT);
+  await bridge.waitForMetric(closedBy(reason), held.length);
+  await bridge.waitForMetric("mtlsd_active_connections", 0);
+  await assertBalanced(bridge);
+}
+
+Deno.test("bridge: a client that its rules no longer admit goes, the others stay", async () => {
+  await using gateway = await Gateway.create();
+  const bridge = await gateway.bridge(gateway.echo().address);
+  const [red, blue] = [
+    await open(gateway, bridge, client(gateway, "red")),
+    await open(gateway, bridge, client(gateway, "blue")),
+  ];
+  await using _chatter = new Chatter(blue);
+  await changeRules(bridge, { deny_cn: ["red"] });
+  await red.ended(LIMIT);
+  const line = await bridge.waitForLog("listener: connection closed", { reason: "denied" });
+  assert.equal(line.fields.peer_cn, "red");
+  assert.equal(line.fields.lost_by, "client");
+  assert.match(line.fields.rule ?? "", /deny_cn/);
+  await bridge.waitForMetric(closedBy("denied"), 1);
+  await assertBalanced(bridge);
+});
+
+Deno.test("bridge: a target that upstream_acl no longer admits loses every connection", async () => {
+  await using gateway = await Gateway.create();
+  const bridge = await gateway.bridge(gateway.echo().address);
+  const held = [await open(gateway, bridge), await open(gateway, bridge)];
+  {
+    await using _chatter = new Chatter(...held);
+    // The near side's rules have nothing to say of the target, and the other way round.
+    await changeRules(bridge, { deny_cn: ["localhost"] });
+    await changeRules(bridge, { deny_cn: ["frontend-service"] }, "upstream_acl");
+    await changeRules(bridge, { mode: "audit", deny_cn: ["localhost"] }, "upstream_acl");
+  }
+  await changeRules(bridge, { deny_cn: ["localhost"] }, "upstream_acl");
+  await allEnded(bridge, "denied", ...held);
+  const line = await bridge.waitForLog("listener: connection closed", { reason: "denied" });
+  assert.equal(line.fields.peer_cn, "localhost", "the log says who lost its leave");
+  assert.equal(line.fields.lost_by, "server");
+  assert.equal(await attempt(gateway.as(bridge)), "");
+  await bridge.waitForLog("dialer: denied connection", { rule: /deny_cn/ });
+});
+
+Deno.test("bridge: a CA that leaves its bundle takes its side's peers with it, and no others", async () => {
+  await using gateway = await Gateway.create();
+  const { scene, far, files } = gateway;
+  const other = makeCa({ subject: "other CA" });
+  await Deno.writeTextFile(scene.files.ca, chainPem(scene.pki.ca, other));
+  const bridge = await gateway.bridge(gateway.echo().address);
+  const foreign = makeLeaf({ role: "client", subject: "foreign" }, other);
+  const [mine, theirs] = [
+    await open(gateway, bridge),
+    await open(gateway, bridge, foreign),
+  ];
+  {
+    await using _chatter = new Chatter(mine);
+    await changeFile(bridge, scene.files.ca, scene.pki.ca.pem);
+    await theirs.ended(LIMIT);
+    const line = await bridge.waitForLog("listener: connection closed", { reason: "untrusted" });
+    assert.equal(line.fields.peer_cn, "foreign");
+    // A CA more in the far bundle: nobody minds.
+    await changeFile(bridge, files.ca, chainPem(far.ca, other));
+  }
+  await bridge.waitForMetric(closedBy("untrusted"), 1);
+  // The near domain's CA in place of the far one's does not make it trusted there.
+  await changeFile(bridge, files.ca, scene.pki.ca.pem);
+  await mine.ended(LIMIT);
+  await bridge.waitForMetric(closedBy("untrusted"), 2);
+  assert.equal(await attempt(gateway.as(bridge)), "");
+  await bridge.waitForLog("dialer: handshake failed", { reason: "untrusted" });
+  await assertBalanced(bridge);
+});
+
+for (const side of ["near", "far"] as const) {
+  Deno.test(`bridge: a certificate that is revoked on the ${side} side`, async () => {
+    await using gateway = await Gateway.create();
+    const { scene, far } = gateway;
+    await Deno.mkdir(`${scene.dir}/lists`);
+    const near = await scene.write("lists/near.pem", makeCrl(scene.pki.ca).pem);
+    const there = await scene.write("lists/far.pem", makeCrl(far.ca).pem);
+    const bridge = await gateway.bridge(gateway.echo().address, {
+      tls: { crl: near },
+      upstream_tls: { crl: there },
+    });
+    const held = await open(gateway, bridge);
+    const other = await open(gateway, bridge, client(gateway, "other"));
+    if (side === "near") {
+      await using _chatter = new Chatter(other);
+      const crl = makeCrl(scene.pki.ca, { revoked: [scene.pki.client] });
+      await changeFile(bridge, near, crl.pem);
+      await held.ended(LIMIT);
+      await bridge.waitForMetric(closedBy("revoked"), 1);
+      assert.equal(await attempt(gateway.as(bridge)), "");
+      await bridge.waitForLog("listener: handshake failed", { reason: "revoked" });
+    } else {
+      await changeFile(bridge, there, makeCrl(far.ca, { revoked: [far.server] }).pem);
+      await allEnded(bridge, "revoked", held, other);
+      assert.equal(await attempt(gateway.as(bridge)), "");
+      await bridge.waitForLog("dialer: handshake failed", { reason: "revoked" });
+    }
+  });
+
+  Deno.test(`bridge: a certificate that expires on the ${side} side`, async () => {
+    await using gateway = await Gateway.create();
+    const { scene, far } = gateway;
+    // The second that is written counts in full.
+    const notAfter = new Date(Math.ceil((Date.now() + 2500) / 1000) * 1000);
+    const expires = notAfter.getTime() + 1000;
+    const san = [dns("localhost"), ip("127.0.0.1")];
+    const short = makeLeaf({ role: "server", subject: "short", san, notAfter }, far.ca);
+    const target = side === "near" ? gateway.echo() : gateway.echo(short);
+    const bridge = await gateway.bridge(target.address);
+    const near = side === "near" ? client(gateway, "short", notAfter) : scene.pki.client;
+    const leaving = await open(gateway, bridge, near);
+    // What the target's certificate carries is everybody.
+    if (side === "near") scene.use(new Chatter(await open(gateway, bridge)));
+    const at = performance.timeOrigin + await leaving.ended();
+    assert.ok(at >= expires - 5 && at <= expires + LIMIT, `${at - expires} ms after it expired`);
+    const line = await bridge.waitForLog("listener: connection closed", { reason: "expired" });
+    assert.equal(line.fields.peer_cn, "short");
+    await bridge.waitForMetric(closedBy("expired"), 1);
+  });
+}
+
+Deno.test("bridge: both identities are renewed, under load", async () => {
+  await using gateway = await Gateway.create();
+  const { scene, far, files } = gateway;
+  const target = gateway.echo();
+  const bridge = await gateway.bridge(target.address);
+  const held = await open(gateway, bridge);
+  const [near, there] = [
+    makeLeaf({ role: "server", subject: "new", san: [dns("localhost")] }, scene.pki.ca),
+    makeLeaf({ role: "client", subject: "new" }, far.ca),
+  ];
+  await using _chatter = new Chatter(held);
+  const before = await serialSeen(gateway.as(bridge));
+  await byRename(scene.dir, { "server.pem": near.pem, "server-key.pem": near.keyPem });
+  await until(async () => await serialSeen(gateway.as(bridge)) !== before);
+  await byRename(`${scene.dir}/far`, { "client.pem": there.pem, "client-key.pem": there.keyPem });
+  const old = target.callers[0];
+  await until(async () => {
+    assert.equal(await attempt(gateway.as(bridge)), "hello");
+    return target.callers.at(-1) !== old;
+  });
+  assert.equal(held.endedAt, undefined);
+  // A pair that does not match is refused as a whole; both sides go on as they were.
+  const serial = await serialSeen(gateway.as(bridge));
+  await byRename(`${scene.dir}/far`, { "client-key.pem": far.server.keyPem });
+  await bridge.waitForLog("certstore: reload failed, keeping the previous certificates");
+  assert.equal(await attempt(gateway.as(bridge)), "hello");
+  assert.equal(await serialSeen(gateway.as(bridge)), serial);
+  assert.equal(files.client, `${scene.dir}/far/client.pem`);
+});
+
+Deno.test("bridge: a drain lets open connections end, and no new ones begin", async () => {
+  await using gateway = await Gateway.create();
+  const bridge = await gateway.bridge(gateway.echo().address);
+  const held = await HeldClient.open(gateway.as(bridge));
+  bridge.kill("SIGTERM");
+  await bridge.waitForLog("shutting down");
+  await until(async () => await attempt(gateway.as(bridge)) === "");
+  for (let i = 0; i < 20; i++) await held.echo(`${i}`);
+  await held[Symbol.asyncDispose]();
+  assert.equal(await bridge.exit(), 0);
+});

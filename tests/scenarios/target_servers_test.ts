@@ -1,0 +1,177 @@
+/**
+ * Client mode with several servers: each is verified in full by its own name, and one that is not what
+ * it should be is passed over without having heard a byte.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { playServer } from "../support/adversary_server.ts";
+import type { TestDaemon } from "../support/daemon.ts";
+import { changeFile, changeRules, closedBy } from "../support/held.ts";
+import { lineBackend } from "../support/peers.ts";
+import { chainPem, dns, ip, type Issued, makeCa, makeLeaf, pathOf } from "../support/pki.ts";
+import { Scene } from "../support/scene.ts";
+import { Peer, PeerServer } from "../support/sockets.ts";
+import { countLog } from "../support/tools.ts";
+
+/** Loopback addresses, whose names certificates carry. */
+const HOSTS = ["127.0.0.1", "127.0.0.2", "127.0.0.3"] as const;
+
+/** A server's certificate for one of them. */
+function serverAt(host: string, issuer?: Issued, forged = false): Issued {
+  return makeLeaf({ role: "server", subject: host, san: [ip(host)], forged }, issuer);
+}
+
+/** An honest server at a host, in front of a backend; where it listens. */
+async function honest(scene: Scene, host: string, target: string): Promise<TestDaemon> {
+  const own = serverAt(host, scene.pki.ca);
+  const file = await scene.write(`server-${host}.pem`, own.pem + own.keyPem);
+  return await scene.server(target, { listen: `${host}:0`, tls: { cert: file, key: file } });
+}
+
+/** Client mode towards several servers. */
+function towards(
+  scene: Scene,
+  servers: readonly string[],
+  more: Readonly<Record<string, unknown>> = {},
+  ca = scene.files.ca,
+): Promise<TestDaemon> {
+  const { client: cert, clientKey: key } = scene.files;
+  return scene.daemon({
+    mode: "client",
+    listen: "127.0.0.1:0",
+    targets: servers,
+    tls: { cert, key, ca },
+    ...more,
+  });
+}
+
+/** Says something through the daemon; what comes back. */
+async function say(client: TestDaemon, words: string): Promise<string> {
+  await using peer = await Peer.connect(client.port);
+  void peer.send(words);
+  peer.end();
+  await peer.ended();
+  return peer.text;
+}
+
+Deno.test("each server is verified by its own name", async () => {
+  await using scene = await Scene.create();
+  const target = scene.use(lineBackend()).address;
+  const servers = await Promise.all(HOSTS.map((host) => honest(scene, host, target)));
+  const client = await towards(scene, servers.map(({ listen }) => listen), {
+    proxy: { balance: "round_robin" },
+  });
+  for (let i = 0; i < 6; i++) assert.equal(await say(client, "hello"), "echo: hello");
+  for (const { listen } of servers) {
+    await client.waitForLog("dialer: connected", { server: listen });
+  }
+  const series = await client.metrics();
+  for (const index of [0, 1, 2]) {
+    assert.equal(series.get(`mtlsd_target_connections_total{target="${index}"}`), 2);
+  }
+});
+
+Deno.test("a first server that is not what it should be hears nothing, and the second serves", async () => {
+  await using scene = await Scene.create();
+  const { ca } = scene.pki;
+  const rogue = scene.use(await PeerServer.listen());
+  const good = await honest(scene, HOSTS[1], scene.use(lineBackend()).address);
+  const both = [ip(HOSTS[0]), dns("banned.example")];
+  const rows: readonly (readonly [name: string, leaf: Issued, reason: string])[] = [
+    ["with the second's name", serverAt(HOSTS[1], ca), "name_mismatch"],
+    ["of nobody's", serverAt(HOSTS[0], makeCa()), "untrusted"],
+    ["forged", serverAt(HOSTS[0], ca, true), "untrusted"],
+    ["that is a client", scene.pki.client, "bad_certificate"],
+    ["that the rules keep out", makeLeaf({ role: "server", san: both }, ca), "denied"],
+  ];
+  for (const [name, leaf, reason] of rows) {
+    // A daemon for each: one that failed is left alone for a while.
+    const client = await towards(scene, [rogue.address, good.listen], {
+      acl: { deny_dns: ["banned.example"] },
+    });
+    const index = rogue.peers.length;
+    const saying = say(client, "a secret");
+    const betrayed = await playServer(await rogue.peer(index), "TLS1.3", {
+      chain: pathOf(leaf).map(({ der }) => der),
+      key: leaf.key,
+      welcome: "welcome",
+    });
+    assert.equal(await saying, "echo: a secret", name);
+    assert.equal(betrayed.text, "", name);
+    assert.equal(betrayed.finished, false, name);
+    assert.equal(betrayed.certificates, 0, name);
+    const series = await client.metrics();
+    if (reason === "denied") {
+      await client.waitForLog("dialer: denied connection", { server: rogue.address });
+      assert.equal(series.get('mtlsd_acl_decisions_total{result="denied"}'), 1);
+    } else {
+      await client.waitForLog("dialer: handshake failed", { server: rogue.address, reason });
+      assert.equal(series.get(`mtlsd_tls_handshake_errors_total{reason="${reason}"}`), 1);
+    }
+    assert.equal(series.get('mtlsd_target_dial_errors_total{target="0"}'), 1);
+    assert.equal(series.get('mtlsd_target_up{target="0"}'), 0);
+    await client.waitForMetric(closedBy("completed"), 1);
+    await client.stop();
+  }
+});
+
+Deno.test("servers none of which is what it should be: the caller hears nothing", async () => {
+  await using scene = await Scene.create();
+  const target = scene.use(lineBackend());
+  const [first, second] = await Promise.all([
+    honest(scene, HOSTS[1], target.address),
+    honest(scene, HOSTS[2], target.address),
+  ]);
+  const other = makeCa();
+  const ca = await scene.write("other-ca.pem", other.pem);
+  const client = await towards(scene, [first.listen, second.listen], {}, ca);
+  assert.equal(await say(client, "a secret"), "");
+  await client.waitForLog("dialer: no target took the connection");
+  await client.waitForMetric(closedBy("dial_failed"), 1);
+  assert.equal(countLog(client, "dialer: handshake failed"), 2);
+  assert.equal((await client.metrics()).get("mtlsd_dial_errors_total"), 0);
+  assert.equal(target.connections, 0);
+  // With the right CA they are tried at once: what they failed by has changed.
+  await changeFile(client, ca, chainPem(other, scene.pki.ca));
+  assert.equal(await say(client, "hello"), "echo: hello");
+  await changeRules(client, { deny_ip: ["127.0.0.0/8"] });
+  assert.equal(await say(client, "a secret"), "");
+  await client.waitForMetric(closedBy("denied"), 1);
+});
+
+Deno.test("a server that was not trusted is asked at once when it may be", async () => {
+  await using scene = await Scene.create();
+  const target = scene.use(lineBackend()).address;
+  const other = makeCa({ subject: "other CA" });
+  const ca = await scene.write("far-ca.pem", scene.pki.ca.pem);
+  const foreign = serverAt(HOSTS[1], other);
+  const file = await scene.write("foreign.pem", foreign.pem + foreign.keyPem);
+  const first = await scene.server(target, {
+    listen: `${HOSTS[1]}:0`,
+    tls: { cert: file, key: file },
+  });
+  const second = await honest(scene, HOSTS[2], target);
+  const client = await towards(scene, [first.listen, second.listen], {}, ca);
+  assert.equal(await say(client, "hello"), "echo: hello");
+  await client.waitForLog("dialer: connected", { server: second.listen });
+  // It is left alone for the time that it has failed, unless what it failed by changes.
+  await changeFile(client, ca, chainPem(scene.pki.ca, other));
+  assert.equal(await say(client, "hello"), "echo: hello");
+  await client.waitForLog("dialer: connected", { server: first.listen });
+});
+
+Deno.test("a silent server takes its share of dial_timeout and no more", async () => {
+  await using scene = await Scene.create();
+  const silent = scene.use(await PeerServer.listen());
+  const good = await honest(scene, HOSTS[1], scene.use(lineBackend()).address);
+  const client = await towards(scene, [silent.address, good.listen], {
+    proxy: { dial_timeout: "1s" },
+  });
+  assert.equal(await say(client, "hello"), "echo: hello");
+  await client.waitForLog("dialer: handshake failed", { reason: "timeout" });
+  const closed = await client.waitForLog("dialer: connection closed");
+  assert.ok(Number.parseFloat(closed.fields.duration ?? "") < 1.5, closed.raw);
+  assert.ok(silent.peers.every(({ text }) => !text.includes("hello")));
+});

@@ -1,0 +1,264 @@
+/**
+ * More than one target: connections are shared as the balance says, targets come and go under load, and
+ * a connection is lost only where none takes it.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import type { TestDaemon } from "../support/daemon.ts";
+import { assertBalanced, closedBy, HeldClient } from "../support/held.ts";
+import { stuckTarget } from "../support/hold_back.ts";
+import { ask, connectTls } from "../support/peers.ts";
+import { Restarted } from "../support/restarted.ts";
+import { Scene } from "../support/scene.ts";
+import { countLog, ownAddress } from "../support/tools.ts";
+import { timed, until } from "../support/wait.ts";
+
+/** Server mode with several targets. */
+function inFrontOf(
+  scene: Scene,
+  targets: readonly string[],
+  proxy: Readonly<Record<string, unknown>> = {},
+): Promise<TestDaemon> {
+  const { server: cert, serverKey: key, ca } = scene.files;
+  return scene.daemon({
+    mode: "server",
+    listen: "127.0.0.1:0",
+    targets,
+    tls: { cert, key, ca },
+    proxy,
+  });
+}
+
+/** Targets `0`, `1` and so on, all of them up. */
+function targets(scene: Scene, count: number): readonly Restarted[] {
+  return Array.from({ length: count }, (_, index) => scene.use(new Restarted(`${index}`).start()));
+}
+
+/** The target that took a connection; it must have served it. */
+async function taken(scene: Scene, server: TestDaemon): Promise<string> {
+  const answer = await ask(scene.as(server), "hello");
+  assert.match(answer, /^\d:hello$/);
+  return answer.slice(0, 1);
+}
+
+/** The same call, so many at a time, again and again. */
+class Load implements AsyncDisposable {
+  #count = 0;
+  #under = 0;
+  #paused = false;
+  #stopped = false;
+  #failure: unknown;
+  readonly #loops: readonly Promise<void>[];
+
+  constructor(many: number, call: () => Promise<void>) {
+    this.#loops = Array.from({ length: many }, () => this.#run(call));
+  }
+
+  async #run(call: () => Promise<void>): Promise<void> {
+    while (!this.#stopped) {
+      if (this.#paused) await until(() => !this.#paused, { every: 1 });
+      this.#under++;
+      try {
+        await call();
+        this.#count++;
+      } catch (error) {
+        this.#failure ??= error;
+      } finally {
+        this.#under--;
+      }
+    }
+  }
+
+  /** Does something while no call is under way. */
+  async pause(step: () => void): Promise<void> {
+    this.#paused = true;
+    await until(() => this.#under === 0, { every: 1 });
+    step();
+    this.#paused = false;
+  }
+
+  /** Waits for so many calls more. */
+  async calls(count: number): Promise<void> {
+    const from = this.#count;
+    await until(() => this.#count >= from + count || this.#failure !== undefined);
+  }
+
+  /** The end; how many there were, of which none may have failed. */
+  async stop(): Promise<number> {
+    await this[Symbol.asyncDispose]();
+    if (this.#failure !== undefined) throw this.#failure;
+    return this.#count;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped = true;
+    await Promise.all(this.#loops);
+  }
+}
+
+/** A metric of one target. */
+function of(index: number, name: string): string {
+  return `mtlsd_target_${name}{target="${index}"}`;
+}
+
+Deno.test("failover: the first that is well, and the first again when it is back", async () => {
+  await using scene = await Scene.create();
+  const all = targets(scene, 3);
+  const server = await inFrontOf(scene, all.map(({ address }) => address));
+  for (let i = 0; i < 5; i++) assert.equal(await taken(scene, server), "0");
+  all[0]?.stop();
+  for (let i = 0; i < 5; i++) assert.equal(await taken(scene, server), "1");
+  let series = await server.metrics();
+  // One that failed is left alone for a while: it was not asked for each connection.
+  const errors = series.get(of(0, "dial_errors_total")) ?? 0;
+  assert.ok(errors >= 1 && errors < 5, `${errors}`);
+  assert.equal(series.get(of(0, "up")), 0);
+  assert.equal(countLog(server, "listener: dial failed"), errors);
+  all[1]?.stop();
+  assert.equal(await taken(scene, server), "2");
+  all[0]?.start();
+  await until(async () => await taken(scene, server) === "0", { every: 50 });
+  series = await server.metrics();
+  assert.equal(series.get(of(0, "up")), 1);
+  assert.equal(series.get(of(1, "up")), 0);
+  assert.equal(series.get(of(2, "up")), 1);
+  assert.equal(series.get(of(1, "connections_total")), 5);
+  // No connection was lost by it.
+  assert.equal(series.get("mtlsd_dial_errors_total"), 0);
+  assert.equal(series.get(closedBy("dial_failed")), 0);
+  await assertBalanced(server);
+});
+
+Deno.test("round_robin: each in turn", async () => {
+  await using scene = await Scene.create();
+  const all = targets(scene, 3);
+  const server = await inFrontOf(scene, all.map(({ address }) => address), {
+    balance: "round_robin",
+  });
+  const seen: string[] = [];
+  for (let i = 0; i < 9; i++) seen.push(await taken(scene, server));
+  for (let i = 0; i + 3 <= 9; i += 3) {
+    assert.deepEqual(seen.slice(i, i + 3).toSorted(), ["0", "1", "2"]);
+  }
+  all[1]?.stop();
+  for (let i = 0; i < 6; i++) assert.notEqual(await taken(scene, server), "1");
+  const series = await server.metrics();
+  assert.equal(series.get(of(1, "connections_total")), 3);
+  const errors = series.get(of(1, "dial_errors_total")) ?? 0;
+  assert.ok(errors >= 1 && errors < 3, `${errors}`);
+});
+
+Deno.test("least_connections: who has the fewest, and the gauge says how many", async () => {
+  await using scene = await Scene.create();
+  const all = targets(scene, 3);
+  const server = await inFrontOf(scene, all.map(({ address }) => address), {
+    balance: "least_connections",
+  });
+  const held: HeldClient[] = [];
+  for (let i = 0; i < 9; i++) {
+    const one = scene.use(await HeldClient.connect(scene.as(server)));
+    await until(() => one.heard !== "");
+    held.push(one);
+  }
+  assert.deepEqual(all.map(({ open }) => open), [3, 3, 3]);
+  for (const index of [0, 1, 2]) await server.waitForMetric(of(index, "active_connections"), 3);
+  const mine = held.filter(({ heard }) => heard === "1:");
+  for (const one of mine) await one[Symbol.asyncDispose]();
+  await server.waitForMetric(of(1, "active_connections"), 0);
+  for (let i = 0; i < 3; i++) {
+    const one = scene.use(await HeldClient.connect(scene.as(server)));
+    await until(() => one.heard !== "");
+    assert.equal(one.heard, "1:");
+  }
+});
+
+for (const balance of ["failover", "round_robin", "least_connections"]) {
+  Deno.test(`${balance}: targets come and go under load, and nothing is lost`, async () => {
+    await using scene = await Scene.create();
+    const all = targets(scene, 3);
+    const server = await inFrontOf(scene, all.map(({ address }) => address), { balance });
+    const counts = new Map<string, number>();
+    await using load = new Load(8, async () => {
+      const name = await taken(scene, server);
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+    });
+    // At any time one takes connections at least.
+    for (const [down, up] of [[0, 2], [1, 0], [2, 1], [0, 2], [1, 0]] as const) {
+      // Nobody is in the queue of the one that stops: the kernel would have taken those for it.
+      await load.pause(() => {
+        all[up]?.start();
+        all[down]?.stop();
+      });
+      await load.calls(25);
+    }
+    const calls = await load.stop();
+    const series = await server.metrics();
+    assert.equal(series.get("mtlsd_dial_errors_total"), 0);
+    assert.equal(series.get(closedBy("completed")), calls);
+    const taken_ = [0, 1, 2].map((index) => series.get(of(index, "connections_total")) ?? 0);
+    assert.deepEqual(taken_, [0, 1, 2].map((index) => counts.get(`${index}`) ?? 0));
+    await assertBalanced(server);
+  });
+}
+
+Deno.test("where none takes it the connection is lost, each is told of, and it is counted once", async () => {
+  await using scene = await Scene.create();
+  const addresses = [ownAddress(), ownAddress()];
+  const server = await inFrontOf(scene, addresses);
+  assert.equal(await ask(scene.as(server), "hello"), "");
+  for (const target of addresses) {
+    await server.waitForLog("listener: dial failed", { target, level: "WARN" });
+  }
+  await server.waitForLog("listener: no target took the connection", { level: "ERROR" });
+  await server.waitForLog("listener: connection closed", { reason: "dial_failed" });
+  const series = await server.metrics();
+  assert.equal(series.get("mtlsd_dial_errors_total"), 1);
+  for (const index of [0, 1]) assert.equal(series.get(of(index, "dial_errors_total")), 1);
+});
+
+Deno.test("dial_timeout is for all targets together", async () => {
+  await using scene = await Scene.create();
+  using one = await stuckTarget();
+  using other = await stuckTarget();
+  const [good] = targets(scene, 1);
+  const proxy = { dial_timeout: "900ms" };
+  const server = await inFrontOf(scene, [one.address, good?.address ?? ""], proxy);
+  await timed(3000, taken(scene, server), "the second target");
+  const stuck = await inFrontOf(scene, [one.address, other.address], proxy);
+  assert.equal(await ask(scene.as(stuck), "hello"), "");
+  const closed = await stuck.waitForLog("listener: connection closed", { reason: "dial_failed" });
+  const took = Number.parseFloat(closed.fields.duration ?? "");
+  assert.ok(took >= 0.85 && took < 1.7, closed.raw);
+});
+
+Deno.test("a drain lets connections to every target end, and a cut those that are being made", async () => {
+  await using scene = await Scene.create();
+  const all = targets(scene, 2);
+  const server = await inFrontOf(scene, all.map(({ address }) => address), {
+    balance: "round_robin",
+  });
+  const held = [
+    await HeldClient.connect(scene.as(server)),
+    await HeldClient.connect(scene.as(server)),
+  ];
+  await until(() => held.every(({ heard }) => heard !== ""));
+  server.kill("SIGTERM");
+  await server.waitForLog("shutting down");
+  for (const one of held) {
+    assert.equal(one.endedAt, undefined);
+    await one[Symbol.asyncDispose]();
+  }
+  assert.equal(await server.exit(), 0);
+  using stuck = await stuckTarget();
+  const cut = await inFrontOf(scene, [stuck.address, ownAddress()], {
+    shutdown_timeout: "100ms",
+  });
+  const waiting = await connectTls(scene.as(cut));
+  waiting.on("error", () => {});
+  await cut.waitForLog("listener: accepted connection");
+  assert.equal(await timed(5000, cut.stop(), "the stop").then(() => cut.exit()), 1);
+  await cut.waitForLog("listener: connection closed", { reason: "shutdown" });
+  waiting.destroy();
+});

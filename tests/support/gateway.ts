@@ -1,0 +1,124 @@
+/**
+ * A daemon in bridge mode between two trust domains that know nothing of each other.
+ *
+ * @module
+ */
+
+import type { Channel } from "../../src/channel.ts";
+import { listenTcp } from "../../src/net.ts";
+import type { TlsServer } from "../../src/tls/server.ts";
+import { admit, limits, server } from "../tls/support.ts";
+import type { TestDaemon } from "./daemon.ts";
+import type { ClientOptions } from "./peers.ts";
+import { type Issued, type PkiFiles, type TestPki, testPki, writePki } from "./pki.ts";
+import { Scene } from "./scene.ts";
+
+/** Settings of the daemon; each block adds to the gateway's. */
+export type GatewayOptions = {
+  readonly tls?: Readonly<Record<string, unknown>>;
+  readonly upstream_tls?: Readonly<Record<string, unknown>>;
+  readonly acl?: Readonly<Record<string, unknown>>;
+  readonly upstream_acl?: Readonly<Record<string, unknown>>;
+  readonly proxy?: Readonly<Record<string, unknown>>;
+};
+
+/** A server of a PKI that sends back what its clients say. */
+export class EchoTarget implements AsyncDisposable {
+  /** The serial numbers of those who connected, as they came. */
+  readonly callers: string[] = [];
+  readonly #listener = listenTcp({ host: "127.0.0.1", port: 0 });
+  readonly #open = new Set<Channel>();
+  readonly #lives: Promise<void>[] = [];
+  readonly #loop: Promise<void>;
+  readonly #tls: TlsServer;
+
+  /** Listens at once. */
+  constructor(pki: TestPki, own = pki.server) {
+    this.#tls = server({ own, bundle: [pki.ca] });
+    this.#loop = this.#run();
+  }
+
+  /** `127.0.0.1:port`. */
+  get address(): string {
+    return this.#listener.address;
+  }
+
+  async #run(): Promise<void> {
+    for (;;) {
+      const accepted = await this.#listener.accept().catch(() => undefined);
+      if (accepted === undefined) return;
+      this.#open.add(accepted);
+      this.#lives.push(this.#serve(accepted).catch(() => {}).finally(() => accepted.close()));
+    }
+  }
+
+  async #serve(accepted: Channel): Promise<void> {
+    const { channel, peer } = await this.#tls.accept(accepted, admit, limits());
+    if (channel === undefined) return;
+    this.callers.push(peer?.certificate.serial ?? "");
+    await channel.pump((bytes) => channel.write(bytes));
+    await channel.closeWrite();
+  }
+
+  /** Cuts everything. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#listener.close();
+    for (const channel of this.#open) channel.close();
+    await this.#loop;
+    await Promise.all(this.#lives);
+  }
+}
+
+/** The domain of those who connect is the scene's; that of the target is another. */
+export class Gateway implements AsyncDisposable {
+  readonly scene: Scene;
+  /** The domain of the target. */
+  readonly far: TestPki;
+  /** The same as files. */
+  readonly files: PkiFiles;
+
+  private constructor(scene: Scene, far: TestPki) {
+    this.scene = scene;
+    this.far = far;
+    this.files = writePki(`${scene.dir}/far`, far);
+  }
+
+  /** Makes both domains. */
+  static async create(): Promise<Gateway> {
+    return new Gateway(await Scene.create(), testPki());
+  }
+
+  /** Starts the daemon. */
+  async bridge(target: string, options: GatewayOptions = {}): Promise<TestDaemon> {
+    const { ca, server, serverKey } = this.scene.files;
+    const { tls, upstream_tls, ...more } = options;
+    return await this.scene.daemon({
+      mode: "bridge",
+      listen: "127.0.0.1:0",
+      target,
+      ...more,
+      tls: { cert: server, key: serverKey, ca, ...tls },
+      upstream_tls: {
+        cert: this.files.client,
+        key: this.files.clientKey,
+        ca: this.files.ca,
+        server_name: "localhost",
+        ...upstream_tls,
+      },
+    });
+  }
+
+  /** A target of the far domain that sends everything back; gone at the end. */
+  echo(own?: Issued): EchoTarget {
+    return this.scene.use(new EchoTarget(this.far, own));
+  }
+
+  /** A client of the near domain. */
+  as(daemon: TestDaemon): ClientOptions {
+    return this.scene.as(daemon);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.scene[Symbol.asyncDispose]();
+  }
+}
