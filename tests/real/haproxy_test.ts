@@ -1,0 +1,183 @@
+/**
+ * HAProxy as a TCP load balancer in front of two servers in server mode: one is stopped under load and
+ * started again, and no caller notices.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { absent } from "../deploy/support.ts";
+import { startDaemon, type TestDaemon } from "../support/daemon.ts";
+import { Caller, HeldBackend } from "../support/drain.ts";
+import { ask, type ClientOptions, connectTls, lineBackend } from "../support/peers.ts";
+import { Program } from "../support/program.ts";
+import { Scene } from "../support/scene.ts";
+import { ownAddress, refuses, split } from "../support/tools.ts";
+import { until } from "../support/wait.ts";
+
+const ignore = absent("haproxy", "haproxy");
+
+/** A server in server mode whose addresses stay the same when it is started again. */
+type Node = { readonly listen: string; readonly health: string };
+
+function newNode(): Node {
+  return { listen: ownAddress(), health: ownAddress() };
+}
+
+function start(scene: Scene, { listen, health }: Node, target: string): Promise<TestDaemon> {
+  const { ca, server: cert, serverKey: key } = scene.files;
+  const tls = { ca, cert, key };
+  const config = { mode: "server", listen, target, tls, health: { enabled: true, listen: health } };
+  return startDaemon({ dir: scene.dir, config }).then((daemon) => scene.use(daemon));
+}
+
+/**
+ * Connections go to the nodes in turn; one that is not ready, or refuses, gets none. Bytes pass as they
+ * are, so that TLS is between the caller and the node.
+ */
+function balancerConfig(front: string, nodes: readonly Node[]): string {
+  const servers = nodes.map(({ listen, health }, i) =>
+    `  server node${i} ${listen} check addr ${split(health).hostname} port ${split(health).port}`
+  );
+  return [
+    "global",
+    "  log stderr format raw daemon",
+    "defaults",
+    "  mode tcp",
+    "  timeout connect 5s",
+    "  timeout client 60s",
+    "  timeout server 60s",
+    "  timeout check 5s",
+    "listen mtls",
+    `  bind ${front}`,
+    "  balance roundrobin",
+    "  option httpchk GET /readyz",
+    "  http-check expect status 200",
+    // What a node refuses is given to the other one at once.
+    "  retries 3",
+    "  option redispatch 1",
+    "  log global",
+    "  default-server inter 100ms fall 1 rise 1",
+    ...servers,
+    "",
+  ].join("\n");
+}
+
+/** Requests one after the other, each in a connection of its own, until it is disposed of. */
+class Load implements AsyncDisposable {
+  /** Requests that were answered. */
+  answered = 0;
+  /** What went wrong. */
+  readonly failures: string[] = [];
+  #stopped = false;
+  readonly #loops: Promise<void[]>;
+
+  constructor(client: ClientOptions, callers: number) {
+    this.#loops = Promise.all(Array.from({ length: callers }, (_, i) => this.#run(client, i)));
+  }
+
+  async #run(client: ClientOptions, caller: number): Promise<void> {
+    for (let i = 0; !this.#stopped; i++) {
+      const words = `caller ${caller}, request ${i}`;
+      try {
+        assert.equal(await ask(client, words), `echo: ${words}`);
+        this.answered++;
+      } catch (error) {
+        this.failures.push(`${words}: ${error}`);
+      }
+    }
+  }
+
+  /** Waits for so many more answers. */
+  async goesOn(requests = 50): Promise<void> {
+    const goal = this.answered + requests;
+    await until(() => this.answered >= goal, { what: () => `${goal}, are ${this.answered}` });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped = true;
+    await this.#loops;
+  }
+}
+
+async function accepted(node: TestDaemon): Promise<number> {
+  return (await node.metrics()).get("mtlsd_connections_total") ?? NaN;
+}
+
+Deno.test({ name: "HAProxy: each node is stopped and started under load", ignore }, async () => {
+  await using scene = await Scene.create();
+  const backend = scene.use(lineBackend());
+  const nodes = [newNode(), newNode()] as const;
+  const daemons = await Promise.all(nodes.map((node) => start(scene, node, backend.address)));
+  const front = ownAddress();
+  const config = await scene.write("haproxy.cfg", balancerConfig(front, nodes));
+  const haproxy = scene.use(new Program("haproxy", ["-db", "-f", config]));
+  await haproxy.serves(front);
+  const { hostname: host, port } = split(front);
+  const { client: identity, ca } = scene.pki;
+  await using load = new Load({ host, port, ca: ca.pem, identity }, 12);
+  /** Waits until a daemon has had its part of what came since it was started. */
+  const takesPart = async (daemon: TestDaemon) =>
+    await until(async () => await accepted(daemon) > 20, { what: () => haproxy.words });
+
+  // Twice round: what a stop leaves undone shows in some of them only.
+  for (const index of [0, 1, 0, 1] as const) {
+    const [stopped, other] = [daemons[index], daemons[1 - index]];
+    const node = nodes[index];
+    assert.ok(stopped !== undefined && other !== undefined);
+    await takesPart(stopped);
+    await load.goesOn();
+    const before = await accepted(other);
+    // What it has is completed, what waits for it as well, and the rest goes to the other one.
+    assert.equal(await stopped.stop(), 0);
+    await load.goesOn();
+    assert.deepEqual(load.failures, []);
+    assert.ok(await accepted(other) >= before + 50);
+    daemons[index] = await start(scene, node, backend.address);
+    await takesPart(daemons[index]);
+  }
+  await load.goesOn();
+  await load[Symbol.asyncDispose]();
+  assert.deepEqual(load.failures, []);
+});
+
+Deno.test({ name: "HAProxy: what a stopped node has is completed", ignore }, async () => {
+  await using scene = await Scene.create();
+  const rest = new Uint8Array(1 << 20);
+  const backend = scene.use(new HeldBackend(rest));
+  const nodes = [newNode(), newNode()] as const;
+  const daemons = [
+    await start(scene, nodes[0], backend.address),
+    await start(scene, nodes[1], backend.address),
+  ] as const;
+  const front = ownAddress();
+  const config = await scene.write("haproxy.cfg", balancerConfig(front, nodes));
+  await scene.use(new Program("haproxy", ["-db", "-f", config])).serves(front);
+  const { hostname: host, port } = split(front);
+  const client = { host, port, ca: scene.pki.ca.pem, identity: scene.pki.client };
+  const call = async () => await scene.use(new Caller(await connectTls(client))).greeted();
+
+  const [first, second] = daemons;
+  const active = async (node: TestDaemon) =>
+    (await node.metrics()).get("mtlsd_active_connections") ?? NaN;
+  const callers = [await call(), await call()];
+  await until(async () => {
+    if (await active(first) > 0 && await active(second) > 0) return true;
+    callers.push(await call());
+    return false;
+  });
+  const from = first.lines.length;
+  first.kill("SIGTERM");
+  await first.waitForLog("shutting down", {}, from);
+  // It takes what waits for it before it closes.
+  await until(() => refuses(nodes[0].listen), { every: 200 });
+  const held = await active(first);
+  // Whoever comes now is let in by the other one.
+  callers.push(await call(), await call());
+  await second.waitForMetric("mtlsd_active_connections", callers.length - held);
+  assert.equal(await active(first), held);
+  backend.release();
+  await Promise.all(callers.map(({ over }) => over));
+  assert.deepEqual(callers.map(({ received }) => received), callers.map(() => 1 + rest.length));
+  assert.equal(await first.exit(), 0);
+});
