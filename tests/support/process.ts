@@ -61,3 +61,13 @@ export async function baseline(
   await daemon.metrics();
   return await descriptors(daemon.pid);
 }
+
+/** Whether any socket on this machine listens on a TCP port, told without connecting to it. */
+export async function isListening(port: number): Promise<boolean> {
+  const local = port.toString(16).toUpperCase().padStart(4, "0");
+  const tables = ["/proc/net/tcp", "/proc/net/tcp6"].map((path) => Deno.readTextFile(path));
+  // sl, local_address, rem_address, st: 0A is LISTEN.
+  return (await Promise.all(tables)).join("\n").split("\n")
+    .map((line) => line.trim().split(/\s+/))
+    .some(([, address, , state]) => state === "0A" && address?.endsWith(`:${local}`) === true);
+}
