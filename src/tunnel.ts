@@ -190,6 +190,7 @@ function servant(
       ...engines.near,
       header,
       quota: new Quota(proxy.maxConnectionsPerPeer),
+      tellsTls: proxy.proxyProtocol === "v2-tls",
       handshakeTimeout: tls.handshakeTimeout,
     });
   const tlsFar = () => new TlsFar({ ...reach, ...engines.far });

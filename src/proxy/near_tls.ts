@@ -30,6 +30,8 @@ export type TlsNearDeps = {
   readonly quota: Quota;
   /** Takes PROXY headers off, where they are expected. */
   readonly header: HeaderTaker | undefined;
+  /** Whether the target is told about TLS and the client's certificate. */
+  readonly tellsTls: boolean;
   /** Milliseconds from accept to the decision. */
   readonly handshakeTimeout: number;
   readonly logger: Logger;
@@ -123,7 +125,8 @@ export class TlsNear implements NearEnd<AdmittedNear> {
         fields,
         source: remote,
         destination: header?.destination ?? transport.local,
-        tls: () => tlsFacts(session, peer, judged.identity),
+        // Kept for as long as the connection, so only where somebody asks for it.
+        ...(this.#deps.tellsTls ? { tls: () => tlsFacts(session, peer, judged.identity) } : {}),
       };
     } catch (error) {
       // A fault of ours came in between: the engine has to be told of the end.

@@ -109,7 +109,16 @@ async function setUpMtlsd(tree: string, side: Side): Promise<Setup> {
   const flags = tree === await Deno.realPath(ROOT)
     ? await flagsFor(config)
     : await flagsOf(tree, main, config);
-  return { argv: [Deno.execPath(), "run", ...flags, main, config], cwd: tree };
+  const engine = await engineFlags(tree);
+  return { argv: [Deno.execPath(), "run", ...engine, ...flags, main, config], cwd: tree };
+}
+
+/** The flags of the JavaScript engine that a tree's `start` task has. */
+async function engineFlags(tree: string): Promise<readonly string[]> {
+  const { tasks } = JSON.parse(await Deno.readTextFile(join(tree, "deno.json")));
+  const start: unknown = tasks?.start;
+  if (typeof start !== "string") return [];
+  return start.split(" ").filter((word) => word.startsWith("--v8-flags="));
 }
 
 /** What mtlsd of another tree says its grants are. */

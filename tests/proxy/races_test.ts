@@ -105,6 +105,7 @@ function start(port: number, afterDecision: (side: Side) => void) {
     acl: () => sides.near.state.acl,
     quota: new Quota(1),
     header: undefined,
+    tellsTls: false,
     handshakeTimeout: 10_000,
   });
   const tlsFar = new TlsFar({
