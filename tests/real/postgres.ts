@@ -125,8 +125,10 @@ export function psqlSession(address: string): Program {
  * terminal says what is typed too.
  */
 export function psqlTerminal(address: string): Program {
-  return new Program("script", ["-qec", "psql -X -q -A -t -n -P pager=off", "/dev/null"], {
-    env: clientEnv(address),
+  // `exec`: a shell that stays between (dash does) dies by the Ctrl-C.
+  const command = "exec psql -X -q -A -t -n -P pager=off";
+  return new Program("script", ["-qec", command, "/dev/null"], {
+    env: { ...clientEnv(address), SHELL: "/bin/sh" },
   });
 }
 
