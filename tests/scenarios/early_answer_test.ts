@@ -7,22 +7,9 @@
 
 import assert from "node:assert/strict";
 import type { Channel } from "../../src/channel.ts";
-import { type End, plainEnd, tlsEnd } from "../support/ends.ts";
+import { type End, hear, plainEnd, tlsEnd } from "../support/ends.ts";
 import { Scene } from "../support/scene.ts";
 import { PeerServer } from "../support/sockets.ts";
-
-/** What a channel reads until its end, of whatever kind. */
-async function hear(channel: Channel): Promise<string> {
-  let text = "";
-  try {
-    for (let bytes = await channel.read(); bytes !== null; bytes = await channel.read()) {
-      text += new TextDecoder().decode(bytes);
-    }
-  } catch {
-    // The reset that follows the answer.
-  }
-  return text;
-}
 
 /** Sends for as long as it goes. */
 async function flood(channel: Channel): Promise<void> {
@@ -55,7 +42,8 @@ Deno.test("an early answer arrives although its backend reset what else was sent
     await t.step(name, async () => {
       const near = scene.use(await connect());
       const sending = flood(near);
-      const text = await hear(near);
+      // Followed by an end or a reset.
+      const { text } = await hear(near);
       assert.equal(text.length, answer.length);
       assert.ok(text === answer);
       near.close();

@@ -10,6 +10,7 @@ import { hear, tlsEnd, tlsTarget } from "../support/ends.ts";
 import { baseline, waitForDescriptors } from "../support/process.ts";
 import { Scene } from "../support/scene.ts";
 import { Peer, PeerServer, Relay } from "../support/sockets.ts";
+import { within } from "../support/wait.ts";
 
 const closedBy = (reason: string) => `mtlsd_connections_closed_total{reason="${reason}"}`;
 
@@ -17,14 +18,6 @@ const closedBy = (reason: string) => `mtlsd_connections_closed_total{reason="${r
 const SOON = 1000;
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
-
-async function within<T>(limit: number, promise: Promise<T>): Promise<T> {
-  const start = performance.now();
-  const value = await promise;
-  const took = performance.now() - start;
-  assert.ok(took < limit, `took ${took} ms`);
-  return value;
-}
 
 Deno.test("a backend that refuses, and is up later", async () => {
   await using scene = await Scene.create();

@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import type { Channel } from "../../src/channel.ts";
 import type { TestDaemon } from "../support/daemon.ts";
 import { Scene } from "../support/scene.ts";
-import { plainEnd, plainTarget, tlsEnd, tlsTarget } from "../support/ends.ts";
+import { hear, plainEnd, plainTarget, tlsEnd, tlsTarget } from "../support/ends.ts";
 
 type Ends = {
   readonly near: Channel;
@@ -42,15 +42,6 @@ async function say(channel: Channel, words: string): Promise<void> {
   await channel.closeWrite();
 }
 
-async function hear(channel: Channel): Promise<string> {
-  const decoder = new TextDecoder();
-  let words = "";
-  for (let bytes = await channel.read(); bytes !== null; bytes = await channel.read()) {
-    words += decoder.decode(bytes, { stream: true });
-  }
-  return words;
-}
-
 for (const [mode, connect] of Object.entries(MODES)) {
   for (const first of ["client", "target"] as const) {
     Deno.test(`half-close in ${mode}: the ${first} ends first and is answered`, async () => {
@@ -58,12 +49,14 @@ for (const [mode, connect] of Object.entries(MODES)) {
       const { near, far, daemons } = await connect(scene);
       const [asking, answering] = first === "client" ? [near, far] : [far, near];
       await say(asking, "everything I have to say");
-      assert.equal(await hear(answering), "everything I have to say");
+      const question = { text: "everything I have to say", end: "clean" };
+      assert.deepEqual(await hear(answering), question);
       // A large answer, so that most of it is under way after the FIN.
       const answer = "answer after the FIN ".repeat(50_000);
       const [heard] = await Promise.all([hear(asking), say(answering, answer)]);
-      assert.equal(heard.length, answer.length);
-      assert.ok(heard === answer);
+      assert.equal(heard.end, "clean");
+      assert.equal(heard.text.length, answer.length);
+      assert.ok(heard.text === answer);
       for (const daemon of daemons) {
         await daemon.waitForMetric('mtlsd_connections_closed_total{reason="completed"}', 1);
         await daemon.waitForMetric("mtlsd_active_connections", 0);

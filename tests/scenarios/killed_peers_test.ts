@@ -4,24 +4,16 @@
  * @module
  */
 
-import assert from "node:assert/strict";
 import { baseline, waitForDescriptors } from "../support/process.ts";
 import { Scene } from "../support/scene.ts";
 import { Peer, PeerServer } from "../support/sockets.ts";
 import { sClient, sServer } from "../support/openssl.ts";
+import { within } from "../support/wait.ts";
 
 const closedBy = (reason: string) => `mtlsd_connections_closed_total{reason="${reason}"}`;
 
 /** How soon the other side has to hear of a fault, in milliseconds. */
 const SOON = 1000;
-
-async function within<T>(limit: number, promise: Promise<T>): Promise<T> {
-  const start = performance.now();
-  const value = await promise;
-  const took = performance.now() - start;
-  assert.ok(took < limit, `took ${took} ms`);
-  return value;
-}
 
 Deno.test("peers that are killed: the other side ends, nothing stays open", async () => {
   await using scene = await Scene.create();

@@ -7,8 +7,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
-import type { Channel } from "../../src/channel.ts";
-import { plainEnd, plainTarget, tlsEnd } from "../support/ends.ts";
+import { hear, plainEnd, plainTarget, tlsEnd } from "../support/ends.ts";
 import { Backend, echoBackend, writeAll } from "../support/peers.ts";
 import { Scene } from "../support/scene.ts";
 import { clientHello, Peer, PeerServer } from "../support/sockets.ts";
@@ -17,19 +16,6 @@ import { until } from "../support/wait.ts";
 const closedBy = (reason: string) => `mtlsd_connections_closed_total{reason="${reason}"}`;
 const handshakeError = (reason: string) => `mtlsd_tls_handshake_errors_total{reason="${reason}"}`;
 const pause = (milliseconds: number) => new Promise((done) => setTimeout(done, milliseconds));
-
-/** Reads until the other side ends it, in whatever way; what came. */
-async function readToEnd(channel: Channel): Promise<string> {
-  let text = "";
-  try {
-    for (let bytes = await channel.read(); bytes !== null; bytes = await channel.read()) {
-      text += new TextDecoder().decode(bytes);
-    }
-  } catch {
-    // Cut off: just what is waited for.
-  }
-  return text;
-}
 
 Deno.test("handshake_timeout closes the silent and those who trickle", async () => {
   await using scene = await Scene.create();
@@ -65,7 +51,7 @@ Deno.test("handshake_timeout closes the silent and those who trickle", async () 
   await pause(700);
   await end.write(new TextEncoder().encode("later"));
   await end.closeWrite();
-  assert.equal(await readToEnd(end), "later");
+  assert.equal((await hear(end)).text, "later");
 });
 
 Deno.test("idle_timeout closes a connection on which nothing moves, and no other", async () => {
@@ -76,7 +62,7 @@ Deno.test("idle_timeout closes a connection on which nothing moves, and no other
   const [idle, idleFar] = await Promise.all([tlsEnd(server.port, scene.pki), target.next()]);
   const start = performance.now();
   let bothEnded = false;
-  const ended = Promise.all([readToEnd(idle), readToEnd(idleFar)]).then(() => bothEnded = true);
+  const ended = Promise.all([hear(idle), hear(idleFar)]).then(() => bothEnded = true);
   // One direction is enough.
   let sent = 0;
   while (!bothEnded || performance.now() - start < 1200) {
@@ -88,7 +74,7 @@ Deno.test("idle_timeout closes a connection on which nothing moves, and no other
   await server.waitForLog("listener: connection closed", { reason: "idle_timeout" });
   await server.waitForMetric(closedBy("idle_timeout"), 1);
   await busyFar.closeWrite();
-  assert.equal((await readToEnd(busy)).length, sent);
+  assert.equal((await hear(busy)).text.length, sent);
   await busy.closeWrite();
   await server.waitForMetric(closedBy("completed"), 1);
 });
@@ -132,7 +118,7 @@ Deno.test("close_timeout: 0 lets the other side go on, a limit cuts it however b
       received += bytes.length;
     }
   })();
-  await readToEnd(cut);
+  await hear(cut);
   assert.ok(performance.now() - start > 350);
   await limited.waitForLog("listener: connection closed", { reason: "close_timeout" });
   await limited.waitForMetric(closedBy("close_timeout"), 1);
@@ -181,7 +167,7 @@ Deno.test("dial_timeout: a target that does not answer, in both modes", async ()
   const near = scene.use(await tlsEnd(server.port, scene.pki));
   await using caller = await Peer.connect(client.port);
   await caller.send("secret");
-  assert.equal(await readToEnd(near), "");
+  assert.equal((await hear(near)).text, "");
   await caller.ended();
   assert.equal(caller.received, 0);
   const took = performance.now() - start;

@@ -57,3 +57,9 @@ export async function timed(
   if (took >= limit) throw new Error(`${what} took ${Math.round(took)} ms`);
   return took;
 }
+
+/** What the promise gives, which must be in less than `limit` milliseconds from now. */
+export async function within<T>(limit: number, promise: Promise<T>): Promise<T> {
+  await timed(limit, promise);
+  return await promise;
+}

@@ -8,6 +8,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import * as pki from "../support/pki.ts";
+import { assertExplained, type Differences, type Verdicts } from "../support/two_verdicts.ts";
 import { CertificateError } from "../../src/x509/certificate.ts";
 import type { Purpose } from "../../src/x509/path.ts";
 import { FLAWS, type Level, SANS } from "./support/flaws.ts";
@@ -142,8 +143,6 @@ async function theirs({ presented, anchors, purpose, at }: Case, dir: string): P
   return errors.join("; ") || said.trim().replace(/\s+/g, " ");
 }
 
-type Differences = readonly (readonly [flaw: RegExp, words: RegExp, reason: string])[];
-
 /** What openssl refuses and we take: the flaw, openssl's words, and why we do. */
 const LAXER: Differences = [
   [
@@ -186,7 +185,7 @@ Deno.test("openssl: the same verdict, or a reason", async () => {
   const all = cases();
   assert.ok(all.length >= 500, `only ${all.length} chains`);
   const dir = await Deno.makeTempDir();
-  const results: { readonly name: string; readonly we: string; readonly they: string }[] = [];
+  const results: Verdicts[] = [];
   try {
     const queue = all.entries();
     await Promise.all(["a", "b", "c"].map(async (worker) => {
@@ -199,19 +198,7 @@ Deno.test("openssl: the same verdict, or a reason", async () => {
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
-  const unexplained = results.filter(({ name, we, they }) => {
-    if ((we === "ok") === (they === "ok")) return false;
-    const list = we === "ok" ? LAXER : STRICTER;
-    const words = we === "ok" ? they : we;
-    return !list.some(([flaw, pattern]) => flaw.test(name) && pattern.test(words));
-  });
-  assert.deepEqual(unexplained, []);
-  // A difference that is gone should leave the list.
-  for (const [flaw] of [...LAXER, ...STRICTER]) {
-    const differs = ({ name, we, they }: typeof results[number]): boolean =>
-      flaw.test(name) && (we === "ok") !== (they === "ok");
-    assert.ok(results.some(differs), `${flaw} makes no difference`);
-  }
+  assertExplained(results, { laxer: LAXER, stricter: STRICTER });
   const both = (verdict: boolean): number =>
     results.filter(({ we, they }) => (we === "ok") === verdict && (they === "ok") === verdict)
       .length;
