@@ -28,7 +28,7 @@ async function wrapper(unit: Unit, trace: string): Promise<readonly string[]> {
   const flags = words.slice(words.indexOf("run") + 1, words.indexOf("--no-prompt"))
     // The lock belongs to the program, which is here in another place.
     .filter((flag) => flag !== "--frozen");
-  assert.deepEqual(flags, ["--cached-only", "--v8-flags=--jitless"]);
+  assert.deepEqual(flags, ["--cached-only", "--v8-flags=--jitless,--max-semi-space-size=4"]);
   const script =
     'trace=$1 inject=$2 flags=$3 deno=$4; shift 5; exec strace -D -f -qq -o "$trace" ' +
     '-e trace=all -e signal=none -e "inject=$inject:error=EPERM" "$deno" run $flags "$@"';

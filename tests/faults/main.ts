@@ -52,6 +52,10 @@ async function runAll(options: Options): Promise<number> {
 async function main(args: readonly string[]): Promise<number> {
   try {
     const options = parseOptions(args);
+    if (options.help) {
+      print(USAGE);
+      return 0;
+    }
     if (options.row === undefined) return await runAll(options);
     const row = ROWS[options.row];
     if (row === undefined) throw new RangeError(`there is no row ${options.row}`);

@@ -9,6 +9,8 @@ import type { Scale } from "./row.ts";
 /** What is to be done. */
 export type Options = {
   readonly scale: Scale;
+  /** Say how it is called and run none. */
+  readonly help: boolean;
   /** Print the rows and run none. */
   readonly list: boolean;
   /** Run those rows only that have this in subject or fault, whatever its case. */
@@ -20,7 +22,10 @@ export type Options = {
 };
 
 /** How it is called. */
-export const USAGE = "usage: main.ts [--bounded] [--only TEXT] [--list] [--json FILE]";
+export const USAGE = "usage: main.ts [--bounded] [--only TEXT] [--list] [--json FILE] [--help]";
+
+/** Settings without one. */
+const FLAGS = ["--bounded", "--list", "--help"] as const;
 
 /** Settings with a value. */
 const VALUED = ["--only", "--json", "--row"] as const;
@@ -35,7 +40,7 @@ export function parseOptions(args: readonly string[]): Options {
   const flags = new Set<string>();
   const rest = [...args];
   for (let arg = rest.shift(); arg !== undefined; arg = rest.shift()) {
-    if (arg === "--bounded" || arg === "--list") {
+    if (FLAGS.some((name) => name === arg)) {
       flags.add(arg);
     } else if (VALUED.some((name) => name === arg)) {
       const value = rest.shift();
@@ -51,6 +56,7 @@ export function parseOptions(args: readonly string[]): Options {
   }
   return {
     scale: flags.has("--bounded") ? "bounded" : "full",
+    help: flags.has("--help"),
     list: flags.has("--list"),
     only: values.get("--only"),
     json: values.get("--json"),

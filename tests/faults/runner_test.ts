@@ -28,14 +28,26 @@ const RESULTS: readonly Result[] = [
 Deno.test("fault suite: what it is asked for", () => {
   assert.deepEqual(parseOptions([]), {
     scale: "full",
+    help: false,
     list: false,
     only: undefined,
     json: undefined,
     row: undefined,
   });
-  const all = ["--bounded", "--only", "--list", "--list", "--json", "out.json", "--row", "7"];
+  const all = [
+    "--bounded",
+    "--help",
+    "--only",
+    "--list",
+    "--list",
+    "--json",
+    "out.json",
+    "--row",
+    "7",
+  ];
   assert.deepEqual(parseOptions(all), {
     scale: "bounded",
+    help: true,
     list: true,
     only: "--list",
     json: "out.json",
