@@ -16,6 +16,13 @@ import process from "node:process";
 /** Versions of Deno whose handles were read and tested; a newer one is added when that was done. */
 const TESTED: readonly string[] = ["2.9.6"];
 
+/**
+ * So many sockets are carried by handles at a time, and those beyond by `Deno.TcpConn`, since a handle
+ * takes a second descriptor: thousands of idle connections matter less for their cost than for being
+ * there at all. 5,000 connections fit into 20,000 descriptors.
+ */
+const MOST_HANDLES = 8192;
+
 /** What comes from the kernel goes in here first, whatever the socket; in bytes. */
 const BUFFER = 64 * 1024;
 
@@ -71,6 +78,8 @@ export type NativeTcp = StreamState & {
    * descriptor of its own, and the connection has to stay open besides: closing that ends our half.
    */
   readonly adopt: (conn: Deno.TcpConn) => Handle | undefined;
+  /** Closes a handle that was adopted, which makes room for another one. Once. */
+  readonly release: (handle: Handle) => void;
 };
 
 /** The error number of an end of file. */
@@ -88,8 +97,11 @@ export function streamState(version: string = Deno.version.deno): StreamState | 
   return { count: () => state[countAt] ?? 0, pending: () => state[pendingAt] !== 0 };
 }
 
-/** The way to native handles under this runtime, or `undefined` where it is not known to be right. */
-export function nativeTcp(version: string = Deno.version.deno): NativeTcp | undefined {
+/** The way to native handles, `most` at a time, under this runtime, or `undefined` where it is not known to be right. */
+export function nativeTcp(
+  version: string = Deno.version.deno,
+  most: number = MOST_HANDLES,
+): NativeTcp | undefined {
   const state = streamState(version);
   if (state === undefined) return undefined;
   const tcp = binding("tcp_wrap");
@@ -97,12 +109,13 @@ export function nativeTcp(version: string = Deno.version.deno): NativeTcp | unde
   const SOCKET = property(property(tcp, "constants"), "SOCKET");
   if (typeof Tcp !== "function" || typeof SOCKET !== "number") return undefined;
   const buffer = new Uint8Array(BUFFER);
+  let adopted = 0;
   return {
     ...state,
     buffer,
     adopt: (conn) => {
       const rid = resourceOf(conn);
-      if (rid === undefined) return undefined;
+      if (rid === undefined || adopted >= most) return undefined;
       const handle: unknown = Reflect.construct(Tcp, [SOCKET]);
       if (!isHandle(handle)) return undefined;
       let same = false;
@@ -113,7 +126,12 @@ export function nativeTcp(version: string = Deno.version.deno): NativeTcp | unde
       }
       if (!same) return undefined;
       handle.useUserBuffer(buffer);
+      adopted++;
       return handle;
+    },
+    release: (handle) => {
+      adopted--;
+      handle.close();
     },
   };
 }

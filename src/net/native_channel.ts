@@ -71,7 +71,7 @@ export class NativeChannel implements Channel {
     try {
       return new NativeChannel(native, handle, conn);
     } catch (error) {
-      handle.close();
+      native.release(handle);
       throw error;
     }
   }
@@ -127,7 +127,7 @@ export class NativeChannel implements Channel {
     const error = closedError();
     this.#writeFault ??= error;
     this.#breakReading(error);
-    this.#handle.close();
+    this.#native.release(this.#handle);
     this.#conn.close();
     this.#cutWrite?.(error);
   }

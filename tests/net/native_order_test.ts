@@ -52,6 +52,7 @@ class Played {
       pending: () => true,
       buffer: this.#buffer,
       adopt: () => this.#handle,
+      release: (handle) => handle.close(),
     };
     const conn = {
       remoteAddr: { transport: "tcp", hostname: "192.0.2.1", port: 1 },

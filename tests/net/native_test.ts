@@ -9,6 +9,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { nativeTcp, TcpChannel } from "../../src/net.ts";
 import { nativeTls } from "../../src/tls/engine.ts";
+import { NativeChannel } from "../../src/net/native_channel.ts";
 import { openChannel } from "../../src/net/open.ts";
 import { Process } from "../support/openssl.ts";
 import { tcpPair } from "../support/ways.ts";
@@ -82,6 +83,34 @@ Deno.test("a connection that no handle can be had on is carried by the public in
   const channel = openChannel(conn, { ...native, adopt: () => undefined });
   assert.ok(channel instanceof TcpChannel);
   for (const end of [near, far, channel, accepted]) end.close();
+});
+
+Deno.test("so many sockets at a time are carried by handles, those beyond by the public interface", async () => {
+  const native = nativeTcp(undefined, 2);
+  await using stack = new AsyncDisposableStack();
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  stack.defer(() => listener.close());
+  const open = async () => {
+    const dialled = Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
+    const [conn, accepted] = await Promise.all([dialled, listener.accept()]);
+    stack.defer(() => accepted.close());
+    const channel = openChannel(conn, native);
+    stack.defer(() => channel.close());
+    await channel.write(new Uint8Array([7]));
+    assert.equal(await accepted.read(new Uint8Array(2)), 1);
+    return channel;
+  };
+  const [first, second, third] = [await open(), await open(), await open()];
+  assert.ok(first instanceof NativeChannel);
+  assert.ok(second instanceof NativeChannel);
+  assert.ok(third instanceof TcpChannel);
+  third.close();
+  assert.ok(await open() instanceof TcpChannel);
+  // Closed twice, it counts once.
+  first.close();
+  first.close();
+  assert.ok(await open() instanceof NativeChannel);
+  assert.ok(await open() instanceof TcpChannel);
 });
 
 /** Runs a module of this folder as a process; what its last line says. */
