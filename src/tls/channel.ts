@@ -12,7 +12,7 @@ import {
   type RemoteAddress,
   type Take,
 } from "../channel.ts";
-import type { Wire } from "./wire.ts";
+import { MAX_FRUITLESS, type Wire } from "./wire.ts";
 
 type Waiter = {
   readonly resolve: (bytes: Uint8Array | null) => void;
@@ -25,6 +25,26 @@ export type Ends = Pick<Channel, "remote" | "local">;
 /** One turn of the event loop: what the engine has put off until then has happened after it. */
 function turn(): Promise<void> {
   return new Promise((done) => setTimeout(done, 0));
+}
+
+/**
+ * So many records are encrypted with TLS 1.2. With AES-GCM the engine stops at 2^24: from then on it takes
+ * data, says that all is well, and drops it, and the first time puts a close_notify in its place, by which
+ * the peer would take what it has for the whole.
+ */
+const MAX_RECORDS = 2 ** 24 - 2 ** 10;
+
+/** A record holds 2^14 bytes at most. */
+const RECORD_BITS = 14;
+
+/** Nothing can be encrypted any more. */
+export function usedUp(): ChannelError {
+  return new ChannelError("protocol", "TLS: Cannot encrypt: the keys are used up");
+}
+
+/** A peer that sends and sends, and nothing comes of it. */
+export function fruitless(): ChannelError {
+  return new ChannelError("protocol", `TLS: no data within ${MAX_FRUITLESS} bytes`);
 }
 
 /** The error as a channel's; one of the engine's is about the protocol. */
@@ -52,9 +72,14 @@ export class TlsChannel implements Channel {
   #writeFault: ChannelError | undefined;
   #ended = false;
   #pulling = false;
+  /** How many records may still be encrypted. */
+  #recordsLeft: number;
+  /** Bytes that came since the last plaintext. */
+  #fruitless = 0;
 
   /** To be made while the engine reports the end of the handshake, so that no byte is missed. */
-  constructor({ remote, local }: Ends, wire: Wire, socket: TLSSocket) {
+  constructor({ remote, local }: Ends, wire: Wire, socket: TLSSocket, maxRecords = MAX_RECORDS) {
+    this.#recordsLeft = socket.getProtocol() === "TLSv1.2" ? maxRecords : Infinity;
     this.remote = remote;
     this.local = local;
     this.#wire = wire;
@@ -86,6 +111,11 @@ export class TlsChannel implements Channel {
   write(data: Uint8Array): Promise<void> {
     if (this.#writeFault !== undefined) return Promise.reject(this.#writeFault);
     if (data.length === 0) return Promise.resolve();
+    this.#recordsLeft -= 1 + (data.length >> RECORD_BITS);
+    if (this.#recordsLeft < 0) {
+      this.#failWrite(usedUp());
+      return this.write(data);
+    }
     return new Promise((resolve, reject) => {
       this.#sending.add(reject);
       this.#socket.write(data, (error) => {
@@ -128,6 +158,7 @@ export class TlsChannel implements Channel {
   }
 
   #deliver(bytes: Uint8Array): void {
+    this.#fruitless = 0;
     const waiter = this.#waiter;
     this.#waiter = undefined;
     if (waiter === undefined) this.#plaintext.push(bytes);
@@ -161,7 +192,14 @@ export class TlsChannel implements Channel {
     this.#pulling = true;
     try {
       while (this.#waiter !== undefined) {
-        if (await this.#wire.pull()) continue;
+        const count = await this.#wire.pull();
+        if (count !== undefined) {
+          this.#fruitless = this.#waiter === undefined ? 0 : this.#fruitless + count;
+          if (this.#fruitless < MAX_FRUITLESS) continue;
+          await turn();
+          if (this.#fruitless >= MAX_FRUITLESS) throw fruitless();
+          continue;
+        }
         await turn();
         if (!this.#ended) {
           this.#fail(

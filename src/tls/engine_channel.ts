@@ -7,9 +7,9 @@
 
 import { type Channel, ChannelError, copyOf, type RemoteAddress, type Take } from "../channel.ts";
 import { END_OF_FILE, type Request } from "../net/native.ts";
-import { channelError, type Ends } from "./channel.ts";
+import { channelError, type Ends, fruitless, usedUp } from "./channel.ts";
 import { type Engine, MAX_PLAINTEXT, type NativeTls } from "./engine.ts";
-import type { Wire } from "./wire.ts";
+import { MAX_FRUITLESS, type Wire } from "./wire.ts";
 
 /** Thrown to end a pump: the peer has said that it is done. */
 const DONE = new Error("close_notify");
@@ -47,6 +47,8 @@ export class EngineChannel implements Channel {
   #writeFault: ChannelError | undefined;
   /** The engine has made something of what it was fed last. */
   #gave = false;
+  /** Bytes that came since the last plaintext. */
+  #fruitless = 0;
   #ended = false;
   #closed = false;
 
@@ -179,6 +181,8 @@ export class EngineChannel implements Channel {
       if (this.#native.buffer() !== this.#buffer) this.#useBuffer();
       this.#engine.readBuffer(ciphertext.subarray(at, at + MAX_CIPHERTEXT));
     }
+    this.#fruitless = this.#gave ? 0 : this.#fruitless + ciphertext.length;
+    if (this.#fruitless >= MAX_FRUITLESS) this.#fault ??= fruitless();
     // What gives no plaintext may ask for an answer, such as that there is no renegotiation.
     if (this.#fault !== undefined || !this.#gave) this.#answer();
     if (this.#fault !== undefined) this.#writeFault ??= this.#fault;
@@ -204,14 +208,20 @@ export class EngineChannel implements Channel {
   #send(data: Uint8Array): Promise<void> | undefined {
     if (data.length === 0) return undefined;
     const status = this.#engine.writeBuffer(REQUEST, data);
-    if (status === 0) return this.#drain();
-    this.#writeFault = new ChannelError("protocol", `TLS: Cannot encrypt: error ${status}`);
+    const ciphertext = this.#engine.drainEncOut();
+    if (status === 0 && carries(ciphertext) >= data.length) return this.#pass(ciphertext);
+    this.#writeFault ??= status === 0
+      ? usedUp()
+      : new ChannelError("protocol", `TLS: Cannot encrypt: error ${status}`);
     return Promise.reject(this.#writeFault);
   }
 
   /** Sends what the engine has to send. */
   #drain(): Promise<void> | undefined {
-    const ciphertext = this.#engine.drainEncOut();
+    return this.#pass(this.#engine.drainEncOut());
+  }
+
+  #pass(ciphertext: Uint8Array): Promise<void> | undefined {
     if (ciphertext.length === 0) return undefined;
     const sent = this.#wire.send(ciphertext);
     if (sent === undefined) return void free(ciphertext);
@@ -232,6 +242,24 @@ export class EngineChannel implements Channel {
       "the peer ended the connection without close_notify",
     );
   }
+}
+
+/** The content type of application data, and the length of what is in front of each record. */
+const APPLICATION_DATA = 23;
+const HEADER = 5;
+
+/**
+ * So many bytes are in records of application data (RFC 5246 section 6.2.1). Fewer than were to be sent
+ * where the engine has dropped them (`MAX_RECORDS` in `channel.ts`), whatever it put in their place.
+ */
+function carries(ciphertext: Uint8Array): number {
+  let sum = 0;
+  for (let at = 0; at + HEADER <= ciphertext.length;) {
+    const length = ((ciphertext[at + 3] ?? 0) << 8) | (ciphertext[at + 4] ?? 0);
+    if (ciphertext[at] === APPLICATION_DATA) sum += length;
+    at += HEADER + length;
+  }
+  return sum;
 }
 
 /** Smaller ones are the collector's. */

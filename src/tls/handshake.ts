@@ -11,7 +11,7 @@ import { formatDuration } from "../config/duration.ts";
 import { type Ends, TlsChannel } from "./channel.ts";
 import { engineError, HandshakeCut, HandshakeError, wireError } from "./handshake_error.ts";
 import type { VerifiedPeer, VerifyPeer } from "./verdict.ts";
-import { Wire } from "./wire.ts";
+import { MAX_FRUITLESS, Wire } from "./wire.ts";
 
 export { engineError, HandshakeCut, HandshakeError };
 
@@ -263,8 +263,10 @@ function abandon(wire: Wire, engine: Started | undefined): void {
 }
 
 async function feed(wire: Wire, settled: () => boolean): Promise<void> {
-  while (!settled()) {
-    if (await wire.pull()) {
+  for (let fed = 0; !settled();) {
+    const count = await wire.pull();
+    fed += count ?? 0;
+    if (count !== undefined && fed < MAX_FRUITLESS) {
       // The engine reports some failures a little later than it is fed.
       await Promise.resolve();
       continue;
@@ -274,6 +276,9 @@ async function feed(wire: Wire, settled: () => boolean): Promise<void> {
       await new Promise((done) => setTimeout(done, 0));
     }
     if (settled()) return;
-    throw new HandshakeError("reset", "the peer left during the handshake");
+    if (count === undefined) {
+      throw new HandshakeError("reset", "the peer left during the handshake");
+    }
+    throw new HandshakeError("protocol", `no handshake within ${MAX_FRUITLESS} bytes`);
   }
 }

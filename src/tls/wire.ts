@@ -16,6 +16,14 @@ const LINGER_MS = 1000;
 const LINGER_BYTES = 256 * 1024;
 
 /**
+ * So many bytes may come from a peer without the end of the handshake, and later without any data. The
+ * engine gives up on a message of more than 64 KB by waiting for ever, and keeps what comes meanwhile:
+ * without a limit of ours any stranger could fill the memory. Both ends' largest flights fit in, and
+ * so do tickets and key updates, which are no data.
+ */
+export const MAX_FRUITLESS: number = 128 * 1024;
+
+/**
  * A minimal stream object over a {@linkcode Channel}: just what `node:tls` uses of a `Duplex`.
  *
  * The engine may call `pause`, `resume` and `destroy` as it likes: none of them does anything,
@@ -55,13 +63,14 @@ export class Wire extends EventEmitter {
     return this.#writing;
   }
 
-  /** Reads once and feeds the engine; false at the end of the stream. */
-  async pull(): Promise<boolean> {
+  /** Reads once and feeds the engine: so many bytes, or `undefined` at the end of the stream. */
+  async pull(): Promise<number | undefined> {
     const bytes = await this.read();
-    if (bytes === null) return false;
-    // The engine copies the bytes before it returns.
+    if (bytes === null) return undefined;
+    // The engine copies the bytes before it returns, and they may be overwritten then.
+    const count = bytes.length;
     this.emit("data", bytes);
-    return true;
+    return count;
   }
 
   /** Hands on what comes, past the stream that the engine sees; resolves at the end. */
