@@ -16,6 +16,8 @@ export interface Acceptor {
   readonly address: string;
   /** The next connection; rejects when that failed or after `close`. */
   accept(): Promise<Channel>;
+  /** Whether whoever looks for it finds it, where it can be lost. Never throws. */
+  inPlace?(): boolean;
   /** Stop listening; a pending `accept` rejects. Never throws. */
   close(): void;
 }
@@ -44,8 +46,8 @@ export type ListenerOptions = {
 /** First and longest pause after a failed accept, in milliseconds; it doubles in between. */
 const MIN_PAUSE = 5;
 const MAX_PAUSE = 1000;
-/** After so many peers that had gone before their turn the rest of the process gets its own. */
-const GONE_AT_ONCE = 64;
+/** After so many peers that could not be taken the rest of the process gets its turn. */
+const MISSED_AT_ONCE = 64;
 /** So many milliseconds without a failure end an incident; the next failure is logged again. */
 const CALM = 10_000;
 /** An incident that goes on is logged again after so many milliseconds. */
@@ -70,7 +72,8 @@ export class Listener {
   #pause = 0;
   #waitingSince = Infinity;
   #incident = false;
-  #gone = 0;
+  #missed = 0;
+  #refusedAt = -Infinity;
   #failedAt = -Infinity;
   #loggedAt = -Infinity;
 
@@ -103,9 +106,13 @@ export class Listener {
     return this.#connections.size;
   }
 
-  /** Whether new connections are let in, as far as is known: not stopped, and no accept failing. */
+  /**
+   * Whether new connections are let in, as far as is known: not stopped, no accept failing, and the file
+   * of a UNIX socket is there.
+   */
   get accepting(): boolean {
     if (this.#closing !== undefined || this.#stopping.signal.aborted) return false;
+    if (this.#options.socket.inPlace?.() === false) return false;
     return this.#pause === 0 || performance.now() - this.#waitingSince > SETTLED;
   }
 
@@ -216,11 +223,11 @@ export class Listener {
 
   async #failed(error: unknown): Promise<void> {
     if (this.#stopping.signal.aborted) return;
-    if (error instanceof AcceptError && error.peerGone) {
-      this.#options.logger.debug("listener: peer gone before accept", { error: error.message });
+    if (error instanceof AcceptError && (error.peerGone || error.peerUnnamed)) {
+      this.#missedOne(error);
       // A pause for each would let anybody who connects and resets keep all others waiting; none at
       // all would let them keep the process busy with nothing else.
-      if (++this.#gone % GONE_AT_ONCE === 0) await this.#sleep(MIN_PAUSE);
+      if (++this.#missed % MISSED_AT_ONCE === 0) await this.#sleep(MIN_PAUSE);
       return;
     }
     this.#admission.relieve();
@@ -235,6 +242,17 @@ export class Listener {
     }
     this.#failedAt = now;
     await this.#sleep(this.#pause);
+  }
+
+  #missedOne({ message, peerGone }: AcceptError): void {
+    const { logger } = this.#options;
+    const fields = { error: message };
+    if (peerGone) return logger.debug("listener: peer gone before accept", fields);
+    const now = performance.now();
+    // It comes back as long as it is not told why, and as often as it likes.
+    const remind = now - this.#refusedAt > REMIND;
+    if (remind) this.#refusedAt = now;
+    logger[remind ? "warn" : "debug"]("listener: cannot take a caller", fields);
   }
 
   /** Returns early when the listener is stopped. */

@@ -1,21 +1,10 @@
 import assert from "node:assert/strict";
-import { type Channel, ChannelError, pumpByReading, type Take } from "../src/channel.ts";
-import { type Acceptor, Listener, type ListenerOptions } from "../src/listener.ts";
-import { createLogger, type Logger } from "../src/logging.ts";
+import { type Channel, ChannelError } from "../src/channel.ts";
+import { Listener } from "../src/listener.ts";
 import { AcceptError, dialTcp, listenTcp } from "../src/net.ts";
+import { EMFILE, memoryLog, start, Stub } from "./listener_support.ts";
 
 const DIAL = { timeout: 20_000 };
-
-/** A logger and what was written to it, as lines of text. */
-function memoryLog(): { logger: Logger; lines: string[] } {
-  const lines: string[] = [];
-  const logger = createLogger({
-    level: "debug",
-    format: "text",
-    write: (line) => void lines.push(line),
-  });
-  return { logger, lines };
-}
 
 async function until(condition: () => boolean, timeout = 20_000): Promise<void> {
   const end = performance.now() + timeout;
@@ -24,78 +13,6 @@ async function until(condition: () => boolean, timeout = 20_000): Promise<void> 
     await new Promise((done) => setTimeout(done, 5));
   }
 }
-
-/** A connection that does nothing but remember that it was closed. */
-class Stub implements Channel {
-  readonly remote = "192.0.2.7:1234";
-  readonly local = "192.0.2.1:443";
-  closed = false;
-
-  read(): Promise<null> {
-    return Promise.resolve(null);
-  }
-
-  pump(take: Take): Promise<void> {
-    return pumpByReading(this, take);
-  }
-
-  write(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  closeWrite(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  close(): void {
-    this.closed = true;
-  }
-}
-
-/** A listening socket whose every answer a test decides. */
-class FakeSocket implements Acceptor {
-  readonly address = "127.0.0.1:1";
-  accepts = 0;
-  closed = false;
-  /** What the next calls of `accept` give; when it is empty they wait. */
-  readonly answers: (Channel | Error)[] = [];
-  /** Given to every call while set. */
-  always: Error | undefined;
-  #waiting: { resolve: (c: Channel) => void; reject: (e: Error) => void } | undefined;
-
-  accept(): Promise<Channel> {
-    this.accepts++;
-    if (this.closed) return Promise.reject(new Error("closed"));
-    const answer = this.always ?? this.answers.shift();
-    if (answer instanceof Error) return Promise.reject(answer);
-    if (answer !== undefined) return Promise.resolve(answer);
-    return new Promise((resolve, reject) => (this.#waiting = { resolve, reject }));
-  }
-
-  give(answer: Channel): void {
-    const waiting = this.#waiting;
-    this.#waiting = undefined;
-    if (waiting === undefined) this.answers.push(answer);
-    else waiting.resolve(answer);
-  }
-
-  close(): void {
-    this.closed = true;
-    this.#waiting?.reject(new Error("closed"));
-  }
-}
-
-function start(options: Partial<ListenerOptions> = {}) {
-  const socket = new FakeSocket();
-  const log = memoryLog();
-  const ends: (() => void)[] = [];
-  const onConnection = () => new Promise<void>((end) => ends.push(end));
-  const { logger } = log;
-  const listener = new Listener({ socket, maxConnections: 0, onConnection, logger, ...options });
-  return { socket, listener, ends, lines: log.lines };
-}
-
-const EMFILE = new AcceptError(new Error("Too many open files (os error 24)"));
 
 Deno.test("listener: a slot is taken before accepting and given back at the end", async () => {
   const { socket, listener, ends } = start({ maxConnections: 2 });

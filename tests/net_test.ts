@@ -8,7 +8,8 @@ import {
   listenTcp,
   type TcpListener,
 } from "../src/net.ts";
-import { eachTcpWay } from "./support/ways.ts";
+import { afterwards, CLEAN } from "./net/between.ts";
+import { eachTcpWay, TCP_WAYS } from "./support/ways.ts";
 
 const LOCAL = { host: "127.0.0.1", port: 0 };
 const DIAL = { timeout: 10_000 };
@@ -60,9 +61,10 @@ Deno.test("net: dial gives up in time and when told to", async () => {
   deaf.close();
 });
 
-eachTcpWay(
-  "net: a connection that comes through while dial gives up is closed",
-  async ({ native }) => {
+for (const way of TCP_WAYS) {
+  const title = `net: a connection that comes through while dial gives up is closed (${way.name})`;
+  Deno.test(title, CLEAN, async () => {
+    const { native } = way;
     const listener = listenTcp(LOCAL);
     // Every moment of a dial is hit by one of them; the sanitizer counts what stays open.
     for (let i = 0; i < 60; i++) {
@@ -75,9 +77,35 @@ eachTcpWay(
       abort.abort();
       await dialled;
     }
+    // The last moment of all.
+    const late = new AbortController();
+    using _hook = afterwards("connect", () => late.abort());
+    const dialled = dialTcp(at(listener), { ...DIAL, signal: late.signal, native });
+    await assert.rejects(dialled, dialFault("aborted", /: aborted$/));
     listener.close();
-  },
-);
+  });
+}
+
+Deno.test("net: dial leaves nothing behind at a signal that goes on", async () => {
+  const listener = listenTcp(LOCAL);
+  const { signal } = new AbortController();
+  let listening = 0;
+  const { addEventListener, removeEventListener } = signal;
+  signal.addEventListener = (...args: unknown[]) => {
+    listening++;
+    Reflect.apply(addEventListener, signal, args);
+  };
+  signal.removeEventListener = (...args: unknown[]) => {
+    listening--;
+    Reflect.apply(removeEventListener, signal, args);
+  };
+  const gone = listenTcp(LOCAL);
+  gone.close();
+  (await dialTcp(at(listener), { ...DIAL, signal })).close();
+  await assert.rejects(dialTcp(at(gone), { ...DIAL, signal }), DialError);
+  listener.close();
+  assert.equal(listening, 0);
+});
 
 Deno.test({
   name: "net: a missing grant is named",

@@ -60,11 +60,27 @@ export function dialTcp(address: HostPort, options: DialOptions): Promise<Channe
   const { host: hostname, port } = address;
   return withinLimits(address, options, async (signal) => {
     const conn = await Deno.connect({ hostname, port, signal });
+    if (isOwnEnd(conn)) {
+      conn.close();
+      throw Object.assign(new Error(OWN_END), { code: "ECONNREFUSED" });
+    }
     if (!signal.aborted) return openChannel(conn, options.native);
     // It came through in the very moment of giving up, and nobody waits for it any more.
     conn.close();
     return undefined;
   });
+}
+
+const OWN_END = "nobody listens there, the connection came back to itself";
+
+/**
+ * Whether both ends are one. The system picks a port to dial from, and where that is the very one that
+ * is dialled, on this machine, TCP sees both ends open at once, which makes a connection although nobody
+ * listens (RFC 9293 section 3.5). Whoever it is for would be answered with his own words, and the target
+ * that comes back could not have its port.
+ */
+function isOwnEnd({ localAddr, remoteAddr }: Deno.TcpConn): boolean {
+  return localAddr.port === remoteAddr.port && localAddr.hostname === remoteAddr.hostname;
 }
 
 /**
@@ -97,8 +113,18 @@ export async function withinLimits<T>(
     : new DialError("timeout", `${cannot}: no answer within ${formatDuration(timeout)}`);
 }
 
+/**
+ * What to do about a path that no grant reaches, for an error over one: Deno 2.9 says that a grant is
+ * there, and refuses all the same.
+ */
+export function beyondGrants(error: unknown): string | undefined {
+  if (!(error instanceof Deno.errors.NotCapable)) return undefined;
+  if (!error.message.startsWith("Requires all access")) return undefined;
+  return "not permitted: Deno keeps /dev, /proc and /sys to --allow-all: use another directory";
+}
+
 function dialError(cannot: string, address: Address | HostPort, error: unknown): DialError {
-  const grant = missingGrant(error, address);
+  const grant = beyondGrants(error) ?? missingGrant(error, address);
   const reason = grant === undefined ? dialReason(error) : "not permitted";
   return new DialError(reason, `${cannot}: ${grant ?? wordsOf(error)}`, { cause: error });
 }

@@ -61,17 +61,28 @@ const PEER_GONE: readonly string[] = [
   "ENONET",
 ];
 
+/**
+ * Whether accepting failed over who it was: over a UNIX socket, somebody whose own socket is bound to a
+ * name that is no UTF-8. Deno has no way to show that, drops the connection and says so.
+ */
+export function isUnnamed(error: unknown): boolean {
+  return error instanceof Deno.errors.InvalidData;
+}
+
 /** No connection could be accepted this time. The message is the system's. */
 export class AcceptError extends Error {
   /** The name of the class. */
   override readonly name = "AcceptError";
   /** It was only that one peer, who was gone before its turn; the listener itself is fine. */
   readonly peerGone: boolean;
+  /** It was only that one peer, whose address cannot be told; the listener itself is fine. */
+  readonly peerUnnamed: boolean;
 
   /** Wraps the system's own error. */
   constructor(cause: unknown) {
     super(wordsOf(cause), { cause });
     this.peerGone = PEER_GONE.includes(codeOf(cause));
+    this.peerUnnamed = isUnnamed(cause);
   }
 }
 
@@ -85,6 +96,11 @@ export interface SocketListener {
    * @throws {AcceptError} when that failed or the listener was closed.
    */
   accept(): Promise<Channel>;
+  /**
+   * Whether whoever looks for it finds it, where it can be lost: the file of a UNIX socket may be removed,
+   * and then nobody can connect any more. Never throws.
+   */
+  inPlace?(): boolean;
   /**
    * Stop listening. The port is free, and the file of a UNIX socket gone, once a pending `accept` has
    * rejected, which is a turn of the event loop later. Connections that wait to be accepted are reset.

@@ -13,10 +13,10 @@ import { formatAddress } from "../config/address.ts";
 import type { UnixAddress } from "../config/config.ts";
 import { bindSocket, closeSocket, Occupied } from "./unix_bind.ts";
 import { UnixChannel } from "./channel.ts";
-import { type DialOptions, withinLimits } from "./dial.ts";
+import { beyondGrants, type DialOptions, withinLimits } from "./dial.ts";
 import { AcceptError, ListenError, type ListenReason, type SocketListener } from "./listen.ts";
 import { codeOf, socketGrants, wordsOf } from "./system.ts";
-import { lockPath, lockSocket, type SocketLock } from "./unix_files.ts";
+import { isSame, lockPath, lockSocket, lookAt, type SocketLock } from "./unix_files.ts";
 
 /**
  * Listen. A socket that nobody listens on is replaced; the file is removed by `close`, if it is still
@@ -43,8 +43,8 @@ function listenError(address: UnixAddress, error: unknown): ListenError {
   const { path } = address;
   if (error instanceof Deno.errors.NotCapable) {
     const flags = socketGrants(path, lockPath(path)).join(" ");
-    const message = `${cannot}: not permitted: add ${flags}`;
-    return new ListenError("not permitted", message, { cause: error });
+    const why = beyondGrants(error) ?? `not permitted: add ${flags}`;
+    return new ListenError("not permitted", `${cannot}: ${why}`, { cause: error });
   }
   if (error instanceof Occupied) {
     return new ListenError("address in use", `${cannot}: address in use, ${error.message}`);
@@ -115,6 +115,14 @@ class Listening implements SocketListener {
         reject(new AcceptError(error));
       });
     });
+  }
+
+  inPlace(): boolean {
+    try {
+      return isSame(this.#bound.file, lookAt(this.#path));
+    } catch {
+      return true; // Who may not look cannot say that it is gone.
+    }
   }
 
   close(): void {

@@ -13,7 +13,8 @@
  * @module
  */
 
-import { isSame, kindOf, lookAt } from "./unix_files.ts";
+import { isUnnamed } from "./listen.ts";
+import { isSame, isUntouched, kindOf, lookAt } from "./unix_files.ts";
 import { codeOf, wordsOf } from "./system.ts";
 
 /** A socket that is bound, with the mode that it should have. */
@@ -45,9 +46,11 @@ const OWN_CONNECTION = 5000;
  */
 export async function bindSocket(path: string, mode: number): Promise<BoundSocket> {
   const listener = await bind(path);
-  const bound = lookAt(path);
+  let bound: Deno.FileInfo | undefined;
   try {
-    if (!bound?.isSocket) throw new Occupied(REPLACED);
+    const found = lookAt(path);
+    if (!found?.isSocket) throw new Occupied(REPLACED);
+    bound = found;
     const had = permissions(bound);
     if (had !== mode) Deno.chmodSync(path, mode);
     const file = lookAt(path);
@@ -109,7 +112,7 @@ async function clear(path: string): Promise<void> {
   if (!found.isSocket) throw new Occupied(`there is ${kindOf(found)}, which is left as it is`);
   const answer = await answerOf(path);
   if (answer !== undefined) throw new Occupied(answer);
-  if (isSame(found, lookAt(path))) Deno.removeSync(path);
+  if (isUntouched(found, lookAt(path))) Deno.removeSync(path);
 }
 
 /** Why a socket is taken for a live one; `undefined` where nobody listens. */
@@ -145,7 +148,7 @@ async function dropEarly(
 ): Promise<Pick<BoundSocket, "first">> {
   const token = crypto.getRandomValues(new Uint8Array(32));
   const dropped: Deno.Conn[] = [];
-  const { promise: found, resolve, reject } = Promise.withResolvers<undefined>();
+  const { promise: found, resolve, reject } = Promise.withResolvers<"found">();
   const lost = () => reject(new Occupied("connections to it do not arrive here"));
   const timer = setTimeout(lost, OWN_CONNECTION);
   // Nobody may be waiting for it yet.
@@ -158,10 +161,11 @@ async function dropEarly(
       const next = listener.accept();
       // When our own is found this is handed on, and when that fails it is nobody's concern.
       next.catch(() => {});
-      const conn = await Promise.race([next, found]);
-      if (conn === undefined) return { first: next };
+      const conn = await unlessUnnamed(Promise.race([next, found]));
+      if (conn === "found") return { first: next };
+      if (conn === undefined) continue;
       dropped.push(conn);
-      void isFrom(conn, token).then((yes) => yes && resolve(undefined));
+      void isFrom(conn, token).then((yes) => yes && resolve("found"));
     }
   } finally {
     clearTimeout(timer);
@@ -177,7 +181,17 @@ async function connectTo(listener: Deno.UnixListener, path: string): Promise<Den
     } catch (error) {
       if (codeOf(error) !== "EAGAIN") throw error;
     }
-    (await listener.accept()).close();
+    (await unlessUnnamed(listener.accept()))?.close();
+  }
+}
+
+/** `undefined` for a caller that Deno has dropped already, and nobody else's concern. */
+async function unlessUnnamed<T>(accepted: Promise<T>): Promise<T | undefined> {
+  try {
+    return await accepted;
+  } catch (error) {
+    if (isUnnamed(error)) return undefined;
+    throw error;
   }
 }
 

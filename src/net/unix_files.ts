@@ -28,9 +28,19 @@ export function lookAt(path: string): Deno.FileInfo | undefined {
   }
 }
 
-/** Whether two looks saw the same file. */
+/** Whether two looks saw the same file, which somebody had open all the while. */
 export function isSame(one: Deno.FileInfo, other: Deno.FileInfo | undefined): boolean {
   return other !== undefined && one.ino !== null && one.ino === other.ino && one.dev === other.dev;
+}
+
+/**
+ * Whether nothing has happened to a file between two looks. The number of one that is gone may be given
+ * to the next one at once, as ext4 does; its times are its own.
+ */
+export function isUntouched(before: Deno.FileInfo, after: Deno.FileInfo | undefined): boolean {
+  if (after === undefined || !isSame(before, after)) return false;
+  return (["birthtime", "ctime", "mtime"] as const)
+    .every((time) => before[time]?.getTime() === after[time]?.getTime());
 }
 
 /** What a file is, for a message. */

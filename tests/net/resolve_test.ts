@@ -22,6 +22,12 @@ Deno.test("resolve: every address of a name, none twice", async () => {
   ]);
 });
 
+Deno.test("resolve: no more addresses than a name has for good reasons", async () => {
+  const many = Array.from({ length: 300 }, (_, i) => `192.0.${i >> 8}.${i & 0xff}`);
+  const found = await fixed(...many).resolve(NAME, LIMITS);
+  assert.deepEqual(hosts(found), many.slice(0, 256).map((host) => `${host} 5432`));
+});
+
 Deno.test("resolve: an IP address is not looked up", async () => {
   const lookUp = () => assert.fail("looked up");
   for (const host of ["192.0.2.1", "::1"]) {

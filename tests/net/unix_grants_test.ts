@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import type { UnixAddress } from "../../src/config/config.ts";
+import { dial } from "../../src/net.ts";
 import { until } from "../support/wait.ts";
-import { Place } from "./unix_support.ts";
+import { DIAL, listenAt, Place } from "./unix_support.ts";
 
 const NET = import.meta.resolve("../../src/net.ts");
 
@@ -132,3 +134,27 @@ Deno.test("unix: of several processes that start at once over a stale socket one
   const first = await Promise.all(programs.map((program) => program.first()));
   assert.equal(first.filter((line) => line === "listening").length, 1, first.join("\n"));
 });
+
+const reach = (address: UnixAddress) => dial(address, DIAL);
+
+/** No file of this name is there, nor its directory. */
+const DEVICE = "/dev/none-of-that-name/s";
+
+for (const [what, attempt] of [["listen on", listenAt], ["connect to", reach]] as const) {
+  Deno.test({
+    name: `unix: what no grant reaches is not asked to be granted: to ${what} a path in /dev`,
+    permissions: {
+      net: [`unix:${DEVICE}`],
+      read: [DEVICE, `${DEVICE}.lock`],
+      write: [DEVICE, `${DEVICE}.lock`],
+    },
+    fn: async () => {
+      const message = `Cannot ${what} "unix:${DEVICE}": not permitted: Deno keeps /dev, /proc ` +
+        "and /sys to --allow-all: use another directory";
+      await assert.rejects(attempt({ kind: "unix", path: DEVICE }), {
+        reason: "not permitted",
+        message,
+      });
+    },
+  });
+}

@@ -83,6 +83,22 @@ function nc(path: string, words = "hello", as = ""): ReturnType<typeof sh> {
   return sh(`printf %s "${words}" | ${as} nc -NU "${path}"`);
 }
 
+Deno.test("a socket whose file was removed is not ready, and says so", async () => {
+  await using scene = await Scene.create();
+  const { client, path } = await atSocket(scene);
+  assert.equal((await client.probe("/readyz")).status, 200);
+  await Deno.rename(path, `${path}.away`);
+  const gone = await client.probe("/readyz");
+  assert.equal(gone.status, 503);
+  assert.equal(gone.body.reason, "the listener does not accept connections");
+  assert.equal((await client.metrics()).get("mtlsd_ready"), 0);
+  // Another's in its place is not ours.
+  await Deno.writeTextFile(path, "");
+  assert.equal((await client.probe("/readyz")).status, 503);
+  await Deno.rename(`${path}.away`, path);
+  assert.equal((await client.probe("/readyz")).status, 200);
+});
+
 Deno.test("nc through a UNIX socket, the tunnel, and another UNIX socket", async () => {
   await using scene = await Scene.create();
   const backend = scene.use(new UnixBackend(`${scene.dir}/backend.sock`));

@@ -1,0 +1,69 @@
+import assert from "node:assert/strict";
+import type { Ending } from "../../src/proxy/lives.ts";
+import { HeaderTaker, isRefused } from "../../src/proxy/header_taker.ts";
+import { memoryLog } from "../listener_support.ts";
+import { CLIENT, LINE, networks } from "./accept_header_support.ts";
+import { FakeChannel } from "./fake_channel.ts";
+import { place, start } from "./lives_support.ts";
+
+/** Takes the header off a connection that has said this; `end` comes while it is waited for. */
+async function take(said: string, { end, trusted = "192.0.2.0/24" }: {
+  readonly end?: Ending | "ended" | "reset";
+  readonly trusted?: string;
+} = {}) {
+  const { logger, lines } = memoryLog();
+  const life = start().lives.open(place());
+  const channel = new FakeChannel();
+  if (said !== "") channel.push(said);
+  const taking = new HeaderTaker(networks(trusted), logger, "listener").take(channel, 30_000, life);
+  await channel.until(() => channel.pending === 1 || channel.closed || channel.reads > 0);
+  if (end === "ended") channel.end();
+  else if (end === "reset") channel.breakRead("reset");
+  else if (end !== undefined) life.end(end);
+  const taken = await taking;
+  return { taken, lines, closed: channel.closed };
+}
+
+Deno.test("header taker: the client, and by way of whom", async () => {
+  const { taken, lines, closed } = await take(LINE);
+  assert.ok(!isRefused(taken));
+  assert.equal(taken.channel.remote, CLIENT);
+  assert.equal(taken.destination, "203.0.113.1:443");
+  assert.deepEqual(taken.fields, { via: "192.0.2.7:1234" });
+  assert.deepEqual([lines, closed], [[], false]);
+});
+
+/** Who ends a connection that is still without its header, and as what it counts. */
+const CUTS: readonly Ending[] = [
+  { reason: "shutdown" },
+  { reason: "max_lifetime" },
+  { reason: "error", fields: { error: "gave way to newer connections" } },
+];
+
+for (const end of CUTS) {
+  Deno.test(`header taker: cut by ${end.reason}, which others have told of`, async () => {
+    const { taken, lines, closed } = await take("PROXY TCP4", { end });
+    assert.deepEqual(taken, { stopped: end.reason });
+    assert.deepEqual([lines, closed], [[], true]);
+  });
+}
+
+/** Connections without a header that counts, and what the log says of them. */
+const REFUSED: readonly (readonly [said: string, Parameters<typeof take>[1], string, RegExp])[] = [
+  [LINE, { trusted: "10.0.0.0/8" }, "denied", /denied connection" peer_cn="" .*reason=unlisted/],
+  ["GET /", {}, "error", /refused PROXY header" .*reason=missing/],
+  ["PROXY \n", {}, "error", /refused PROXY header" .*reason=malformed/],
+  ["PROXY", { end: "ended" }, "peer_reset", /refused PROXY header" .*reason=ended/],
+  ["", { end: "reset" }, "peer_reset", /refused PROXY header" .*reason=broken/],
+];
+
+for (const [said, more, stopped, line] of REFUSED) {
+  Deno.test(`header taker: ${JSON.stringify(said)} ${JSON.stringify(more)}`, async () => {
+    const { taken, lines, closed } = await take(said, more);
+    assert.deepEqual(taken, { stopped });
+    assert.equal(lines.length, 1);
+    assert.match(lines[0] ?? "", line);
+    assert.match(lines[0] ?? "", /level=WARN .* remote=192\.0\.2\.7:1234 /);
+    assert.equal(closed, true);
+  });
+}
