@@ -29,34 +29,60 @@ export function configName(path: string): string {
   return path === "-" ? STDIN_NAME : path;
 }
 
+/** How a config is read. */
+export type ReadOptions = {
+  /**
+   * A daemon reads it once more: then it has to be a regular file. A pipe that nobody writes to would
+   * hold up this reload and every later one. Default false: at the start somebody waits for it.
+   */
+  readonly again?: boolean;
+};
+
 /**
  * The text of the config at `path`; `-` is standard input.
  *
  * @throws {ConfigFileError} when it cannot be read, is too long, or is not UTF-8.
  */
-export async function readConfigFile(path: string): Promise<string> {
-  const bytes = await readBounded(path);
+export async function readConfigFile(
+  path: string,
+  { again = false }: ReadOptions = {},
+): Promise<string> {
+  const bytes = await readBounded(path, again);
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
-    throw new ConfigFileError(
-      `${configName(path)}: Cannot read the config: it is not UTF-8 text; save it as UTF-8`,
-      { cause },
-    );
+    throw new ConfigFileError(cannotRead(path, "it is not UTF-8 text; save it as UTF-8"), {
+      cause,
+    });
   }
 }
 
-async function readBounded(path: string): Promise<Uint8Array> {
+async function readBounded(path: string, again: boolean): Promise<Uint8Array> {
   try {
+    if (again) await refuseSpecial(path);
     if (path === "-") return await readAll(Deno.stdin.readable, path);
+    // At a terminal Deno would ask for the grant, as where `grants` in the same command line has failed.
+    const { state } = await Deno.permissions.query({ name: "read", path });
+    if (state !== "granted") {
+      throw new ConfigFileError(cannotRead(path, `add --allow-read=${path}`));
+    }
     using file = await Deno.open(path);
     return await readAll(file.readable, path);
   } catch (cause) {
     if (cause instanceof ConfigFileError) throw cause;
-    throw new ConfigFileError(`${configName(path)}: Cannot read the config: ${why(cause, path)}`, {
-      cause,
-    });
+    throw new ConfigFileError(cannotRead(path, why(cause, path)), { cause });
   }
+}
+
+function cannotRead(path: string, why: string): string {
+  return `${configName(path)}: Cannot read the config: ${why}`;
+}
+
+async function refuseSpecial(path: string): Promise<void> {
+  const { isFile, isDirectory } = await Deno.stat(path);
+  if (isFile || isDirectory) return;
+  const reason = "it is not a regular file, which alone can be read again; put one in its place";
+  throw new ConfigFileError(cannotRead(path, reason));
 }
 
 async function readAll(stream: ReadableStream<Uint8Array>, path: string): Promise<Uint8Array> {
@@ -65,9 +91,7 @@ async function readAll(stream: ReadableStream<Uint8Array>, path: string): Promis
   for await (const chunk of stream) {
     length += chunk.length;
     if (length > MAX_BYTES) {
-      throw new ConfigFileError(
-        `${configName(path)}: Cannot read the config: it is longer than ${MAX_BYTES} bytes`,
-      );
+      throw new ConfigFileError(cannotRead(path, `it is longer than ${MAX_BYTES} bytes`));
     }
     chunks.push(chunk);
   }

@@ -41,6 +41,8 @@ export type Pattern =
 
 /** One rule. */
 export type Rule = {
+  /** The block that it stands in, where that is not `acl`. */
+  readonly block?: "upstream_acl";
   readonly side: Side;
   readonly dimension: Dimension;
   /** As the config has it. */
@@ -53,9 +55,11 @@ export type ParsedRule =
   | { readonly ok: true; readonly value: Pattern }
   | { readonly ok: false; readonly reason: string };
 
-/** The rule's key in the config: `acl.allow_cn`. */
-export function ruleKey({ side, dimension }: Pick<Rule, "side" | "dimension">): string {
-  return `acl.${side}_${dimension}`;
+/** The rule's key in the config: `acl.allow_cn`, of a bridge's target `upstream_acl.allow_cn`. */
+export function ruleKey(
+  { block, side, dimension }: Pick<Rule, "block" | "side" | "dimension">,
+): string {
+  return `${block ?? "acl"}.${side}_${dimension}`;
 }
 
 /** The rule for people: `acl.allow_cn: frontend`. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { dirname, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 
 /** Symlinks that are followed from one path, as many as Linux does. */
 const MAX_LINKS = 40;
@@ -69,5 +69,34 @@ export async function identityOf(directory: string): Promise<string | undefined>
     return `${dev}:${ino}:${birthtime?.getTime()}`;
   } catch {
     return undefined; // Not there; the caller looks again later.
+  }
+}
+
+/**
+ * Where a pipe is that a watch on the directory would open, in words: in it, be it behind a link, or in
+ * its place. `undefined` where there is none, or none that can be seen.
+ *
+ * Deno 2.9.6 opens whatever an event is about, in the one thread that has all watches of the
+ * process. To open a pipe to which nobody writes never returns, and to open or to close a watch
+ * waits for that thread: the whole process stops.
+ */
+export async function pipeIn(directory: string): Promise<string | undefined> {
+  if (await isPipe(directory)) return "it is a pipe";
+  try {
+    for await (const { name, isFile, isDirectory } of Deno.readDir(directory)) {
+      if (isFile || isDirectory || !await isPipe(join(directory, name))) continue;
+      return `${JSON.stringify(name)} in it is a pipe`;
+    }
+  } catch {
+    // Not there, or not readable; what cannot be listed may be watched all the same.
+  }
+  return undefined;
+}
+
+async function isPipe(path: string): Promise<boolean> {
+  try {
+    return (await Deno.stat(path)).isFifo ?? false;
+  } catch {
+    return false; // Gone meanwhile, or a link to nothing.
   }
 }

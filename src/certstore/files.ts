@@ -36,11 +36,23 @@ export async function readBoundedFile(
   if (isDirectory) throw new FileError("it is a directory; name a file in it");
   if (!isFile) throw new FileError("it is not a regular file; name a PEM file");
   using file = await Deno.open(path);
+  return await readToEnd(file, maxBytes);
+}
+
+/**
+ * Reads to the end, at most `maxBytes`, by default {@linkcode MAX_FILE_BYTES}.
+ *
+ * @throws {FileError} when there is more.
+ */
+export async function readToEnd(
+  source: Pick<Deno.FsFile, "read">,
+  maxBytes: number = MAX_FILE_BYTES,
+): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   while (true) {
     const chunk = new Uint8Array(64 * 1024);
-    const count = await file.read(chunk);
+    const count = await source.read(chunk);
     if (count === null) break;
     size += count;
     if (size > maxBytes) {

@@ -5,14 +5,15 @@
  *
  * Where a file is a symlink, the directories on the way to the real file are watched besides, as far
  * as Deno lets us read them. What no watch shows (a network file system, a directory that was
- * replaced, one that may not be watched) is found by looking every now and then.
+ * replaced, one that may not be watched, one with a pipe in it) is found by looking every now and
+ * then.
  *
  * @module
  */
 
 import { resolve } from "node:path";
 import type { Logger } from "../logging.ts";
-import { directoriesOf, identityOf, isGranted } from "./directories.ts";
+import { directoriesOf, identityOf, isGranted, pipeIn } from "./directories.ts";
 
 /** How long things may take; milliseconds. */
 export type WatchTiming = {
@@ -81,6 +82,8 @@ export class FileWatcher implements AsyncDisposable {
   readonly #told = new Map<string, string>();
   #stirred = new AbortController();
   #complete = false;
+  /** A pipe came into a directory that is watched: no watch may be opened or closed any more. */
+  #stuck = false;
   #stopped = false;
   #running: Promise<void> = Promise.resolve();
 
@@ -110,6 +113,10 @@ export class FileWatcher implements AsyncDisposable {
     this.#stopped = true;
     this.#stirred.abort();
     await this.#running;
+    if (this.#stuck) {
+      this.#watches.clear();
+      return;
+    }
     const watches = [...this.#watches.values()];
     for (const directory of this.directories) this.#drop(directory);
     await Promise.all(watches.map(({ following }) => following));
@@ -144,6 +151,16 @@ export class FileWatcher implements AsyncDisposable {
 
   /** Brings the watches in line with where the files are now. */
   async #rewatch(): Promise<void> {
+    // Looked for each time, as the directory with the pipe may be gone when a watch has to change.
+    // One that comes between two looks and goes with its directory is not found.
+    for (const directory of this.directories) {
+      if (await this.#hasPipe(directory)) this.#stuck = true;
+    }
+    this.#complete = !this.#stuck && await this.#align();
+  }
+
+  /** Whether all is watched then. */
+  async #align(): Promise<boolean> {
     const wanted = await directoriesOf(this.#options.paths);
     let complete = true;
     for (const [directory, named] of wanted) {
@@ -154,7 +171,7 @@ export class FileWatcher implements AsyncDisposable {
       this.#drop(directory);
       await following;
     }
-    this.#complete = complete;
+    return complete;
   }
 
   async #ensure(directory: string, named: boolean): Promise<boolean> {
@@ -179,7 +196,7 @@ export class FileWatcher implements AsyncDisposable {
       this.#drop(directory);
       await present.following;
     }
-    if (identity === undefined) return false;
+    if (identity === undefined || await this.#hasPipe(directory)) return false;
     try {
       this.#watches.set(directory, this.#open(directory, identity));
       this.#told.delete(directory);
@@ -190,6 +207,14 @@ export class FileWatcher implements AsyncDisposable {
       return false;
     }
     return !this.#replaced.has(directory);
+  }
+
+  async #hasPipe(directory: string): Promise<boolean> {
+    const pipe = await pipeIn(directory);
+    if (pipe === undefined) return false;
+    const error = `${pipe}, for which Deno's watch would wait; move it elsewhere`;
+    this.#tell(directory, CANNOT_WATCH, { error });
+    return true;
   }
 
   #open(directory: string, identity: string): Watch {

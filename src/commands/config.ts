@@ -55,7 +55,7 @@ export async function loadConfig(path: string, io: CommandIo): Promise<LoadedCon
     for (const problem of result.problems) io.stderr(formatProblem(problem));
   } catch (error) {
     if (!(error instanceof ConfigFileError)) throw error;
-    io.stderr(error.message);
+    io.stderr(escapeText(error.message));
   }
   return undefined;
 }

@@ -10,7 +10,7 @@
  */
 
 import { authorize } from "../acl.ts";
-import { describeReadError, readBoundedFile } from "../certstore/files.ts";
+import { describeReadError, readBoundedFile, readToEnd } from "../certstore/files.ts";
 import { describeNotPem, describeWrongBlocks } from "../certstore/foreign.ts";
 import { loadMaterial, MaterialError } from "../certstore/load.ts";
 import type { Material } from "../certstore/material.ts";
@@ -151,9 +151,7 @@ async function readChain(path: string): Promise<readonly Uint8Array[]> {
   };
   let bytes: Uint8Array;
   try {
-    bytes = path === "-"
-      ? new Uint8Array(await new Response(Deno.stdin.readable).arrayBuffer())
-      : await readBoundedFile(path);
+    bytes = await (path === "-" ? readToEnd(Deno.stdin) : readBoundedFile(path));
   } catch (error) {
     return refuse(describeReadError(error, path), error);
   }

@@ -9,7 +9,7 @@ import { SetsError } from "../certstore/sets.ts";
 import { CertStore } from "../certstore/store.ts";
 import type { Config } from "../config/config.ts";
 import { parseConfig } from "../config/load.ts";
-import { formatProblem } from "../config/problem.ts";
+import { escapeText, formatProblem } from "../config/problem.ts";
 import { configName, readConfigFile, readEnvironment } from "../config_file.ts";
 import { Daemon } from "../daemon.ts";
 import { missingGrants } from "../grants.ts";
@@ -28,7 +28,7 @@ export async function run(path: string, io: CommandIo): Promise<number> {
   if (loaded === undefined) return 2;
   const { config } = loaded;
   const missing = await missingGrants(config, path);
-  for (const line of missing) io.stderr(`${configName(path)}: ${line}`);
+  for (const line of missing) io.stderr(escapeText(`${configName(path)}: ${line}`));
   if (missing.length > 0) return 2;
 
   const logger = createLogger({ ...config.logging, write: stderrSink() });
@@ -83,17 +83,18 @@ async function serve(
   metrics: Metrics,
 ): Promise<number> {
   const stop = Promise.withResolvers<string>();
-  const hurry = new AbortController();
-  let signals = 0;
+  const stopping = { stop: new AbortController(), hurry: new AbortController() };
   const onStop = (signal: string) => () => {
-    if (++signals > 1) hurry.abort();
+    if (stopping.stop.signal.aborted) stopping.hurry.abort();
+    stopping.stop.abort();
     stop.resolve(signal);
   };
   // Listened to before the ports are bound: whoever sees a port may send a signal. And Deno 2.9.6
   // panics when descriptors run out before the first signal listener is there.
   let early = false;
   let reload = () => void (early = true);
-  using _signals = onSignals({
+  // Never given back: a signal that comes when all is done must not change the exit status any more.
+  onSignals({
     SIGTERM: onStop("SIGTERM"),
     SIGINT: onStop("SIGINT"),
     SIGHUP: () => reload(),
@@ -108,12 +109,13 @@ async function serve(
     now: Date.now,
     monotonic: () => performance.now(),
     native: { tcp: nativeTcp(), tls: nativeTls() },
+    stopping: { stop: stopping.stop.signal, hurry: stopping.hurry.signal },
   });
   reload = () => void daemon.reload();
   // A SIGHUP during the start: what it is about may have been read before it changed.
   if (early) reload();
   logger.info("shutting down", { signal: await stop.promise });
-  const drained = await daemon.drain(hurry.signal);
+  const drained = await daemon.drain(stopping.hurry.signal);
   if (drained === "cut") logger.warn("connections were cut before they had ended");
   logger.info("shutdown complete");
   return drained === "clean" ? 0 : 1;
@@ -121,7 +123,8 @@ async function serve(
 
 /** The config as it is now. @throws {Error} with every problem in one line. */
 async function rereadConfig(path: string): Promise<Config> {
-  const result = parseConfig(await readConfigFile(path), configName(path), readEnvironment());
+  const text = await readConfigFile(path, { again: true });
+  const result = parseConfig(text, configName(path), readEnvironment());
   if (result.ok) return result.config;
   throw new Error(result.problems.map(formatProblem).join("; "));
 }

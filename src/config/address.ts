@@ -162,13 +162,24 @@ function takes(wide: Reach, other: Reach): boolean {
 
 const LOOPBACKS = ["127.0.0.1", "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1"];
 
+/** A path as Deno takes it: `//`, `.` and `..` are resolved as text, whatever links there are. */
+function pathKey(path: string): string {
+  const kept: string[] = [];
+  for (const part of path.split("/")) {
+    if (part === "..") kept.pop();
+    else if (part !== "" && part !== ".") kept.push(part);
+  }
+  return kept.join("/");
+}
+
 /**
  * Whether the two cannot both be listened on: the same port (0 excepted, which is a new one each
  * time) on the same host, or one of them on every interface. `localhost` may be 127.0.0.1 or `::1`.
+ * Of sockets: the same path, however it is written.
  */
 export function overlaps(a: Address, b: Address): boolean {
   if (a.kind === "unix" || b.kind === "unix") {
-    return a.kind === "unix" && b.kind === "unix" && a.path === b.path;
+    return a.kind === "unix" && b.kind === "unix" && pathKey(a.path) === pathKey(b.path);
   }
   if (a.port !== b.port || a.port === 0) return false;
   const [left, right] = [reach(a.host), reach(b.host)];

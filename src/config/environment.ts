@@ -28,8 +28,8 @@ export type Overlay = {
   readonly root: Readonly<Record<string, unknown>>;
   /** Which variable has set the key at the path. */
   variable(path: KeyPath): string | undefined;
-  /** Whether a variable has set the key, or one of the block's. */
-  has(path: KeyPath): boolean;
+  /** A variable that has set the key, or one of the block's. */
+  within(path: KeyPath): string | undefined;
   readonly problems: readonly EnvironmentProblem[];
 };
 
@@ -59,7 +59,7 @@ export function applyEnvironment(
   environment: Environment,
 ): Overlay {
   if (environment.size === 0) {
-    return { root, variable: () => undefined, has: () => false, problems: [] };
+    return { root, variable: () => undefined, within: () => undefined, problems: [] };
   }
   const known = settings();
   const problems: EnvironmentProblem[] = [];
@@ -78,11 +78,15 @@ export function applyEnvironment(
     changed = next;
     set.set(JSON.stringify(setting.path), variable);
   }
-  const blocks = new Set([...set.keys()].flatMap((path) => prefixes(JSON.parse(path))));
+  const blocks = new Map(
+    [...set].flatMap(([path, variable]) =>
+      prefixes(JSON.parse(path)).map((prefix) => [prefix, variable] as const)
+    ),
+  );
   return {
     root: changed,
     variable: (path) => set.get(JSON.stringify(path)),
-    has: (path) => blocks.has(JSON.stringify(path)),
+    within: (path) => blocks.get(JSON.stringify(path)),
     problems,
   };
 }

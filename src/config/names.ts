@@ -22,13 +22,13 @@ export function parseTunnelName(text: string): Parsed<string> {
 }
 
 /** What people write for protocols whose registered names are others. */
-const MEANT: Readonly<Record<string, string>> = {
-  "http/2": "h2",
-  "http/2.0": "h2",
-  "http2": "h2",
-  "http1.1": "http/1.1",
-  "http/1": "http/1.1",
-};
+const MEANT: ReadonlyMap<string, string> = new Map([
+  ["http/2", "h2"],
+  ["http/2.0", "h2"],
+  ["http2", "h2"],
+  ["http1.1", "http/1.1"],
+  ["http/1", "http/1.1"],
+]);
 
 /** The most bytes that one name may have (RFC 7301 section 3.1). */
 const MAX_PROTOCOL = 255;
@@ -42,7 +42,7 @@ export function parseAlpn(text: string): Parsed<string> {
   }
   if (/\p{C}|\s/u.test(text)) return refuse("a protocol name has no spaces or control characters");
   const known = text.toLowerCase();
-  const meant = MEANT[known] ??
+  const meant = MEANT.get(known) ??
     (["h2", "http/1.1"].find((name) => name === known && name !== text));
   return meant === undefined
     ? { ok: true, value: text }

@@ -51,11 +51,13 @@ const DIMENSION_NAMES = {
 } as const;
 
 /** The fourteen lists. */
-function ruleLists(): Record<RuleListKey, z.ZodOptional<z.ZodType<Rule[]>>> {
+function ruleLists(
+  where: Pick<Rule, "block">,
+): Record<RuleListKey, z.ZodOptional<z.ZodType<Rule[]>>> {
   const entries = SIDES.flatMap((side) =>
     DIMENSIONS.map((dimension) => {
       const does = side === "allow" ? "Lets in" : "Keeps out, whatever an allow rule says,";
-      const type = values.rules(side, dimension);
+      const type = values.rules(side, dimension, where);
       return [
         `${side}_${dimension}`,
         key(type, `${does} who shows ${DIMENSION_NAMES[dimension]}`, []),
@@ -89,16 +91,16 @@ function tlsKeys() {
     alpn: key(values.alpn(), 'Protocols to offer or accept, in order: "h2" for gRPC', []),
     handshake_timeout: key(
       values.duration("0 is an error"),
-      "From accept to the end of the handshake and the decision",
+      "From accept to the end of the handshake and the decision; in client mode for each server's",
       "10s",
     ),
     crl: key(values.paths(), "Certificate revocation lists, PEM or DER", []),
   };
 }
 
-function aclKeys() {
+function aclKeys(where: Pick<Rule, "block"> = {}) {
   return {
-    ...ruleLists(),
+    ...ruleLists(where),
     mode: key(
       values.oneOf(ACL_MODES),
       '"audit" lets everybody with a valid certificate in, and logs who would be denied',
@@ -173,7 +175,10 @@ function tunnelKeys() {
       upstreamTls,
       'Bridge mode: identity and trust towards the target; what is left out comes from "tls"',
     ),
-    upstream_acl: block(aclKeys(), "Bridge mode: which servers may be forwarded to"),
+    upstream_acl: block(
+      aclKeys({ block: "upstream_acl" }),
+      "Bridge mode: which servers may be forwarded to",
+    ),
   };
 }
 

@@ -58,12 +58,13 @@ export function readSource(text: string, file: string, environment: Environment)
   const overlay = applyEnvironment(tree.root, environment);
   const source: Source = {
     root: overlay.root,
-    has: (path) => overlay.has(path) || tree.has(path),
+    has: (path) => overlay.within(path) !== undefined || tree.has(path),
     refused: (path) => overlay.variable(path) === undefined && tree.refused(path),
     show: (path) =>
       overlay.variable(path) === undefined ? tree.show(path) : show(overlay.root, path),
     origin: (path, at = path) => {
-      const variable = overlay.variable(at);
+      // A block that no line begins is there by its variables only.
+      const variable = overlay.variable(at) ?? (tree.has(at) ? undefined : overlay.within(at));
       return variable === undefined
         ? { file, ...tree.place(at), path: nameOf(tree, path) }
         : { variable };

@@ -109,12 +109,16 @@ export function duration(zero: "0 is no limit" | "0 is an error"): Value<number>
 }
 
 /** Rules of one side and dimension. One given twice counts once. */
-export function rules(side: Side, dimension: Dimension): Value<Rule[]> {
+export function rules(
+  side: Side,
+  dimension: Dimension,
+  where: Pick<Rule, "block"> = {},
+): Value<Rule[]> {
   const item = parsed(
     (text): Parsed<Rule> => {
       const pattern = parseRule(dimension, text);
       return pattern.ok
-        ? { ok: true, value: { side, dimension, text, pattern: pattern.value } }
+        ? { ok: true, value: { ...where, side, dimension, text, pattern: pattern.value } }
         : pattern;
     },
     (input) =>
@@ -189,7 +193,7 @@ export function count(): Value<number> {
     error: ({ input }) =>
       typeof input === "string" && /^\d+$/.test(input) ? `${error}, without quotes` : error,
   }).refine((value) => Number.isSafeInteger(value) && value >= 0, { error })
-    .meta({ type: "integer", minimum: 0 });
+    .meta({ type: "integer", minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 }
 
 /** Protocol names of ALPN, in order. */
@@ -199,8 +203,9 @@ export function alpn(): Value<string[]> {
 }
 
 function refuseTwice(names: readonly string[], context: z.RefinementCtx<string[]>): void {
+  const seen = new Set<string>();
   for (const [index, name] of names.entries()) {
-    if (names.indexOf(name) === index) continue;
+    if (seen.size < seen.add(name).size) continue;
     const message = "it stands in the list already: remove it";
     context.addIssue({ code: "custom", message, input: name, path: [index] });
   }

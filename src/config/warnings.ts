@@ -30,10 +30,10 @@ function tunnelWarnings(tunnel: TunnelConfig): readonly ConfigWarning[] {
     ...unusedTrust(tunnel),
     ...trial(tunnel.acl, "acl"),
     ...anonymous(tunnel),
-    ...beaten(tunnel.acl, "acl"),
+    ...beaten(tunnel.acl),
     ...(tunnel.upstream === undefined ? [] : [
       ...trial(tunnel.upstream.acl, "upstream_acl"),
-      ...beaten(tunnel.upstream.acl, "upstream_acl"),
+      ...beaten(tunnel.upstream.acl),
     ]),
     ...perPeer(tunnel),
   ];
@@ -122,13 +122,13 @@ function anonymous({ mode, tls, acl }: TunnelConfig): readonly ConfigWarning[] {
 }
 
 /** What stands on both sides says nothing. */
-function beaten(acl: AclConfig, block: string): readonly ConfigWarning[] {
+function beaten(acl: AclConfig): readonly ConfigWarning[] {
   const denied = new Set(acl.deny.map(({ dimension, text }) => `${dimension}:${text}`));
   return acl.allow.filter(({ dimension, text }) => denied.has(`${dimension}:${text}`)).map(
     (rule) => ({
-      key: ruleKey(rule).replace(/^acl/, block),
+      key: ruleKey(rule),
       message: `${quote(rule.text)} lets nobody in: ${
-        quote(formatRule({ ...rule, side: "deny" }).replace(/^acl/, block))
+        quote(formatRule({ ...rule, side: "deny" }))
       } beats it`,
     }),
   );

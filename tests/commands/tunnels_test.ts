@@ -27,7 +27,7 @@ tunnels:
     listen: :3
     target: db.example:1
     upstream_tls: { cert: DIR/other.pem, key: DIR/other.key, ca: DIR/theirs.pem }
-    upstream_acl: { deny_cn: [old] }
+    upstream_acl: { deny_cn: [old], allow_dns: [db.example] }
 `;
 
 type Ran = { readonly status: number; readonly out: string[]; readonly err: string[] };
@@ -129,6 +129,7 @@ Deno.test("explain: each tunnel is asked, a bridge about both of its peers", asy
   assert.equal((await ask("web.pem", "open")).status, 0);
   assert.equal((await ask("web.pem", "shut")).status, 1);
   const asDb = await ask("db.pem", "gw");
+  assert.ok(asDb.out.includes("decided by: upstream_acl.allow_dns: db.example"));
   assert.deepEqual([asDb.status, verdicts(asDb)], [0, [
     "tunnel: gw",
     "peer: the client that connects",

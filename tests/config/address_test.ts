@@ -192,6 +192,9 @@ Deno.test(
       ["localhost:80", "127.0.0.1:80"],
       ["localhost:80", "[::1]:80"],
       ["A.example:80", "a.EXAMPLE.:80"],
+      ["unix:/run/a.sock", "unix:/run//a.sock"],
+      ["unix:/run/a.sock", "unix:/run/./b/../a.sock"],
+      ["unix:/a.sock", "unix:/../a.sock"],
     ];
     const no: [string, string][] = [
       [":0", ":0"],
@@ -201,6 +204,9 @@ Deno.test(
       ["127.0.0.1:80", "[::1]:80"],
       ["localhost:80", "127.0.0.2:80"],
       ["a:80", "b:80"],
+      ["unix:/run/a.sock", "unix:/run/A.sock"],
+      ["unix:/run/a.sock", "unix:/run/b/a.sock"],
+      ["unix:/run/a.sock", "unix:/run/.../a.sock"],
     ];
     for (const [list, expected] of [[yes, true], [no, false]] as const) {
       for (const [a, b] of list) {

@@ -122,6 +122,10 @@ const CASES:
       'environment: MTLSD_TLS_SERVER_NAME: Cannot use "server_name" in server mode, where no TLS ' +
       "server is dialled: remove it",
     ]],
+    ["a block that only variables make", { MTLSD_UPSTREAM_TLS_CERT: "b.pem" }, [
+      'environment: MTLSD_UPSTREAM_TLS_CERT: Cannot use "upstream_tls" in server mode, where only one ' +
+      'side is TLS: remove it, or write "mode: bridge"',
+    ]],
     ["a typo", { MTLSD_TLS_CRET: "s3cret" }, [
       'environment: MTLSD_TLS_CRET: Cannot use unknown variable: did you mean "MTLSD_TLS_CERT"?',
     ]],

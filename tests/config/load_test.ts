@@ -99,6 +99,12 @@ Deno.test({ name: "load: the other words for client_auth", permissions: "none" }
   assert.equal(none.tls.ca, undefined);
 });
 
+Deno.test({ name: "load: protocols may have any name", permissions: "none" }, () => {
+  // None of them is found where objects keep what all objects have.
+  const names = ["constructor", "__proto__", "valueof", "x-1"];
+  assert.deepEqual(acceptOne(`${SERVER}${TLS}  alpn: [${names.join(", ")}]\n`).tls.alpn, names);
+});
+
 Deno.test({ name: "load: standard input is named as given", permissions: "none" }, () => {
   const result = parseConfig("", "<stdin>");
   assert.ok(!result.ok);
@@ -322,6 +328,9 @@ Deno.test({ name: "load: many keys and rules take no long time", permissions: "n
   );
   assert.deepEqual(config.acl.allow.map(({ text }) => text), names);
   assert.equal(refuse(`${SERVER}${TLS}${names.map((n) => `${n}: 1\n`).join("")}`).length, 20_000);
+  const protocols = Array.from({ length: 90_000 }, (_, i) => `p${i}`);
+  const { alpn } = acceptOne(`${SERVER}${TLS}  alpn: [${protocols.join(", ")}]\n`).tls;
+  assert.equal(alpn.length, protocols.length);
   assert.ok(performance.now() - started < 20_000);
 });
 
