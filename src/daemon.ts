@@ -7,7 +7,14 @@
 import type { CertStore } from "./certstore/store.ts";
 import type { Config, TunnelConfig } from "./config/config.ts";
 import { configWarnings } from "./config/warnings.ts";
-import { type Drained, drainTunnel, GRACE, within } from "./daemon/drain.ts";
+import {
+  type Drained,
+  drainTunnel,
+  GRACE,
+  type StopSignals,
+  unlessStopped,
+  within,
+} from "./daemon/drain.ts";
 import { certStatus, tunnelReadiness } from "./daemon/probes.ts";
 import { needsRestart } from "./daemon/restart.ts";
 import { renewedRules, type RulesByTunnel, rulesOf } from "./daemon/rules.ts";
@@ -40,6 +47,8 @@ export type DaemonOptions = {
   readonly monotonic: () => number;
   /** The runtime's own handles, where they are known to be right. */
   readonly native?: Native | undefined;
+  /** What ends a start that hangs, as on a file of a network that is gone; without, nothing does. */
+  readonly stopping?: StopSignals | undefined;
 };
 
 /** A tunnel at work. */
@@ -70,15 +79,19 @@ export class Daemon implements AsyncDisposable {
   }
 
   /**
-   * Loads the certificates, binds everything and serves.
+   * Loads the certificates, binds everything and serves. If it is to stop before that is done, what there
+   * is by then is the daemon; nothing comes after it.
    *
    * @throws {SetsError} when a certificate, key or CA file cannot be used.
    * @throws {ListenError} when an address cannot be bound; then none is.
    */
   static async start(options: DaemonOptions): Promise<Daemon> {
     const daemon = new Daemon(options);
+    const { stopping } = options;
     try {
-      await daemon.#start();
+      const start = daemon.#start();
+      if (stopping === undefined) await start;
+      else daemon.#draining = !await unlessStopped(start, stopping);
       return daemon;
     } catch (error) {
       // Nothing stays open. All stop first, for what is cut must not be followed by what is accepted.
@@ -94,6 +107,7 @@ export class Daemon implements AsyncDisposable {
     const { config, logger, metrics, openStore } = this.#options;
     // Identity and trust first: a port that is bound can be served.
     const store = await openStore(() => this.#swap());
+    this.#goOn();
     this.#store = store;
     for (const { key, message } of configWarnings(config)) {
       logger.warn(`${key}: ${message}`);
@@ -105,12 +119,24 @@ export class Daemon implements AsyncDisposable {
     for (const tunnel of config.tunnels) await this.#startTunnel(tunnel, store, native);
     const source = this.#probes(store);
     if (config.health.enabled) {
-      this.#stack.use(await startHealthServer({ ...config.health, source, logger }));
+      await this.#keep(startHealthServer({ ...config.health, source, logger }));
     }
     if (config.metrics.enabled) {
-      this.#stack.use(await startMetricsServer({ ...config.metrics, metrics, logger }));
+      await this.#keep(startMetricsServer({ ...config.metrics, metrics, logger }));
     }
     await store.watch();
+  }
+
+  /** @throws {Error} when the start was given up meanwhile; nobody is told. */
+  #goOn(): void {
+    if (this.#draining) throw new Error("Cannot go on: the start was given up");
+  }
+
+  async #keep(starting: Promise<AsyncDisposable>): Promise<void> {
+    const started = await starting;
+    if (this.#draining) await started[Symbol.asyncDispose]();
+    this.#goOn();
+    this.#stack.use(started);
   }
 
   async #startTunnel(config: TunnelConfig, store: CertStore, native: Native): Promise<void> {
@@ -122,6 +148,8 @@ export class Daemon implements AsyncDisposable {
     const metrics = this.#options.metrics.tunnel(name);
     const state = this.#state(config, store);
     const tunnel = await Tunnel.start(config, state, { logger, metrics, now, monotonic, native });
+    if (this.#draining) tunnel.cut();
+    this.#goOn();
     const running: Running = { config, tunnel, logger, state };
     this.#running.push(running);
     metrics.readiness(() => this.#readiness(running, store).ready);
@@ -182,7 +210,7 @@ export class Daemon implements AsyncDisposable {
       return () => {
         this.#rules = renewedRules(config.tunnels, this.#inForce, next.tunnels);
         // A reload takes over the rules only: what else has changed is said, not silently left.
-        const ignored = needsRestart(config, next);
+        const ignored = needsRestart(config, next, this.#rules);
         if (ignored !== undefined) {
           logger.warn("the config has changes that need a restart", ignored);
         }

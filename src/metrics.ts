@@ -41,7 +41,7 @@ export interface TunnelMetrics {
   handshakeDone(seconds: number): void;
   /** A TLS handshake failed. */
   handshakeFailed(reason: HandshakeReason): void;
-  /** The target could not be reached; with several: none of them, for one connection. */
+  /** No target took a connection, because one or more of them could not be reached. */
   dialFailed(): void;
   /** When the first of the certificates of that role ends, in seconds since the epoch. */
   certNotAfter(role: CertRole, epochSeconds: number): void;
@@ -112,12 +112,19 @@ export function createMetrics({ version, tunnels = [ONLY] }: MetricsOptions): Me
     "result",
     RELOAD_RESULTS,
   );
+  const lastReload = families.asking({
+    name: "mtlsd_last_reload_successful",
+    help:
+      "Whether what was last to be loaded is in force: 0 from a failed reload to the next good one.",
+  });
+  let inForce = 1;
   const byName = new Map<string | undefined, TunnelMetrics>();
   const reloads: ((result: ReloadResult) => void)[] = [];
   for (const { name, targets, proxy: { maxConnections } } of tunnels) {
     const owner: Owner = name === undefined ? {} : { tunnel: name };
     byName.set(name, tunnelOf({ owner, targets: targets.length, maxConnections }));
     reloads.push(reloadsOf(owner));
+    lastReload(owner, () => inForce);
   }
   new Gauge({
     name: "mtlsd_build_info",
@@ -133,7 +140,10 @@ export function createMetrics({ version, tunnels = [ONLY] }: MetricsOptions): Me
       if (found === undefined) throw new RangeError(`Cannot count for tunnel "${name}": none`);
       return found;
     },
-    reloaded: (result) => reloads.forEach((count) => count(result)),
+    reloaded(result) {
+      inForce = result === "success" ? 1 : 0;
+      for (const count of reloads) count(result);
+    },
     contentType: registry.contentType,
     render: () => registry.metrics(),
   };

@@ -193,7 +193,8 @@ function servant(
       tellsTls: proxy.proxyProtocol === "v2-tls",
       handshakeTimeout: tls.handshakeTimeout,
     });
-  const tlsFar = () => new TlsFar({ ...reach, ...engines.far });
+  const tlsFar = (handshakeTimeout: number) =>
+    new TlsFar({ ...reach, ...engines.far, handshakeTimeout });
   const run = <N extends Near>(way: Way<N>): Servant => (accepted, life) =>
     runSession(accepted, way, { ...deps, proxy }, life);
   switch (mode) {
@@ -205,10 +206,10 @@ function servant(
       return run({
         name,
         near: new PlainNear({ header, headerTimeout: tls.handshakeTimeout }),
-        far: tlsFar(),
+        far: tlsFar(tls.handshakeTimeout),
       });
     case "bridge":
-      return run({ name, near: tlsNear(), far: tlsFar() });
+      return run({ name, near: tlsNear(), far: tlsFar(Infinity) });
     default:
       return mode satisfies never;
   }

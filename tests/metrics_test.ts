@@ -29,11 +29,14 @@ const CONTRACT: Readonly<Record<string, readonly [string, string?, (readonly str
   mtlsd_target_dial_errors_total: ["counter", "target", ["0"]],
   mtlsd_target_up: ["gauge", "target", ["0"]],
   mtlsd_reloads_total: ["counter", "result", ["success", "failure"]],
+  mtlsd_last_reload_successful: ["gauge"],
   mtlsd_build_info: ["gauge", "version", ["1.2.3"]],
   process_cpu_seconds_total: ["counter"],
   process_resident_memory_bytes: ["gauge"],
   process_start_time_seconds: ["gauge"],
 };
+
+const STARTING_AT_ONE = ["mtlsd_target_up", "mtlsd_last_reload_successful", "mtlsd_build_info"];
 
 Deno.test({
   name: "every metric of the contract is there from the start, without any grant",
@@ -56,13 +59,25 @@ Deno.test({
         ? [name]
         : values.map((value) => `${name}{${label}="${value}"}`);
       assert.deepEqual(samples.map(([sample]) => sample), expected);
-      // Nobody has failed to reach a target yet.
-      const start = name === "mtlsd_target_up" || name === "mtlsd_build_info" ? 1 : 0;
+      // Nobody has failed to reach a target or to reload yet.
+      const start = STARTING_AT_ONE.includes(name) ? 1 : 0;
       if (name.startsWith("mtlsd_")) {
         assert.ok(samples.every(([, value]) => value === start), name);
       }
     }
   },
+});
+
+Deno.test("the help says what a dial error is: a lost connection, not an attempt", async () => {
+  const families = parse(await createMetrics({ version: "v" }).render());
+  assert.equal(
+    families.get("mtlsd_dial_errors_total")?.help,
+    "Connections that no target took because one or more could not be reached.",
+  );
+  assert.equal(
+    families.get("mtlsd_target_dial_errors_total")?.help,
+    "Attempts to reach a target that failed.",
+  );
 });
 
 Deno.test("each method moves its series and no other", async () => {
@@ -85,7 +100,10 @@ Deno.test("each method moves its series and no other", async () => {
     [(m) => m.peerWithoutCertificate(), { mtlsd_peers_without_certificate_total: 1 }],
     [(m) => m.dialFailed(), { mtlsd_dial_errors_total: 1 }],
     [(_, all) => all.reloaded("success"), { 'mtlsd_reloads_total{result="success"}': 1 }],
-    [(_, all) => all.reloaded("failure"), { 'mtlsd_reloads_total{result="failure"}': 1 }],
+    [(_, all) => all.reloaded("failure"), {
+      'mtlsd_reloads_total{result="failure"}': 1,
+      mtlsd_last_reload_successful: 0,
+    }],
     [(m) => m.certNotAfter("own", 1.9e9), { 'mtlsd_cert_not_after_seconds{role="own"}': 1.9e9 }],
     [(m) => m.certNotAfter("ca", 2e9), { 'mtlsd_cert_not_after_seconds{role="ca"}': 2e9 }],
     [(m) => m.readiness(() => true), { mtlsd_ready: 1 }],

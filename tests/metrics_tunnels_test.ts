@@ -65,6 +65,7 @@ Deno.test("what happens in one tunnel does not show in another, a reload is of a
       ['mtlsd_target_dial_errors_total{TUNNEL,target="0"}', 0, 0],
       ['mtlsd_reloads_total{TUNNEL,result="failure"}', 1, 1],
       ['mtlsd_reloads_total{TUNNEL,result="success"}', 0, 0],
+      ["mtlsd_last_reload_successful{TUNNEL}", 0, 0],
     ] as const
   ) {
     const of = (tunnel: string) => value(series.replace("TUNNEL", `tunnel="${tunnel}"`));

@@ -51,6 +51,41 @@ export async function drainTunnel(
   return result;
 }
 
+/** When somebody wants a daemon to stop. */
+export type StopSignals = {
+  /** It is to stop. */
+  readonly stop: AbortSignal;
+  /** At once. */
+  readonly hurry: AbortSignal;
+};
+
+/**
+ * Waits for a start, {@linkcode GRACE} at most once it is to stop, not at all once that is to be at once.
+ * Whether it is over; a start that is not goes on, and how that ends is nobody's concern.
+ *
+ * @throws what the start throws.
+ */
+export async function unlessStopped(
+  start: Promise<void>,
+  { stop, hurry }: StopSignals,
+): Promise<boolean> {
+  const { promise: enough, resolve } = Promise.withResolvers<boolean>();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const onHurry = () => resolve(false);
+  const onStop = () => timer ??= setTimeout(onHurry, GRACE);
+  stop.addEventListener("abort", onStop, { once: true });
+  hurry.addEventListener("abort", onHurry, { once: true });
+  if (stop.aborted) onStop();
+  if (hurry.aborted) onHurry();
+  try {
+    return await Promise.race([start.then(() => true), enough]);
+  } finally {
+    clearTimeout(timer);
+    stop.removeEventListener("abort", onStop);
+    hurry.removeEventListener("abort", onHurry);
+  }
+}
+
 /** Waits for a promise, but no longer than so many milliseconds. */
 export async function within(promise: Promise<unknown>, milliseconds: number): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;

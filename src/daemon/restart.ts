@@ -6,9 +6,17 @@
 
 import type { Config, TunnelConfig } from "../config/config.ts";
 import type { Fields } from "../logging.ts";
+import { keptRules, type RulesByTunnel } from "./rules.ts";
 
-/** What would take a restart, as log fields; `undefined` where there is nothing. */
-export function needsRestart(running: Config, reread: Config): Fields | undefined {
+/**
+ * What would take a restart, as log fields; `undefined` where there is nothing. `rules` are those that the
+ * tunnels have after the config was read again.
+ */
+export function needsRestart(
+  running: Config,
+  reread: Config,
+  rules: RulesByTunnel,
+): Fields | undefined {
   const before = byName(running);
   const after = byName(reread);
   const keys = changed(processSettings(running), processSettings(reread));
@@ -24,9 +32,12 @@ export function needsRestart(running: Config, reread: Config): Fields | undefine
     }
     for (const name of after.keys()) if (!before.has(name)) added.push(String(name));
   }
+  const kept = keptRules(rules, reread.tunnels);
   if (keys.length + added.length + removed.length === 0) return undefined;
   return {
     ...(keys.length === 0 ? {} : { keys }),
+    // The only tunnel has no name.
+    ...(kept.length === 0 ? {} : { rules_kept: kept.map((name) => name ?? "all") }),
     ...(added.length === 0 ? {} : { tunnels_added: added }),
     ...(removed.length === 0 ? {} : { tunnels_removed: removed }),
   };

@@ -73,7 +73,7 @@ export function tunnelFamilies(families: Families): (series: TunnelSeries) => Tu
   );
   const dialErrors = families.counter({
     name: "mtlsd_dial_errors_total",
-    help: "Attempts to reach the target that failed.",
+    help: "Connections that no target took because one or more could not be reached.",
   });
   const handshakeErrors = families.counters(
     { name: "mtlsd_tls_handshake_errors_total", help: "TLS handshakes that failed." },

@@ -23,6 +23,8 @@ export type TlsFarDeps = ReachDeps & {
   /** For servers whose certificate must carry this name. */
   readonly tls: (serverName: string) => TlsClient;
   readonly acl: () => AclConfig;
+  /** Milliseconds for a handshake and its decision, within those for the whole try; `Infinity`: just these. */
+  readonly handshakeTimeout: number;
   /** Carries what is dialled by native handles. */
   readonly native: NativeTcp | undefined;
   readonly metrics: SessionMetrics;
@@ -67,7 +69,7 @@ export class TlsFar implements FarEnd<Near> {
     life: Life,
     fields: Fields,
   ): Promise<Far> {
-    const { logger, metrics, native, monotonic } = this.#deps;
+    const { logger, metrics, native, monotonic, handshakeTimeout } = this.#deps;
     const start = monotonic();
     const transport = await dial(address, { timeout, signal, native });
     let opened = transport;
@@ -81,7 +83,7 @@ export class TlsFar implements FarEnd<Near> {
           if (judged.decision.admit) life.stand({ side: "far", peer, serverName });
           return { admit: judged.decision.admit, value: judged };
         },
-        { timeout: Math.max(1, timeout - (dialled - start)), signal },
+        { timeout: Math.max(1, Math.min(handshakeTimeout, timeout - (dialled - start))), signal },
       );
       opened = channel ?? transport;
       metrics.handshakeDone((monotonic() - dialled) / 1000);

@@ -84,6 +84,7 @@ export class TlsNear implements NearEnd<AdmittedNear> {
   ): Promise<AdmittedNear | Stopped> {
     const { logger, metrics, monotonic } = this.#deps;
     const { remote } = transport;
+    const who = { remote, ...header?.fields };
     const start = monotonic();
     const limits = { timeout: left(), signal: life.signal };
     let opened: Channel | undefined;
@@ -101,17 +102,17 @@ export class TlsNear implements NearEnd<AdmittedNear> {
       metrics.handshakeDone((monotonic() - start) / 1000);
       const { judged } = entry;
       if (entry.kind !== "admitted" || channel === undefined) {
-        if (entry.kind === "over quota") this.#logOverQuota(judged, { remote, resumed });
-        else logDenied(logger, "listener", judged, { remote, resumed });
-        return { stopped: "denied" };
+        if (entry.kind === "over quota") this.#logOverQuota(judged, { ...who, resumed });
+        else logDenied(logger, "listener", judged, { ...who, resumed });
+        return { stopped: "denied", fields: who };
       }
       if (!await entry.established) {
         channel.close();
-        return cutShort(life);
+        return { ...cutShort(life), fields: who };
       }
       const { permit, wouldDeny } = entry;
-      const fields = { ...peerFields(judged.identity), remote, ...header?.fields };
-      if (wouldDeny) logDenied(logger, "listener", judged, { remote, resumed });
+      const fields = { ...peerFields(judged.identity), ...who };
+      if (wouldDeny) logDenied(logger, "listener", judged, { ...who, resumed });
       logger.info("listener: accepted connection", {
         ...fields,
         protocol,
@@ -133,18 +134,18 @@ export class TlsNear implements NearEnd<AdmittedNear> {
       opened?.close();
       if (!(error instanceof HandshakeError)) throw error;
       const cut = error instanceof HandshakeCut ? life.ending : undefined;
-      if (cut?.reason === "shutdown") return cutShort(life);
+      if (cut?.reason === "shutdown") return { ...cutShort(life), fields: who };
       // Whoever cuts a handshake found that it took too long.
       const reason = cut === undefined ? error.reason : "timeout";
       metrics.handshakeFailed(reason);
       logger.warn("listener: handshake failed", {
-        remote,
-        ...header?.fields,
+        ...who,
         reason,
         error: error.message,
         ...cut?.fields,
       });
-      return cut === undefined ? { stopped: closeReasonOf(error.reason) } : cutShort(life);
+      const stopped = cut === undefined ? { stopped: closeReasonOf(error.reason) } : cutShort(life);
+      return { ...stopped, fields: who };
     }
   }
 

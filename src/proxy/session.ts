@@ -23,7 +23,11 @@ import type { CloseReason } from "./outcome.ts";
 import { splice } from "./splice.ts";
 
 /** A step that ended the connection; it has logged why, or the connection's life says so. */
-export type Stopped = { readonly stopped: CloseReason };
+export type Stopped = {
+  readonly stopped: CloseReason;
+  /** Who it was, where that is known to be another than who connected. */
+  readonly fields?: Fields;
+};
 
 /** For a step that was cut short: stopped with the reason of whoever did that. */
 export function cutShort(life: Life): Stopped {
@@ -151,7 +155,9 @@ async function pass<N extends Near>(
   life: Life,
 ): Promise<Ended> {
   const near = await way.near.receive(accepted, life);
-  if ("stopped" in near) return { reason: near.stopped, fields: { remote: accepted.remote } };
+  if ("stopped" in near) {
+    return { reason: near.stopped, fields: near.fields ?? { remote: accepted.remote } };
+  }
   try {
     const far = await way.far.reach(near, life);
     if ("stopped" in far) return { reason: far.stopped, fields: near.fields };

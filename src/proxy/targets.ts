@@ -77,6 +77,15 @@ export type DialOne<T> = (attempt: Attempt) => Promise<T>;
  */
 const MIN_SHARE = 250;
 
+/**
+ * The least time, in milliseconds, that a target is given, however many there are, so that one which is
+ * well and far away is not passed over for its distance; half of what there is for all at most.
+ */
+const MIN_TRY = 1000;
+
+/** Milliseconds by which a timer may be early. */
+const TIMER_SLACK = 5;
+
 /** The way of one connection through the targets. */
 type Search<T> = {
   readonly dialOne: DialOne<T>;
@@ -131,6 +140,7 @@ export class Targets {
   async connect<T>(dialOne: DialOne<T>, options: ConnectOptions): Promise<Reached<T>> {
     const { targets, dialTimeout, monotonic, metrics } = this.#options;
     const deadline = monotonic() + dialTimeout;
+    const atLeast = Math.min(MIN_TRY, dialTimeout / 2);
     const failures: TargetFailure[] = [];
     const search: Search<T> = {
       dialOne,
@@ -149,10 +159,13 @@ export class Targets {
         const time = deadline - now;
         if (time < least) break;
         const index = this.#pool.choose(left);
-        const reached = await this.#tryTarget(index, now + time / left.length, search);
+        const share = Math.min(time, Math.max(time / left.length, atLeast));
+        const reached = await this.#tryTarget(index, now + share, search);
         if (reached !== undefined) return reached;
         const last = failures.at(-1);
-        if (last !== undefined && isSlow(last)) slow.push(index);
+        // Not where it was another limit that it did not keep, which would be no other with more time.
+        const usedUp = monotonic() >= now + share - TIMER_SLACK;
+        if (usedUp && last !== undefined && isSlow(last)) slow.push(index);
         left = left.filter((other) => other !== index);
       }
       left = slow;

@@ -105,7 +105,8 @@ export class Pool<K> {
       },
       abandoned: () => {
         member.load--;
-        if (proving && member.failures > 0) member.until = monotonic();
+        // Unless another has found out meanwhile, who comes next may.
+        if (proving && changes === member.changes) member.until = monotonic();
       },
     };
   }
@@ -115,11 +116,15 @@ export class Pool<K> {
     for (const member of this.#members.values()) member.until = 0;
   }
 
-  /** Forgets everybody else, except those that have connections. */
+  /**
+   * Forgets everybody else, except those that have connections and those that are passed over: they may
+   * be named again before that is over.
+   */
   retain(keys: readonly K[]): void {
     const kept = new Set(keys);
-    for (const [key, { load }] of this.#members) {
-      if (load === 0 && !kept.has(key)) this.#members.delete(key);
+    const now = this.#options.monotonic();
+    for (const [key, { load, until }] of this.#members) {
+      if (load === 0 && until <= now && !kept.has(key)) this.#members.delete(key);
     }
   }
 

@@ -1,13 +1,13 @@
 /**
  * A daemon that cannot start leaves nothing open: what it has bound is given back, who was let in is
- * cut. The sanitizers look for the rest.
+ * cut. For what else stays open Deno looks itself, with `--sanitize-resources`.
  *
  * @module
  */
 
 import assert from "node:assert/strict";
 import { CertStore } from "../../src/certstore/store.ts";
-import { Daemon } from "../../src/daemon.ts";
+import { Daemon, type DaemonOptions } from "../../src/daemon.ts";
 import { createLogger } from "../../src/logging.ts";
 import { createMetrics } from "../../src/metrics.ts";
 import { ListenError } from "../../src/net.ts";
@@ -22,8 +22,18 @@ const FILES = new Map([
   ["ca.pem", first.ca.pem],
 ]);
 
+/** What a start may be given besides. */
+type More = Partial<Pick<DaemonOptions, "stopping">> & {
+  /** Makes another store of the one that there is. */
+  readonly store?: (opening: Promise<CertStore>) => Promise<CertStore>;
+};
+
 /** A start of tunnels at these addresses, with more settings of the process. */
-function start(addresses: readonly string[], more = ""): Promise<Daemon> {
+function start(
+  addresses: readonly string[],
+  more = "",
+  { store = (opening) => opening, ...rest }: More = {},
+): Promise<Daemon> {
   const tunnels = addresses.map((listen, i) =>
     `  - { name: t${i}, listen: "${listen}", target: "127.0.0.1:9" }\n`
   );
@@ -37,18 +47,19 @@ function start(addresses: readonly string[], more = ""): Promise<Daemon> {
   return Daemon.start({
     config: made,
     openStore: (onSwap) =>
-      CertStore.open({
+      store(CertStore.open({
         tunnels: made.tunnels,
         logger,
         metrics,
         onSwap,
         readFile: memory(FILES),
-      }),
+      })),
     reread: undefined,
     logger,
     metrics,
     now: Date.now,
     monotonic: () => performance.now(),
+    ...rest,
   });
 }
 
@@ -91,4 +102,74 @@ Deno.test("start: all that could be bound is served, and given back at the end",
   } finally {
     await daemon[Symbol.asyncDispose]();
   }
+});
+
+/** As the first and the second signal. */
+function signals(): { readonly stop: AbortController; readonly hurry: AbortController } {
+  return { stop: new AbortController(), hurry: new AbortController() };
+}
+
+const NEVER = new Promise<never>(() => {});
+
+Deno.test("start: files that hang are given up a while after the first signal, at once on the second", async () => {
+  for (const which of ["stop", "hurry"] as const) {
+    const { stop, hurry } = signals();
+    const address = ownAddress();
+    const opened = Promise.withResolvers<void>();
+    const go = Promise.withResolvers<void>();
+    const starting = start([address], "", {
+      stopping: { stop: stop.signal, hurry: hurry.signal },
+      store: async (opening) => {
+        const store = await opening;
+        opened.resolve();
+        await go.promise;
+        return store;
+      },
+    });
+    await opened.promise;
+    stop.abort();
+    if (which === "hurry") hurry.abort();
+    await using daemon = await starting;
+    assert.equal(await daemon.drain(hurry.signal), "clean");
+    // They come after all: too late for anything to be bound.
+    go.resolve();
+    await new Promise((done) => setTimeout(done));
+    assert.ok(await refuses(address));
+  }
+});
+
+Deno.test("start: where the watch hangs, what serves by then is drained all the same", async () => {
+  const { stop, hurry } = signals();
+  const addresses = [ownAddress(), ownAddress()];
+  const watching = Promise.withResolvers<void>();
+  const starting = start(addresses, "", {
+    stopping: { stop: stop.signal, hurry: hurry.signal },
+    store: async (opening) => {
+      const store = await opening;
+      store.watch = () => {
+        watching.resolve();
+        return NEVER;
+      };
+      return store;
+    },
+  });
+  await watching.promise;
+  for (const address of addresses) assert.equal(await refuses(address), false);
+  stop.abort();
+  hurry.abort();
+  await using daemon = await starting;
+  // Those who looked are cut, or were gone before.
+  await daemon.drain(hurry.signal);
+  for (const address of addresses) await until(() => refuses(address));
+});
+
+Deno.test("start: one that is over soon after the signal is a whole one", async () => {
+  const { stop, hurry } = signals();
+  stop.abort();
+  const address = ownAddress();
+  await using daemon = await start([address], "", {
+    stopping: { stop: stop.signal, hurry: hurry.signal },
+  });
+  assert.equal(await refuses(address), false);
+  await daemon.drain(hurry.signal);
 });

@@ -98,6 +98,19 @@ Deno.test("a target that is slower than its share is not lost", async () => {
   assert.equal(await field.host(), hostOf(0));
 });
 
+Deno.test("many targets that are far away: their share is not so small that all of them fail", async () => {
+  const far = new Field({ count: 64, dialTimeout: 10_000 });
+  for (let index = 0; index < 64; index++) far.set(index, 300);
+  assert.equal(await far.host(), hostOf(0));
+  assert.deepEqual(far.timeouts, [1000]);
+  assert.equal(far.tallies[0]?.failed, 0);
+  // Half of a short time: there is a second try.
+  const short = new Field({ count: 4, dialTimeout: 800 });
+  short.set(0, "hangs");
+  assert.equal(await short.host(), hostOf(1));
+  assert.deepEqual(short.timeouts, [400, 400]);
+});
+
 Deno.test("while one connection finds out whether a target is back, the others pass it over", async () => {
   const field = new Field({ count: 2 });
   field.set(0, "refuses");

@@ -114,7 +114,7 @@ Deno.test("handshake_timeout covers the header and TLS together", async () => {
     remote: CLIENT,
     via,
   });
-  const over = await server.waitForLog("listener: connection closed", { remote: via });
+  const over = await server.waitForLog("listener: connection closed", { remote: CLIENT, via });
   assert.ok(Number.parseFloat(over.fields.duration ?? "") < 1.2, over.raw);
 });
 

@@ -125,6 +125,14 @@ Deno.test("limits on each peer go by the address that the header names", async (
   assert.equal(await attempt(nameless), "");
   const denied = await server.waitForLog("listener: denied connection");
   assert.equal(denied.fields.remote, "198.51.100.1:3");
+  // The balancer's own address stands beside it, in this line and in the last one.
+  const { via } = denied.fields;
+  assert.match(via ?? "", /^127\.0\.0\.1:\d+$/);
+  await server.waitForLog("listener: connection closed", {
+    remote: "198.51.100.1:3",
+    via: via ?? "",
+    reason: "denied",
+  });
   await first.echo("still");
   await second.echo("here");
 });

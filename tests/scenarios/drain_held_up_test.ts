@@ -11,7 +11,7 @@ import { Caller, HeldBackend } from "../support/drain.ts";
 import { connectTls, lineBackend, sh, writeAll } from "../support/peers.ts";
 import { Scene } from "../support/scene.ts";
 import { countLog, refuses } from "../support/tools.ts";
-import { until } from "../support/wait.ts";
+import { timed, until } from "../support/wait.ts";
 
 Deno.test("with nothing open the stop is immediate, whoever holds on to the probes", async () => {
   await using scene = await Scene.create();
@@ -135,4 +135,52 @@ Deno.test("a stop during the start ends with status 0, once", async () => {
     assert.equal(await daemon.exit(), 0, daemon.log);
     assert.equal(countLog(daemon, "shutdown complete"), 1);
   }
+});
+
+Deno.test("a start that hangs on its files is given up: a while after the first signal, at once on the second", async () => {
+  await using scene = await Scene.create();
+  const { ca, server: cert, serverKey: key } = scene.files;
+  const config = {
+    mode: "server",
+    listen: "127.0.0.1:0",
+    target: "127.0.0.1:9",
+    tls: { cert, key, ca },
+  };
+  // Looking at the key never returns, like a file of a network that is gone.
+  const preload = await scene.write(
+    "hang.ts",
+    `const { stat } = Deno;
+    const never = () => new Promise(() => setInterval(() => {}, 1_000_000));
+    Deno.stat = (path) => String(path).endsWith("server-key.pem") ? never() : stat(path);`,
+  );
+  for (const second of [false, true]) {
+    await using daemon = await startDaemon({
+      dir: scene.dir,
+      config,
+      preload,
+      expectFailure: true,
+    });
+    await daemon.waitForLog("mtlsd starting");
+    daemon.kill("SIGTERM");
+    if (second) daemon.kill("SIGINT");
+    await timed(10_000, daemon.exit());
+    assert.equal(await daemon.exit(), 0);
+    assert.equal(daemon.lines.at(-1)?.fields.msg, "shutdown complete");
+  }
+});
+
+Deno.test("a signal that comes when all is done does not change the exit status", async () => {
+  await using scene = await Scene.create();
+  // Between the last line and the end there is a moment; here it is one that can be met.
+  const preload = await scene.write(
+    "late.ts",
+    `const { exit } = Deno;
+    Deno.exit = (code) => void setTimeout(() => exit(code), 1000);`,
+  );
+  const daemon = await scene.server("127.0.0.1:9", { preload });
+  daemon.kill("SIGTERM");
+  await daemon.waitForLog("shutdown complete");
+  daemon.kill("SIGTERM");
+  daemon.kill("SIGINT");
+  assert.equal(await daemon.exit(), 0);
 });

@@ -45,6 +45,7 @@ const ZERO = [
 const SET = {
   mtlsd_max_connections: 1000,
   mtlsd_ready: 1,
+  mtlsd_last_reload_successful: 1,
   'mtlsd_target_up{target="0"}': 1,
 };
 const TYPES = {
@@ -66,6 +67,7 @@ const TYPES = {
   mtlsd_connections_closed_total: "counter",
   mtlsd_cert_not_after_seconds: "gauge",
   mtlsd_reloads_total: "counter",
+  mtlsd_last_reload_successful: "gauge",
   process_cpu_seconds_total: "counter",
   process_resident_memory_bytes: "gauge",
   process_start_time_seconds: "gauge",
