@@ -51,18 +51,8 @@ export class PlainFar implements FarEnd<AdmittedNear> {
     header: Uint8Array | undefined,
   ): Promise<Channel> {
     const channel = await dial(address, { timeout, signal, native: this.#deps.native });
-    if (header === undefined) return channel;
-    try {
-      // In front of everything else: no target gets a connection without it.
-      await channel.write(header);
-      return channel;
-    } catch (error) {
-      channel.close();
-      if (!(error instanceof ChannelError)) throw error;
-      throw new DialError("other", `Cannot send the PROXY header: ${error.message}`, {
-        cause: error,
-      });
-    }
+    if (header !== undefined) await sendHeader(channel, header, { timeout, signal });
+    return channel;
   }
 
   #header(near: AdmittedNear): Uint8Array | undefined {
@@ -80,5 +70,43 @@ export class PlainFar implements FarEnd<AdmittedNear> {
       });
     }
     return bytes;
+  }
+}
+
+/**
+ * Sends the PROXY header in front of everything else: no target gets a connection without it. One that
+ * does not take it in `timeout` milliseconds, or before the signal, has not been reached.
+ *
+ * @throws {DialError} then, or when it breaks off; the channel is closed.
+ */
+export async function sendHeader(
+  channel: Channel,
+  header: Uint8Array,
+  { timeout, signal }: Pick<Attempt, "timeout" | "signal">,
+): Promise<void> {
+  const limit = new AbortController();
+  const cut = () => {
+    limit.abort();
+    channel.close();
+  };
+  try {
+    const sending = channel.write(header);
+    // What fits into the kernel's buffer, as it nearly always does, is no matter of time.
+    if (sending === undefined) return;
+    const timer = setTimeout(cut, timeout);
+    signal.addEventListener("abort", cut, { once: true });
+    if (signal.aborted) cut();
+    try {
+      await sending;
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", cut);
+    }
+  } catch (error) {
+    channel.close();
+    if (!(error instanceof ChannelError)) throw error;
+    const reason = limit.signal.aborted ? "timeout" : "other";
+    const message = `Cannot send the PROXY header: ${error.message}`;
+    throw new DialError(reason, message, { cause: error });
   }
 }
