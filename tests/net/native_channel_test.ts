@@ -72,9 +72,11 @@ for (const [name, receiver] of Object.entries(RECEIVERS)) {
   Deno.test(`a lent chunk whose write has to wait arrives whole: ${name}`, async () => {
     const size = 16 * MB;
     let moved = 0;
+    using open = new DisposableStack();
     const way = async (): Promise<{ sent: Sending; from: Channel; to: Channel; end: Channel }> => {
       const [far, from] = await tcpPair(nativeHandles());
       const [to, end] = await receiver();
+      for (const channel of [far, from, to, end]) open.defer(() => channel.close());
       return { sent: new Sending(far, size), from, to, end };
     };
     // Several at once: each fills the buffer that the others' bytes were in.
@@ -91,9 +93,8 @@ for (const [name, receiver] of Object.entries(RECEIVERS)) {
     assert.ok(moved < 3 * size);
     const arrived = await Promise.all(ways.map(({ end }) => readHash(end)));
     await Promise.all(passing);
-    for (const [index, { sent, from, to, end }] of ways.entries()) {
+    for (const [index, { sent }] of ways.entries()) {
       assert.deepEqual(arrived[index], { size, hash: await sent.hash });
-      for (const channel of [from, to, end]) channel.close();
     }
   });
 }

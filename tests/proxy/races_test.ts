@@ -6,6 +6,7 @@
 
 import assert from "node:assert/strict";
 import { parseRule, type Rule } from "../../src/acl/rule.ts";
+import type { Channel } from "../../src/channel.ts";
 import type { AclConfig, Mode, NonEmpty, Target } from "../../src/config/config.ts";
 import { createLogger } from "../../src/logging.ts";
 import { createMetrics } from "../../src/metrics.ts";
@@ -33,6 +34,21 @@ const OPEN: AclConfig = { allow: [], deny: [], mode: "enforce", allowAnonymous: 
 const pattern = parseRule("cn", "nobody");
 assert.ok(pattern.ok);
 const rule: Rule = { side: "allow", dimension: "cn", text: "nobody", pattern: pattern.value };
+
+/** What a handshake makes of a transport, which it owns from then on. */
+class Shaken extends FakeChannel {
+  readonly #below: Channel;
+
+  constructor(below: Channel) {
+    super();
+    this.#below = below;
+  }
+
+  override close(): void {
+    super.close();
+    this.#below.close();
+  }
+}
 
 /** What decides about one side. */
 function sideState() {
@@ -66,14 +82,14 @@ function start(port: number, afterDecision: (side: Side) => void) {
     now: Date.now,
     monotonic: () => performance.now(),
   });
-  const shake = (side: Side) => <T>(_: unknown, decide: Decide<T>): Promise<Handshaken<T>> => {
+  const shake = (side: Side) => <T>(below: Channel, decide: Decide<T>): Promise<Handshaken<T>> => {
     const { peer, verify } = sides[side];
     const verdict = verify([peer.der]);
     assert.ok(verdict.ok);
     const { value, admit } = decide(verdict.peer);
     assert.ok(admit);
     afterDecision(side);
-    const channel = new FakeChannel();
+    const channel = new Shaken(below);
     channels.push(channel);
     return Promise.resolve({
       value,
@@ -109,6 +125,7 @@ function start(port: number, afterDecision: (side: Side) => void) {
     handshakeTimeout: 10_000,
   });
   const tlsFar = new TlsFar({
+    handshakeTimeout: Infinity,
     ...reach,
     tls: () => ({ connect: shake("far") }) as unknown as TlsClient,
     acl: () => sides.far.state.acl,

@@ -37,12 +37,12 @@ const MODES = {
   "server mode": async (scene: Scene): Promise<Route> => {
     const target = scene.use(plainTarget());
     const daemon = await scene.server(target.address);
-    return { daemon, target, connect: () => tlsEnd(daemon.port, scene.pki) };
+    return { daemon, target, connect: async () => scene.use(await tlsEnd(daemon.port, scene.pki)) };
   },
   "client mode": async (scene: Scene): Promise<Route> => {
     const target = scene.use(tlsTarget(scene.pki));
     const daemon = await scene.client(target.address);
-    return { daemon, target, connect: () => plainEnd(daemon.port) };
+    return { daemon, target, connect: async () => scene.use(await plainEnd(daemon.port)) };
   },
 } satisfies Record<string, (scene: Scene) => Promise<Route>>;
 

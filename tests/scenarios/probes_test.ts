@@ -130,13 +130,10 @@ Deno.test("odd HTTP neither stops the probes nor the tunnel", async () => {
   const answered = (text: string) => text.includes("\r\n\r\n");
   for (const url of [healthUrl, metricsUrl]) {
     for (const request of requests) {
-      const answer = await Promise.race([
-        raw(url, request, answered),
-        new Promise<string>((done) => {
-          const timer = setTimeout(() => done("silence"), 300);
-          Deno.unrefTimer(timer);
-        }),
-      ]);
+      const silence = Promise.withResolvers<string>();
+      const timer = setTimeout(() => silence.resolve("silence"), 300);
+      const answer = await Promise.race([raw(url, request, answered), silence.promise]);
+      clearTimeout(timer);
       assert.doesNotMatch(answer, /^HTTP\/1\.1 5\d\d|\.ts:|Error/, request.slice(0, 40));
     }
   }

@@ -14,6 +14,7 @@ import type { TlsClient } from "../../src/tls/client.ts";
 import { type NativeTls, nativeTls } from "../../src/tls/engine.ts";
 import { EngineChannel } from "../../src/tls/engine_channel.ts";
 import type { TlsServer } from "../../src/tls/server.ts";
+import { turns } from "../net/support.ts";
 import { nativeHandles, tcpPair } from "../support/ways.ts";
 import { carriedBy, client, connected, type EndOptions, server } from "./support.ts";
 import { memoryPair } from "./support_channels.ts";
@@ -98,13 +99,22 @@ export const ENGINE: Way = way("engine", { tls: true, tcp: false });
 /** The same over the runtime's own handles of sockets. */
 export const SOCKETS: Way = way("engine over sockets", { tls: true, tcp: true });
 
+/** What the source has put off to one of the next turns belongs to the test that it began in. */
+async function toTheEnd(body: Promise<void> | void): Promise<void> {
+  try {
+    await body;
+  } finally {
+    await turns();
+  }
+}
+
 /** A test for each way; `ways` where the wire below is the test's own. */
 export function eachWay(
   name: string,
   body: (way: Way) => Promise<void>,
   ways: readonly Way[] = [PUBLIC, ENGINE, SOCKETS],
 ): void {
-  for (const way of ways) Deno.test(`${name} (${way.name})`, () => body(way));
+  for (const way of ways) Deno.test(`${name} (${way.name})`, () => toTheEnd(body(way)));
 }
 
 /** A test for each way over a wire that the test decides about. */
@@ -115,6 +125,6 @@ export function eachEngine(name: string, body: (way: Way) => Promise<void>): voi
 /** A test whose ends, made wherever, are carried by the engine's public stream, and by its handle. */
 export function bothWays(name: string, body: () => Promise<void> | void): void {
   for (const way of [PUBLIC, ENGINE]) {
-    Deno.test(`${name} (${way.name})`, () => carriedBy(way.tls, body));
+    Deno.test(`${name} (${way.name})`, () => toTheEnd(carriedBy(way.tls, body)));
   }
 }
