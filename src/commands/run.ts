@@ -33,7 +33,6 @@ export async function run(path: string, io: CommandIo): Promise<number> {
 
   const logger = createLogger({ ...config.logging, write: stderrSink() });
   const metrics = createMetrics({ version: VERSION, tunnels: config.tunnels });
-  announce(config, path, logger);
   using _faults = survive(logger);
   try {
     return await serve(config, path, logger, metrics);
@@ -89,7 +88,7 @@ async function serve(
     stopping.stop.abort();
     stop.resolve(signal);
   };
-  // Listened to before the ports are bound: whoever sees a port may send a signal. And Deno 2.9.6
+  // Listened to before anything is said or bound: whoever sees that may send a signal. And Deno 2.9.6
   // panics when descriptors run out before the first signal listener is there.
   let early = false;
   let reload = () => void (early = true);
@@ -99,6 +98,7 @@ async function serve(
     SIGINT: onStop("SIGINT"),
     SIGHUP: () => reload(),
   });
+  announce(config, path, logger);
   // Not disposed of: the process is about to end, and closing its watches could keep it from that.
   const daemon = await Daemon.start({
     config,

@@ -1,6 +1,6 @@
 /**
  * A daemon that cannot start leaves nothing open: what it has bound is given back, who was let in is
- * cut. For what else stays open Deno looks itself, with `--sanitize-resources`.
+ * cut. For what else stays open Deno looks itself.
  *
  * @module
  */
@@ -21,6 +21,9 @@ const FILES = new Map([
   ["k.pem", first.server.keyPem],
   ["ca.pem", first.ca.pem],
 ]);
+
+/** Deno looks for what stays open only where it is told to. */
+const GIVEN_BACK = { sanitizeResources: true };
 
 /** What a start may be given besides. */
 type More = Partial<Pick<DaemonOptions, "stopping">> & {
@@ -63,46 +66,58 @@ function start(
   });
 }
 
-Deno.test("start: a tunnel that cannot be bound takes those before it along", async () => {
-  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const [before, after] = [ownAddress(), ownAddress()];
-  await assert.rejects(start([before, `127.0.0.1:${taken.addr.port}`, after]), ListenError);
-  for (const address of [before, after]) await until(() => refuses(address));
-});
+Deno.test(
+  "start: a tunnel that cannot be bound takes those before it along",
+  GIVEN_BACK,
+  async () => {
+    using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const [before, after] = [ownAddress(), ownAddress()];
+    await assert.rejects(start([before, `127.0.0.1:${taken.addr.port}`, after]), ListenError);
+    for (const address of [before, after]) await until(() => refuses(address));
+  },
+);
 
-Deno.test("start: probes that cannot be bound take all tunnels along, and who had come", async () => {
-  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const addresses = [ownAddress(), ownAddress()];
-  const health = `health: { enabled: true, listen: "127.0.0.1:${taken.addr.port}" }\n`;
-  const failing = start(addresses, health);
-  // Whoever gets in between is cut, and holds nothing up.
-  const callers: Deno.TcpConn[] = [];
-  const calling = (async () => {
-    for (const address of addresses) {
-      try {
-        callers.push(await Deno.connect(split(address)));
-      } catch {
-        // It was not bound yet, or not any more.
+Deno.test(
+  "start: probes that cannot be bound take all tunnels along, and who had come",
+  GIVEN_BACK,
+  async () => {
+    using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const addresses = [ownAddress(), ownAddress()];
+    const health = `health: { enabled: true, listen: "127.0.0.1:${taken.addr.port}" }\n`;
+    const failing = start(addresses, health);
+    // Whoever gets in between is cut, and holds nothing up.
+    const callers: Deno.TcpConn[] = [];
+    const calling = (async () => {
+      for (const address of addresses) {
+        try {
+          callers.push(await Deno.connect(split(address)));
+        } catch {
+          // It was not bound yet, or not any more.
+        }
       }
-    }
-  })();
-  await assert.rejects(failing, ListenError);
-  await calling;
-  for (const address of addresses) await until(() => refuses(address));
-  for (const caller of callers) caller.close();
-});
-
-Deno.test("start: all that could be bound is served, and given back at the end", async () => {
-  const addresses = [ownAddress(), ownAddress(), ownAddress()];
-  const daemon = await start(addresses);
-  try {
-    for (const address of addresses) assert.equal(await refuses(address), false);
-    assert.equal(await daemon.drain(new AbortController().signal), "clean");
+    })();
+    await assert.rejects(failing, ListenError);
+    await calling;
     for (const address of addresses) await until(() => refuses(address));
-  } finally {
-    await daemon[Symbol.asyncDispose]();
-  }
-});
+    for (const caller of callers) caller.close();
+  },
+);
+
+Deno.test(
+  "start: all that could be bound is served, and given back at the end",
+  GIVEN_BACK,
+  async () => {
+    const addresses = [ownAddress(), ownAddress(), ownAddress()];
+    const daemon = await start(addresses);
+    try {
+      for (const address of addresses) assert.equal(await refuses(address), false);
+      assert.equal(await daemon.drain(new AbortController().signal), "clean");
+      for (const address of addresses) await until(() => refuses(address));
+    } finally {
+      await daemon[Symbol.asyncDispose]();
+    }
+  },
+);
 
 /** As the first and the second signal. */
 function signals(): { readonly stop: AbortController; readonly hurry: AbortController } {
