@@ -60,14 +60,16 @@ export function dialTcp(address: HostPort, options: DialOptions): Promise<Channe
   const { host: hostname, port } = address;
   return withinLimits(address, options, async (signal) => {
     const conn = await Deno.connect({ hostname, port, signal });
-    if (isOwnEnd(conn)) {
-      conn.close();
-      throw Object.assign(new Error(OWN_END), { code: "ECONNREFUSED" });
+    let ours = true;
+    try {
+      if (isOwnEnd(conn)) throw Object.assign(new Error(OWN_END), { code: "ECONNREFUSED" });
+      // It came through in the very moment of giving up, and nobody waits for it any more.
+      if (signal.aborted) return undefined;
+      ours = false;
+    } finally {
+      if (ours) conn.close();
     }
-    if (!signal.aborted) return openChannel(conn, options.native);
-    // It came through in the very moment of giving up, and nobody waits for it any more.
-    conn.close();
-    return undefined;
+    return openChannel(conn, options.native);
   });
 }
 
