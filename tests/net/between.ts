@@ -5,6 +5,8 @@
  */
 
 import assert from "node:assert/strict";
+import { dial } from "../../src/net.ts";
+import { DIAL, listenAt, Place, underUmask } from "./unix_support.ts";
 
 /** For tests that are to leave nothing open: Deno 2.9 looks only where it is told to. */
 export const CLEAN = { sanitizeOps: true, sanitizeResources: true } as const;
@@ -36,6 +38,27 @@ export function afterwards<T>(
     return made;
   });
   return { [Symbol.dispose]: () => void Reflect.set(Deno, name, original) };
+}
+
+/**
+ * A socket can be opened, and used, whatever those do who can connect before its mode is set: `act` does
+ * it, for the socket at the path.
+ */
+export async function opensDespite(act: (path: string) => void): Promise<void> {
+  using place = new Place();
+  const { chmodSync } = Deno;
+  Deno.chmodSync = (path, mode) => {
+    act(String(path));
+    chmodSync(path, mode);
+  };
+  try {
+    const listener = await underUmask(0, () => listenAt(place.at()));
+    const [near, far] = await Promise.all([dial(place.at(), DIAL), listener.accept()]);
+    for (const end of [near, far, listener]) end.close();
+  } finally {
+    Deno.chmodSync = chmodSync;
+  }
+  assert.deepEqual(place.names, []);
 }
 
 /** Runs a program of Perl's to its end: for what neither Deno nor a shell can do with sockets. */
