@@ -36,6 +36,8 @@ export async function refuses(address: string): Promise<boolean> {
     return false;
   } catch (error) {
     if (error instanceof Deno.errors.ConnectionRefused) return true;
+    // The listener was there when the connection began, and was closed before it was made.
+    if (error instanceof Deno.errors.ConnectionReset) return false;
     throw error;
   }
 }
