@@ -16,8 +16,8 @@ import {
   within,
 } from "./daemon/drain.ts";
 import { certStatus, tunnelReadiness } from "./daemon/probes.ts";
-import { needsRestart } from "./daemon/restart.ts";
-import { renewedRules, type RulesByTunnel, rulesOf } from "./daemon/rules.ts";
+import { notInForce } from "./daemon/restart.ts";
+import { renewedRules, ruleChanges, type RulesByTunnel, rulesOf } from "./daemon/rules.ts";
 import { swapAll } from "./daemon/swap.ts";
 import {
   type ProbeSource,
@@ -205,15 +205,14 @@ export class Daemon implements AsyncDisposable {
       logger.warn("keeping the rules: a config from standard input cannot be read again");
     }
     await this.#store?.reload("signal", async () => {
-      if (reread === undefined) return () => {};
+      if (reread === undefined) return { changes: [], kept: [], commit: () => {} };
       const next = await reread();
-      return () => {
-        this.#rules = renewedRules(config.tunnels, this.#inForce, next.tunnels);
-        // A reload takes over the rules only: what else has changed is said, not silently left.
-        const ignored = needsRestart(config, next, this.#rules);
-        if (ignored !== undefined) {
-          logger.warn("the config has changes that need a restart", ignored);
-        }
+      // A reload takes over the rules only; what else has changed is named, for as long as it holds.
+      const rules = renewedRules(config.tunnels, this.#inForce, next.tunnels);
+      return {
+        changes: ruleChanges(this.#inForce, rules),
+        kept: notInForce(config, next, rules),
+        commit: () => void (this.#rules = rules),
       };
     });
   }

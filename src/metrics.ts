@@ -73,8 +73,11 @@ export interface Metrics {
    * @throws {RangeError} where there is none of that name.
    */
   tunnel(name?: string): TunnelMetrics;
-  /** Certificates and ACLs of all tunnels were reloaded, or could not be. Never throws. */
-  reloaded(result: ReloadResult): void;
+  /**
+   * Certificates and ACLs of all tunnels were reloaded, or could not be. `inForce`: whether all that
+   * the files said then is in force now; by default it is after a success. Never throws.
+   */
+  reloaded(result: ReloadResult, inForce?: boolean): void;
   /** The `content-type` of what `render` returns. */
   readonly contentType: string;
   /** All metrics in Prometheus text format 0.0.4. */
@@ -115,16 +118,16 @@ export function createMetrics({ version, tunnels = [ONLY] }: MetricsOptions): Me
   const lastReload = families.asking({
     name: "mtlsd_last_reload_successful",
     help:
-      "Whether what was last to be loaded is in force: 0 from a failed reload to the next good one.",
+      "Whether all that the files said at the last reload is in force: 0 while some of it is not.",
   });
-  let inForce = 1;
+  let allInForce = true;
   const byName = new Map<string | undefined, TunnelMetrics>();
   const reloads: ((result: ReloadResult) => void)[] = [];
   for (const { name, targets, proxy: { maxConnections } } of tunnels) {
     const owner: Owner = name === undefined ? {} : { tunnel: name };
     byName.set(name, tunnelOf({ owner, targets: targets.length, maxConnections }));
     reloads.push(reloadsOf(owner));
-    lastReload(owner, () => inForce);
+    lastReload(owner, () => allInForce ? 1 : 0);
   }
   new Gauge({
     name: "mtlsd_build_info",
@@ -140,8 +143,8 @@ export function createMetrics({ version, tunnels = [ONLY] }: MetricsOptions): Me
       if (found === undefined) throw new RangeError(`Cannot count for tunnel "${name}": none`);
       return found;
     },
-    reloaded(result) {
-      inForce = result === "success" ? 1 : 0;
+    reloaded(result, inForce = result === "success") {
+      allInForce = inForce;
       for (const count of reloads) count(result);
     },
     contentType: registry.contentType,

@@ -104,6 +104,10 @@ Deno.test("each method moves its series and no other", async () => {
       'mtlsd_reloads_total{result="failure"}': 1,
       mtlsd_last_reload_successful: 0,
     }],
+    [(_, all) => all.reloaded("success", false), {
+      'mtlsd_reloads_total{result="success"}': 1,
+      mtlsd_last_reload_successful: 0,
+    }],
     [(m) => m.certNotAfter("own", 1.9e9), { 'mtlsd_cert_not_after_seconds{role="own"}': 1.9e9 }],
     [(m) => m.certNotAfter("ca", 2e9), { 'mtlsd_cert_not_after_seconds{role="ca"}': 2e9 }],
     [(m) => m.readiness(() => true), { mtlsd_ready: 1 }],

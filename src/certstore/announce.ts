@@ -55,7 +55,15 @@ export function announceStart(materials: Materials, announcer: Announcer): void 
 }
 
 /** Logs that what was loaded anew is in force: one line, however many sets there are. */
-export function announceReload(materials: Materials, trigger: string, announcer: Announcer): void {
+export function announceReload(
+  materials: Materials,
+  { trigger, changes }: {
+    readonly trigger: string;
+    /** What else has changed, a text for each key. */
+    readonly changes: readonly string[];
+  },
+  announcer: Announcer,
+): void {
   const { sets, logger } = announcer;
   const all = sets.map(({ files }) => materials.of(files));
   logger.info("certstore: certificates reloaded successfully", {
@@ -65,6 +73,7 @@ export function announceReload(materials: Materials, trigger: string, announcer:
       serials: all.map(({ leaf }) => leaf.serial),
       not_after: new Date(Math.min(...all.map(({ leaf }) => leaf.notAfter))).toISOString(),
     }),
+    ...(changes.length === 0 ? {} : { changed: changes.join("; ") }),
   });
   announce(materials, announcer);
 }

@@ -25,14 +25,17 @@ import type { Material } from "./material.ts";
 import { type CertStoreOptions, readerOf } from "./options.ts";
 export type { CertStoreOptions } from "./options.ts";
 import {
+  type Leftover,
+  leftoverOf,
   oneLine,
+  type Preparation,
   type Prepare,
   type ReloadOutcome,
   type ReloadStatus,
   type ReloadTrigger,
   runPrepare,
 } from "./reload.ts";
-export type { Prepare, ReloadOutcome, ReloadStatus, ReloadTrigger } from "./reload.ts";
+export type { Prepare, Prepared, ReloadOutcome, ReloadStatus, ReloadTrigger } from "./reload.ts";
 import { type FileSet, loadSets, type Materials, pathsOf, setsOf } from "./sets.ts";
 import { FileWatcher, pause } from "./watch.ts";
 
@@ -60,6 +63,8 @@ export class CertStore implements AsyncDisposable {
   #current: Materials;
   #judged: Judged;
   #status: ReloadStatus = { time: undefined, result: undefined, error: undefined };
+  /** What the config said when it was last read and is not in force. */
+  #leftover: Leftover | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #pendingWatch: Promise<ReloadOutcome> | undefined;
   #pendingSignals = 0;
@@ -112,15 +117,16 @@ export class CertStore implements AsyncDisposable {
     return this.#current.of(files);
   }
 
-  /** How the last reload went. */
+  /** How the last reload went, and whether all that was read is in force since. */
   status(): ReloadStatus {
     return this.#status;
   }
 
   /**
    * Loads everything anew and puts it in force as one; never rejects. Reloads run one after the
-   * other. Each `signal` is a reload of its own, even where nothing changed; requests by `watch`
-   * that wait are one, and come to nothing where the contents are those that were judged last.
+   * other. Each `signal` is a reload of its own, even where nothing changed, and a failure where
+   * something that it has read has to wait; requests by `watch` that wait are one, and come to nothing
+   * where the contents are those that were judged last.
    */
   reload(trigger: ReloadTrigger, prepare?: Prepare): Promise<ReloadOutcome> {
     if (trigger === "watch" && this.#pendingWatch !== undefined) return this.#pendingWatch;
@@ -183,10 +189,11 @@ export class CertStore implements AsyncDisposable {
     if (this.#disposed) return "unchanged";
     if (attempt.ok && prepared.ok) {
       this.#judge(files);
-      return this.#swap("signal", attempt.materials, prepared.commit);
+      return this.#swap("signal", attempt.materials, prepared);
     }
     // Certificates that only the rest of the reload kept out are still news for the watcher.
     if (!attempt.ok) this.#judge(files, attempt.error);
+    this.#leftover = leftoverOf(prepared, false);
     return this.#fail("signal", [attempt, prepared].flatMap((part) => part.ok ? [] : [part.error]));
   }
 
@@ -248,29 +255,51 @@ export class CertStore implements AsyncDisposable {
     }
   }
 
-  /** Puts everything in force in one turn: nobody sees one part new and another old. */
-  #swap(trigger: ReloadTrigger, materials: Materials, commit?: () => void): ReloadOutcome {
+  /**
+   * Puts everything in force in one turn: no connection sees one part new and another old. Without
+   * `prepared` the config was not read, and what it left out before it still leaves out.
+   */
+  #swap(trigger: ReloadTrigger, materials: Materials, prepared?: Preparation): ReloadOutcome {
     const previous = this.#current;
     try {
-      commit?.();
+      if (prepared?.ok) prepared.commit();
       this.#current = materials;
       this.#options.onSwap?.();
     } catch (error) {
       this.#current = previous;
+      if (prepared !== undefined) this.#leftover = leftoverOf(prepared, false);
       return this.#fail(trigger, [error]);
     }
-    this.#status = { time: this.#time(), result: "success", error: undefined };
-    this.#options.metrics.reloaded("success");
-    announceReload(materials, trigger, this.#announcer);
-    return "success";
+    if (prepared !== undefined) this.#leftover = leftoverOf(prepared, true);
+    const leftover = this.#leftover;
+    const result = leftover === undefined ? "success" : "failure";
+    this.#status = { time: this.#time(), result, error: leftover?.error };
+    // A reload of certificates alone is one that went well, whatever the config is waiting for.
+    const outcome = prepared === undefined ? "success" : result;
+    const { metrics, logger } = this.#options;
+    metrics.reloaded(outcome, leftover === undefined);
+    const changes = prepared?.ok ? prepared.changes : [];
+    announceReload(materials, { trigger, changes }, this.#announcer);
+    for (const { message, fields } of leftover?.lines ?? []) logger.error(message, fields);
+    return outcome;
   }
 
   #fail(trigger: ReloadTrigger, errors: readonly unknown[]): ReloadOutcome {
     const error = oneLine(errors);
-    this.#status = { time: this.#time(), result: "failure", error };
+    const leftover = this.#leftover;
+    // What could not be read is one of the errors already.
+    const all = leftover === undefined || error.includes(leftover.error)
+      ? error
+      : `${error}; ${leftover.error}`;
+    this.#status = { time: this.#time(), result: "failure", error: all };
     const { logger, metrics } = this.#options;
-    metrics.reloaded("failure");
+    metrics.reloaded("failure", false);
     logger.error("certstore: reload failed, keeping the previous certificates", { trigger, error });
+    for (const { message, fields } of leftover?.lines ?? []) {
+      if (fields.error === undefined || !error.includes(String(fields.error))) {
+        logger.error(message, fields);
+      }
+    }
     return "failure";
   }
 

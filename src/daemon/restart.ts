@@ -1,48 +1,47 @@
 /**
- * What a config that was read again says otherwise than the one that runs, apart from the rules.
+ * What a config that was read again says otherwise than what is in force, and a reload does not change.
  *
  * @module
  */
 
-import type { Config, TunnelConfig } from "../config/config.ts";
-import type { Fields } from "../logging.ts";
-import { keptRules, type RulesByTunnel } from "./rules.ts";
+import { formatAddress } from "../config/address.ts";
+import type { Config, TlsConfig, TunnelConfig } from "../config/config.ts";
+import { keptRules, ofTunnel, type RulesByTunnel } from "./rules.ts";
 
 /**
- * What would take a restart, as log fields; `undefined` where there is nothing. `rules` are those that the
- * tunnels have after the config was read again.
+ * The keys that are not in force as they were read, each with what it takes: `target: needs a restart`,
+ * `tunnel "web": acl.allow_cn: kept until the restart`. Empty where everything is in force. `rules` are
+ * those that the tunnels have after the config was read again.
  */
-export function needsRestart(
+export function notInForce(
   running: Config,
   reread: Config,
   rules: RulesByTunnel,
-): Fields | undefined {
+): readonly string[] {
   const before = byName(running);
   const after = byName(reread);
   const keys = changed(processSettings(running), processSettings(reread));
-  const added: string[] = [];
-  const removed: string[] = [];
+  const tunnels: string[] = [];
   if (before.has(undefined) !== after.has(undefined)) {
     keys.push("tunnels");
   } else {
     for (const [name, tunnel] of before) {
       const now = after.get(name);
-      if (now === undefined) removed.push(String(name));
-      else keys.push(...changed(tunnelSettings(tunnel), tunnelSettings(now)));
+      if (now === undefined) tunnels.push(`${ofTunnel(name)}removed, serves until the restart`);
+      else keys.push(...tunnelChanges(tunnel, now).map((key) => ofTunnel(name) + key));
     }
-    for (const name of after.keys()) if (!before.has(name)) added.push(String(name));
+    for (const name of after.keys()) {
+      if (!before.has(name)) tunnels.push(`${ofTunnel(name)}added, needs a restart`);
+    }
   }
-  const kept = keptRules(rules, reread.tunnels);
-  if (keys.length + added.length + removed.length === 0) return undefined;
-  return {
-    ...(keys.length === 0 ? {} : { keys }),
-    // The only tunnel has no name.
-    ...(kept.length === 0 ? {} : { rules_kept: kept.map((name) => name ?? "all") }),
-    ...(added.length === 0 ? {} : { tunnels_added: added }),
-    ...(removed.length === 0 ? {} : { tunnels_removed: removed }),
-  };
+  return [
+    ...keys.map((key) => `${key}: needs a restart`),
+    ...tunnels,
+    ...keptRules(rules, reread.tunnels).map((key) => `${key}: kept until the restart`),
+  ];
 }
 
+/** Values by key path, as text that is equal where they are. */
 type Settings = ReadonlyMap<string, string>;
 
 function byName({ tunnels }: Config): ReadonlyMap<string | undefined, TunnelConfig> {
@@ -54,18 +53,52 @@ function changed(before: Settings, after: Settings): string[] {
     .filter((key) => before.get(key) !== after.get(key));
 }
 
-function processSettings({ tunnels: _, ...rest }: Config): Settings {
-  return settings("", rest);
+function processSettings({ tunnels: _, ...blocks }: Config): Settings {
+  return new Map(Object.entries(blocks).flatMap(([name, block]) => [...settings(name, block)]));
 }
 
-/** Keys with the name of the tunnel in front, where it has one. */
-function tunnelSettings({ name, acl: _, upstream, ...rest }: TunnelConfig): Settings {
-  const of = name === undefined ? "" : `${name}.`;
-  return settings(of, { ...rest, upstream_tls: upstream?.tls });
+function tunnelChanges(before: TunnelConfig, after: TunnelConfig): readonly string[] {
+  return [
+    ...(before.mode === after.mode ? [] : ["mode"]),
+    ...(formatAddress(before.listen) === formatAddress(after.listen) ? [] : ["listen"]),
+    ...targetChanges(before, after),
+    ...changed(settings("tls", before.tls), settings("tls", after.tls)),
+    ...upstreamChanges(before, after),
+    ...changed(settings("proxy", before.proxy), settings("proxy", after.proxy)),
+  ];
 }
 
-function settings(of: string, values: Readonly<Record<string, unknown>>): Settings {
+function targetChanges(before: TunnelConfig, after: TunnelConfig): readonly string[] {
+  const addresses = ({ targets }: TunnelConfig) =>
+    targets.map(({ address }) => formatAddress(address)).join(" ");
+  if (addresses(before) !== addresses(after)) {
+    return [before.targets.length + after.targets.length === 2 ? "target" : "targets"];
+  }
+  const names = ({ targets }: TunnelConfig) =>
+    targets.map(({ serverName }) => serverName).join(" ");
+  if (before.mode !== after.mode || names(before) === names(after)) return [];
+  return [before.mode === "bridge" ? "upstream_tls.server_name" : "tls.server_name"];
+}
+
+function upstreamChanges(before: TunnelConfig, after: TunnelConfig): readonly string[] {
+  const of = ({ upstream }: TunnelConfig) =>
+    upstream === undefined ? new Map<string, string>() : settings("upstream_tls", upstream.tls);
+  // The mode says it already.
+  if (before.upstream === undefined || after.upstream === undefined) return [];
+  const own = [settings("tls", before.tls), settings("tls", after.tls)];
+  const theirs = [of(before), of(after)];
+  // What is taken over from "tls" is named there.
+  return changed(of(before), of(after)).filter((key) => {
+    const taken = key.replace(/^upstream_/, "");
+    return own.some((block, at) => block.get(taken) !== theirs[at]?.get(key));
+  });
+}
+
+function settings(block: string, values: TlsConfig | Readonly<Record<string, unknown>>): Settings {
   return new Map(
-    Object.entries(values).map(([key, value]) => [of + key, JSON.stringify(value) ?? ""]),
+    Object.entries(values).map(([name, value]) => [
+      `${block}.${name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`,
+      JSON.stringify(value) ?? "",
+    ]),
   );
 }

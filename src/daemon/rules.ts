@@ -4,8 +4,9 @@
  * @module
  */
 
-import { formatRule } from "../acl/rule.ts";
+import { type Dimension, DIMENSIONS, formatRule, type Side, SIDES } from "../acl/rule.ts";
 import type { AclConfig, TlsConfig, TunnelConfig } from "../config/config.ts";
+import { quote } from "../config/problem.ts";
 
 /** The rules of one tunnel. */
 export type Rules = {
@@ -60,26 +61,70 @@ function withDenials(held: Rules, { acl, upstream }: Rules): Rules {
   };
 }
 
-/** Tunnels whose rules are not those that the config has for them now, by name. */
+/**
+ * What differs between the rules of tunnels before and after, a text for each key with the name of the
+ * tunnel in front: `tunnel "web": acl.allow_cn: 1 → 2 rules`. The order of rules says nothing.
+ */
+export function ruleChanges(before: RulesByTunnel, after: RulesByTunnel): readonly string[] {
+  return [...after].flatMap(([name, rules]) =>
+    differences(before.get(name), rules).map(({ key, change }) =>
+      `${ofTunnel(name)}${key}: ${change}`
+    )
+  );
+}
+
+/** The keys of rules that are not in force as the config has them now, with the name of the tunnel. */
 export function keptRules(
   inForce: RulesByTunnel,
   reread: readonly TunnelConfig[],
-): readonly (string | undefined)[] {
-  return [...rulesOf(reread)]
-    .filter(([name, next]) => inForce.has(name) && textOf(inForce.get(name)) !== textOf(next))
-    .map(([name]) => name);
+): readonly string[] {
+  return [...rulesOf(reread)].filter(([name]) => inForce.has(name)).flatMap(([name, next]) =>
+    differences(inForce.get(name), next).map(({ key }) => ofTunnel(name) + key)
+  );
 }
 
-/** Equal where the rules say the same, in whatever order. */
-function textOf(rules: Rules | undefined): string {
-  const sides = [rules?.acl, rules?.upstream].map((acl) =>
-    acl && [
-      acl.mode,
-      acl.allowAnonymous,
-      ...[acl.allow, acl.deny].map((list) => [...new Set(list.map(formatRule))].sort()),
-    ]
-  );
-  return JSON.stringify(sides);
+/** What stands before the key of a tunnel: `tunnel "web": `; nothing for the only one. */
+export function ofTunnel(name: string | undefined): string {
+  return name === undefined ? "" : `tunnel ${quote(name)}: `;
+}
+
+/** A key, and what has become of it. */
+type Difference = { readonly key: string; readonly change: string };
+
+function differences(before: Rules | undefined, after: Rules): readonly Difference[] {
+  const blocks = [
+    ["acl", before?.acl, after.acl],
+    ["upstream_acl", before?.upstream, after.upstream],
+  ] as const;
+  return blocks.flatMap(([block, from, to]) => {
+    const lists = SIDES.flatMap((side) =>
+      DIMENSIONS.flatMap((dimension) => {
+        const change = listChange(textsOf(from, side, dimension), textsOf(to, side, dimension));
+        return change === undefined ? [] : [{ key: `${block}.${side}_${dimension}`, change }];
+      })
+    );
+    const words = ([["mode", "mode"], ["allow_anonymous", "allowAnonymous"]] as const)
+      .filter(([, field]) => from !== undefined && to !== undefined && from[field] !== to[field])
+      .map(([key, field]) => ({
+        key: `${block}.${key}`,
+        change: `${from?.[field]} → ${to?.[field]}`,
+      }));
+    return [...lists, ...words];
+  });
+}
+
+function textsOf(acl: AclConfig | undefined, side: Side, dimension: Dimension): Set<string> {
+  const rules = acl?.[side].filter((rule) => rule.dimension === dimension) ?? [];
+  return new Set(rules.map(({ text }) => text));
+}
+
+function listChange(before: Set<string>, after: Set<string>): string | undefined {
+  const added = after.difference(before).size;
+  const removed = before.difference(after).size;
+  if (added + removed === 0) return undefined;
+  const counts = `${before.size} → ${after.size} ${after.size === 1 ? "rule" : "rules"}`;
+  // The numbers alone do not say that some were replaced.
+  return added > 0 && removed > 0 ? `${counts} (${added} added, ${removed} removed)` : counts;
 }
 
 /** Those that were read again and go with the running ones. */

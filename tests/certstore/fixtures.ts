@@ -51,8 +51,12 @@ export class TestMetrics {
     };
   }
 
-  reloaded(result: "success" | "failure"): void {
+  /** Of each reload, whether all that the files say was in force then. */
+  readonly inForce: (boolean | undefined)[] = [];
+
+  reloaded(result: "success" | "failure", inForce?: boolean): void {
     this.reloads[result]++;
+    this.inForce.push(inForce);
   }
 }
 

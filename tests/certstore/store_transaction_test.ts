@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
+import { X509Certificate } from "node:crypto";
 import { CertStore } from "../../src/certstore/store.ts";
 import * as pki from "../support/pki.ts";
-import { FAILED, storeOptions } from "./fixtures.ts";
+import { FAILED, RELOADED, storeOptions } from "./fixtures.ts";
 import { become, files, first, memory, open, paths, second } from "./memory_store.ts";
 
 Deno.test("what else is reloaded takes effect with the certificates or not at all", async () => {
@@ -12,7 +13,11 @@ Deno.test("what else is reloaded takes effect with the certificates or not at al
   const serial = (): string => store.current.leaf.serial;
   const old = serial();
   const good = () =>
-    Promise.resolve(() => void events.push(serial() === old ? "commit" : "late commit"));
+    Promise.resolve({
+      changes: [],
+      kept: [],
+      commit: () => void events.push(serial() === old ? "commit" : "late commit"),
+    });
   assert.equal(await store.reload("signal", good), "success");
   assert.deepEqual(events, ["commit"]);
 
@@ -31,6 +36,92 @@ Deno.test("what else is reloaded takes effect with the certificates or not at al
   assert.equal(await store.reload("signal", good), "failure");
   assert.deepEqual(events, ["commit"]);
   assert.equal(log.of(FAILED).length, 3);
+});
+
+Deno.test("what the config says and is not in force stands until another reload has read it", async () => {
+  const contents = files(first);
+  const { store, log, metrics } = await open(contents);
+  await using _ = store;
+  const prepared = (changes: readonly string[], kept: readonly string[]) => () =>
+    Promise.resolve({ changes, kept, commit: () => {} });
+  const gauge = (): boolean | undefined => metrics.inForce.at(-1);
+  const RESTART = "the config has changes that need a restart";
+  const NOT_TAKEN = "the config as it was read last is not in force";
+  const counts = (message: string): number => log.of(message).length;
+
+  // Kept keys: that reload is none that went well, and certificates do not make up for it.
+  const target = ["target: needs a restart", "acl.allow_cn: kept until the restart"];
+  assert.equal(await store.reload("signal", prepared([], target)), "failure");
+  assert.equal(store.status().result, "failure");
+  assert.equal(store.status().error, target.join("; "));
+  assert.equal(gauge(), false);
+  assert.deepEqual(log.of(RESTART).map(({ level, fields }) => [level, fields.keys]), [
+    ["error", target.join("; ")],
+  ]);
+  assert.deepEqual([counts(RELOADED), counts(FAILED)], [1, 0]);
+  become(contents, second);
+  assert.equal(await store.reload("watch"), "success");
+  assert.equal(
+    store.current.leaf.serial,
+    new X509Certificate(second.server.pem).serialNumber.toLowerCase(),
+  );
+  assert.equal(store.status().result, "failure");
+  assert.equal(store.status().error, target.join("; "));
+  assert.equal(gauge(), false);
+  assert.equal(counts(RESTART), 2);
+
+  // Both at once.
+  contents.set("key", "");
+  assert.equal(await store.reload("watch"), "failure");
+  assert.match(store.status().error ?? "", /^tls\.key: .*; target: needs a restart; acl\.allow_cn/);
+  become(contents, second);
+
+  // Changed back.
+  const changes = ["acl.allow_cn: 1 → 2 rules", "acl.mode: enforce → audit"];
+  assert.equal(await store.reload("signal", prepared(changes, [])), "success");
+  assert.deepEqual(store.status().error, undefined);
+  assert.equal(gauge(), true);
+  assert.equal(log.of(RELOADED).at(-1)?.fields.changed, changes.join("; "));
+  assert.equal(counts(RESTART), 3);
+
+  // Good rules that a broken certificate held back are not in force when that is mended.
+  contents.set("key", "");
+  assert.equal(await store.reload("signal", prepared(changes, [])), "failure");
+  become(contents, first);
+  assert.equal(await store.reload("watch"), "success");
+  assert.equal(gauge(), false);
+  assert.match(
+    store.status().error ?? "",
+    /^acl\.allow_cn: 1 → 2 rules, not in force: send SIGHUP again; acl\.mode/,
+  );
+  assert.equal(log.of(NOT_TAKEN).length, 2);
+
+  // Neither is a config that could not be read.
+  assert.equal(
+    await store.reload("signal", () => Promise.reject(new Error("c.yaml:1:1: no"))),
+    "failure",
+  );
+  assert.equal(store.status().error, "c.yaml:1:1: no");
+  assert.equal(counts(NOT_TAKEN), 2, "that it failed says it already");
+  become(contents, second);
+  assert.equal(await store.reload("watch"), "success");
+  assert.deepEqual(store.status().error, "c.yaml:1:1: no");
+  assert.equal(log.of(NOT_TAKEN).at(-1)?.fields.error, "c.yaml:1:1: no");
+  assert.equal(gauge(), false);
+  assert.equal(await store.reload("signal", prepared([], [])), "success");
+  assert.equal(gauge(), true);
+});
+
+Deno.test("each key that is not in force can be read whole, however many there are", async () => {
+  const { store, log } = await open(files(first));
+  await using _ = store;
+  const kept = Array.from({ length: 200 }, (_, i) => `tunnel "t${i}": target: needs a restart`);
+  await store.reload("signal", () => Promise.resolve({ changes: [], kept, commit: () => {} }));
+  const lines = log.of("the config has changes that need a restart").map(({ fields }) =>
+    String(fields.keys)
+  );
+  assert.equal(lines.join("; "), kept.join("; "));
+  for (const line of lines) assert.ok(line.length <= 1024);
 });
 
 Deno.test("a swap that throws is a failure and leaves the previous state", async () => {

@@ -6,8 +6,8 @@
 
 import assert from "node:assert/strict";
 import type { Config } from "../../src/config/config.ts";
-import { needsRestart as restartFor } from "../../src/daemon/restart.ts";
-import { renewedRules, type RulesByTunnel, rulesOf } from "../../src/daemon/rules.ts";
+import { notInForce } from "../../src/daemon/restart.ts";
+import { renewedRules, ruleChanges, type RulesByTunnel, rulesOf } from "../../src/daemon/rules.ts";
 import { several, single } from "./configs.ts";
 
 const http = (more = "") => `name: http, listen: ":1", target: "127.0.0.1:80"${more}`;
@@ -27,9 +27,9 @@ function allowed(rules: RulesByTunnel): Readonly<Record<string, string>> {
   );
 }
 
-function needsRestart(running: Config, reread: Config): ReturnType<typeof restartFor> {
+function left(running: Config, reread: Config): readonly string[] {
   const rules = renewedRules(running.tunnels, rulesOf(running.tunnels), reread.tunnels);
-  return restartFor(running, reread, rules);
+  return notInForce(running, reread, rules);
 }
 
 function renew(running: Config, reread: Config): Readonly<Record<string, string>> {
@@ -157,22 +157,28 @@ Deno.test({
 });
 
 Deno.test({ name: "restart: rules alone need none", permissions: "none" }, () => {
-  assert.equal(needsRestart(single(), single("acl: { allow_cn: [a] }")), undefined);
+  assert.deepEqual(left(single(), single("acl: { allow_cn: [a] }")), []);
   const upstream = ", upstream_acl: { allow_cn: [x] }";
-  assert.equal(
-    needsRestart(several(http(), gateway()), several(gateway(upstream), http(allow("a")))),
-    undefined,
+  assert.deepEqual(
+    left(several(http(), gateway()), several(gateway(upstream), http(allow("a")))),
+    [],
   );
 });
 
-Deno.test({ name: "restart: what changed is named, with its tunnel", permissions: "none" }, () => {
-  assert.deepEqual(
-    needsRestart(single(), single("logging: { level: debug }\nproxy: { idle_timeout: 1s }", "a:1")),
-    { keys: ["logging", "targets", "proxy"] },
-  );
+Deno.test({
+  name: "restart: what changed is named to the key, with its tunnel",
+  permissions: "none",
+}, () => {
+  const more = "logging: { level: debug }\nhealth: { enabled: true }\nproxy: { idle_timeout: 1s }";
+  assert.deepEqual(left(single(), single(more, "a:1")), [
+    "health.enabled: needs a restart",
+    "logging.level: needs a restart",
+    "target: needs a restart",
+    "proxy.idle_timeout: needs a restart",
+  ]);
   const running = several(http(), db(), gateway());
   assert.deepEqual(
-    needsRestart(
+    left(
       running,
       several(
         http(', proxy: { accept_proxy_protocol: ["10.0.0.0/8"] }'),
@@ -180,34 +186,110 @@ Deno.test({ name: "restart: what changed is named, with its tunnel", permissions
         'name: new, listen: ":9", target: "127.0.0.1:80"',
       ),
     ),
-    {
-      keys: ["http.proxy", "gateway.upstream_tls"],
-      tunnels_added: ["new"],
-      tunnels_removed: ["db"],
-    },
+    [
+      'tunnel "http": proxy.accept_proxy_protocol: needs a restart',
+      'tunnel "gateway": upstream_tls.alpn: needs a restart',
+      'tunnel "db": removed, serves until the restart',
+      'tunnel "new": added, needs a restart',
+    ],
   );
-  assert.deepEqual(needsRestart(running, single())?.keys, ["tunnels"]);
-  assert.deepEqual(needsRestart(single(), running), { keys: ["tunnels"] });
+  assert.deepEqual(left(running, single()), ["tunnels: needs a restart"]);
+  assert.deepEqual(left(single(), running), ["tunnels: needs a restart"]);
 });
 
-Deno.test({ name: "restart: rules that wait are named", permissions: "none" }, () => {
+Deno.test({ name: "restart: every key of a tunnel has its name", permissions: "none" }, () => {
+  const keys: readonly (readonly [from: string, to: string, key: string])[] = [
+    [http(), http(", tls: { min_version: TLS1.3 }"), "tls.min_version"],
+    [http(), http(", tls: { client_auth: none }"), "tls.client_auth"],
+    [http(), http(", tls: { handshake_timeout: 1s }"), "tls.handshake_timeout"],
+    [http(), http(", proxy: { max_connections_per_peer: 3 }"), "proxy.max_connections_per_peer"],
+    [http(), http().replace('":1"', '":7"'), "listen"],
+    [http(), http().replace('"127.0.0.1:80"', '"unix:/run/a"'), "target"],
+    [
+      http(),
+      http().replace('target: "127.0.0.1:80"', 'targets: ["127.0.0.1:80", "127.0.0.1:81"]'),
+      "targets",
+    ],
+    [db(), db(", tls: { server_name: other }"), "tls.server_name"],
+    [gateway(), gateway(", upstream_tls: { server_name: other }"), "upstream_tls.server_name"],
+    [
+      gateway(),
+      gateway(", upstream_tls: { cert: a.pem, key: b.pem }"),
+      "upstream_tls.cert upstream_tls.key",
+    ],
+    // What the other side takes over is one key of the file.
+    [gateway(), gateway(", tls: { min_version: TLS1.3 }"), "tls.min_version"],
+    [db(), db().replace("db:2", "db2:2"), "target"],
+  ];
+  for (const [from, to, wanted] of keys) {
+    const found = left(several(from), several(to));
+    const [, name = ""] = /name: (\w+)/.exec(from) ?? [];
+    assert.deepEqual(
+      found,
+      wanted.split(" ").map((key) => `tunnel "${name}": ${key}: needs a restart`),
+      to,
+    );
+    assert.deepEqual(left(several(to), several(to)), []);
+  }
+});
+
+Deno.test({ name: "restart: rules that wait are named to the key", permissions: "none" }, () => {
   const web = (tls: string, rules: string) => several(http(`, tls: { ${tls} }${rules}`), db());
-  assert.deepEqual(needsRestart(web("ca: a.pem", allow("a")), web("ca: b.pem", "")), {
-    keys: ["http.tls"],
-    rules_kept: ["http"],
-  });
-  assert.deepEqual(needsRestart(web("ca: a.pem", allow("a")), web("ca: b.pem", allow("a"))), {
-    keys: ["http.tls"],
-  });
+  const ca = 'tunnel "http": tls.ca: needs a restart';
+  assert.deepEqual(left(web("ca: a.pem", allow("a")), web("ca: b.pem", "")), [
+    ca,
+    'tunnel "http": acl.allow_cn: kept until the restart',
+  ]);
+  assert.deepEqual(left(web("ca: a.pem", allow("a")), web("ca: b.pem", allow("a"))), [ca]);
   const ruled = single("acl: { allow_cn: [a] }");
-  assert.deepEqual(needsRestart(ruled, single("", "127.0.0.1:9")), {
-    keys: ["targets"],
-    rules_kept: ["all"],
-  });
-  assert.deepEqual(needsRestart(ruled, several(db())), { keys: ["tunnels"] });
-  // Deny rules alone are in force already.
+  assert.deepEqual(left(ruled, single("acl: { allow_cn: [a, b], mode: audit }", "127.0.0.1:9")), [
+    "target: needs a restart",
+    "acl.allow_cn: kept until the restart",
+    "acl.mode: kept until the restart",
+  ]);
+  assert.deepEqual(left(ruled, several(db())), ["tunnels: needs a restart"]);
+  // Deny rules alone are in force already; those that were taken out are not yet out of force.
   const denying = ", acl: { allow_cn: [a], deny_cn: [b] }";
-  assert.deepEqual(needsRestart(web("ca: a.pem", allow("a")), web("ca: b.pem", denying)), {
-    keys: ["http.tls"],
-  });
+  assert.deepEqual(left(web("ca: a.pem", allow("a")), web("ca: b.pem", denying)), [ca]);
+  assert.deepEqual(left(web("ca: a.pem", denying), web("ca: b.pem", allow("a"))), [
+    ca,
+    'tunnel "http": acl.deny_cn: kept until the restart',
+  ]);
+});
+
+Deno.test({ name: "rules: a reload says what it changes in them", permissions: "none" }, () => {
+  const changes = (from: string, to: string, entry = http) => {
+    const [running, reread] = [several(entry(from)), several(entry(to))];
+    const before = rulesOf(running.tunnels);
+    return ruleChanges(before, renewedRules(running.tunnels, before, reread.tunnels));
+  };
+  const said = (...texts: string[]) => texts.map((text) => `tunnel "http": ${text}`);
+  assert.deepEqual(changes(allow("a"), allow("a, b")), said("acl.allow_cn: 1 → 2 rules"));
+  assert.deepEqual(changes(allow("a, b"), allow("b, a")), []);
+  assert.deepEqual(changes(allow("a, b"), ""), said("acl.allow_cn: 2 → 0 rules"));
+  assert.deepEqual(
+    changes(allow("a, b"), allow("b, c")),
+    said("acl.allow_cn: 2 → 2 rules (1 added, 1 removed)"),
+  );
+  assert.deepEqual(
+    changes("", ', acl: { deny_org: [x], allow_uri: ["spiffe://a/b"], mode: audit }'),
+    said(
+      "acl.allow_uri: 0 → 1 rule",
+      "acl.deny_org: 0 → 1 rule",
+      "acl.mode: enforce → audit",
+    ),
+  );
+  const optional = ", tls: { client_auth: optional }, acl: { allow_cn: [a]";
+  assert.deepEqual(
+    changes(`${optional} }`, `${optional}, allow_anonymous: true }`),
+    said("acl.allow_anonymous: false → true"),
+  );
+  assert.deepEqual(changes(", upstream_acl: { allow_cn: [a] }", "", gateway), [
+    'tunnel "gateway": upstream_acl.allow_cn: 1 → 0 rules',
+  ]);
+  const [before, after] = [single(), single("acl: { allow_cn: [a] }")].map((one) =>
+    rulesOf(one.tunnels)
+  );
+  assert.ok(before && after);
+  assert.deepEqual(ruleChanges(before, after), ["acl.allow_cn: 0 → 1 rule"]);
 });

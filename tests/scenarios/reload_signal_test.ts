@@ -16,6 +16,7 @@ import { until } from "../support/wait.ts";
 
 const RELOADED = "certstore: certificates reloaded successfully";
 const FAILED = "certstore: reload failed, keeping the previous certificates";
+const RESTART = "the config has changes that need a restart";
 const SUCCESS = 'mtlsd_reloads_total{result="success"}';
 const FAILURE = 'mtlsd_reloads_total{result="failure"}';
 
@@ -98,14 +99,42 @@ Deno.test("SIGHUP reloads at once, counts where nothing changed, and reads the r
     server.kill("SIGHUP");
     await until(async () => await attempt(scene.as(server)) === "echo: hello");
   });
-  await t.step("changes that need a restart are named, and not made", async () => {
-    await write({ target: "127.0.0.1:9", logging: { level: "debug" } });
-    const lines = await hup(SUCCESS);
-    await server.waitForLog("the config has changes that need a restart", {
-      level: "WARN",
-      keys: /target.*logging|logging.*target/,
-    }, lines);
+  const GAUGE = "mtlsd_last_reload_successful";
+  await t.step("changes that need a restart are named, not made, and no success", async () => {
+    const acl = { allow_cn: ["frontend-service", "another"] };
+    await write({ target: "127.0.0.1:9", logging: { level: "debug" }, acl });
+    const lines = await hup(FAILURE);
+    const { fields } = await server.waitForLog(RESTART, { level: "ERROR" }, lines);
+    const keys = "logging.level: needs a restart; target: needs a restart; " +
+      "acl.allow_cn: kept until the restart";
+    assert.equal(fields.keys, keys);
+    assert.equal((await server.metrics()).get(GAUGE), 0);
+    const last = await lastReload(server);
+    assert.deepEqual([last.result, last.error], ["failure", keys]);
     assert.equal(await ask(scene.as(server), "still"), "echo: still");
+  });
+  await t.step("certificates that are renewed meanwhile do not make it one", async () => {
+    const before = (await server.metrics()).get(SUCCESS) ?? NaN;
+    const lines = server.lines.length;
+    await byRename(scene.dir, contents(renewed(scene.pki)));
+    await server.waitForMetric(SUCCESS, before + 1);
+    await server.waitForLog(RESTART, { keys: /^logging/ }, lines);
+    assert.equal((await server.metrics()).get(GAUGE), 0);
+    assert.equal((await lastReload(server)).result, "failure");
+  });
+  await t.step("changed back, what is in force is what the file says", async () => {
+    await write({ acl: { allow_cn: ["frontend-service"] } });
+    await hup(SUCCESS);
+    assert.equal((await server.metrics()).get(GAUGE), 1);
+    assert.equal((await lastReload(server)).result, "success");
+  });
+  await t.step("rules that change are named", async () => {
+    await write({ acl: { allow_cn: ["frontend-service", "another"], deny_org: ["Evil"] } });
+    const lines = await hup(SUCCESS);
+    await server.waitForLog(RELOADED, {
+      trigger: "signal",
+      changed: "acl.allow_cn: 1 → 2 rules; acl.deny_org: 0 → 1 rule",
+    }, lines);
   });
 });
 
