@@ -8,6 +8,7 @@ import { verifySignature } from "../tls/signature.ts";
 import { type Certificate, CertificateError } from "../x509/certificate.ts";
 import { type CertificateList, parseCertificateList } from "../x509/crl.ts";
 import { formatName } from "../x509/names.ts";
+import { runSteps } from "../x509/path.ts";
 import {
   findRevoked,
   type Revocation,
@@ -219,7 +220,8 @@ export function warnOfRevoked(
   consequence: string,
 ): void {
   for (const certificate of certificates) {
-    if (findRevoked([certificate], revocation, verifySignature) === undefined) continue;
+    const steps = findRevoked([certificate], revocation);
+    if (runSteps(steps, verifySignature) === undefined) continue;
     report.warn(
       `certificate ${quoteText(formatName(certificate.subject))} (serial ${certificate.serial}) ` +
         `was revoked by ${quoteText(formatName(certificate.issuer))}: ${consequence}`,

@@ -1,6 +1,6 @@
 /**
  * Strict path validation (RFC 5280 section 6) of the chain that a peer showed: the second verdict
- * of the TLS layer. Pure: the clock and the signature check are handed in.
+ * of the TLS layer. Pure: the clock is handed in, and signatures are checked by the caller.
  *
  * The profile: X.509 v3 in canonical DER; every signature checked with the issuer's key; SHA-2 with
  * RSA of 2048 bits or more, ECDSA on P-256 or P-384, or Ed25519; every certificate of the path
@@ -17,16 +17,16 @@
 
 import { fits, weakKey } from "./algorithms.ts";
 import type { Certificate, PublicKey, SignatureAlgorithm } from "./certificate.ts";
-import { formatName } from "./names.ts";
+import { formatName, toHex } from "./names.ts";
 import { constraintsAllow, constraintWork } from "./name_constraints.ts";
 import { findRevoked, NO_REVOCATION, type Revocation } from "./revocation.ts";
 
 /** Certificates of one path, leaf and anchor included: the engine stops at six intermediates. */
 export const MAX_PATH_LENGTH = 8;
 /** Signature checks for one chain: they are what an unknown peer can make this side work for. */
-export const MAX_SIGNATURES = 32;
+export const MAX_SIGNATURES = 16;
 /** Paths from leaf to anchor that are looked at before giving up. */
-export const MAX_PATHS = 16;
+export const MAX_PATHS = 8;
 /** How much comparing of names one chain may cost; see {@linkcode constraintWork}. */
 export const MAX_CONSTRAINT_WORK = 250_000;
 
@@ -66,8 +66,13 @@ export type PathPolicy = {
   readonly revocation?: Revocation;
   /** Milliseconds since the epoch. */
   readonly now: number;
-  readonly verifySignature: VerifySignature;
 };
+
+/** A signature that is to be checked: whether the private half of `key` signed `subject`. */
+export type SignatureCheck = { readonly subject: Certificate; readonly key: PublicKey };
+
+/** A computation that asks for signature checks one by one, and goes on with what they gave. */
+export type Steps<T> = Generator<SignatureCheck, T, boolean>;
 
 type Refusal = Extract<PathVerdict, { ok: false }>;
 
@@ -81,21 +86,69 @@ function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
-/** Walks all paths that names and signatures allow, within the bounds. */
+/** Possible issuers, by name; of the intermediates only those that may lead to an anchor. */
+type Candidates = {
+  readonly anchors: ReadonlyMap<string, readonly Certificate[]>;
+  readonly intermediates: ReadonlyMap<string, readonly Certificate[]>;
+};
+
+/** Anchors by name, for as long as the bundle is held: a bundle can have thousands. */
+const anchorsByName = new WeakMap<readonly Certificate[], Candidates["anchors"]>();
+
+function indexOf(anchors: readonly Certificate[]): Candidates["anchors"] {
+  const known = anchorsByName.get(anchors);
+  if (known !== undefined) return known;
+  const index = Map.groupBy(anchors, ({ subject }) => subject.key);
+  anchorsByName.set(anchors, index);
+  return index;
+}
+
+/**
+ * The names from which a path can lead to an anchor: those of anchors, and of intermediates whose
+ * issuer has such a name. Linear in the number of certificates. A stranger's certificates that lead
+ * nowhere cost not one signature check by this, however many paths they form.
+ */
+function leadingNames(
+  anchors: Candidates["anchors"],
+  intermediates: readonly Certificate[],
+): ReadonlySet<string> {
+  const issued = Map.groupBy(intermediates, ({ issuer }) => issuer.key);
+  const leading = new Set<string>();
+  const queue = [...issued.keys()].filter((name) => anchors.has(name));
+  for (const name of queue) {
+    for (const { subject } of issued.get(name) ?? []) {
+      if (leading.has(subject.key)) continue;
+      leading.add(subject.key);
+      if (issued.has(subject.key)) queue.push(subject.key);
+    }
+    issued.delete(name);
+  }
+  return leading;
+}
+
+/** Finds the paths that names and signatures allow, within the bounds. */
 class PathSearch {
-  readonly paths: (readonly Certificate[])[] = [];
   /** Why the search did not get further; the last word when there is no path. */
   obstacle: Refusal | undefined;
-  readonly #policy: PathPolicy;
-  readonly #intermediates: readonly Certificate[];
+  readonly #candidates: Candidates;
+  /** What was checked, by the subject and the issuer's key: no pair is checked twice. */
+  readonly #checked = new Map<Certificate, Map<string, boolean>>();
   #signatures = 0;
+  #found = 0;
 
-  constructor(policy: PathPolicy, intermediates: readonly Certificate[]) {
-    this.#policy = policy;
-    this.#intermediates = intermediates;
+  constructor(anchors: readonly Certificate[], intermediates: readonly Certificate[]) {
+    const index = indexOf(anchors);
+    const leading = leadingNames(index, intermediates);
+    this.#candidates = {
+      anchors: index,
+      intermediates: Map.groupBy(
+        intermediates.filter(({ subject }) => leading.has(subject.key)),
+        ({ subject }) => subject.key,
+      ),
+    };
   }
 
-  #signed(subject: Certificate, issuer: Certificate): boolean {
+  *#signed(subject: Certificate, issuer: Certificate): Steps<boolean> {
     const weak = weakKey(issuer.publicKey);
     if (subject.signatureAlgorithm.kind === "unsupported" || weak !== undefined) {
       this.obstacle ??= refuse("bad_certificate", unfit(subject, weak));
@@ -103,6 +156,11 @@ class PathSearch {
     }
     // A namesake of the issuer with another kind of key: not the issuer, and no fault of the leaf's.
     if (!fits(subject.signatureAlgorithm, issuer.publicKey)) return false;
+    const checked = this.#checked.get(subject) ?? new Map<string, boolean>();
+    this.#checked.set(subject, checked);
+    const key = toHex(issuer.publicKey.der);
+    const known = checked.get(key);
+    if (known !== undefined) return known;
     if (this.#signatures >= MAX_SIGNATURES) {
       this.obstacle = refuse(
         "bad_certificate",
@@ -111,33 +169,36 @@ class PathSearch {
       return false;
     }
     this.#signatures++;
-    return this.#policy.verifySignature(
-      subject.signatureAlgorithm,
-      issuer.publicKey,
-      subject.tbs,
-      subject.signature,
-    );
+    const good = yield { subject, key: issuer.publicKey };
+    checked.set(key, good);
+    return good;
   }
 
-  extend(path: readonly Certificate[]): void {
+  /** Calls `accept` with each path that goes on from this one, until it returns true. */
+  *extend(
+    path: readonly Certificate[],
+    accept: (path: readonly Certificate[]) => Steps<boolean>,
+  ): Steps<boolean> {
     const last = path.at(-1);
-    if (last === undefined || path.length >= MAX_PATH_LENGTH) return;
-    for (const anchor of this.#policy.anchors) {
-      if (this.paths.length >= MAX_PATHS) return;
-      if (anchor.subject.key === last.issuer.key && this.#signed(last, anchor)) {
-        this.paths.push([...path, anchor]);
-      }
+    if (last === undefined || path.length >= MAX_PATH_LENGTH) return false;
+    const { anchors, intermediates } = this.#candidates;
+    for (const anchor of anchors.get(last.issuer.key) ?? []) {
+      if (this.#found >= MAX_PATHS) return false;
+      if (!(yield* this.#signed(last, anchor))) continue;
+      this.#found++;
+      if (yield* accept([...path, anchor])) return true;
     }
-    for (const next of this.#intermediates) {
-      if (this.paths.length >= MAX_PATHS) return;
-      const fresh = next.subject.key === last.issuer.key &&
-        // A certificate whose name and key the path already holds leads nowhere new.
-        !path.some((seen) =>
-          seen.subject.key === next.subject.key &&
-          equalBytes(seen.publicKey.der, next.publicKey.der)
-        );
-      if (fresh && this.#signed(last, next)) this.extend([...path, next]);
+    for (const next of intermediates.get(last.issuer.key) ?? []) {
+      if (this.#found >= MAX_PATHS) return false;
+      // A certificate whose name and key the path already holds leads nowhere new.
+      const fresh = !path.some((seen) =>
+        seen.subject.key === next.subject.key &&
+        equalBytes(seen.publicKey.der, next.publicKey.der)
+      );
+      if (!fresh || !(yield* this.#signed(last, next))) continue;
+      if (yield* this.extend([...path, next], accept)) return true;
     }
+    return false;
   }
 }
 
@@ -217,11 +278,11 @@ function checkIssuer(
   return undefined;
 }
 
-function checkPath(
+function* checkPath(
   path: readonly Certificate[],
   policy: PathPolicy,
   budget: Budget,
-): PathVerdict {
+): Steps<PathVerdict> {
   const [leaf] = path;
   const first = policy.purpose === "issuer" ? 0 : 1;
   if (first === 1 && leaf?.keyUsage?.digitalSignature === false) {
@@ -235,8 +296,7 @@ function checkPath(
       (i < first ? undefined : checkIssuer(certificate, path.slice(0, i), budget));
     if (refusal !== undefined) return refusal;
   }
-  const { revocation = NO_REVOCATION, verifySignature } = policy;
-  const revoked = findRevoked(path, revocation, verifySignature);
+  const revoked = yield* findRevoked(path, policy.revocation ?? NO_REVOCATION);
   if (revoked !== undefined) {
     return refuse(
       "revoked",
@@ -254,36 +314,57 @@ function checkPath(
 }
 
 /**
- * Judges a chain: `presented` is what the peer showed, its own certificate first, the rest in any
- * order. Never throws; a refusal says why, of the path that came furthest.
+ * Validates a chain: `presented` is what the peer showed, its own certificate first, the rest in any
+ * order. Asks for one signature check at a time, so that a caller can let others run in between. Never
+ * throws; a refusal says why, of the path that came furthest.
  */
-export function validatePath(
+export function* validationSteps(
   presented: readonly Certificate[],
   policy: PathPolicy,
-): PathVerdict {
+): Steps<PathVerdict> {
   const [leaf, ...intermediates] = presented;
   if (leaf === undefined) return refuse("bad_certificate", "the peer showed no certificate");
-  const search = new PathSearch(policy, intermediates);
-  if (policy.anchors.some((anchor) => equalBytes(anchor.der, leaf.der))) {
-    search.paths.push([leaf]);
-  } else {
-    search.extend([leaf]);
-  }
   const budget: Budget = { work: MAX_CONSTRAINT_WORK };
+  let accepted: PathVerdict | undefined;
   let first: Refusal | undefined;
-  for (const path of search.paths) {
-    const verdict = checkPath(path, policy, budget);
-    if (verdict.ok) return verdict;
-    // A revoked path had no other fault: it came further than those before.
-    if (first === undefined || (verdict.fault === "revoked" && first.fault !== "revoked")) {
+  const accept = function* (path: readonly Certificate[]): Steps<boolean> {
+    const verdict = yield* checkPath(path, policy, budget);
+    if (verdict.ok) {
+      accepted = verdict;
+    } else if (first === undefined || (verdict.fault === "revoked" && first.fault !== "revoked")) {
+      // A revoked path had no other fault: it came further than those before.
       first = verdict;
     }
+    return verdict.ok;
+  };
+  const search = new PathSearch(policy.anchors, intermediates);
+  if (policy.anchors.some((anchor) => equalBytes(anchor.der, leaf.der))) {
+    yield* accept([leaf]);
+  } else {
+    yield* search.extend([leaf], accept);
   }
-  return first ?? search.obstacle ??
+  return accepted ?? first ?? search.obstacle ??
     refuse(
       "untrusted",
       `no chain of valid signatures leads from ${
         formatName(leaf.subject)
       } to a CA of the bundle; its issuer is ${formatName(leaf.issuer)}`,
     );
+}
+
+/** Runs `steps` to the end, checking each signature at once. */
+export function runSteps<T>(steps: Steps<T>, verifySignature: VerifySignature): T {
+  for (let next = steps.next();;) {
+    if (next.done === true) return next.value;
+    const { subject: { signatureAlgorithm, tbs, signature }, key } = next.value;
+    next = steps.next(verifySignature(signatureAlgorithm, key, tbs, signature));
+  }
+}
+
+/** {@linkcode validationSteps} in one go. */
+export function validatePath(
+  presented: readonly Certificate[],
+  { verifySignature, ...policy }: PathPolicy & { readonly verifySignature: VerifySignature },
+): PathVerdict {
+  return runSteps(validationSteps(presented, policy), verifySignature);
 }

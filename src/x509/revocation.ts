@@ -11,7 +11,7 @@
  */
 
 import type { Certificate, PublicKey } from "./certificate.ts";
-import type { VerifySignature } from "./path.ts";
+import type { Steps } from "./path.ts";
 
 /** A revocation list whose signature holds. Times are milliseconds since the epoch. */
 export type RevocationList = {
@@ -62,29 +62,25 @@ export function sameKey(a: PublicKey, b: PublicKey): boolean {
  * does not hold its issuer; the list's issuer is it if its key verifies the certificate. Where that
  * cannot be checked, the name decides.
  */
-export function findRevoked(
+export function* findRevoked(
   path: readonly Certificate[],
   revocation: Revocation,
-  verifySignature: VerifySignature,
-): Certificate | undefined {
-  return path.find((certificate, i) => {
-    const lists = revocation.byIssuer.get(certificate.issuer.key) ?? [];
+): Steps<Certificate | undefined> {
+  for (const [i, certificate] of path.entries()) {
     const above = path[i + 1];
-    return lists.some(({ issuer, serials }) =>
-      serials.has(certificate.serial) &&
-      (above === undefined
-        ? maybeSigned(certificate, issuer, verifySignature)
-        : sameKey(above.publicKey, issuer.publicKey))
-    );
-  });
+    for (const { issuer, serials } of revocation.byIssuer.get(certificate.issuer.key) ?? []) {
+      if (!serials.has(certificate.serial)) continue;
+      const named = above === undefined
+        ? yield* maybeSigned(certificate, issuer)
+        : sameKey(above.publicKey, issuer.publicKey);
+      if (named) return certificate;
+    }
+  }
+  return undefined;
 }
 
 /** Whether `issuer` signed `certificate`; taken to be so where the algorithm is not known here. */
-function maybeSigned(
-  { signatureAlgorithm: algorithm, tbs, signature }: Certificate,
-  { publicKey }: Certificate,
-  verifySignature: VerifySignature,
-): boolean {
-  return algorithm.kind === "unsupported" ||
-    verifySignature(algorithm, publicKey, tbs, signature);
+function* maybeSigned(certificate: Certificate, { publicKey }: Certificate): Steps<boolean> {
+  return certificate.signatureAlgorithm.kind === "unsupported" ||
+    (yield { subject: certificate, key: publicKey });
 }

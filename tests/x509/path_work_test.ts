@@ -105,13 +105,57 @@ test("circles end", () => {
 test("a hundred namesakes cost no more than the limit", () => {
   const ca = pki.makeCa({ subject: "ca" });
   const leaf = pki.makeLeaf({ subject: "leaf", issuerName: "middle", kind: "p384" }, ca);
-  const namesakes = repeat(100, () => pki.makeCa({ subject: "middle", kind: "p384" }));
+  const namesakes = repeat(
+    100,
+    () => pki.makeCa({ subject: "middle", issuerName: "ca", kind: "p384" }),
+  );
   const { verdict, checks } = judge([leaf, ...namesakes], [ca]);
   assert.equal(
     say(verdict),
     `bad_certificate: the chain needs more than ${MAX_SIGNATURES} signature checks`,
   );
   assert.equal(checks, MAX_SIGNATURES);
+});
+
+test("certificates that lead to no anchor cost no check at all", () => {
+  const root = pki.makeCa({ subject: "root" });
+  const levels: pki.Issued[][] = [[root]];
+  for (let level = 1; level < 6; level++) {
+    const above = levels[level - 1] ?? [];
+    levels.push(
+      above.flatMap((issuer) =>
+        repeat(level === 1 ? 20 : 1, () => pki.makeCa({ subject: `level ${level}`, issuer }))
+      ),
+    );
+  }
+  const leaf = pki.makeLeaf({ subject: "leaf" }, levels.at(-1)?.[0]);
+  const { verdict, checks } = judge([leaf, ...levels.flat()], [pki.makeCa({ subject: "ca" })]);
+  assert.equal(say(verdict), untrusted("leaf", "level 5"));
+  assert.equal(checks, 0);
+});
+
+test("a mesh of CAs under one key costs no more than the limit", () => {
+  const ca = pki.makeCa({ subject: "ca" });
+  const key = pki.makeKey();
+  const names = repeat(14, (i) => `mesh ${i}`);
+  const roots = names.map((subject) => pki.makeCa({ subject, key }));
+  const mesh = roots.flatMap((issuer) =>
+    names.map((subject) => pki.makeCa({ subject, key, issuer }))
+  );
+  // One of them says that the CA issued it, so that all of them could lead there.
+  const link = pki.makeCa({ subject: "mesh 13", key, issuerName: "ca" });
+  const leaf = pki.makeLeaf({ subject: "leaf" }, roots[0]);
+  const { verdict, checks } = judge([leaf, ...mesh, link], [ca]);
+  assert.equal(say(verdict).split(":")[0], "bad_certificate");
+  assert.equal(checks, MAX_SIGNATURES);
+});
+
+test("the first path that holds ends the search", () => {
+  const ca = pki.makeCa({ subject: "ca" });
+  const middle = pki.makeCa({ subject: "middle", issuer: ca });
+  const others = repeat(6, () => pki.makeCa({ subject: "middle", key: middle.key, issuer: ca }));
+  const leaf = pki.makeLeaf({ subject: "leaf" }, middle);
+  assert.equal(judge([leaf, middle, ...others], [ca]).checks, 2);
 });
 
 test("namesakes that all signed each other cost no more than the limit", () => {
@@ -157,11 +201,14 @@ test("no more than so many paths are looked at", () => {
   const { verdict, checks } = judge([leaf, ...expired, good], [ca]);
   assert.match(say(verdict), /^expired: certificate CN=middle /);
   assert.ok(checks <= MAX_SIGNATURES);
-  const anchors = repeat(MAX_PATHS + 4, () => pki.makeCa({ subject: "ca", key, ...old }));
-  const below = pki.makeLeaf({ subject: "leaf", issuerName: "ca", signWith: key });
-  const many = judge([below], anchors);
+  // One signature, but a path for each certificate of the key that made it.
+  const oldRoots = repeat(MAX_PATHS, () => pki.makeCa({ subject: "ca", key, ...old }));
+  const root = pki.makeCa({ subject: "ca", key });
+  const below = pki.makeLeaf({ subject: "leaf" }, root);
+  assert.equal(verdictOn([below], [...oldRoots.slice(1), root]), "ok");
+  const many = judge([below], [...oldRoots, root]);
   assert.match(say(many.verdict), /^expired: certificate CN=ca /);
-  assert.equal(many.checks, MAX_PATHS);
+  assert.equal(many.checks, 1);
 });
 
 test("the length of a path has a limit", () => {
