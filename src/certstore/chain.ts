@@ -10,8 +10,10 @@ import { formatTime, type Listed, readCertificates, validity } from "./certifica
 import type { FileReport } from "./findings.ts";
 import type { OwnKey } from "./key.ts";
 
-const SERVER_AUTH = "1.3.6.1.5.5.7.3.1";
-const CLIENT_AUTH = "1.3.6.1.5.5.7.3.2";
+/** The extended key usage of TLS servers. */
+export const EKU_SERVER = "1.3.6.1.5.5.7.3.1";
+/** The extended key usage of TLS clients. */
+export const EKU_CLIENT = "1.3.6.1.5.5.7.3.2";
 
 /** An own certificate that is not valid yet, and when it will be. */
 export type NotYet = { readonly validFrom: number };
@@ -80,7 +82,7 @@ function checkLeaf(
   if (certificate.keyUsage?.digitalSignature === false) {
     report.warn(`${who} is not for signatures (key usage): mtlsd and many others refuse it`);
   }
-  if (usages !== undefined && !usages.includes(SERVER_AUTH) && !usages.includes(CLIENT_AUTH)) {
+  if (usages !== undefined && !usages.includes(EKU_SERVER) && !usages.includes(EKU_CLIENT)) {
     report.warn(`${who} is not for TLS (extended key usage): peers refuse it`);
   }
   if (certificate.unknownCritical.length > 0) {

@@ -11,11 +11,14 @@ import type { CertificateList } from "../x509/crl.ts";
 import { formatName } from "../x509/names.ts";
 import { validatePath } from "../x509/path.ts";
 import { quoteText } from "./findings.ts";
+import type { LeftOut } from "./material.ts";
 
 /** Whose lists are taken. */
 export type ListIssuers = {
   /** The bundle. */
   readonly anchors: readonly Certificate[];
+  /** What else stands in it. */
+  readonly leftOut: readonly LeftOut[];
   /** The own chain; those behind the leaf may sign lists, once they are verified by the bundle. */
   readonly chain: readonly Certificate[];
 };
@@ -33,7 +36,7 @@ export type FoundIssuer =
  */
 export function findListIssuer(
   list: CertificateList,
-  { anchors, chain }: ListIssuers,
+  { anchors, leftOut, chain }: ListIssuers,
   now: number,
 ): FoundIssuer {
   const { signatureAlgorithm: algorithm, tbs, signature } = list;
@@ -47,6 +50,10 @@ export function findListIssuer(
     subject.key === list.issuer.key
   );
   if (namesakes.length === 0) {
+    const unable = leftOut.find(({ name }) => name === list.issuer.key);
+    if (unable !== undefined) {
+      return refuse(`is of a CA that is left out of tls.ca: ${unable.fault}`);
+    }
     return refuse(
       `is of an unknown issuer: ${quoteText(formatName(list.issuer))} is no CA of tls.ca and no ` +
         "intermediate of tls.cert; put the certificate of that CA into tls.ca",

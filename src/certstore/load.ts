@@ -8,7 +8,7 @@
 import type { TlsConfig } from "../config/config.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import { formatName } from "../x509/names.ts";
-import { readBundle } from "./bundle.ts";
+import { type Bundle, readBundle } from "./bundle.ts";
 import { checkOrder, checkPair, readOwnChain } from "./chain.ts";
 import { describeReadError, MAX_FILE_BYTES, MAX_LIST_BYTES, type ReadFile } from "./files.ts";
 import { type FileReport, MaterialError, Report } from "./findings.ts";
@@ -31,6 +31,8 @@ export type LoadDeps = {
   readonly readFile: ReadFile;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** How many certificates of a bundle to warn of one by one; default `MAX_WARNED` of `bundle.ts`. */
+  readonly maxWarned?: number;
 };
 
 /** The paths that a `tls` block names, each once. */
@@ -86,11 +88,12 @@ export async function loadMaterial(tls: MaterialPaths, deps: LoadDeps): Promise<
   const { ca, crl = [] } = tls;
   const certificates = chain?.map(({ certificate }) => certificate);
   const caReport = ca === undefined ? undefined : report.of("tls.ca", ca);
-  let anchors: readonly Certificate[] | undefined = [];
+  let bundle: Bundle | undefined = { anchors: [], leftOut: [] };
   if (ca !== undefined && caReport !== undefined) {
     const bytes = await bytesFor(ca, caReport);
     const shared = { key: ca === tls.key, lists: crl.includes(ca) };
-    anchors = bytes && readBundle(bytes, now, shared, caReport);
+    const context = { now, shared, maxWarned: deps.maxWarned };
+    bundle = bytes && readBundle(bytes, context, caReport);
   }
 
   const lists: ListFile[] = [];
@@ -100,14 +103,15 @@ export async function loadMaterial(tls: MaterialPaths, deps: LoadDeps): Promise<
     const shared = { certificates: path === ca || path === tls.cert, key: path === tls.key };
     if (bytes !== undefined) lists.push({ bytes, report: of, shared });
   }
-  const issuers = anchors && certificates && { anchors, chain: certificates };
+  const issuers = bundle && certificates && { ...bundle, chain: certificates };
   const revocation = readRevocation(lists, { issuers, now, early: (time) => early.push(time) });
 
   const [leaf] = certificates ?? [];
-  if (report.findings.length > 0 || !certificates || !leaf || !key || !anchors) {
+  if (report.findings.length > 0 || !certificates || !leaf || !key || !bundle) {
     const onlyEarly = report.findings.length === early.length;
     throw new MaterialError(inOrder(report.findings), onlyEarly ? Math.max(...early) : undefined);
   }
+  const { anchors, leftOut } = bundle;
   warnOfRevoked(certificates, revocation, certReport, "peers that look it up refuse it");
   if (caReport !== undefined) {
     warnOfRevoked(anchors, revocation, caReport, "it verifies nobody");
@@ -120,6 +124,7 @@ export async function loadMaterial(tls: MaterialPaths, deps: LoadDeps): Promise<
     leaf,
     chain: Object.freeze(certificates),
     anchors: Object.freeze([...anchors]),
+    leftOut: Object.freeze([...leftOut]),
     revocation,
     warnings: Object.freeze([...report.warnings]),
   });

@@ -7,6 +7,14 @@
 import type { Certificate } from "../x509/certificate.ts";
 import type { Revocation } from "../x509/revocation.ts";
 
+/** A certificate of the bundle that cannot serve. */
+export type LeftOut = {
+  /** Its subject, as {@linkcode Name.key} has it; `undefined` where it cannot be read. */
+  readonly name: string | undefined;
+  /** `certificate 3 (line 41, "CN=old"): it is an X.509 v1 certificate, ...`. */
+  readonly fault: string;
+};
+
 /** Everything that a handshake needs, parsed and cross-checked. */
 export type Material = {
   /** The own chain, leaf first, as PEM for the TLS engine. */
@@ -21,6 +29,8 @@ export type Material = {
   readonly chain: readonly Certificate[];
   /** The bundle, parsed; empty when nobody's certificate is asked for. */
   readonly anchors: readonly Certificate[];
+  /** What else stands in the bundle and verifies nobody: why is for messages. */
+  readonly leftOut: readonly LeftOut[];
   /** Who is revoked, by the lists of `tls.crl`. */
   readonly revocation: Revocation;
   /** Things that work and should be looked at, one line each. */

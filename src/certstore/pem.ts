@@ -17,8 +17,8 @@ export type PemBlock =
     | { readonly kind: "sound"; readonly der: Uint8Array }
     /** Encrypted by its RFC 1421 headers; the body is not looked at. */
     | { readonly kind: "encrypted" }
-    /** `fault` says what is wrong, of "it". */
-    | { readonly kind: "broken"; readonly fault: string }
+    /** `fault` says what is wrong, of "it"; `cut`: the file ends within it, as one does that is half written. */
+    | { readonly kind: "broken"; readonly fault: string; readonly cut: boolean }
   );
 
 // A label is bounded so that no line of a file can turn up whole in a message.
@@ -35,10 +35,10 @@ export function looksLikePem(text: string): boolean {
 export function parsePem(text: string): readonly PemBlock[] {
   const blocks: PemBlock[] = [];
   let open: { readonly label: string; readonly line: number; readonly body: string[] } | undefined;
-  const close = (end: string | undefined): void => {
+  const close = (end: string | undefined, atEnd = false): void => {
     if (open === undefined) return;
     const { label, line, body } = open;
-    blocks.push({ label, line, ...readBody(label, end, body) });
+    blocks.push({ label, line, ...readBody(label, end, body, atEnd) });
     open = undefined;
   };
   for (const [i, whole] of text.split(/\r\n|\n|\r/).entries()) {
@@ -54,7 +54,7 @@ export function parsePem(text: string): readonly PemBlock[] {
       if (label !== undefined) open = { label, line: i + 1, body: [] };
     }
   }
-  close(undefined);
+  close(undefined, true);
   return blocks;
 }
 
@@ -66,18 +66,25 @@ function partsOf(line: string): readonly string[] {
 type Body =
   | { readonly kind: "sound"; readonly der: Uint8Array }
   | { readonly kind: "encrypted" }
-  | { readonly kind: "broken"; readonly fault: string };
+  | { readonly kind: "broken"; readonly fault: string; readonly cut: boolean };
 
-function readBody(label: string, end: string | undefined, body: readonly string[]): Body {
-  if (end === undefined) return { kind: "broken", fault: "it has no END line: it is cut short" };
-  if (end !== label) {
-    return { kind: "broken", fault: `its END line is not that of "${label}"` };
-  }
+function broken(fault: string, cut = false): Body {
+  return { kind: "broken", fault, cut };
+}
+
+function readBody(
+  label: string,
+  end: string | undefined,
+  body: readonly string[],
+  atEnd: boolean,
+): Body {
+  if (end === undefined) return broken("it has no END line: it is cut short", atEnd);
+  if (end !== label) return broken(`its END line is not that of "${label}"`);
   const blank = body.indexOf("");
   const headers = HEADER.test(body[0] ?? "") ? body.slice(0, blank < 0 ? body.length : blank) : [];
   if (headers.some((line) => /^Proc-Type:.*ENCRYPTED/.test(line))) return { kind: "encrypted" };
   const base64 = body.slice(headers.length).join("");
-  if (base64 === "") return { kind: "broken", fault: "nothing is in it" };
+  if (base64 === "") return broken("nothing is in it");
   try {
     return {
       kind: "sound",
@@ -85,7 +92,7 @@ function readBody(label: string, end: string | undefined, body: readonly string[
     };
   } catch {
     // The error quotes nothing that helps, and what it might quote may be a key.
-    return { kind: "broken", fault: "its base64 is malformed" };
+    return broken("its base64 is malformed");
   }
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { trustFault } from "../certstore/bundle.ts";
 import type { CertStore, ReloadStatus } from "../certstore/store.ts";
 import type { NonEmpty, TunnelConfig } from "../config/config.ts";
 import type { CertFacts, CertStatus, LastReload, Readiness, TunnelCerts } from "../health.ts";
@@ -25,7 +26,7 @@ export function tunnelReadiness(
   store: Materials,
   now: number,
 ): Readiness {
-  const { name, tls, upstream } = config;
+  const { name, mode, tls, upstream } = config;
   const no = (reason: string): Readiness => ({
     ready: false,
     reason: name === undefined ? reason : `tunnel "${name}": ${reason}`,
@@ -34,10 +35,15 @@ export function tunnelReadiness(
   const sides = [{ block: tls, whose: "" }];
   if (upstream !== undefined) sides.push({ block: upstream.tls, whose: " for the target" });
   for (const { block, whose } of sides) {
-    const { notBefore, notAfter } = store.material(block).leaf;
+    const { leaf: { notBefore, notAfter }, anchors } = store.material(block);
     if (now < notBefore) return no(`the certificate${whose} is not yet valid`);
     // Its last second counts in full, here as in every verdict.
     if (now >= notAfter + 1000) return no(`the certificate${whose} has expired`);
+    // Where no certificate is asked for the bundle is not used, unless for a target without a block.
+    const unused = whose === "" && tls.clientAuth === "none" &&
+      (mode === "server" || upstream !== undefined);
+    const fault = unused ? undefined : trustFault(anchors, now);
+    if (fault !== undefined) return no(`the bundle${whose} verifies nobody: ${fault}`);
   }
   return { ready: true };
 }

@@ -125,7 +125,7 @@ const REFUSED: Readonly<Record<string, readonly [Files | (() => Promise<Files>),
     /"TRUSTED CERTIFICATE" block; convert it: openssl x509 -in ca -out NEW\.pem/,
   ],
   "trusted certificate among others": [
-    { ...sound, ca: ca.pem + pki.pem("TRUSTED CERTIFICATE", ca.der) },
+    { ...sound, cert: leaf.pem + pki.pem("TRUSTED CERTIFICATE", ca.der) },
     /"TRUSTED CERTIFICATE" block \(line \d+\) would be passed over/,
   ],
   "list in place of CAs": [{ ...sound, ca: crl }, /no certificate but a revocation list/],
@@ -193,7 +193,7 @@ const REFUSED: Readonly<Record<string, readonly [Files | (() => Promise<Files>),
   ],
   "own v1": [
     { ...sound, cert: v1Leaf.pem, key: v1Leaf.keyPem },
-    /^tls\.cert: .*certificate \(line 1\): it is an X\.509 v1 certificate/,
+    /^tls\.cert: .*certificate \(line 1, "CN=mtlsd test leaf"\): it is an X\.509 v1 certificate/,
   ],
   "own with trailing bytes": [
     { ...leafFiles({ trailing: "00" }) },
@@ -242,12 +242,16 @@ const REFUSED: Readonly<Record<string, readonly [Files | (() => Promise<Files>),
     /it is a DSA key, which the TLS engine cannot use/,
   ],
   "v1 in the bundle": [
-    { ...sound, ca: pki.chainPem(ca, pki.makeCa(), v1) },
-    /^tls\.ca: .*certificate 3 \(line \d+\): .*X\.509 v1 .*would let in whoever has a copy of it/,
+    { ...sound, ca: v1.pem },
+    /^tls\.ca: .*certificate \(line 1, "CN=old"\): .*X\.509 v1 .*would let in whoever has a copy of it/,
   ],
-  "one bad CA of several": [
-    { ...sound, ca: ca.pem + damaged },
-    /^tls\.ca: .*certificate 2 \(line \d+\) is damaged/,
+  "a bundle that is cut off": [
+    { ...sound, ca: ca.pem + damaged + ca.pem.slice(0, -30) },
+    /^tls\.ca: .*certificate 3 \(line \d+\) is damaged: it has no END line: it is cut short/,
+  ],
+  "no CA that can serve": [
+    { ...sound, ca: pki.chainPem(v1, pki.makeCa({ kind: "rsa1024", subject: "small" })) },
+    /^tls\.ca: .*certificate 1 .*"CN=old"\): .*tls\.ca: .*certificate 2 .*"CN=small"\) has an RSA key/,
   ],
   "many bad CAs": [{ ...sound, ca: damaged.repeat(9) }, /certificate 5 .*4 more are as bad$/],
   "bad everything": [

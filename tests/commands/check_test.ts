@@ -355,3 +355,14 @@ Deno.test("check opens no socket, and needs to read and nothing else", () =>
     assert.deepEqual([code, new TextDecoder().decode(stderr)], [0, ""]);
     assert.match(new TextDecoder().decode(stdout), /\nserver\.yaml: ok\n$/);
   }));
+
+Deno.test("check names every certificate of a bundle that is left out", async () => {
+  const old = Array.from({ length: 12 }, (_, i) => makeCa({ version: 1, subject: `old ${i}` }));
+  const { status, warnings } = await run({ ca: chainPem(...old, ca) });
+  assert.equal(status, 0);
+  for (const i of old.keys()) {
+    const named = warnings.filter((line) => line.includes(`"CN=old ${i}"`));
+    assert.equal(named.length, 1, warnings.join("\n"));
+    assert.match(named[0] ?? "", /^tls\.ca: "ca\.pem": left out: certificate \d+ \(line \d+/);
+  }
+});

@@ -71,6 +71,23 @@ Deno.test("probes: a tunnel is ready while it accepts and each of its certificat
   );
 });
 
+Deno.test("probes: a tunnel is not ready while its bundle verifies nobody", async () => {
+  const { anchors: [anchor] } = (await open(single())).current;
+  assert.ok(anchor);
+  const ready = async (mode: string, anchors: readonly (typeof anchor)[]) => {
+    const config = single(mode);
+    await using store = await open(config);
+    const material = { ...store.current, anchors };
+    const probed = { config: config.tunnels[0], tunnel: { accepting: true } };
+    return tunnelReadiness(probed, { material: () => material }, Date.now());
+  };
+  const expired = { ...anchor, notAfter: Date.now() - 2000 };
+  const state = await ready("", [expired, expired]);
+  assert.match(state.ready ? "" : state.reason, /^the bundle verifies nobody: .* expired at /);
+  assert.deepEqual(await ready("", [expired, anchor]), { ready: true });
+  assert.deepEqual(await ready("", []), { ready: true });
+});
+
 Deno.test("probes: without names a reason names no tunnel", async () => {
   const config = single();
   await using store = await open(config);

@@ -72,6 +72,7 @@ export function material(own: Issued, bundle: readonly Issued[]): Material {
     leaf: chain[0] ?? parseCertificate(pki().server.der),
     chain,
     anchors: parsable(bundle),
+    leftOut: [],
     revocation: NO_REVOCATION,
     warnings: [],
   };
