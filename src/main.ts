@@ -1,66 +1,25 @@
 /**
- * mtlsd: joins two services over mutually authenticated TLS without changing either one. Reads the
- * command line and hands over to the command.
+ * mtlsd: joins two services over mutually authenticated TLS without changing either one.
+ *
+ * Only checks the runtime and guards the process's signals, then loads the program. All modules that
+ * are imported with `import ... from` are parsed and linked before the first of them runs, so what an
+ * older Deno cannot parse or does not have must not be among them: `version.ts` is all there is.
  *
  * @module
  */
 
-import { type Command, helpText, parseArgs } from "./cli.ts";
-import type { CommandIo } from "./commands/config.ts";
-import { VERSION } from "./version.ts";
+import { unfitRuntime } from "./version.ts";
 
-async function execute(command: Command, io: CommandIo): Promise<number> {
-  // Each command loads what it needs and no more: the daemon never sees the certificate library.
-  switch (command.kind) {
-    case "run":
-      return await (await import("./commands/run.ts")).run(command.config, io);
-    case "check":
-      return await (await import("./commands/check.ts")).check(command.config, io);
-    case "grants":
-      return await (await import("./commands/grants.ts")).grants(command.config, io, command);
-    case "explain":
-      return await (await import("./commands/explain.ts")).explain(command, io);
-    case "schema":
-      return (await import("./commands/schema.ts")).schema(io);
-    case "certs":
-      return await (await import("./commands/certs.ts")).certs(command, io);
-    case "version":
-      io.stdout(`mtlsd ${VERSION}`);
-      return 0;
-    case "help":
-      io.stdout(helpText(command.topic));
-      return 0;
-    default:
-      return command satisfies never;
+// Undefined in runtimes that do not know it; those are refused in any case.
+if (import.meta.main !== false) {
+  const unfit = unfitRuntime(globalThis.Deno?.version?.deno);
+  if (unfit !== undefined) {
+    // deno-lint-ignore no-console -- the one way to write that every runtime has
+    console.error(unfit);
+    if (globalThis.Deno === undefined) globalThis.process.exit(2);
+    Deno.exit(2);
   }
+  // Before the rest is loaded, which takes a while: a signal may come at any time.
+  (await import("./inspector.ts")).guardSignals();
+  Deno.exit(await (await import("./program.ts")).main(Deno.args));
 }
-
-/** Writes a line; a reader that went away (`mtlsd grants ... | head`) is no error of ours. */
-function writeLine(stream: { writeSync(bytes: Uint8Array): number }, line: string): void {
-  let rest = new TextEncoder().encode(`${line}\n`);
-  try {
-    while (rest.length > 0) rest = rest.subarray(stream.writeSync(rest));
-  } catch (error) {
-    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
-  }
-}
-
-async function main(argv: readonly string[]): Promise<number> {
-  const io: CommandIo = {
-    stdout: (line) => writeLine(Deno.stdout, line),
-    stderr: (line) => writeLine(Deno.stderr, line),
-  };
-  const parsed = parseArgs(argv);
-  if (!parsed.ok) {
-    io.stderr(parsed.problem);
-    return 2;
-  }
-  try {
-    return await execute(parsed.command, io);
-  } catch (error) {
-    io.stderr(`mtlsd: internal error: ${error instanceof Error ? error.message : String(error)}`);
-    return 1;
-  }
-}
-
-if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -1,5 +1,6 @@
 /**
- * Signals to callbacks. Listening needs no grant.
+ * Signals to callbacks. Listening needs no grant. What Deno itself does on SIGUSR1 is undone in
+ * `inspector.ts`.
  *
  * @module
  */
@@ -10,8 +11,14 @@ export type SignalHandlers = {
   readonly SIGTERM: () => void;
   /** Stop, from the keyboard. */
   readonly SIGINT: () => void;
+  /** Stop, as SIGTERM does. Windows has no such signal; it is never called there. */
+  readonly SIGQUIT: () => void;
   /** Reload. Windows has no such signal; it is never called there. */
   readonly SIGHUP: () => void;
+  /** Nothing is to be done but to say so. Windows has no such signal; it is never called there. */
+  readonly SIGUSR1: () => void;
+  /** The same. */
+  readonly SIGUSR2: () => void;
 };
 
 /** The part of `Deno` that {@linkcode onSignals} uses. */
@@ -36,7 +43,10 @@ export function onSignals(handlers: SignalHandlers, platform: SignalPlatform = D
     : [
       ["SIGTERM", handlers.SIGTERM],
       ["SIGINT", handlers.SIGINT],
+      ["SIGQUIT", handlers.SIGQUIT],
       ["SIGHUP", handlers.SIGHUP],
+      ["SIGUSR1", handlers.SIGUSR1],
+      ["SIGUSR2", handlers.SIGUSR2],
     ];
   using undo = new DisposableStack();
   for (const [signal, handler] of wanted) {

@@ -112,5 +112,5 @@ Deno.test("the program runs under these grants", async () => {
     cwd: ROOT,
   }).output();
   assert.equal(code, 0);
-  assert.match(new TextDecoder().decode(stdout), /^mtlsd \d+\.\d+\.\d+\n$/);
+  assert.match(new TextDecoder().decode(stdout), /^mtlsd \d+\.\d+\.\d+ \(Deno .*\)\n$/);
 });

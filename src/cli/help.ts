@@ -19,7 +19,7 @@ commands:
                   say whether a peer would be let in, and by which rule
   schema          print the JSON Schema of a config, for editors
   certs           make a throw-away CA, a server and a client certificate
-  version         print the version
+  version         print the versions of mtlsd, Deno and V8
   help [COMMAND]  print this, or more about a command
 
 CONFIG is the path of a YAML file, or "-" for standard input.
@@ -31,8 +31,8 @@ const HELP: Readonly<Record<CommandName, string>> = {
        mtlsd CONFIG
        mtlsd --config CONFIG
 
-Runs the daemon until SIGTERM or SIGINT, then drains; a second signal cuts at once.
-SIGHUP reloads certificates and access rules. The log goes to standard error.
+Runs the daemon until SIGTERM, SIGINT or SIGQUIT, then drains; a second signal cuts at
+once. SIGHUP reloads certificates and access rules. The log goes to standard error.
 
   CONFIG  path of a YAML file, or "-" for standard input. A name without "." or "/"
           needs the word "run" before it.
@@ -96,7 +96,7 @@ client-key.pem. For tests and first steps, not for production.
 `,
   version: `usage: mtlsd version
 
-Prints the version of mtlsd.
+Prints the versions of mtlsd, Deno and V8, and whether native I/O is in use.
 `,
   help: `usage: mtlsd help [COMMAND]
 

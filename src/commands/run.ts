@@ -19,7 +19,7 @@ import { createMetrics, type Metrics } from "../metrics.ts";
 import { ListenError, nativeTcp } from "../net.ts";
 import { onSignals } from "../signals.ts";
 import { nativeTls } from "../tls/engine.ts";
-import { VERSION } from "../version.ts";
+import { isUntested, TESTED_DENO, VERSION } from "../version.ts";
 import { type CommandIo, loadConfig, type LoadedConfig, printFindings } from "./config.ts";
 
 /** Runs the daemon with the config at `path` (`-`: standard input); gives the exit status. */
@@ -50,7 +50,8 @@ export async function run(path: string, io: CommandIo): Promise<number> {
 /** Says what starts and how it is protected: of several tunnels in a line for each. */
 function announce({ tunnels }: Config, path: string, logger: Logger): void {
   const [{ name, mode, tls }] = tunnels;
-  const about = { version: VERSION, config: configName(path) };
+  const { deno } = Deno.version;
+  const about = { version: VERSION, deno, config: configName(path) };
   if (name === undefined) {
     return logger.info("mtlsd starting", { mode, ...tlsFields({ mode, tls }), ...about });
   }
@@ -96,9 +97,16 @@ async function serve(
   onSignals({
     SIGTERM: onStop("SIGTERM"),
     SIGINT: onStop("SIGINT"),
+    SIGQUIT: onStop("SIGQUIT"),
     SIGHUP: () => reload(),
+    SIGUSR1: () => logger.warn("ignoring SIGUSR1, closing the debugger that Deno opens on it"),
+    SIGUSR2: () => logger.info("ignoring SIGUSR2"),
   });
   announce(config, path, logger);
+  const { deno } = Deno.version;
+  if (isUntested(deno)) {
+    logger.warn("mtlsd was not tested with this version of Deno", { deno, tested: TESTED_DENO });
+  }
   // Not disposed of: the process is about to end, and closing its watches could keep it from that.
   const daemon = await Daemon.start({
     config,

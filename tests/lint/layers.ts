@@ -32,6 +32,7 @@ const PLACES: Readonly<Record<string, Layer>> = {
   "grants.ts": "adapters",
   "health.ts": "adapters",
   "http.ts": "adapters",
+  "inspector.ts": "adapters",
   "logging.ts": "adapters",
   "logging/": "adapters",
   "metrics.ts": "adapters",
@@ -57,6 +58,7 @@ const PLACES: Readonly<Record<string, Layer>> = {
   "commands/": "commands",
 
   "main.ts": "main",
+  "program.ts": "main",
 };
 
 /** Modules beside the domain's that do no I/O either. */

@@ -16,8 +16,8 @@ const NOTHING = ["--no-prompt"];
 
 Deno.test("version and help go to stdout and need no permission", async (t) => {
   const cases: readonly (readonly [string[], RegExp])[] = [
-    [["version"], /^mtlsd \d+\.\d+\.\d+\n$/],
-    [["--version"], /^mtlsd \d+\.\d+\.\d+\n$/],
+    [["version"], /^mtlsd \d+\.\d+\.\d+ \(Deno .*\)\n$/],
+    [["--version"], /^mtlsd \d+\.\d+\.\d+ \(Deno .*\)\n$/],
     [["help"], /usage: mtlsd/],
     [["--help"], /usage: mtlsd/],
     [["help", "grants"], /usage: mtlsd grants/],

@@ -150,3 +150,46 @@ Deno.test("files and directories that vanish leave the old state serving", async
   assert.equal(await server.stop(), 0);
   assert.doesNotMatch(server.log, /internal error/);
 });
+
+Deno.test("SIGQUIT drains as SIGTERM does, a second one cuts", async () => {
+  await using scene = await Scene.create();
+  const backend = scene.use(echoBackend());
+  const idle = await scene.server(backend.address);
+  idle.kill("SIGQUIT");
+  assert.equal(await idle.exit(), 0);
+  await idle.waitForLog("shutting down", { signal: "SIGQUIT" });
+  assert.equal(idle.lines.at(-1)?.fields.msg, "shutdown complete");
+
+  const busy = await scene.server(backend.address);
+  const held = await connectTls(scene.as(busy));
+  held.on("error", () => {});
+  await busy.waitForLog("listener: accepted connection");
+  busy.kill("SIGQUIT");
+  await busy.waitForLog("shutting down", { signal: "SIGQUIT" });
+  busy.kill("SIGQUIT");
+  assert.equal(await busy.exit(), 1);
+  held.destroy();
+});
+
+Deno.test("SIGUSR2 is ignored, at the start, in service and in a drain", async () => {
+  await using scene = await Scene.create();
+  const backend = scene.use(echoBackend());
+  const server = await scene.server(backend.address);
+  const held = await connectTls(scene.as(server));
+  const echo = async (text: string): Promise<void> => {
+    const echoed = new Promise<string>((done) => held.once("data", (data) => done(`${data}`)));
+    held.write(text);
+    assert.equal(await echoed, text);
+  };
+  await echo("before");
+  server.kill("SIGUSR2");
+  await server.waitForLog("ignoring SIGUSR2");
+  await echo("after");
+  server.kill("SIGTERM");
+  await server.waitForLog("shutting down");
+  server.kill("SIGUSR2");
+  await until(() => countLog(server, "ignoring SIGUSR2") === 2);
+  await echo("in the drain");
+  held.end();
+  assert.equal(await server.exit(), 0);
+});

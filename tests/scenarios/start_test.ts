@@ -24,7 +24,7 @@ Deno.test("server mode says what it does from the start to the stop", async () =
   const listen = /^127\.0\.0\.1:[1-9]\d+$/;
   for (
     const [message, fields] of [
-      ["mtlsd starting", { mode: "server", level: "INFO" }],
+      ["mtlsd starting", { mode: "server", level: "INFO", deno: Deno.version.deno }],
       ["certificates loaded", { cert, key, ca }],
       ["listener: serving mTLS", { listen, target: backend.address }],
       ["health server listening", { addr: listen }],

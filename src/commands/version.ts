@@ -1,0 +1,23 @@
+/**
+ * `version`: which mtlsd this is and what it runs on.
+ *
+ * @module
+ */
+
+import { nativeTcp } from "../net.ts";
+import { nativeTls } from "../tls/engine.ts";
+import { isUntested, TESTED_DENO, VERSION } from "../version.ts";
+import type { CommandIo } from "./config.ts";
+
+/** Prints the versions of mtlsd, Deno and V8, and whether native I/O is used; exit status 0. */
+export function version(io: CommandIo): number {
+  const { deno, v8 } = Deno.version;
+  const native = nativeTcp() !== undefined && nativeTls() !== undefined;
+  io.stdout(
+    `mtlsd ${VERSION} (Deno ${deno}, V8 ${v8}, native I/O ${native ? "in use" : "not in use"})`,
+  );
+  if (isUntested(deno)) {
+    io.stderr(`warning: Deno ${deno} is newer than ${TESTED_DENO}, the newest that was tested`);
+  }
+  return 0;
+}

@@ -1,0 +1,62 @@
+/**
+ * Reads the command line and hands over to the command.
+ *
+ * @module
+ */
+
+import { type Command, helpText, parseArgs } from "./cli.ts";
+import type { CommandIo } from "./commands/config.ts";
+
+async function execute(command: Command, io: CommandIo): Promise<number> {
+  // Each command loads what it needs and no more: the daemon never sees the certificate library.
+  switch (command.kind) {
+    case "run":
+      return await (await import("./commands/run.ts")).run(command.config, io);
+    case "check":
+      return await (await import("./commands/check.ts")).check(command.config, io);
+    case "grants":
+      return await (await import("./commands/grants.ts")).grants(command.config, io, command);
+    case "explain":
+      return await (await import("./commands/explain.ts")).explain(command, io);
+    case "schema":
+      return (await import("./commands/schema.ts")).schema(io);
+    case "certs":
+      return await (await import("./commands/certs.ts")).certs(command, io);
+    case "version":
+      return (await import("./commands/version.ts")).version(io);
+    case "help":
+      io.stdout(helpText(command.topic));
+      return 0;
+    default:
+      return command satisfies never;
+  }
+}
+
+/** Writes a line; a reader that went away (`mtlsd grants ... | head`) is no error of ours. */
+function writeLine(stream: { writeSync(bytes: Uint8Array): number }, line: string): void {
+  let rest = new TextEncoder().encode(`${line}\n`);
+  try {
+    while (rest.length > 0) rest = rest.subarray(stream.writeSync(rest));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+  }
+}
+
+/** Runs the command that the words after the program's name ask for; gives the exit status. */
+export async function main(argv: readonly string[]): Promise<number> {
+  const io: CommandIo = {
+    stdout: (line) => writeLine(Deno.stdout, line),
+    stderr: (line) => writeLine(Deno.stderr, line),
+  };
+  const parsed = parseArgs(argv);
+  if (!parsed.ok) {
+    io.stderr(parsed.problem);
+    return 2;
+  }
+  try {
+    return await execute(parsed.command, io);
+  } catch (error) {
+    io.stderr(`mtlsd: internal error: ${error instanceof Error ? error.message : String(error)}`);
+    return 1;
+  }
+}
