@@ -117,8 +117,7 @@ function why(error: unknown, path: string): string {
 
 /**
  * The variables of mtlsd; none where `--allow-env=MTLSD_*` is not granted. Where they cannot be listed
- * those that there may be are asked for one by one, names with one typing error included, which takes
- * about a tenth of a second.
+ * those that there may be are asked for one by one: a misspelt name is not found then.
  */
 export function readEnvironment(): Environment {
   const { state } = Deno.permissions.querySync({ name: "env", variable: ALL_VARIABLES });

@@ -200,16 +200,26 @@ export class CertStore implements AsyncDisposable {
   async #reloadIfChanged(): Promise<ReloadOutcome> {
     const { logger, timing } = this.#options;
     this.#overdue.look(this.#current, this.#now, this.#announcer);
-    let files = await Snapshot.take(this.#paths, this.#readFile);
-    if (!this.#isNews(files)) return "unchanged";
-    for (const file of files.changedSince(this.#judged.files)) {
-      logger.debug("certstore: file changed, scheduling reload", { file });
-    }
     this.#hurry = new AbortController();
     const deadline = performance.now() + (timing?.settle ?? SETTLE);
+    let files = await Snapshot.take(this.#paths, this.#readFile);
+    if (!this.#isNews(files) && !files.blind) return "unchanged";
+    let announced = false;
     while (true) {
       files = await Snapshot.takeConsistent(this.#paths, this.#readFile, files);
+      const mayWait = performance.now() < deadline && !this.#hurry.signal.aborted &&
+        this.#pendingSignals === 0;
+      if (files.blind && mayWait) {
+        // What an event was about is worth another look soon, not only at the next one in 5 s.
+        await pause(SETTLE_PAUSE, this.#hurry.signal);
+        files = await Snapshot.take(this.#paths, this.#readFile);
+        continue;
+      }
       if (!this.#isNews(files)) return "unchanged";
+      for (const file of announced ? [] : files.changedSince(this.#judged.files)) {
+        logger.debug("certstore: file changed, scheduling reload", { file });
+      }
+      announced = true;
       const attempt = await this.#load(files);
       // A signal that waits judges the files itself.
       if (this.#disposed || (!attempt.ok && this.#pendingSignals > 0)) return "unchanged";

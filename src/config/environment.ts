@@ -5,10 +5,11 @@
  * @module
  */
 
+import { foreignKey } from "./foreign.ts";
 import { configJsonSchema, type JsonSchema } from "./json_schema.ts";
 import { type EnvironmentProblem, formatPath, type KeyPath, quote } from "./problem.ts";
 import { suggest } from "./suggest.ts";
-import { VARIABLE_PREFIX, variableOf } from "./variables.ts";
+import { ALL_VARIABLES, VARIABLE_PREFIX, variableOf } from "./variables.ts";
 
 /** Variables by name. */
 export type Environment = ReadonlyMap<string, string>;
@@ -53,6 +54,16 @@ function kindOf({ type }: JsonSchema): Kind {
   return type === "integer" || type === "number" ? "number" : "text";
 }
 
+/** The variable that can set the key; `undefined` for lists, blocks and what stands in `tunnels`. */
+export function variableFor(path: KeyPath): string | undefined {
+  const name = variableOf(path);
+  const setting = settings().get(name);
+  return setting === undefined || setting.kind === "list" ? undefined : name;
+}
+
+/** More variables that there are not are counted and not listed, since each is compared with all. */
+const MAX_UNKNOWN = 50;
+
 /** The values of the file with those of the environment over them. */
 export function applyEnvironment(
   root: Readonly<Record<string, unknown>>,
@@ -65,18 +76,26 @@ export function applyEnvironment(
   const problems: EnvironmentProblem[] = [];
   const set = new Map<string, string>();
   let changed = root;
+  let unknown = 0;
   for (const [variable, text] of environment) {
     const setting = known.get(variable);
-    const fault = setting === undefined
-      ? unknownVariable(variable, environment, known)
-      : listFault(setting);
+    if (setting === undefined) {
+      if (isServiceLink(variable, environment) || ++unknown > MAX_UNKNOWN) continue;
+      problems.push({ variable, message: unknownVariable(variable, known) });
+      continue;
+    }
+    const fault = listFault(setting);
     if (fault !== undefined) problems.push({ variable, message: fault });
-    if (setting === undefined || setting.kind === "list") continue;
+    if (setting.kind === "list") continue;
     const next = assign(changed, setting.path, convert(text, setting.kind));
     // What stands in the file in place of the block is reported, and nothing can be set in it.
     if (next === undefined) continue;
     changed = next;
     set.set(JSON.stringify(setting.path), variable);
+  }
+  if (unknown > MAX_UNKNOWN) {
+    const message = `Cannot use ${unknown - MAX_UNKNOWN} more unknown variables: remove them`;
+    problems.push({ variable: ALL_VARIABLES, message });
   }
   const blocks = new Map(
     [...set].flatMap(([path, variable]) =>
@@ -134,12 +153,7 @@ function isServiceLink(variable: string, environment: Environment): boolean {
     environment.has(`${service}_SERVICE_PORT`);
 }
 
-function unknownVariable(
-  variable: string,
-  environment: Environment,
-  known: ReadonlyMap<string, Setting>,
-): string | undefined {
-  if (isServiceLink(variable, environment)) return undefined;
+function unknownVariable(variable: string, known: ReadonlyMap<string, Setting>): string {
   const start = "Cannot use unknown variable: ";
   if (variable.startsWith(`${VARIABLE_PREFIX}TUNNELS_`)) {
     return `${start}what stands in "tunnels" is set in the file only`;
@@ -158,28 +172,18 @@ function nearest(variable: string, known: readonly string[]): string | undefined
   // MTLSD_CERT for MTLSD_TLS_CERT; not a name that several blocks have.
   const key = variable.slice(VARIABLE_PREFIX.length - 1);
   const matches = known.filter((name) => name.endsWith(key));
-  return key.length > 1 && matches.length === 1 ? matches[0] : undefined;
+  if (key.length > 1 && matches.length === 1) return matches[0];
+  const meant = foreignKey(variable.slice(VARIABLE_PREFIX.length));
+  return meant === undefined ? undefined : known.find((name) => name === variableOf(meant));
 }
 
-const LETTERS = [..."ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789"];
-
 /**
- * Names to ask for one by one where the environment cannot be listed: those that there are, and those
- * that one typing error makes of them, some 150,000.
+ * Names to ask for one by one where the environment cannot be listed: those that there are, and each
+ * without its block, which is a likely mistake. Others cannot be found there.
  */
 export function* variablesToAsk(): Iterable<string> {
-  const all = [...settings()];
-  for (const [name, { path }] of all) {
+  for (const [name, { path }] of settings()) {
     yield name;
     yield variableOf(path.slice(-1));
-    for (let at = VARIABLE_PREFIX.length; at <= name.length; at++) {
-      const [before, after] = [name.slice(0, at), name.slice(at)];
-      for (const letter of LETTERS) {
-        yield before + letter + after;
-        yield before + letter + after.slice(1);
-      }
-      yield before + after.slice(1);
-      yield before + after.slice(1, 2) + after.slice(0, 1) + after.slice(2);
-    }
   }
 }

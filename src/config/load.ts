@@ -8,12 +8,14 @@
 import { buildConfig } from "./build.ts";
 import { checkTunnel } from "./checks.ts";
 import type { Config, NonEmpty } from "./config.ts";
-import { type Environment, NO_ENVIRONMENT } from "./environment.ts";
+import { type Environment, NO_ENVIRONMENT, variableFor } from "./environment.ts";
+import { placeholders } from "./expansion.ts";
 import { checkFits } from "./fit.ts";
+import { foldName, foreignAnswer, foreignPath } from "./foreign.ts";
 import { type ConfigProblem, formatPath, type KeyPath, quote } from "./problem.ts";
 import { knownKeys, readSchema } from "./schema.ts";
 import { scopesOf } from "./scope.ts";
-import { type Origin, readSource } from "./source.ts";
+import { type Origin, readSource, type Source } from "./source.ts";
 import { suggest } from "./suggest.ts";
 import { checkTogether } from "./together.ts";
 
@@ -43,14 +45,20 @@ export function parseConfig(
   };
 
   const { raw, issues } = readSchema(source.root);
+  const unfilled = placeholders(source.root);
+  for (const path of unfilled) {
+    report(path, `Cannot use ${source.show(path)}: ${unfilledReason(source, path)}`);
+  }
+  const reported = new Set(unfilled.map((path) => JSON.stringify(path)));
   const meant = new Set<string>();
+  let unknown = 0;
   for (const issue of issues) {
     if (source.refused(issue.path)) continue;
     if (issue.kind === "unknown") {
-      const hint = nearest(issue.path);
+      const hint = ++unknown > MAX_HINTS ? undefined : nearest(issue.path);
       if (hint !== undefined) meant.add(formatPath(hint));
       report(issue.path, unknownKey(issue.path, hint));
-    } else {
+    } else if (!reported.has(JSON.stringify(issue.path))) {
       report(issue.path, `Cannot use ${source.show(issue.path)}: ${issue.reason}`);
     }
   }
@@ -63,6 +71,18 @@ export function parseConfig(
     ? buildConfig(raw, scopes.map((scope) => scope.raw))
     : undefined;
   return config === undefined ? { ok: false, problems: sorted(problems) } : { ok: true, config };
+}
+
+/** To look for what was meant compares a key with all; a file with more wrong ones is another one. */
+const MAX_HINTS = 50;
+
+function unfilledReason(source: Source, path: KeyPath): string {
+  const reason = "nothing fills in variables here: write the value itself";
+  if ("variable" in source.origin(path)) return reason;
+  const variable = variableFor(path);
+  return variable === undefined
+    ? reason
+    : `${reason}, or leave the key out and set ${variable} (with --allow-env=MTLSD_*)`;
 }
 
 /** In the order of the file; what comes from elsewhere is last. */
@@ -116,6 +136,11 @@ function nearest(path: KeyPath): KeyPath | undefined {
   const name = String(path.at(-1));
   const parent = path.slice(0, -1);
   const known = knownKeys(parent);
+  const folded = foldName(name);
+  const same = known.find((key) => foldName(key) === folded);
+  if (same !== undefined) return [...parent, same];
+  const foreign = foreignPath(path);
+  if (foreign !== undefined) return foreign;
   const sibling = suggest(name, known);
   if (sibling !== undefined) return [...parent, sibling];
   const isTunnel = parent.length === 0 || (parent.length === 2 && parent[0] === "tunnels");
@@ -123,7 +148,9 @@ function nearest(path: KeyPath): KeyPath | undefined {
   // "client_auth" and "tls.client_auth" at the top level; not a name that several blocks have.
   const nested = known.filter((block) => !SECOND_BLOCKS.includes(block))
     .flatMap((block) => knownKeys([...parent, block]).map((key) => [block, key]));
-  const matches = nested.filter((to) => to.join(".") === name || to.at(-1) === name);
+  const matches = nested.filter((to) =>
+    folded !== "" && (foldName(to.join(".")) === folded || foldName(to.at(-1) ?? "") === folded)
+  );
   const [match] = matches;
   return match !== undefined && matches.length === 1 ? [...parent, ...match] : undefined;
 }
@@ -131,6 +158,8 @@ function nearest(path: KeyPath): KeyPath | undefined {
 function unknownKey(path: KeyPath, hint: KeyPath | undefined): string {
   const start = `Cannot use unknown key ${quote(String(path.at(-1)))}: `;
   if (hint === undefined) {
+    const answer = foreignAnswer(String(path.at(-1)));
+    if (answer !== undefined) return start + answer;
     return `${start}known here are ${knownKeys(path.slice(0, -1)).join(", ")}`;
   }
   const key = quote(String(hint.at(-1)));

@@ -169,6 +169,38 @@ for (const [name, { tls, write, poll = 3_600_000 }] of Object.entries(STYLES)) {
   });
 }
 
+/** Milliseconds between the two files: at once, within and after one look, while a change settles. */
+const GAPS = [0, 20, 120, 160, 400, 900, 1300];
+
+Deno.test("one file after the other, in either order and whatever is between: events alone find it", async () => {
+  await using dir = await tempDir();
+  const write = async (order: readonly ("cert" | "key")[], made: Generation, gap: number) => {
+    for (const [i, which] of order.entries()) {
+      if (i > 0) await sleep(gap);
+      const path = `${dir.path}/tls.${which === "cert" ? "crt" : "key"}`;
+      if (gap % 40 === 0) await replaceFile(path, made[which]);
+      else await Deno.writeTextFile(path, made[which]);
+    }
+  };
+  const start = generation();
+  await write(["cert", "key"], start, 0);
+  await Deno.writeTextFile(`${dir.path}/ca.crt`, start.ca);
+  // Without an event there is no look.
+  const options = storeOptions(flat(dir.path), { timing: { poll: 3_600_000 } });
+  await using store = await CertStore.open(options);
+  await store.watch();
+  for (const gap of GAPS) {
+    for (const order of [["cert", "key"], ["key", "cert"]] as const) {
+      const made = generation();
+      await write(order, made, gap);
+      await until(
+        `the new serial, ${order} ${gap} ms`,
+        () => store.current.leaf.serial === made.serial,
+      );
+    }
+  }
+});
+
 Deno.test("live/ alone granted: symlinks into archive/ are read, and rewrites there are found", async () => {
   await using dir = await tempDir();
   const style = STYLES["symlinks from live/ into archive/"];

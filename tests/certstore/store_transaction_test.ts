@@ -191,6 +191,19 @@ Deno.test("being out of file descriptors is no change", async () => {
   assert.deepEqual(metrics.reloads, { success: 1, failure: 1 });
 });
 
+Deno.test("a shortage that passes does not put off what an event was about", async () => {
+  const contents = files(first);
+  const { store, metrics } = await open(contents);
+  await using _ = store;
+  become(contents, second);
+  contents.set("key", Object.assign(new Error("Too many open files"), { code: "EMFILE" }));
+  const look = store.reload("watch");
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  become(contents, second);
+  assert.equal(await look, "success");
+  assert.deepEqual(metrics.reloads, { success: 1, failure: 0 });
+});
+
 Deno.test("a certificate of the future is loaded when its time has come", async () => {
   const contents = files(first);
   let now = Date.now();

@@ -186,7 +186,7 @@ Deno.test("values are in no output but the error of a setting that has a wrong o
       "--no-prompt",
       ...PORTS,
       `--allow-read=${scene.dir}`,
-      "--allow-env=MTLSD_*",
+      ...ENV,
     ];
     await using daemon = await startDaemon({
       dir: scene.dir,

@@ -100,6 +100,36 @@ for (
   });
 }
 
+Deno.test("once a reload says that it is done, no new connection gets the old certificate", async () => {
+  await using scene = await Scene.create();
+  const backend = scene.use(lineBackend());
+  const server = await scene.server(backend.address);
+  const client = scene.as(server);
+  for (let round = 0; round < 12; round++) {
+    const next = renewed(scene.pki);
+    const entries = Object.entries(contents(next));
+    const [one, other] = round % 2 === 0 ? entries : entries.toReversed();
+    assert.ok(one && other);
+    const put = round % 4 < 2 ? byRename : inPlace;
+    await put(scene.dir, Object.fromEntries([one]));
+    await new Promise((done) => setTimeout(done, round * 25));
+    await put(scene.dir, Object.fromEntries([other]));
+    // By signal, which may come while the watcher is at it, or by the watcher alone.
+    const lines = server.lines.length;
+    if (round % 3 === 0) {
+      server.kill("SIGHUP");
+      await server.waitForLog(RELOADED, { trigger: "signal" }, lines);
+    } else {
+      const wanted = serial(next).toLowerCase();
+      await until(() =>
+        server.lines.some(({ fields }) => fields.msg === RELOADED && fields.serial === wanted)
+      );
+    }
+    assert.equal(await serialSeen(client), serial(next), `round ${round}`);
+    assert.equal((await server.probe("/certz")).body.serial, serial(next).toLowerCase());
+  }
+});
+
 Deno.test("a broken file leaves the old certificate serving until it is mended", async (t) => {
   await using scene = await Scene.create();
   const { pki, files, dir } = scene;
