@@ -6,7 +6,7 @@
  * @module
  */
 
-import { z } from "zod";
+import * as z from "zod";
 import { DIMENSIONS, type Rule, SIDES } from "../acl/rule.ts";
 import { parseServerName } from "./address.ts";
 import {

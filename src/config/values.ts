@@ -5,7 +5,7 @@
  * @module
  */
 
-import { z } from "zod";
+import * as z from "zod";
 import { type IpPattern, parseIpRule } from "../acl/ip.ts";
 import { type Dimension, parseRule, type Rule, type Side } from "../acl/rule.ts";
 import { type AddressRole, parseAddress } from "./address.ts";

@@ -16,8 +16,11 @@ import { until } from "./wait.ts";
 
 /** The repository. */
 export const ROOT: string = fileURLToPath(new URL("../../", import.meta.url));
-/** The program. */
-export const MAIN: string = join(ROOT, "src", "main.ts");
+/**
+ * The program: `src/main.ts`, or what `TEST_PROGRAM` names, by its path in the repository. The name has
+ * no `MTLSD_` in front, for those are settings of the daemon.
+ */
+export const MAIN: string = join(ROOT, Deno.env.get("TEST_PROGRAM") ?? "src/main.ts");
 
 /** One log line, taken apart. */
 export type LogLine = { readonly raw: string; readonly fields: Readonly<Record<string, string>> };
