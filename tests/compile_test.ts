@@ -1,13 +1,16 @@
 /**
- * The binaries cannot be built without the runtime that `deno compile` downloads, so the tasks are
- * kept right by their words: `deno compile` itself has to understand them, and they have to grant
- * what `deno task start` grants.
+ * The binaries cannot be run without the runtime that `deno compile` downloads, which may not be
+ * reachable: each task is run as it stands with a program that stands in for it, and what comes of that
+ * is looked into.
  *
  * @module
  */
 
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { join } from "node:path";
+import { type Cpu, embedded, kindOf, standIn, type System } from "./support/stand_in.ts";
+import { Clone } from "./support/walkthrough.ts";
 
 const ROOT = join(import.meta.dirname ?? ".", "..");
 
@@ -15,12 +18,14 @@ const { tasks } = JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json"))) a
   readonly tasks: Readonly<Record<string, string>>;
 };
 
+const BUNDLE = "deno task bundle && ";
+
 /** Words of a task after `deno compile` or `deno run`. */
 function words(name: string): readonly string[] {
-  const [deno, command, ...rest] = (tasks[name] ?? "").split(" ");
-  assert.equal(deno, "deno");
-  assert.equal(command, name.startsWith("compile") ? "compile" : "run");
-  return rest;
+  const task = tasks[name] ?? "";
+  if (name === "start") return task.replace(/^deno run /, "").split(" ");
+  assert.ok(task.startsWith(`${BUNDLE}deno compile `), task);
+  return task.slice(`${BUNDLE}deno compile `.length).split(" ");
 }
 
 function valueOf(args: readonly string[], flag: string): string | undefined {
@@ -32,7 +37,7 @@ const COMPILE = Object.keys(tasks).filter((name) => /^compile(:|$)/.test(name));
 
 async function compile(args: readonly string[]): Promise<string> {
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["compile", "--no-config", ...args],
+    args: ["compile", ...args],
     cwd: ROOT,
     env: { NO_COLOR: "1" },
   }).output();
@@ -58,12 +63,14 @@ Deno.test("each binary is granted what the daemon is started with, and nothing e
   assert.deepEqual(grants("start"), ["--no-prompt", "--allow-net", "--allow-read"]);
   for (const name of COMPILE) {
     assert.deepEqual(grants(name), grants("start"), name);
-    assert.equal(words(name).at(-1), "src/main.ts", name);
+    assert.equal(words(name).at(-1), "dist/mtlsd.js", name);
     assert.deepEqual(engine(name), engine("start"), name);
     const rest = words(name).filter((word) =>
       word.startsWith("-") && ![...grants(name), ...engine(name)].includes(word)
     );
-    assert.deepEqual(rest, name === "compile" ? ["--output"] : ["--target", "--output"], name);
+    const own = name === "compile" ? ["--output"] : ["--target", "--output"];
+    // The bundle is whole: with the config of this directory, all of its packages would come along.
+    assert.deepEqual(rest, ["--no-config", "--no-npm", ...own], name);
   }
 });
 
@@ -97,13 +104,80 @@ Deno.test("no two binaries have one name, and all are in dist/, which git ignore
   assert.match(await Deno.readTextFile(join(ROOT, ".gitignore")), /^\/dist\/$/m);
 });
 
-Deno.test("deno compile takes the flags: all that it misses is the module", async () => {
-  // A module that is not there ends it before anything is downloaded.
-  for (const name of COMPILE) {
-    const said = await compile([...words(name).slice(0, -1), "tests/no_such_module.ts"]);
-    assert.match(said, /Cannot find module|Module not found/, `${name}: ${said}`);
-  }
+Deno.test("a wrong flag would be found", async () => {
   assert.match(await compile(["--allow-nett", "tests/no_such_module.ts"]), /unexpected argument/);
+});
+
+/** The flags that give a program what a binary gives it. */
+function flagsOf(permissions: Readonly<Record<string, readonly string[] | boolean | null>>) {
+  return Object.entries(permissions).flatMap(([key, value]) => {
+    if (key === "prompt") return value === true ? [] : ["--no-prompt"];
+    if (value === null || typeof value === "boolean") return [];
+    const flag = `--${key.replaceAll("_", "-")}`;
+    return [value.length === 0 ? flag : `${flag}=${value.join(",")}`];
+  });
+}
+
+Deno.test("each task makes a binary for its system that holds the bundle and its grants", async (t) => {
+  await using clone = await Clone.make((text) => text);
+  const bundlePath = join(clone.dir, "dist", "mtlsd.js");
+  for (const name of COMPILE) {
+    await t.step(name, async () => {
+      const [, system, cpu] = /^compile:(\w+)-(\w+)$/.exec(name) ?? [];
+      // For this machine, the runtime that runs this test.
+      let runtime = Deno.execPath();
+      if (system !== undefined) {
+        runtime = join(clone.dir, `runtime-${system}-${cpu}`);
+        await Deno.writeFile(runtime, standIn(system as System, cpu as Cpu), { mode: 0o755 });
+      }
+      const made = await clone.run(`DENORT_BIN='${runtime}' deno task ${name}`);
+      assert.equal(made.code, 0, made.stderr);
+
+      const output = valueOf(words(name), "--output") ?? "";
+      const path = join(clone.dir, output);
+      const { mode } = await Deno.stat(path);
+      assert.equal((mode ?? 0) & 0o111, 0o111);
+      const binary = Buffer.from(await Deno.readFile(path));
+      if (system !== undefined) assert.deepEqual(kindOf(binary), { system, cpu });
+      const { metadata, files } = embedded(binary);
+
+      assert.deepEqual([...files.keys()], ["mtlsd.js"]);
+      assert.equal(metadata.entrypoint_key, "mtlsd.js");
+      const bundle = Buffer.from(await Deno.readFile(bundlePath));
+      assert.ok(files.get("mtlsd.js")?.equals(bundle), "another program");
+      assert.deepEqual(metadata.argv, []);
+      assert.equal(metadata.node_modules, null);
+      assert.equal(metadata.workspace_resolver.import_map, null);
+      assert.deepEqual(metadata.env_vars_from_env_file, {});
+      assert.equal(metadata.unsafely_ignore_certificate_errors, null);
+      assert.ok(metadata.v8_flags.includes("--max-semi-space-size=4"), String(metadata.v8_flags));
+
+      const { allow_import: _, ...permissions } = metadata.permissions;
+      const given = Object.entries(permissions).filter(([, value]) => value !== null);
+      assert.deepEqual(Object.fromEntries(given), { allow_net: [], allow_read: [], prompt: false });
+
+      // What is in it is a program that runs with what is granted to it.
+      const program = await Deno.makeTempFile({ dir: clone.dir, suffix: ".js" });
+      await Deno.writeFile(program, files.get("mtlsd.js") ?? new Uint8Array());
+      const run = await clone.run(`deno run ${flagsOf(permissions).join(" ")} ${program} version`);
+      assert.equal(run.code, 0, run.stderr);
+      assert.match(run.stdout, /^mtlsd \d+\.\d+\.\d+ \(Deno .*\)\n$/);
+    });
+  }
+  // Over what was there before, too.
+  const again = await clone.run(`DENORT_BIN='${Deno.execPath()}' deno task compile`);
+  assert.equal(again.code, 0, again.stderr);
+});
+
+Deno.test("a program that is none is not taken for one", () => {
+  for (const system of ["linux", "macos", "windows"] as const) {
+    for (const cpu of ["x64", "arm64"] as const) {
+      const bytes = standIn(system, cpu);
+      assert.deepEqual(kindOf(bytes), { system, cpu });
+      assert.throws(() => embedded(Buffer.from(bytes)), /Cannot find a program/);
+    }
+  }
+  assert.equal(kindOf(new Uint8Array(64)), undefined);
 });
 
 Deno.test("the program runs under these grants", async () => {

@@ -97,7 +97,7 @@ export class Clone implements AsyncDisposable {
   }
 
   /**
-   * Copies what a clone has: `deno.json`, `deno.lock`, `src/`, `examples/`, an empty `testdata/`.
+   * Copies what a clone has: `deno.json`, `deno.lock`, `.ci/`, `src/`, `examples/`, an empty `testdata/`.
    * `rewrite` is applied to the examples and to every command.
    */
   static async make(rewrite: (text: string) => string): Promise<Clone> {
@@ -105,7 +105,7 @@ export class Clone implements AsyncDisposable {
     const bin = await Deno.makeTempDir({ prefix: "mtlsd-bin-" });
     await Deno.symlink(Deno.execPath(), join(bin, "deno"));
     await Deno.mkdir(join(dir, "testdata"));
-    for (const name of ["deno.json", "deno.lock", "src", "examples"]) {
+    for (const name of ["deno.json", "deno.lock", ".ci", "src", "examples"]) {
       await copy(join(ROOT, name), join(dir, name), name === "examples" ? rewrite : undefined);
     }
     return new Clone(dir, bin, rewrite);
