@@ -9,6 +9,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { join } from "node:path";
+import { shell } from "./support/readme.ts";
 import { type Cpu, embedded, kindOf, standIn, type System } from "./support/stand_in.ts";
 import { Clone } from "./support/walkthrough.ts";
 
@@ -167,6 +168,23 @@ Deno.test("each task makes a binary for its system that holds the bundle and its
   // Over what was there before, too.
   const again = await clone.run(`DENORT_BIN='${Deno.execPath()}' deno task compile`);
   assert.equal(again.code, 0, again.stderr);
+});
+
+Deno.test("README: a binary with the grants of one config", async () => {
+  await using clone = await Clone.make((text) => text);
+  await Deno.copyFile(join(clone.dir, "examples/server.yaml"), join(clone.dir, "server.yaml"));
+  const [command = ""] = shell("compile");
+  const made = await clone.run(
+    `deno task bundle\nexport DENORT_BIN='${Deno.execPath()}'\n${command}`,
+  );
+  assert.equal(made.code, 0, made.stderr);
+  const grants = await clone.run("deno task start grants server.yaml");
+  const binary = Buffer.from(await Deno.readFile(join(clone.dir, "dist", "mtlsd")));
+  const { allow_import: _, ...permissions } = embedded(binary).metadata.permissions;
+  assert.deepEqual(
+    flagsOf(permissions).toSorted(),
+    grants.stdout.trim().split(" ").filter((flag) => !flag.startsWith("--v8-flags=")).toSorted(),
+  );
 });
 
 Deno.test("a program that is none is not taken for one", () => {

@@ -37,6 +37,8 @@ export type DaemonSettings = {
   readonly expectFailure?: boolean;
   /** In place of the grants of the config. */
   readonly flags?: readonly string[];
+  /** In place of {@linkcode MAIN}. */
+  readonly program?: string;
   /** A module that runs before the program. */
   readonly preload?: string;
   /** The words after the program, from the config's path; default: the path alone. */
@@ -233,7 +235,7 @@ export async function startDaemon(settings: DaemonSettings): Promise<TestDaemon>
     "run",
     ...flags,
     ...(settings.preload === undefined ? [] : ["--preload", settings.preload]),
-    MAIN,
+    settings.program ?? MAIN,
     ...settings.args?.(configPath) ?? [configPath],
   ];
   const child = new Deno.Command(command, {
