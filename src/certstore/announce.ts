@@ -4,11 +4,13 @@
  * @module
  */
 
+import type { NonEmpty } from "../config/config.ts";
 import type { Fields, Logger } from "../logging.ts";
 import type { Metrics, TunnelMetrics } from "../metrics.ts";
 import { formatName } from "../x509/names.ts";
 import { earliestUpdate, type RevocationList } from "../x509/revocation.ts";
 import { formatTime } from "./certificates.ts";
+import type { MaterialPaths } from "./load.ts";
 import type { Material } from "./material.ts";
 import { type FileSet, type Materials, type StoreTunnel, usersOf } from "./sets.ts";
 
@@ -38,15 +40,34 @@ function describe({ leaf, anchors, revocation: { lists } }: Material): Fields {
   };
 }
 
+/** The files of a set, by their keys in the config. */
+function pathFields({ cert, key, ca, crl = [] }: MaterialPaths): Fields {
+  return {
+    cert,
+    key,
+    ...(ca === undefined ? {} : { ca }),
+    ...(crl.length === 0 ? {} : { crl }),
+  };
+}
+
+/** The log fields of all files: of one set as they are, of several a list for each key, each file once. */
+export function watchedFields([first, ...rest]: NonEmpty<FileSet>): Fields {
+  if (rest.length === 0) return pathFields(first.files);
+  const lists: Record<string, readonly string[]> = {};
+  for (const { files } of [first, ...rest]) {
+    for (const [key, value] of Object.entries(pathFields(files))) {
+      const paths = [lists[key] ?? [], value].flat().map(String);
+      lists[key] = [...new Set(paths)];
+    }
+  }
+  return lists;
+}
+
 /** Logs what was loaded at the start, a line for each set. */
 export function announceStart(materials: Materials, announcer: Announcer): void {
   for (const set of announcer.sets) {
-    const { cert, key, ca, crl = [] } = set.files;
     announcer.logger.info("certificates loaded", {
-      cert,
-      key,
-      ...(ca === undefined ? {} : { ca }),
-      ...(crl.length === 0 ? {} : { crl }),
+      ...pathFields(set.files),
       ...usersOf(set),
       ...describe(materials.of(set.files)),
     });

@@ -18,7 +18,13 @@
  */
 
 import type { NonEmpty } from "../config/config.ts";
-import { type Announcer, announceReload, announceStart, OverdueLists } from "./announce.ts";
+import {
+  type Announcer,
+  announceReload,
+  announceStart,
+  OverdueLists,
+  watchedFields,
+} from "./announce.ts";
 import { type Fingerprint, type ReadFile, Snapshot } from "./files.ts";
 import { MaterialError, type MaterialPaths } from "./load.ts";
 import type { Material } from "./material.ts";
@@ -153,7 +159,7 @@ export class CertStore implements AsyncDisposable {
     });
     const { directories } = await this.#watcher;
     logger.info("certstore: watching files for changes", {
-      files: this.#paths,
+      ...watchedFields(this.#sets),
       directories,
     });
   }

@@ -51,7 +51,7 @@ export async function run(path: string, io: CommandIo): Promise<number> {
 function announce({ tunnels }: Config, path: string, logger: Logger): void {
   const [{ name, mode, tls }] = tunnels;
   const { deno } = Deno.version;
-  const about = { version: VERSION, deno, config: configName(path) };
+  const about = { version: VERSION, deno, pid: Deno.pid, config: configName(path) };
   if (name === undefined) {
     return logger.info("mtlsd starting", { mode, ...tlsFields({ mode, tls }), ...about });
   }

@@ -5,6 +5,7 @@
  */
 
 import assert from "node:assert/strict";
+import { watchedFields } from "../../src/certstore/announce.ts";
 import { SetsError, setsOf, type StoreTunnel, usersOf } from "../../src/certstore/sets.ts";
 import { CertStore } from "../../src/certstore/store.ts";
 import type { NonEmpty } from "../../src/config/config.ts";
@@ -246,4 +247,23 @@ Deno.test("a list that grows too old in any set is warned of, with who uses it",
   for (let i = 0; i < 2; i++) assert.equal(await store.reload("watch"), "unchanged");
   const overdue = log.of("certstore: revocation list is past its nextUpdate, keeping it");
   assert.deepEqual(overdue.map(({ fields }) => fields.tunnels), [["out"]]);
+});
+
+Deno.test("what is watched is named by key: of one set as it is, of several each file once", () => {
+  const [http, grpc, gateway] = TUNNELS;
+  assert.deepEqual(watchedFields(setsOf([http])), { cert: "cert", key: "key", ca: "ca" });
+  const listed = { name: "listed", tls: { ...INNER, crl: ["list", "more"] }, upstream: undefined };
+  assert.deepEqual(watchedFields(setsOf([listed])), {
+    ...{ cert: "cert", key: "key", ca: "ca" },
+    crl: ["list", "more"],
+  });
+  const open = { name: "open", tls: { ...INNER, ca: undefined }, upstream: undefined };
+  assert.deepEqual(watchedFields(setsOf([open])), { cert: "cert", key: "key" });
+  assert.ok(grpc !== undefined && gateway !== undefined);
+  assert.deepEqual(watchedFields(setsOf([grpc, gateway, listed])), {
+    cert: ["cert", "cert2"],
+    key: ["key", "key2"],
+    ca: ["ca", "ca2"],
+    crl: ["list", "more"],
+  });
 });

@@ -24,12 +24,17 @@ Deno.test("server mode says what it does from the start to the stop", async () =
   const listen = /^127\.0\.0\.1:[1-9]\d+$/;
   for (
     const [message, fields] of [
-      ["mtlsd starting", { mode: "server", level: "INFO", deno: Deno.version.deno }],
+      ["mtlsd starting", {
+        mode: "server",
+        level: "INFO",
+        deno: Deno.version.deno,
+        pid: String(server.pid),
+      }],
       ["certificates loaded", { cert, key, ca }],
       ["listener: serving mTLS", { listen, target: backend.address }],
       ["health server listening", { addr: listen }],
       ["metrics server listening", { addr: listen }],
-      ["certstore: watching files for changes", { level: "INFO" }],
+      ["certstore: watching files for changes", { cert, key, ca, directories: `[${scene.dir}]` }],
       ["listener: accepted connection", { peer_cn: "frontend-service", remote: listen }],
       ["shutting down", { signal: "SIGTERM" }],
       ["shutdown complete", { level: "INFO" }],
@@ -54,7 +59,7 @@ Deno.test("client mode says what it does from the start to the stop", async () =
       ["mtlsd starting", { mode: "client" }],
       ["certificates loaded", { cert, key, ca }],
       ["dialer: listening", { listen: /^127\.0\.0\.1:[1-9]\d+$/, server: server.listen }],
-      ["certstore: watching files for changes", {}],
+      ["certstore: watching files for changes", { cert, key, ca }],
       ["dialer: connected", { server: server.listen }],
       ["shutting down", { signal: "SIGTERM" }],
       ["shutdown complete", {}],

@@ -45,6 +45,10 @@ Deno.test("two listeners over one tls block: loaded, watched and rotated once", 
     );
     const watching = await daemon.waitForLog("certstore: watching files for changes");
     assert.equal(watching.fields.directories, `[${scene.dir}]`);
+    assert.deepEqual(
+      [watching.fields.cert, watching.fields.key, watching.fields.ca],
+      [cert, key, ca],
+    );
     assert.equal(countLog(daemon, "certstore: watching files for changes"), 1);
   });
   await t.step("a rotation reaches both in one reload", async () => {
