@@ -15,6 +15,7 @@ import {
   unlessStopped,
   within,
 } from "./daemon/drain.ts";
+import { listeningFor } from "./daemon/listen_key.ts";
 import { certStatus, tunnelReadiness } from "./daemon/probes.ts";
 import { notInForce } from "./daemon/restart.ts";
 import { renewedRules, ruleChanges, type RulesByTunnel, rulesOf } from "./daemon/rules.ts";
@@ -83,7 +84,7 @@ export class Daemon implements AsyncDisposable {
    * is by then is the daemon; nothing comes after it.
    *
    * @throws {SetsError} when a certificate, key or CA file cannot be used.
-   * @throws {ListenError} when an address cannot be bound; then none is.
+   * @throws {ConfigListenError} when an address cannot be bound; then none is.
    */
   static async start(options: DaemonOptions): Promise<Daemon> {
     const daemon = new Daemon(options);
@@ -119,10 +120,12 @@ export class Daemon implements AsyncDisposable {
     for (const tunnel of config.tunnels) await this.#startTunnel(tunnel, store, native);
     const source = this.#probes(store);
     if (config.health.enabled) {
-      await this.#keep(startHealthServer({ ...config.health, source, logger }));
+      const starting = startHealthServer({ ...config.health, source, logger });
+      await this.#keep(listeningFor({ tunnel: undefined, path: ["health", "listen"] }, starting));
     }
     if (config.metrics.enabled) {
-      await this.#keep(startMetricsServer({ ...config.metrics, metrics, logger }));
+      const starting = startMetricsServer({ ...config.metrics, metrics, logger });
+      await this.#keep(listeningFor({ tunnel: undefined, path: ["metrics", "listen"] }, starting));
     }
     await store.watch();
   }
@@ -147,7 +150,10 @@ export class Daemon implements AsyncDisposable {
       : this.#options.logger.with({ tunnel: name });
     const metrics = this.#options.metrics.tunnel(name);
     const state = this.#state(config, store);
-    const tunnel = await Tunnel.start(config, state, { logger, metrics, now, monotonic, native });
+    const tunnel = await listeningFor(
+      { tunnel: name, path: ["listen"] },
+      Tunnel.start(config, state, { logger, metrics, now, monotonic, native }),
+    );
     if (this.#draining) tunnel.cut();
     this.#goOn();
     const running: Running = { config, tunnel, logger, state };

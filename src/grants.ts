@@ -19,7 +19,7 @@
  */
 
 import { dirname, isAbsolute, normalize, relative, resolve, sep } from "node:path";
-import { formatAddress } from "./config/address.ts";
+import { formatAddress, hostsToListenOn } from "./config/address.ts";
 import type { Address, Config, HostPort, TlsConfig, TunnelConfig } from "./config/config.ts";
 import { quote } from "./config/problem.ts";
 import { ALL_VARIABLES, VARIABLE_PREFIX } from "./config/variables.ts";
@@ -74,10 +74,19 @@ function nameIn({ name }: TunnelConfig, key: string): string {
   return name === undefined ? key : `${name}: ${key}`;
 }
 
-/** Every interface is `[::]` where there is IPv6, and `0.0.0.0` where there is none. */
+/**
+ * Every interface is `[::]` where there is IPv6, and `0.0.0.0` where there is none; `localhost` is both
+ * loopback addresses. For port 0 the second one gets the port of the first, whichever that is.
+ */
 function listenGrants(address: Address, why: string): readonly Grant[] {
-  if (address.kind === "unix" || address.host !== "") return [netGrant(address, why)];
-  return ["::", "0.0.0.0"].map((host) => netGrant({ host, port: address.port }, why));
+  if (address.kind === "unix") return [netGrant(address, why)];
+  const { host, port } = address;
+  if (host === "") return ["::", "0.0.0.0"].map((host) => netGrant({ host, port }, why));
+  return hostsToListenOn(host).map((one, index): Grant =>
+    port === 0 && index > 0
+      ? { flag: "--allow-net", value: `[${one}]`, why }
+      : netGrant({ host: one, port }, why)
+  );
 }
 
 function netGrant(address: Address | HostPort, why: string): Grant {

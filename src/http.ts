@@ -12,9 +12,11 @@
  */
 
 import { formatAddress } from "./config/address.ts";
-import type { HostPort } from "./config/config.ts";
+import type { HostPort, NonEmpty } from "./config/config.ts";
 import type { Logger } from "./logging.ts";
 import { ListenError, type ListenReason } from "./net.ts";
+import { bindAll, formatAddresses } from "./net/listen_all.ts";
+import { HINTS } from "./net/listen_error.ts";
 import { codeOf, isLookupFailure, missingGrant, wordsOf } from "./net/system.ts";
 
 /** An HTTP server that is bound and serves. */
@@ -35,7 +37,13 @@ export type Handler = () => Response | Promise<Response>;
 export type Routes = ReadonlyMap<string, Handler>;
 
 /** A server from one bind to its end; `cut` drops the listener and all of its connections. */
-type Generation = { readonly server: Deno.HttpServer<Deno.NetAddr>; readonly cut: () => void };
+type Generation = {
+  /** Where it is bound: several addresses for `localhost`, with one port. */
+  readonly bound: NonEmpty<HostPort>;
+  /** Rejects when one of its listeners has given up. */
+  readonly finished: Promise<unknown>;
+  readonly cut: () => void;
+};
 
 /** Milliseconds before the port is bound again: the first pause, doubled up to the longest. */
 const FIRST_PAUSE = 50;
@@ -112,7 +120,7 @@ export async function serveHttp(
   const keepServing = async (): Promise<void> => {
     while (!closed) {
       try {
-        await current.server.finished;
+        await current.finished;
       } catch (error) {
         // Its open connections live on otherwise, and hold the descriptors that are missing.
         current.cut();
@@ -124,9 +132,9 @@ export async function serveHttp(
 
   let address = listen;
   let addr = "";
-  const moveTo = ({ server }: Generation): void => {
-    address = { host: listen.host, port: server.addr.port };
-    addr = formatAddress(address);
+  const moveTo = ({ bound }: Generation): void => {
+    address = { host: listen.host, port: bound[0].port };
+    addr = bound.length === 1 ? formatAddress(address) : formatAddresses(bound);
     logger.info(`${name} listening`, { addr });
   };
   let current = bind(listen, handle);
@@ -150,6 +158,23 @@ export async function serveHttp(
 
 /** @throws {ListenError} */
 function bind(listen: HostPort, handler: (request: Request) => Promise<Response>): Generation {
+  const servers = bindAll(listen, (one) => bindOne(one, handler), ({ cut }) => cut());
+  const [{ host, port }, ...rest] = servers;
+  return {
+    bound: [{ host, port }, ...rest.map(({ host, port }) => ({ host, port }))],
+    finished: Promise.all(servers.map(({ finished }) => finished)),
+    cut: () => servers.forEach(({ cut }) => cut()),
+  };
+}
+
+/** A server on one address. */
+type Bound = HostPort & Pick<Generation, "finished" | "cut">;
+
+/** @throws {ListenError} */
+function bindOne(
+  listen: HostPort,
+  handler: (request: Request) => Promise<Response>,
+): Bound {
   // Not `shutdown()`: it waits for connections that sent half a request or speak HTTP/2, and once
   // it was called the signal can no longer cut them (aborting then is an uncaught BadResource).
   const abort = new AbortController();
@@ -159,7 +184,8 @@ function bind(listen: HostPort, handler: (request: Request) => Promise<Response>
       handler,
     );
   try {
-    return { server: bindToHost(listen.host, bindTo), cut: () => abort.abort() };
+    const { addr, finished } = bindToHost(listen.host, bindTo);
+    return { host: listen.host, port: addr.port, finished, cut: () => abort.abort() };
   } catch (error) {
     throw listenError(listen, error);
   }
@@ -223,7 +249,7 @@ export function reply(
 function listenError(listen: HostPort, cause: unknown): ListenError {
   const grant = missingGrant(cause, listen);
   const reason = grant === undefined ? listenReason(cause) : "not permitted";
-  const words = grant ?? (reason === "other" ? wordsOf(cause) : reason);
+  const words = grant ?? (reason === "other" ? wordsOf(cause) : reason + (HINTS[reason] ?? ""));
   return new ListenError(reason, `Cannot listen on "${formatAddress(listen)}": ${words}`, {
     cause,
   });

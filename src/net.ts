@@ -20,11 +20,10 @@ export { type NativeTcp, nativeTcp } from "./net/native.ts";
 export { DialError, type DialOptions, type DialReason, dialTcp } from "./net/dial.ts";
 export {
   AcceptError,
-  ListenError,
   type ListenOptions,
-  type ListenReason,
   listenTcp,
   type SocketListener,
   type TcpListener,
 } from "./net/listen.ts";
+export { ListenError, type ListenReason } from "./net/listen_error.ts";
 export { Resolver, type ResolverOptions } from "./net/resolve.ts";

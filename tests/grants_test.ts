@@ -89,8 +89,14 @@ Deno.test("health and metrics are granted only where they are enabled", () => {
 Deno.test("an address that is needed twice is granted once", () => {
   const more = "health: { enabled: true, listen: 'LOCALHOST:0' }";
   assert.deepEqual(values("net", { listen: "localhost:0", more }), [
-    "localhost:0 (listen, health.listen)",
+    "127.0.0.1:0 (listen, health.listen)",
+    // The port that the first address was given, whichever that is.
+    "[::1] (listen, health.listen)",
     "127.0.0.1:8080 (target)",
+  ]);
+  assert.deepEqual(values("net", { listen: "localhost:8443" }).slice(0, 2), [
+    "127.0.0.1:8443 (listen)",
+    "[::1]:8443 (listen)",
   ]);
 });
 

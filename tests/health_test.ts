@@ -211,7 +211,10 @@ Deno.test("a port in use is one clear error", async () => {
     }),
     (error) => {
       assert.ok(error instanceof ListenError);
-      assert.equal(error.message, `Cannot listen on "127.0.0.1:${listen.port}": address in use`);
+      assert.equal(
+        error.message,
+        `Cannot listen on "127.0.0.1:${listen.port}": address in use, something else listens there`,
+      );
       assert.equal(error.reason, "address in use");
       assert.ok(error.cause instanceof Deno.errors.AddrInUse);
       return true;
@@ -227,7 +230,9 @@ Deno.test("other reasons why a port cannot be bound", async () => {
       logger: collect().logger,
     });
   await assert.rejects(start("192.0.2.1"), {
-    message: 'Cannot listen on "192.0.2.1:0": address not available',
+    message:
+      'Cannot listen on "192.0.2.1:0": address not available, no interface of this machine ' +
+      "has it",
   });
   await assert.rejects(
     start("nosuch.invalid"),
@@ -369,7 +374,14 @@ async function scarce(): Promise<{
       }
       logger.info("toggled");
     };
-    using _signals = onSignals({ SIGTERM: stop, SIGINT: stop, SIGHUP: toggle });
+    using _signals = onSignals({
+      SIGTERM: stop,
+      SIGINT: stop,
+      SIGQUIT: stop,
+      SIGHUP: toggle,
+      SIGUSR1: () => {},
+      SIGUSR2: () => {},
+    });
     const logger = createLogger({ level: "debug", format: "text", write: stderrSink() });
     const server = await startHealthServer({
       listen: { host: "127.0.0.1", port: 0 },

@@ -7,7 +7,7 @@
 import { type Finding, quoteText } from "../certstore/findings.ts";
 import type { Config, TlsConfig, TunnelConfig } from "../config/config.ts";
 import { originOf, parseConfig } from "../config/load.ts";
-import { escapeText, formatOrigin, formatProblem } from "../config/problem.ts";
+import { escapeText, formatOrigin, formatProblem, type KeyPath } from "../config/problem.ts";
 import type { Origin } from "../config/source.ts";
 import { ConfigFileError, configName, readConfigFile, readEnvironment } from "../config_file.ts";
 
@@ -30,6 +30,8 @@ export type LoadedConfig = {
   readonly config: Config;
   /** Where a key of a `tls` block such as `tls.cert` was written. */
   readonly origin: (key: string, owner: TlsOwner) => Origin;
+  /** Where any other key was written; `tunnel` as in {@linkcode TlsOwner}. */
+  readonly place: (path: KeyPath, tunnel: string | undefined) => Origin;
 };
 
 /**
@@ -50,7 +52,9 @@ export async function loadConfig(path: string, io: CommandIo): Promise<LoadedCon
         const paths = side === "tls" ? [own] as const : [[side, name], own] as const;
         return originOf({ text, file, environment }, { tunnel, paths });
       };
-      return { config: result.config, origin };
+      const place = (path: KeyPath, tunnel: string | undefined): Origin =>
+        originOf({ text, file, environment }, { tunnel, paths: [path] });
+      return { config: result.config, origin, place };
     }
     for (const problem of result.problems) io.stderr(formatProblem(problem));
   } catch (error) {

@@ -9,14 +9,15 @@ import { SetsError } from "../certstore/sets.ts";
 import { CertStore } from "../certstore/store.ts";
 import type { Config } from "../config/config.ts";
 import { parseConfig } from "../config/load.ts";
-import { escapeText, formatProblem } from "../config/problem.ts";
+import { escapeText, formatOrigin, formatProblem } from "../config/problem.ts";
 import { configName, readConfigFile, readEnvironment } from "../config_file.ts";
 import { Daemon } from "../daemon.ts";
+import { ConfigListenError } from "../daemon/listen_key.ts";
 import { missingGrants } from "../grants.ts";
 import { createLogger, type Logger, stderrSink } from "../logging.ts";
 import { tlsFields } from "../logging/tls_fields.ts";
 import { createMetrics, type Metrics } from "../metrics.ts";
-import { ListenError, nativeTcp } from "../net.ts";
+import { nativeTcp } from "../net.ts";
 import { onSignals } from "../signals.ts";
 import { nativeTls } from "../tls/engine.ts";
 import { isUntested, TESTED_DENO, VERSION } from "../version.ts";
@@ -37,8 +38,9 @@ export async function run(path: string, io: CommandIo): Promise<number> {
   try {
     return await serve(config, path, logger, metrics);
   } catch (error) {
-    if (error instanceof ListenError) {
-      logger.error(error.message);
+    if (error instanceof ConfigListenError) {
+      const { key: { tunnel, path }, message } = error;
+      logger.error(`${formatOrigin(loaded.place(path, tunnel))}: ${message}`);
       return 1;
     }
     if (!(error instanceof SetsError)) throw error;

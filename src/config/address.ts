@@ -162,6 +162,14 @@ function takes(wide: Reach, other: Reach): boolean {
 
 const LOOPBACKS = ["127.0.0.1", "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1"];
 
+/**
+ * The addresses to listen on for a host: `localhost` is both loopback addresses, whatever a resolver says
+ * (RFC 6761 section 6.3), every other host is one.
+ */
+export function hostsToListenOn(host: string): readonly string[] {
+  return nameKey(host) === "localhost" ? ["127.0.0.1", "::1"] : [host];
+}
+
 /** A path as Deno takes it: `//`, `.` and `..` are resolved as text, whatever links there are. */
 function pathKey(path: string): string {
   const kept: string[] = [];

@@ -8,38 +8,13 @@ import type { HostPort } from "../config/config.ts";
 import { formatAddress } from "../config/address.ts";
 import type { Channel } from "../channel.ts";
 import { openChannel } from "./open.ts";
+import { bindAll, JoinedListener } from "./listen_all.ts";
+import { HINTS, ListenError, type ListenReason } from "./listen_error.ts";
 import type { NativeTcp } from "./native.ts";
 import { codeOf, formatNetAddr, isLookupFailure, missingGrant, wordsOf } from "./system.ts";
 
 /** How many connections may wait to be accepted; the kernel has a limit of its own (`somaxconn`). */
 const BACKLOG = 4096;
-
-/** Why an address could not be listened on, in short. */
-export type ListenReason =
-  | "address in use"
-  | "address not available"
-  | "name not found"
-  | "permission denied"
-  | "not permitted"
-  | "not found"
-  | "other";
-
-/** An address could not be listened on; the message says which and has the system's words. */
-export class ListenError extends Error {
-  /** The name of the class. */
-  override readonly name = "ListenError";
-  /**
-   * The kind of failure: `permission denied` is the system's word, `not permitted` Deno's; `not found`:
-   * there is no directory for a UNIX socket.
-   */
-  readonly reason: ListenReason;
-
-  /** Says what failed; `cause` carries the system's own error. */
-  constructor(reason: ListenReason, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.reason = reason;
-  }
-}
 
 /**
  * What accepting says of a connection that ended while it was queued. ENOTCONN: the peer has reset it,
@@ -125,11 +100,20 @@ export type ListenOptions = {
 
 /**
  * Listen. An empty host is every interface: `[::]`, which takes IPv4 as well (unless Linux runs with
- * `net.ipv6.bindv6only=1`), or `0.0.0.0` on a system without IPv6.
+ * `net.ipv6.bindv6only=1`), or `0.0.0.0` on a system without IPv6. `localhost` is both loopback addresses.
  *
  * @throws {ListenError} when the address cannot be had.
  */
 export function listenTcp(address: HostPort, options: ListenOptions = {}): TcpListener {
+  const [first, ...rest] = bindAll(
+    address,
+    (one) => listenOne(one, options),
+    (listener) => listener.close(),
+  );
+  return rest.length === 0 ? first : new JoinedListener([first, ...rest]);
+}
+
+function listenOne(address: HostPort, options: ListenOptions): TcpListener {
   const open = (host: string) => {
     const bind = { hostname: host, port: address.port, tcpBacklog: BACKLOG };
     return wrap((options.listen ?? Deno.listen)(bind), options.native);
@@ -149,12 +133,6 @@ export function listenTcp(address: HostPort, options: ListenOptions = {}): TcpLi
     throw new ListenError(reason, `${message}${HINTS[reason] ?? ""}`, { cause: error });
   }
 }
-
-const HINTS: { readonly [reason in ListenReason]?: string } = {
-  "address in use": ", something else listens there",
-  "address not available": ", no interface of this machine has it",
-  "permission denied": ", ports below 1024 need root or CAP_NET_BIND_SERVICE",
-};
 
 function listenReason(error: unknown): ListenReason {
   switch (codeOf(error)) {

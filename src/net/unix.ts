@@ -14,7 +14,8 @@ import type { UnixAddress } from "../config/config.ts";
 import { bindSocket, closeSocket, Occupied } from "./unix_bind.ts";
 import { UnixChannel } from "./channel.ts";
 import { beyondGrants, type DialOptions, withinLimits } from "./dial.ts";
-import { AcceptError, ListenError, type ListenReason, type SocketListener } from "./listen.ts";
+import { AcceptError, type SocketListener } from "./listen.ts";
+import { ListenError, type ListenReason } from "./listen_error.ts";
 import { codeOf, socketGrants, wordsOf } from "./system.ts";
 import { isSame, lockPath, lockSocket, lookAt, type SocketLock } from "./unix_files.ts";
 

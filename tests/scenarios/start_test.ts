@@ -91,7 +91,15 @@ Deno.test("a port that is taken ends the start with one clear line and status 1"
       assert.equal(await daemon.exit(), 1);
       const [line, ...more] = linesAt(daemon, "ERROR");
       assert.deepEqual(more, []);
-      assert.match(line ?? "", /msg="Cannot listen on \\"127\.0\.0\.1:\d+\\": .*in use/i);
+      const key = name.includes("probes") ? "health" : name.includes("metrics") ? "metrics" : "";
+      assert.match(
+        line ?? "",
+        new RegExp(
+          String.raw`msg="[^ ]*\.yaml:\d+:\d+: ${key}\.?listen: Cannot listen on ` +
+            String.raw`\\"127\.0\.0\.1:\d+\\": .*in use`,
+          "i",
+        ),
+      );
       assert.ok(line?.includes(busy), line);
       assertPlain(daemon.log);
       if (config.listen !== busy) assert.ok(await refuses(config.listen));

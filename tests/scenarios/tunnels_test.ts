@@ -180,7 +180,12 @@ Deno.test("a tunnel that cannot be bound ends the start, and no other is left op
   });
   assert.equal(await daemon.exit(), 1);
   assert.equal(linesAt(daemon, "ERROR").length, 1);
-  assert.match(daemon.log, new RegExp(`Cannot listen on \\\\?"${busy}`));
+  assert.match(
+    daemon.log,
+    new RegExp(
+      String.raw`\.yaml:\d+:\d+: tunnels\[1\] \\"b\\": listen: Cannot listen on \\"${busy}`,
+    ),
+  );
   for (const address of [first, last]) assert.ok(await refuses(address));
   // The probes' own port too: the tunnels that were bound before it are given back.
   await using again = await startDaemon({

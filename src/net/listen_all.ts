@@ -1,0 +1,134 @@
+/**
+ * Listening on every address that `localhost` has, as one.
+ *
+ * @module
+ */
+
+import type { Channel } from "../channel.ts";
+import { formatAddress, hostsToListenOn } from "../config/address.ts";
+import type { HostPort, NonEmpty } from "../config/config.ts";
+import type { TcpListener } from "./listen.ts";
+import { ListenError } from "./listen_error.ts";
+import { codeOf } from "./system.ts";
+
+/** How often a port is asked for that all of them can have. */
+const TRIES = 16;
+
+/**
+ * Binds each address that the host stands for, all to one port: for port 0 to the one that the first was
+ * given. An address that this machine does not have is left out as long as another one remains.
+ *
+ * @param open binds one; throws {@linkcode ListenError}.
+ * @param close gives one back.
+ * @throws {ListenError} of the first that cannot be had; then none is bound.
+ */
+export function bindAll<T extends { readonly port: number }>(
+  { host, port }: HostPort,
+  open: (address: HostPort) => T,
+  close: (bound: T) => void,
+): NonEmpty<T> {
+  const hosts = hostsToListenOn(host);
+  for (let left = TRIES;; left--) {
+    const bound: T[] = [];
+    let missing: unknown;
+    try {
+      for (const one of hosts) {
+        try {
+          bound.push(open({ host: one, port: bound[0]?.port ?? port }));
+        } catch (error) {
+          if (hosts.length === 1 || !isAbsent(error)) throw error;
+          missing ??= error;
+        }
+      }
+      const [first, ...rest] = bound;
+      if (first === undefined) throw missing;
+      return [first, ...rest];
+    } catch (error) {
+      for (const one of bound) close(one);
+      // The port that the first was given is another one's elsewhere.
+      const taken = error instanceof ListenError && error.reason === "address in use";
+      if (port !== 0 || bound.length === 0 || !taken || left <= 1) throw error;
+    }
+  }
+}
+
+function isAbsent(error: unknown): boolean {
+  return error instanceof ListenError &&
+    (error.reason === "address not available" || codeOf(error.cause) === "EAFNOSUPPORT");
+}
+
+/** Several addresses as the log shows them. */
+export function formatAddresses(addresses: readonly (HostPort | string)[]): string {
+  return addresses
+    .map((address) => typeof address === "string" ? address : formatAddress(address))
+    .join(",");
+}
+
+/** What one listener has for whoever asks next. */
+type Arrival = { readonly channel: Channel } | { readonly error: unknown };
+
+/** Several listeners as one. */
+export class JoinedListener implements TcpListener {
+  readonly #listeners: NonEmpty<TcpListener>;
+  readonly #pending = new Set<TcpListener>();
+  readonly #arrived: Arrival[] = [];
+  #wake = () => {};
+  #closed = false;
+
+  /** Owns the listeners from now on; their ports are one. */
+  constructor(listeners: NonEmpty<TcpListener>) {
+    this.#listeners = listeners;
+  }
+
+  /** All of them, with commas between. */
+  get address(): string {
+    return formatAddresses(this.#listeners.map(({ address }) => address));
+  }
+
+  /** The port of each. */
+  get port(): number {
+    return this.#listeners[0].port;
+  }
+
+  /**
+   * The next connection of any. Each listener is asked for one at a time, so that as many as there are
+   * other listeners may wait here in place of the kernel's queue.
+   */
+  async accept(): Promise<Channel> {
+    for (const listener of this.#listeners) {
+      if (!this.#pending.has(listener)) this.#ask(listener);
+    }
+    // Not `Promise.race`: the address that nobody uses would keep a reaction of each connection.
+    while (this.#arrived.length === 0) {
+      await new Promise<void>((resolve) => this.#wake = resolve);
+    }
+    const next = this.#arrived.shift();
+    if (next === undefined) throw new Error("Cannot accept: asked for twice at once");
+    if ("error" in next) throw next.error;
+    return next.channel;
+  }
+
+  async #ask(listener: TcpListener): Promise<void> {
+    this.#pending.add(listener);
+    let arrival: Arrival;
+    try {
+      arrival = { channel: await listener.accept() };
+    } catch (error) {
+      arrival = { error };
+    }
+    if (this.#closed && "channel" in arrival) arrival.channel.close();
+    this.#pending.delete(listener);
+    this.#arrived.push(arrival);
+    this.#wake();
+  }
+
+  /** Stops all. Connections that wait here are closed. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const listener of this.#listeners) listener.close();
+    for (const arrival of this.#arrived.splice(0)) {
+      if ("channel" in arrival) arrival.channel.close();
+    }
+  }
+}
