@@ -100,11 +100,12 @@ function readGrants(config: Config, configPath: string): readonly Grant[] {
     grants.push({ flag: "--allow-read", value: isBare(path) ? path : path.slice(0, -1), why });
   };
   const addFiles = (tunnel: TunnelConfig, block: string, tls: TlsConfig): void => {
-    const { cert, key, ca, crl } = tls;
+    const { cert, key, ca, intermediates, crl } = tls;
     const why = (key: string): string => nameIn(tunnel, `${block}.${key}`);
     add(dirname(cert), why("cert"));
     add(dirname(key), why("key"));
     if (ca !== undefined) add(dirname(ca), why("ca"));
+    if (intermediates !== undefined) add(dirname(intermediates), why("intermediates"));
     for (const path of crl) add(dirname(path), why("crl"));
   };
   for (const tunnel of config.tunnels) {

@@ -116,9 +116,11 @@ Deno.test("files are granted by their directories, each directory once", () => {
 });
 
 Deno.test("revocation lists are granted by their directories too", () => {
-  const crl = '  crl: [certs/crl.pem, "lists/a.crl", lists/b.crl, x/../other/c.crl]';
+  const crl = "  intermediates: below/inter.pem\n" +
+    '  crl: [certs/crl.pem, "lists/a.crl", lists/b.crl, x/../other/c.crl]';
   assert.deepEqual(values("read", { more: crl }), [
     "certs (tls.cert, tls.key, tls.ca, tls.crl)",
+    "below (tls.intermediates)",
     "lists (tls.crl)",
     "other (tls.crl)",
     "server.yaml (the config file)",

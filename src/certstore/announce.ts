@@ -41,11 +41,12 @@ function describe({ leaf, anchors, revocation: { lists } }: Material): Fields {
 }
 
 /** The files of a set, by their keys in the config. */
-function pathFields({ cert, key, ca, crl = [] }: MaterialPaths): Fields {
+function pathFields({ cert, key, ca, intermediates, crl = [] }: MaterialPaths): Fields {
   return {
     cert,
     key,
     ...(ca === undefined ? {} : { ca }),
+    ...(intermediates === undefined ? {} : { intermediates }),
     ...(crl.length === 0 ? {} : { crl }),
   };
 }

@@ -1,5 +1,5 @@
 /**
- * The bundle of `tls.ca`: which CAs' peers are let in.
+ * The bundle of `tls.ca`: which CAs' peers are let in. And `tls.intermediates`, which help to tell.
  *
  * Bundles in use hold certificates that cannot serve: of version 1, with encodings that are not DER,
  * with keys that are too short. Such a one is left out with a warning, as long as another remains:
@@ -8,10 +8,12 @@
  * @module
  */
 
+import { verifySignature } from "../tls/signature.ts";
 import { weakKey } from "../x509/algorithms.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import { formatName } from "../x509/names.ts";
 import {
+  type CertificateFile,
   formatTime,
   type Listed,
   reportUnusable,
@@ -31,7 +33,7 @@ const MANY_CAS = 20;
 /** At most this many certificates of one bundle are warned of one by one, unless asked for more. */
 export const MAX_WARNED = 8;
 
-/** What reading a bundle needs to know besides its bytes. */
+/** What reading a file of CAs needs to know besides its bytes. */
 export type BundleContext = {
   /** Milliseconds since the epoch. */
   readonly now: number;
@@ -54,9 +56,57 @@ export type Bundle = {
  */
 export function readBundle(
   bytes: Uint8Array,
-  { now, shared, maxWarned = MAX_WARNED }: BundleContext,
+  context: BundleContext,
   report: FileReport,
 ): Bundle | undefined {
+  const sorted = readCas(bytes, context, uselessness, report);
+  if (sorted === undefined) return undefined;
+  const { able, unable, sound } = sorted;
+  const { now } = context;
+  warnOfEach(unable, able.flatMap((entry) => limits(entry, now) ?? []), context, report);
+  const anchors = able.map(({ certificate }) => certificate);
+  const fault = trustFault(anchors, now);
+  if (fault !== undefined) report.warn(`${fault}: nobody is let in`);
+  if (able.length > MANY_CAS) {
+    report.warn(
+      `it holds ${able.length} CAs: all of them are read anew with each handshake, and a server ` +
+        "sends their names; keep those that sign the peers",
+    );
+  }
+  const leftOut = unable.map(({ subject, fault }) => ({ name: subject?.key, fault }));
+  return sound ? { anchors, leftOut } : undefined;
+}
+
+/**
+ * Reads the file of `tls.intermediates` in the same way. What it holds is trusted for nothing, so that
+ * only CAs below others help: the rest is left out.
+ */
+export function readIntermediates(
+  bytes: Uint8Array,
+  context: BundleContext,
+  report: FileReport,
+): readonly Certificate[] | undefined {
+  const sorted = readCas(bytes, context, unhelpfulness, report);
+  if (sorted === undefined) return undefined;
+  const { able, unable, sound } = sorted;
+  warnOfEach(unable, able.flatMap((entry) => untimely(entry, context.now) ?? []), context, report);
+  return sound ? able.map(({ certificate }) => certificate) : undefined;
+}
+
+/** Those that can serve, each once, those that cannot, and whether nothing else is wrong. */
+type Sorted = {
+  readonly able: readonly Listed[];
+  readonly unable: readonly Unusable[];
+  readonly sound: boolean;
+};
+
+/** Sorts the certificates of a file; `undefined` where it cannot be used, which is reported. */
+function readCas(
+  bytes: Uint8Array,
+  { shared }: BundleContext,
+  faultOf: (certificate: Certificate) => string | undefined,
+  report: FileReport,
+): Sorted | undefined {
   const file = scanCertificates(bytes, report, "ca");
   if (file === undefined) return undefined;
   let sound = true;
@@ -71,7 +121,7 @@ export function readBundle(
       report.warn(`a private key stands in it (line ${line}); keep keys out of what is passed on`);
     }
   }
-  const { able, unable } = sort(file.listed, file.unreadable);
+  const { able, unable } = sort(file, faultOf);
   const cut = unable.filter((entry) => entry.cut);
   if (able.length === 0 || cut.length > 0) {
     reportUnusable(able.length === 0 ? unable : cut, report);
@@ -83,71 +133,103 @@ export function readBundle(
     );
     return undefined;
   }
-  const warnings = [
-    ...unable.map(({ fault }) => `left out: ${fault}`),
-    ...able.flatMap((entry) => limits(entry, now) ?? []),
-  ];
-  for (const warning of warnings.slice(0, maxWarned)) report.warn(warning);
-  if (warnings.length > maxWarned) {
-    report.warn(
-      `${warnings.length - maxWarned} more of its certificates cannot serve, or not fully; ` +
-        "mtlsd check names them all",
-    );
-  }
-  const anchors = able.map(({ certificate }) => certificate);
-  const fault = trustFault(anchors, now);
-  if (fault !== undefined) report.warn(`${fault}: nobody is let in`);
-  if (able.length > MANY_CAS) {
-    report.warn(
-      `it holds ${able.length} CAs: all of them are read anew with each handshake, and a server ` +
-        "sends their names; keep those that sign the peers",
-    );
-  }
-  const leftOut = unable.map(({ subject, fault }) => ({ name: subject?.key, fault }));
-  return sound ? { anchors, leftOut } : undefined;
+  return { able, unable, sound };
 }
 
-/** Those that can serve, each once, and those that never can. */
 function sort(
-  listed: readonly Listed[],
-  unreadable: readonly Unusable[],
-): { readonly able: readonly Listed[]; readonly unable: readonly Unusable[] } {
+  { listed, unreadable }: CertificateFile,
+  faultOf: (certificate: Certificate) => string | undefined,
+): Pick<Sorted, "able" | "unable"> {
   const able = new Map<string, Listed>();
   const unable = new Map<string, Unusable>();
   for (const entry of listed) {
     const id = entry.certificate.der.toBase64();
-    const why = uselessness(entry.certificate);
-    if (why === undefined) {
-      if (!able.has(id)) able.set(id, entry);
-    } else if (!unable.has(id)) {
+    if (able.has(id) || unable.has(id)) continue;
+    const fault = faultOf(entry.certificate);
+    if (fault === undefined) {
+      able.set(id, entry);
+    } else {
       const { subject } = entry.certificate;
-      unable.set(id, { fault: `${entry.who} ${why}: it verifies nobody`, subject, cut: false });
+      unable.set(id, { fault: `${entry.who} ${fault}`, subject, cut: false });
     }
   }
   return { able: [...able.values()], unable: [...unreadable, ...unable.values()] };
 }
 
-/** Why a certificate can never serve, whatever the time. */
-function uselessness(certificate: Certificate): string | undefined {
-  const { publicKey, unknownCritical, extendedKeyUsage: usages } = certificate;
+/** Warns of what is left out and of what serves not fully, a line each up to a bound. */
+function warnOfEach(
+  unable: readonly Unusable[],
+  limited: readonly string[],
+  { maxWarned = MAX_WARNED }: BundleContext,
+  report: FileReport,
+): void {
+  const warnings = [...unable.map(({ fault }) => `left out: ${fault}`), ...limited];
+  for (const warning of warnings.slice(0, maxWarned)) report.warn(warning);
+  if (warnings.length <= maxWarned) return;
+  report.warn(
+    `${warnings.length - maxWarned} more of its certificates cannot serve, or not fully; ` +
+      "mtlsd check names them all",
+  );
+}
+
+/** Why a certificate can be part of no path, whatever the time. */
+function unfitness({ publicKey, unknownCritical }: Certificate): string | undefined {
   const weak = weakKey(publicKey);
   if (weak !== undefined) return `has ${weak}`;
-  if (unknownCritical.length > 0) {
-    return `has a critical extension ${unknownCritical[0]} that mtlsd does not know`;
-  }
-  return usages !== undefined && !usages.includes(EKU_CLIENT) && !usages.includes(EKU_SERVER)
-    ? "is not for TLS (extended key usage)"
+  return unknownCritical.length > 0
+    ? `has a critical extension ${unknownCritical[0]} that mtlsd does not know`
     : undefined;
 }
 
-/** What a certificate that can serve does not do, or not now. */
-function limits({ certificate, who }: Listed, now: number): string | undefined {
+/** Why a certificate of the bundle can never serve. */
+function uselessness(certificate: Certificate): string | undefined {
+  const usages = certificate.extendedKeyUsage;
+  const forTls = usages === undefined || usages.includes(EKU_CLIENT) ||
+    usages.includes(EKU_SERVER);
+  const fault = unfitness(certificate) ??
+    (forTls ? undefined : "is not for TLS (extended key usage)");
+  return fault && `${fault}: it verifies nobody`;
+}
+
+/** Why a certificate can stand in no path between a peer and a CA of the bundle. */
+function unhelpfulness(certificate: Certificate): string | undefined {
+  const { basicConstraints, keyUsage } = certificate;
+  const fault = unfitness(certificate) ??
+    (basicConstraints?.ca !== true
+      ? "is no CA (basic constraints)"
+      : keyUsage?.keyCertSign === false
+      ? "may not sign certificates (key usage)"
+      : undefined);
+  if (fault !== undefined) return `${fault}: it helps nobody`;
+  return signedItself(certificate)
+    ? "signed itself: it leads to no CA of tls.ca, and what is to be trusted belongs there"
+    : undefined;
+}
+
+function signedItself(
+  { subject, issuer, signatureAlgorithm, publicKey, tbs, signature }: Certificate,
+): boolean {
+  return subject.key === issuer.key &&
+    verifySignature(signatureAlgorithm, publicKey, tbs, signature);
+}
+
+/** What a certificate that can serve does not do now. */
+function untimely({ certificate, who }: Listed, now: number): string | undefined {
   switch (validity(certificate, now)) {
     case "expired":
       return `${who} expired at ${formatTime(certificate.notAfter)}: it verifies nobody`;
     case "early":
       return `${who} verifies nobody until ${formatTime(certificate.notBefore)}`;
+    case "valid":
+      return undefined;
   }
+}
+
+/** What a certificate of the bundle does not do, or not now. */
+function limits(entry: Listed, now: number): string | undefined {
+  const { certificate, who } = entry;
+  const late = untimely(entry, now);
+  if (late !== undefined) return late;
   if (certificate.basicConstraints?.ca !== true) {
     return `${who} is no CA: it lets in its own holder and nobody else`;
   }

@@ -5,7 +5,7 @@
  */
 
 /** The setting that names a file. */
-export type MaterialKey = "tls.cert" | "tls.key" | "tls.ca" | "tls.crl";
+export type MaterialKey = "tls.cert" | "tls.key" | "tls.ca" | "tls.intermediates" | "tls.crl";
 
 /** One thing that is wrong with a file. */
 export type Finding = {
@@ -30,7 +30,7 @@ export function formatFinding({ key, path, message }: Finding): string {
 export class MaterialError extends Error {
   /** `MaterialError`. */
   override readonly name = "MaterialError";
-  /** At least one, in the order `tls.cert`, `tls.key`, `tls.ca`, `tls.crl`. */
+  /** At least one, in the order `tls.cert`, `tls.key`, `tls.ca`, `tls.intermediates`, `tls.crl`. */
   readonly findings: readonly Finding[];
   /**
    * Where nothing is wrong but that the own certificate is not valid yet, or a revocation list is of

@@ -1,5 +1,5 @@
 /**
- * Whose revocation list it is: a CA of the bundle, or an intermediate of the own chain.
+ * Whose revocation list it is: a CA of the bundle, or an intermediate below one.
  *
  * @module
  */
@@ -19,8 +19,11 @@ export type ListIssuers = {
   readonly anchors: readonly Certificate[];
   /** What else stands in it. */
   readonly leftOut: readonly LeftOut[];
-  /** The own chain; those behind the leaf may sign lists, once they are verified by the bundle. */
-  readonly chain: readonly Certificate[];
+  /**
+   * The intermediates of `tls.intermediates` and of the own chain: each may sign lists if the bundle
+   * verifies it, with the help of the others.
+   */
+  readonly helpers: readonly Certificate[];
 };
 
 /** The CA that signed a list, or what is wrong with the list, of it. */
@@ -36,7 +39,7 @@ export type FoundIssuer =
  */
 export function findListIssuer(
   list: CertificateList,
-  { anchors, leftOut, chain }: ListIssuers,
+  { anchors, leftOut, helpers }: ListIssuers,
   now: number,
 ): FoundIssuer {
   const { signatureAlgorithm: algorithm, tbs, signature } = list;
@@ -45,8 +48,7 @@ export function findListIssuer(
       `is signed with an algorithm (${algorithm.oid}) that is not SHA-2 with RSA, ECDSA or Ed25519`,
     );
   }
-  const [, ...intermediates] = chain;
-  const namesakes = [...anchors, ...intermediates].filter(({ subject }) =>
+  const namesakes = [...anchors, ...helpers].filter(({ subject }) =>
     subject.key === list.issuer.key
   );
   if (namesakes.length === 0) {
@@ -56,7 +58,8 @@ export function findListIssuer(
     }
     return refuse(
       `is of an unknown issuer: ${quoteText(formatName(list.issuer))} is no CA of tls.ca and no ` +
-        "intermediate of tls.cert; put the certificate of that CA into tls.ca",
+        "intermediate of tls.intermediates or tls.cert; put the certificate of that CA into " +
+        "tls.intermediates",
     );
   }
   const signers = namesakes.filter(({ publicKey }) =>
@@ -65,7 +68,7 @@ export function findListIssuer(
   let fault: string | undefined;
   for (const issuer of signers) {
     const why = unfit(issuer) ??
-      (anchors.includes(issuer) ? undefined : unverified(issuer, intermediates, anchors, now));
+      (anchors.includes(issuer) ? undefined : unverified(issuer, helpers, anchors, now));
     if (why === undefined) return { ok: true, issuer };
     fault ??= `is signed by certificate ${quoteText(formatName(issuer.subject))}, ${why}`;
   }
@@ -87,14 +90,14 @@ function unfit({ basicConstraints, keyUsage, publicKey }: Certificate): string |
   return keyUsage?.cRLSign === false ? "which may not sign lists (key usage)" : undefined;
 }
 
-/** Why the bundle does not verify an intermediate of the own chain, if it does not. */
+/** Why the bundle does not verify an intermediate, if it does not. */
 function unverified(
   issuer: Certificate,
-  intermediates: readonly Certificate[],
+  helpers: readonly Certificate[],
   anchors: readonly Certificate[],
   now: number,
 ): string | undefined {
-  const verdict = validatePath([issuer, ...intermediates], {
+  const verdict = validatePath([issuer, ...helpers], {
     anchors,
     purpose: "issuer",
     now,
@@ -102,5 +105,6 @@ function unverified(
   });
   return verdict.ok
     ? undefined
-    : `which the CAs of tls.ca do not verify: ${verdict.detail}; put it into tls.ca`;
+    : `which the CAs of tls.ca do not verify: ${verdict.detail}; put what leads from it to one of ` +
+      "them into tls.intermediates, or take the list out";
 }

@@ -8,7 +8,7 @@
 import type { TlsConfig } from "../config/config.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import { formatName } from "../x509/names.ts";
-import { type Bundle, readBundle } from "./bundle.ts";
+import { type Bundle, readBundle, readIntermediates } from "./bundle.ts";
 import { checkOrder, checkPair, readOwnChain } from "./chain.ts";
 import { describeReadError, MAX_FILE_BYTES, MAX_LIST_BYTES, type ReadFile } from "./files.ts";
 import { type FileReport, MaterialError, Report } from "./findings.ts";
@@ -23,6 +23,8 @@ export { type Finding, formatFinding, MaterialError, type MaterialKey } from "./
 export type MaterialPaths = Pick<TlsConfig, "cert" | "key" | "ca"> & {
   /** Default none. */
   readonly crl?: readonly string[];
+  /** Default none. */
+  readonly intermediates?: string | undefined;
 };
 
 /** What loading needs from outside. */
@@ -37,8 +39,9 @@ export type LoadDeps = {
 
 /** The paths that a `tls` block names, each once. */
 export function materialPaths(tls: MaterialPaths): readonly string[] {
-  const { cert, key, ca, crl = [] } = tls;
-  return [...new Set([cert, key, ...(ca === undefined ? [] : [ca]), ...crl])];
+  const { cert, key, ca, intermediates, crl = [] } = tls;
+  const named = [cert, key, ca, intermediates, ...crl];
+  return [...new Set(named.filter((path) => path !== undefined))];
 }
 
 /** How much the file at a path may hold, in bytes. */
@@ -85,7 +88,7 @@ export async function loadMaterial(tls: MaterialPaths, deps: LoadDeps): Promise<
   }
   if (chain !== undefined) checkOrder(chain, certReport);
 
-  const { ca, crl = [] } = tls;
+  const { ca, intermediates: helping, crl = [] } = tls;
   const certificates = chain?.map(({ certificate }) => certificate);
   const caReport = ca === undefined ? undefined : report.of("tls.ca", ca);
   let bundle: Bundle | undefined = { anchors: [], leftOut: [] };
@@ -96,18 +99,28 @@ export async function loadMaterial(tls: MaterialPaths, deps: LoadDeps): Promise<
     bundle = bytes && readBundle(bytes, context, caReport);
   }
 
+  let intermediates: readonly Certificate[] | undefined = [];
+  if (helping !== undefined) {
+    const of = report.of("tls.intermediates", helping);
+    const bytes = await bytesFor(helping, of);
+    const shared = { key: helping === tls.key, lists: crl.includes(helping) };
+    const context = { now, shared, maxWarned: deps.maxWarned };
+    intermediates = bytes && readIntermediates(bytes, context, of);
+  }
+
   const lists: ListFile[] = [];
   for (const path of new Set(crl)) {
     const of = report.of("tls.crl", path);
     const bytes = await bytesFor(path, of);
-    const shared = { certificates: path === ca || path === tls.cert, key: path === tls.key };
+    const shared = { certificates: [ca, tls.cert, helping].includes(path), key: path === tls.key };
     if (bytes !== undefined) lists.push({ bytes, report: of, shared });
   }
-  const issuers = bundle && certificates && { ...bundle, chain: certificates };
+  const issuers = bundle && certificates && intermediates &&
+    { ...bundle, helpers: [...certificates.slice(1), ...intermediates] };
   const revocation = readRevocation(lists, { issuers, now, early: (time) => early.push(time) });
 
   const [leaf] = certificates ?? [];
-  if (report.findings.length > 0 || !certificates || !leaf || !key || !bundle) {
+  if (report.findings.length > 0 || !certificates || !leaf || !key || !bundle || !intermediates) {
     const onlyEarly = report.findings.length === early.length;
     throw new MaterialError(inOrder(report.findings), onlyEarly ? Math.max(...early) : undefined);
   }
@@ -125,12 +138,13 @@ export async function loadMaterial(tls: MaterialPaths, deps: LoadDeps): Promise<
     chain: Object.freeze(certificates),
     anchors: Object.freeze([...anchors]),
     leftOut: Object.freeze([...leftOut]),
+    intermediates: Object.freeze([...intermediates]),
     revocation,
     warnings: Object.freeze([...report.warnings]),
   });
 }
 
-const ORDER = ["tls.cert", "tls.key", "tls.ca", "tls.crl"] as const;
+const ORDER = ["tls.cert", "tls.key", "tls.ca", "tls.intermediates", "tls.crl"] as const;
 
 function inOrder(findings: Report["findings"]): Report["findings"] {
   return findings.toSorted((a, b) => ORDER.indexOf(a.key) - ORDER.indexOf(b.key));

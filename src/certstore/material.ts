@@ -31,6 +31,8 @@ export type Material = {
   readonly anchors: readonly Certificate[];
   /** What else stands in the bundle and verifies nobody: why is for messages. */
   readonly leftOut: readonly LeftOut[];
+  /** What `tls.intermediates` holds: helps to build paths, and is trusted for nothing by itself. */
+  readonly intermediates: readonly Certificate[];
   /** Who is revoked, by the lists of `tls.crl`. */
   readonly revocation: Revocation;
   /** Things that work and should be looked at, one line each. */

@@ -77,7 +77,9 @@ export function readRevocation(files: readonly ListFile[], context: ListContext)
 
 /** Whether `a` is of the CA of `b` and not older. */
 function supersedes(a: RevocationList, b: RevocationList): boolean {
+  // Lists of two distribution points may be about different certificates.
   return a.issuer.subject.key === b.issuer.subject.key &&
+    a.distributionPoint === b.distributionPoint &&
     sameKey(a.issuer.publicKey, b.issuer.publicKey) && a.thisUpdate >= b.thisUpdate;
 }
 
@@ -176,7 +178,7 @@ function verifyList(
     report.error(`${who} ${found.fault}`);
     return undefined;
   }
-  const { thisUpdate, nextUpdate, number, serials, entries } = list;
+  const { thisUpdate, nextUpdate, number, distributionPoint, serials, entries } = list;
   if (now < thisUpdate) {
     report.error(
       `${who} is of the future: its thisUpdate is ${formatTime(thisUpdate)} and now it is ` +
@@ -189,7 +191,10 @@ function verifyList(
     report.error(`${who} is past its nextUpdate, ${formatTime(nextUpdate)}; fetch the next one`);
     return undefined;
   }
-  return found && { issuer: found.issuer, thisUpdate, nextUpdate, number, serials, entries };
+  return found && {
+    issuer: found.issuer,
+    ...{ thisUpdate, nextUpdate, number, distributionPoint, serials, entries },
+  };
 }
 
 /**

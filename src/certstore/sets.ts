@@ -46,8 +46,8 @@ export type FileSet = {
 };
 
 /** What tells the files of one block from those of another. */
-export function setKey({ cert, key, ca, crl = [] }: MaterialPaths): string {
-  return JSON.stringify([cert, key, ca ?? null, ...crl]);
+export function setKey({ cert, key, ca, intermediates, crl = [] }: MaterialPaths): string {
+  return JSON.stringify([cert, key, ca ?? null, intermediates ?? null, ...crl]);
 }
 
 /** The sets that tunnels use, that of the first tunnel at first. */

@@ -131,6 +131,7 @@ function materialWarnings(side: Side, material: Material, now: number): readonly
     ...material.warnings,
     ...soonWarnings("tls.cert", tls.cert, material.chain, now),
     ...soonWarnings("tls.ca", tls.ca ?? "", material.anchors, now),
+    ...soonWarnings("tls.intermediates", tls.intermediates ?? "", material.intermediates, now),
     ...roleWarnings(side, material.leaf),
     ...pathWarnings(side, material, now),
     ...revocationWarnings(material, now),
@@ -177,13 +178,16 @@ function roleWarnings({ own, tls }: Side, leaf: Certificate): readonly string[] 
 /** Both ends mostly share their CAs, so an own chain that ours do not verify is a likely mistake. */
 function pathWarnings(
   { own, tls, nameOf }: Side,
-  { chain, anchors, revocation, leaf }: Material,
+  { chain, anchors, intermediates, revocation, leaf }: Material,
   now: number,
 ): readonly string[] {
   const usages = leaf.extendedKeyUsage;
   // Wrong usages have a warning of their own, which this one would only repeat.
   if (tls.ca === undefined || (usages !== undefined && !usages.includes(EKU[own]))) return [];
-  const verdict = validatePath(chain, { anchors, revocation, purpose: own, now, verifySignature });
+  // A server's chain is completed by them.
+  const sent = own === "server" ? intermediates : [];
+  const policy = { anchors, intermediates: sent, revocation, purpose: own, now, verifySignature };
+  const verdict = validatePath(chain, policy);
   // That it is revoked is said when the files are loaded.
   if (verdict.ok || verdict.fault === "revoked") return [];
   return [

@@ -36,8 +36,11 @@ export function revocationSummary(
 ): readonly string[] {
   if (revocation.lists.length === 0) return [];
   return [
-    ...revocation.lists.map(({ issuer, entries, nextUpdate }) =>
+    ...revocation.lists.map(({ issuer, entries, nextUpdate, distributionPoint }) =>
       `revocation list: ${formatName(issuer.subject)}, ` +
+      (distributionPoint === undefined
+        ? ""
+        : `as published at ${quote(distributionPoint, 200)}, `) +
       `${entries} ${entries === 1 ? "entry" : "entries"}, ` +
       `next update ${formatTime(nextUpdate)} (${timeLeft(nextUpdate - now)} left)`
     ),

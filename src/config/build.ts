@@ -72,6 +72,7 @@ function buildTls(tls: RawTls): TlsConfig | undefined {
     alpn: tls.alpn ?? [],
     handshakeTimeout: tls.handshake_timeout ?? 10_000,
     crl: tls.crl ?? [],
+    intermediates: tls.intermediates,
   };
 }
 

@@ -107,9 +107,14 @@ function checkUpstream({ raw, has, report }: Scope): void {
 
 /** The `tls` block towards the target of a bridge: what it leaves out comes from `tls`. */
 export function upstreamTls(tls: RawTls, upstream: RawUpstreamTls | undefined): RawTls {
-  // The lists of one CA say nothing about those of another.
-  const crl = upstream?.ca === undefined ? tls.crl : undefined;
-  return { ...tls, crl, client_auth: undefined, ...upstream };
+  // Lists and intermediates of one CA say nothing about those of another.
+  const ofOtherCas = { crl: undefined, intermediates: undefined };
+  return {
+    ...tls,
+    ...(upstream?.ca === undefined ? {} : ofOtherCas),
+    client_auth: undefined,
+    ...upstream,
+  };
 }
 
 function checkVersions({ raw, report }: Scope): void {

@@ -58,6 +58,8 @@ export type TlsConfig = {
   readonly handshakeTimeout: number;
   /** Paths of certificate revocation lists; empty: nobody is looked up. */
   readonly crl: readonly string[];
+  /** Path of certificates that help to build chains and to verify lists, and are not trusted. */
+  readonly intermediates: string | undefined;
 };
 
 /** `acl`: rules that a peer's certificate must match. No rule at all: every valid one may in. */

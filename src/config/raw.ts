@@ -30,6 +30,7 @@ export type RawUpstreamTls = {
   max_version?: TlsVersion | undefined;
   alpn?: string[] | undefined;
   crl?: string[] | undefined;
+  intermediates?: string | undefined;
 };
 
 /** The `tls` block as far as it is valid. */

@@ -95,6 +95,10 @@ function tlsKeys() {
       "10s",
     ),
     crl: key(values.paths(), "Certificate revocation lists, PEM or DER", []),
+    intermediates: key(
+      values.path(),
+      "Certificates that help to build chains and to verify lists, PEM; not trusted by themselves",
+    ),
   };
 }
 

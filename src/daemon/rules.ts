@@ -138,7 +138,7 @@ function alike(
 
 /** What decides together with the rules who gets where, and is not read anew with them. */
 function contextOf({ mode, listen, targets, tls, upstream, proxy }: TunnelConfig): string {
-  const trust = (side: TlsConfig | undefined) => side && [side.ca, side.crl];
+  const trust = (side: TlsConfig | undefined) => side && [side.ca, side.crl, side.intermediates];
   return JSON.stringify([
     mode,
     listen,

@@ -22,12 +22,13 @@ export type PeerRole =
  */
 export function peerVerifier(
   role: PeerRole,
-  { anchors, revocation }: Material,
+  { anchors, intermediates, revocation }: Material,
   now: () => number,
   signatures?: SignatureMemory,
 ): PeerVerifier {
   return new PeerVerifier({
     anchors,
+    intermediates,
     revocation,
     ...role,
     signatures,

@@ -94,6 +94,8 @@ export type VerifyPeer = (presented: readonly Uint8Array[]) => PeerVerdict;
 /** What chains are judged by. */
 export type VerifierOptions = {
   readonly anchors: readonly Certificate[];
+  /** Certificates to build paths from besides those that the peer shows; default none. */
+  readonly intermediates?: readonly Certificate[];
   /** Who is revoked; default nobody. */
   readonly revocation: Revocation;
   /** The role that the peer plays. */
@@ -165,8 +167,9 @@ export class PeerVerifier {
     const others = rest.map(tryParse).filter((parsed): parsed is Certificate =>
       !(parsed instanceof CertificateError)
     );
-    const { anchors, revocation = NO_REVOCATION, purpose, serverName } = this.#options;
-    const policy = { anchors, revocation, purpose, now };
+    const { anchors, intermediates = [], revocation = NO_REVOCATION } = this.#options;
+    const { purpose, serverName } = this.#options;
+    const policy = { anchors, intermediates, revocation, purpose, now };
     const verdict = this.#signatures.during(
       (verifySignature) => validatePath([leaf, ...others], { ...policy, verifySignature }),
       ({ ok }) => ok,

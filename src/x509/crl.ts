@@ -3,8 +3,8 @@
  * strictly as a certificate but of any length.
  *
  * What is refused besides broken DER: lists that hold only a part of what is revoked (delta lists,
- * those with an issuing distribution point), lists about other issuers' certificates (indirect ones),
- * critical extensions that are not processed, and a list without `nextUpdate`, of which nobody could
+ * those whose issuing distribution point limits them to some certificates or reasons), lists about
+ * other issuers' certificates (indirect ones), critical extensions that are not processed, and a list without `nextUpdate`, of which nobody could
  * tell when it is too old. Version 1, which `openssl ca` writes by default, is read: it can carry no
  * extensions, and so nothing that would have to be understood.
  *
@@ -17,6 +17,7 @@ import {
   DerReader,
   type Element,
   readBitString,
+  readBoolean,
   readDefaultFalse,
   readOid,
   readTime,
@@ -24,7 +25,7 @@ import {
   sequence,
   TAG,
 } from "./der.ts";
-import { readName } from "./names.ts";
+import { readGeneralName, readName } from "./names.ts";
 
 /** A revocation list, parsed and not yet verified. Times are milliseconds since the epoch. */
 export type CertificateList = {
@@ -38,6 +39,8 @@ export type CertificateList = {
   readonly nextUpdate: number;
   /** The CRL number, lower-case hex; `undefined` without the extension. */
   readonly number: string | undefined;
+  /** Where its issuing distribution point says that it is published; `undefined` without a name. */
+  readonly distributionPoint: string | undefined;
   /**
    * The serial numbers that are revoked, or on hold, as {@linkcode Certificate.serial} has them.
    * Negative ones are left out: no certificate that can be read has such a number.
@@ -53,14 +56,14 @@ const CERTIFICATE_ISSUER = "2.5.29.29";
 const CRL_NUMBER = "2.5.29.20";
 const REASON_CODE = "2.5.29.21";
 
+const INDIRECT_LIST = "it is an indirect list, about certificates of other issuers; " +
+  "use the list of each issuer";
+
 /** Extensions that change what a list means: refused, critical or not, and why. */
 const REFUSED: Readonly<Record<string, string>> = {
   [DELTA_CRL_INDICATOR]: "it is a delta list, which holds only what has changed; " +
     "use the complete list",
-  [ISSUING_DISTRIBUTION_POINT]: "it is limited to a part of the certificates " +
-    "(issuing distribution point); use the complete list",
-  [CERTIFICATE_ISSUER]: "it is an indirect list, about certificates of other issuers; " +
-    "use the list of each issuer",
+  [CERTIFICATE_ISSUER]: INDIRECT_LIST,
 };
 
 /** RFC 5280 section 5.3.1: `unspecified` to `aACompromise`; 7 is not used. */
@@ -156,18 +159,84 @@ function isTime(tag: number | undefined): boolean {
   return tag === TAG.utcTime || tag === TAG.generalizedTime;
 }
 
-/** The CRL number, of the list's extensions the only one that is processed. */
-function readNumber(explicit: Element | undefined): string | undefined {
-  if (explicit === undefined) return undefined;
-  let number: string | undefined;
+type ListExtensions = Pick<CertificateList, "number" | "distributionPoint">;
+
+const NO_EXTENSIONS: ListExtensions = { number: undefined, distributionPoint: undefined };
+
+/** The CRL number and the issuing distribution point: no other extension of a list is processed. */
+function readListExtensions(explicit: Element | undefined): ListExtensions {
+  let found = NO_EXTENSIONS;
+  if (explicit === undefined) return found;
   readExtensions(sequence(explicit.content, "extensions"), "extension", (oid, value) => {
-    if (oid !== CRL_NUMBER) return false;
-    const reader = new DerReader(value);
-    number = readUnsigned(reader.next("CRL number", TAG.integer).content, "CRL number").toHex();
-    reader.end("CRL number");
-    return true;
+    switch (oid) {
+      case CRL_NUMBER:
+        found = { ...found, number: readNumber(value) };
+        return true;
+      case ISSUING_DISTRIBUTION_POINT:
+        found = { ...found, distributionPoint: readDistributionPoint(value) };
+        return true;
+      default:
+        return false;
+    }
   });
-  return number;
+  return found;
+}
+
+function readNumber(value: Uint8Array): string {
+  const reader = new DerReader(value);
+  const number = readUnsigned(reader.next("CRL number", TAG.integer).content, "CRL number");
+  reader.end("CRL number");
+  return number.toHex();
+}
+
+/** What may limit a list in its issuing distribution point, in the order of the fields. */
+const LIMITS = [
+  [0x81, "onlyContainsUserCerts"],
+  [0x82, "onlyContainsCACerts"],
+  [0x83, "onlySomeReasons"],
+  [0x84, "indirectCRL"],
+  [0x85, "onlyContainsAttributeCerts"],
+] as const;
+
+/**
+ * Reads an issuing distribution point (RFC 5280 section 5.2.5) and gives where the list is published.
+ * One that says no more than that is about everything its issuer has signed, which is how step-ca and
+ * others write their complete lists.
+ *
+ * @throws {CertificateError} where it limits the list, or makes it an indirect one.
+ */
+function readDistributionPoint(value: Uint8Array): string | undefined {
+  const what = "issuing distribution point";
+  const reader = sequence(value, what);
+  const point = reader.optional(what, 0xa0);
+  for (const [tag, limit] of LIMITS) {
+    const field = reader.optional(what, tag);
+    if (field === undefined) continue;
+    // A default that is spelled out limits nothing.
+    if (limit !== "onlySomeReasons" && !readBoolean(field.content, what)) continue;
+    if (limit === "indirectCRL") fail(INDIRECT_LIST);
+    fail(`it is limited to a part of the certificates (${what}: ${limit}); use the complete list`);
+  }
+  reader.end(what);
+  return point && readPointName(point.content, what);
+}
+
+/** The URIs of a DistributionPointName; the names of other forms stand as their bytes. */
+function readPointName(content: Uint8Array, what: string): string {
+  const outer = new DerReader(content);
+  const { tag, content: names } = outer.next(what);
+  outer.end(what);
+  // The other choice is relative to the name of the issuer.
+  if (tag !== 0xa0) return tag === 0xa1 ? names.toHex() : fail(`${what} holds no name`);
+  const found: string[] = [];
+  const reader = new DerReader(names);
+  while (!reader.done) {
+    const element = reader.next(what);
+    const name = readGeneralName(element, [4, 16], what);
+    found.push(name.kind === "uri" ? name.value : element.whole.toHex());
+  }
+  if (found.length === 0) fail(`${what} holds no name`);
+  return found.join(", ");
 }
 
 /**
@@ -200,7 +269,9 @@ export function parseCertificateList(der: Uint8Array): CertificateList {
   const entries = list === undefined
     ? 0
     : readEntries(new DerReader(list.content), extensible, serials);
-  const number = extensible ? readNumber(tbs.optional("extensions", 0xa0)) : undefined;
+  const extensions = extensible
+    ? readListExtensions(tbs.optional("extensions", 0xa0))
+    : NO_EXTENSIONS;
   tbs.end("signed part");
 
   return {
@@ -210,7 +281,7 @@ export function parseCertificateList(der: Uint8Array): CertificateList {
     issuer,
     thisUpdate,
     nextUpdate,
-    number,
+    ...extensions,
     serials,
     entries,
   };

@@ -60,6 +60,8 @@ export type PathVerdict =
 /** What a chain is judged by. */
 export type PathPolicy = {
   readonly anchors: readonly Certificate[];
+  /** Certificates to build from besides those presented, at most 256; trusted for nothing. Default none. */
+  readonly intermediates?: readonly Certificate[];
   /** `issuer` judges a CA in place of a peer: the first certificate may sign others. */
   readonly purpose: Purpose | "issuer";
   /** Who is revoked; default nobody. */
@@ -337,7 +339,8 @@ export function* validationSteps(
     }
     return verdict.ok;
   };
-  const search = new PathSearch(policy.anchors, intermediates);
+  const others = [...intermediates, ...policy.intermediates ?? []];
+  const search = new PathSearch(policy.anchors, others);
   if (policy.anchors.some((anchor) => equalBytes(anchor.der, leaf.der))) {
     yield* accept([leaf]);
   } else {

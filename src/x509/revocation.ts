@@ -22,6 +22,8 @@ export type RevocationList = {
   readonly nextUpdate: number;
   /** The CRL number, lower-case hex; `undefined` where it has none. */
   readonly number: string | undefined;
+  /** Where its issuing distribution point says that it is published; `undefined` without a name. */
+  readonly distributionPoint: string | undefined;
   /** Serial numbers as {@linkcode Certificate.serial} has them. */
   readonly serials: ReadonlySet<string>;
   /** How many entries it has. */

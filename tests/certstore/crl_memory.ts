@@ -20,7 +20,10 @@ export const deep = pki.makeLeaf({ subject: "deep" }, inter);
 /** What a file holds, or why it cannot be read. */
 export type Content = string | Uint8Array | Error;
 
-/** Files in memory; those whose names begin with `crl` are named in `tls.crl`. */
+/**
+ * Files in memory; those whose names begin with `crl` are named in `tls.crl`, `intermediates` in
+ * `tls.intermediates`.
+ */
 export function load(more: Readonly<Record<string, Content>>, now = NOW): Promise<Material> {
   const files: Readonly<Record<string, Content>> = {
     cert: own.pem,
@@ -35,7 +38,9 @@ export function load(more: Readonly<Record<string, Content>>, now = NOW): Promis
     const text = typeof content === "string";
     return Promise.resolve(text ? new TextEncoder().encode(content) : content);
   };
-  return loadMaterial({ cert: "cert", key: "key", ca: "ca", crl }, { readFile, now: () => now });
+  const intermediates = "intermediates" in files ? "intermediates" : undefined;
+  const tls = { cert: "cert", key: "key", ca: "ca", crl, intermediates };
+  return loadMaterial(tls, { readFile, now: () => now });
 }
 
 /** The lists of a file, and the own chain that its issuer may be in. */

@@ -6,7 +6,7 @@ import { ca, type Content, crl, inter, load, own, peer, refusal } from "./crl_me
 import { DAY, NOW } from "./memory.ts";
 
 const UNKNOWN =
-  /list \(line 1, "CN=stranger"\) is of an unknown issuer: "CN=stranger" is no CA of tls\.ca and no intermediate of tls\.cert; put the certificate of that CA into tls\.ca$/;
+  /list \(line 1, "CN=stranger"\) is of an unknown issuer: "CN=stranger" is no CA of tls\.ca and no intermediate of tls\.intermediates or tls\.cert; put the certificate of that CA into tls\.intermediates$/;
 const stranger = pki.makeCa({ subject: "stranger" });
 const impostor = pki.makeCa({ subject: "acme CA" });
 const notSigning = pki.makeCa({
@@ -81,7 +81,7 @@ const REFUSED: Readonly<Record<string, readonly [Readonly<Record<string, Content
       key: underExpired.keyPem,
       crl: crl({}, expired),
     },
-    /is signed by certificate "CN=late", which the CAs of tls\.ca do not verify: .*expired at .*; put it into tls\.ca$/,
+    /is signed by certificate "CN=late", which the CAs of tls\.ca do not verify: .*expired at .*; put what leads from it to one of them into tls\.intermediates, or take the list out$/,
   ],
   "by an own intermediate of another CA": (() => {
     const foreign = pki.makeCa({ subject: "foreign", issuer: stranger });

@@ -66,6 +66,7 @@ export function tlsConfig(
 ): TlsConfig {
   return {
     crl: [],
+    intermediates: undefined,
     clientAuth: "required",
     alpn: [],
     minVersion: "TLS1.2",

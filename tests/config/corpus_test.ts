@@ -87,6 +87,7 @@ Deno.test("corpus: a config with everything set keeps everything", () => {
           alpn: ["h2", "http/1.1"],
           handshakeTimeout: 2500,
           crl: ["/etc/mtlsd/root.crl", "/etc/mtlsd/issuing.crl"],
+          intermediates: "/etc/mtlsd/issuing.pem",
         },
         acl: {
           allow: [

@@ -43,6 +43,7 @@ Deno.test({ name: "environment: every kind of value, over the file", permissions
     MTLSD_TLS_CERT: "e.pem",
     MTLSD_TLS_CLIENT_AUTH: "request",
     MTLSD_TLS_CRL: "e.crl",
+    MTLSD_TLS_INTERMEDIATES: "i.pem",
     MTLSD_ACL_ALLOW_ANONYMOUS: "true",
     MTLSD_PROXY_IDLE_TIMEOUT: "2m",
     MTLSD_PROXY_CLOSE_TIMEOUT: "0",
@@ -53,11 +54,12 @@ Deno.test({ name: "environment: every kind of value, over the file", permissions
   });
   const { tunnels: [{ listen, tls, acl, proxy }], health, metrics, logging } = config;
   assert.deepEqual(listen, { kind: "tcp", host: "127.0.0.1", port: 9443 });
-  assert.deepEqual([tls.cert, tls.key, tls.clientAuth, tls.crl], [
+  assert.deepEqual([tls.cert, tls.key, tls.clientAuth, tls.crl, tls.intermediates], [
     "e.pem",
     "k.pem",
     "optional",
     ["e.crl"],
+    "i.pem",
   ]);
   assert.deepEqual([acl.allowAnonymous, proxy.idleTimeout, proxy.maxConnections], [
     true,

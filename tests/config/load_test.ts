@@ -53,6 +53,7 @@ Deno.test({ name: "load: the defaults of server mode", permissions: "none" }, ()
         alpn: [],
         handshakeTimeout: 10_000,
         crl: [],
+        intermediates: undefined,
       },
       acl: { allow: [], deny: [], mode: "enforce", allowAnonymous: false },
       proxy: {

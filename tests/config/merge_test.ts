@@ -39,6 +39,7 @@ const TLS: Readonly<Record<string, readonly unknown[]>> = {
   alpn: [["h2"], ["http/1.1", "x"], []],
   handshake_timeout: DURATIONS,
   crl: [["a.crl"], "b.crl", []],
+  intermediates: ["below.pem", "other.pem"],
 };
 const ACL: Readonly<Record<string, readonly unknown[]>> = {
   mode: ["audit", "enforce"],

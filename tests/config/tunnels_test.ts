@@ -92,7 +92,7 @@ Deno.test({
 const BRIDGE = `mode: bridge
 listen: :8443
 targets: ["one.example:1", "two.example:1"]
-tls: { cert: c.pem, key: k.pem, ca: ca.pem, alpn: [h2], crl: a.crl, min_version: TLS1.3 }
+tls: { cert: c.pem, key: k.pem, ca: ca.pem, alpn: [h2], crl: a.crl, intermediates: i.pem, min_version: TLS1.3 }
 acl: { allow_cn: [web] }
 `;
 
@@ -133,8 +133,9 @@ Deno.test(
       ["h2"],
     ]);
     // The lists of one CA say nothing about those of another.
-    assert.deepEqual(other?.crl, []);
-    assert.deepEqual(upstream("upstream_tls: { cert: o.pem, key: ok.pem }\n")?.crl, ["a.crl"]);
+    assert.deepEqual([other?.crl, other?.intermediates], [[], undefined]);
+    const same = upstream("upstream_tls: { cert: o.pem, key: ok.pem }\n");
+    assert.deepEqual([same?.crl, same?.intermediates], [["a.crl"], "i.pem"]);
     const acl = accept(`${BRIDGE}upstream_acl: { deny_cn: [old], mode: audit }\n`);
     assert.deepEqual(acl.tunnels[0].upstream?.acl.mode, "audit");
     assert.deepEqual(texts(acl.tunnels[0].acl.allow), ["cn web"]);

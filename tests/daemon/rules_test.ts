@@ -81,6 +81,7 @@ Deno.test({
     ["tls: { client_auth: required }", "tls: { client_auth: none }"],
     ["tls: { ca: everybody.pem }", "tls: { ca: few.pem }"],
     ["tls: { crl: [a.crl] }", "tls: { crl: [a.crl, b.crl] }"],
+    ["tls: { intermediates: a.pem }", "tls: { intermediates: b.pem }"],
     ['target: "127.0.0.1:80"', 'target: "127.0.0.1:81"'],
     ['listen: ":1"', 'listen: "127.0.0.1:1"'],
     ["proxy: { idle_timeout: 1s }", "proxy: { accept_proxy_protocol: [10.0.0.7] }"],

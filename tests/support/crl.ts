@@ -103,12 +103,20 @@ export function issuingDistributionPoint(
   options: {
     readonly indirect?: boolean;
     readonly onlyUsers?: boolean;
+    /** Where it is published, as a full name. */
+    readonly uri?: string;
+    /** Further fields, DER. */
+    readonly more?: readonly Der[];
     readonly critical?: boolean;
   },
 ): Der {
   const fields = [
+    ...(options.uri === undefined ? [] : [
+      der.explicit(0, der.explicit(0, parts.uri(options.uri))),
+    ]),
     ...(options.onlyUsers === true ? [der.implicit(1, der.bool(true))] : []),
     ...(options.indirect === true ? [der.implicit(4, der.bool(true))] : []),
+    ...(options.more ?? []),
   ];
   return parts.extension("2.5.29.28", der.seq(...fields), options.critical ?? true);
 }

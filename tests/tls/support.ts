@@ -73,6 +73,7 @@ export function material(own: Issued, bundle: readonly Issued[]): Material {
     chain,
     anchors: parsable(bundle),
     leftOut: [],
+    intermediates: [],
     revocation: NO_REVOCATION,
     warnings: [],
   };

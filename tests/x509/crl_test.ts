@@ -103,9 +103,38 @@ for (const [what, [options, serials]] of Object.entries(ACCEPTED)) {
 const DELTA = /^it is a delta list, which holds only what has changed; use the complete list$/;
 const PART = /^it is limited to a part .*issuing distribution point/;
 const INDIRECT = /^it is an indirect list, about certificates of other issuers/;
+const idp = (...more: readonly der.Der[]): CrlOptions => ({
+  extra: [issuingDistributionPoint({ more })],
+});
 const field = (at: number, value: der.Der): CrlOptions => ({
   fields: (fields) => fields.with(at, value),
 });
+
+/** Issuing distribution points that leave a list complete, and what they say. */
+const COMPLETE: Readonly<Record<string, readonly [der.Der, string | undefined]>> = {
+  "a URI": [issuingDistributionPoint({ uri: "http://ca/1.0/crl" }), "http://ca/1.0/crl"],
+  "a URI, in passing": [issuingDistributionPoint({ uri: "http://x", critical: false }), "http://x"],
+  "nothing": [issuingDistributionPoint({}), undefined],
+  "limits that are spelled out as none": [
+    issuingDistributionPoint({
+      uri: "http://x",
+      more: [1, 2, 4, 5].map((tag) => der.implicit(tag, der.bool(false))),
+    }),
+    "http://x",
+  ],
+  "a name relative to the issuer": [
+    issuingDistributionPoint({ more: [der.explicit(0, der.explicit(1, der.raw("3000")))] }),
+    "3000",
+  ],
+};
+
+for (const [what, [point, published]] of Object.entries(COMPLETE)) {
+  Deno.test(`complete in spite of an issuing distribution point: ${what}`, () => {
+    const list = read({ revoked: [5], extra: [point] });
+    assert.deepEqual([...list.serials], ["05"]);
+    assert.equal(list.distributionPoint, published);
+  });
+}
 
 /** Lists that are refused, and what is said. */
 const REFUSED: Readonly<Record<string, readonly [CrlOptions, RegExp]>> = {
@@ -147,11 +176,31 @@ const REFUSED: Readonly<Record<string, readonly [CrlOptions, RegExp]>> = {
   "a delta list": [{ extra: [deltaCrlIndicator(1)] }, DELTA],
   "a delta list that says so in passing": [{ extra: [deltaCrlIndicator(1, false)] }, DELTA],
   "a part of the certificates": [{ extra: [issuingDistributionPoint({ onlyUsers: true })] }, PART],
-  "a distribution point in passing": [
-    { extra: [issuingDistributionPoint({ critical: false })] },
+  "a part of the certificates, in passing": [
+    {
+      extra: [issuingDistributionPoint({ uri: "http://x/crl", onlyUsers: true, critical: false })],
+    },
     PART,
   ],
-  "an indirect list": [{ extra: [issuingDistributionPoint({ indirect: true })] }, PART],
+  "only CAs": [idp(der.implicit(2, der.bool(true))), /\(issuing dist.*: onlyContainsCACerts\)/],
+  "only some reasons": [
+    idp(der.implicit(3, der.bitString(Uint8Array.of(0x40), 6))),
+    /: onlySomeReasons\)/,
+  ],
+  "only attribute certificates": [
+    idp(der.implicit(5, der.bool(true))),
+    /: onlyContainsAttributeCerts\)/,
+  ],
+  "an indirect list": [{ extra: [issuingDistributionPoint({ indirect: true })] }, INDIRECT],
+  "a limit that is no boolean": [idp(der.implicit(1, der.raw("0500"))), /^issuing dist/],
+  "limits out of order": [
+    idp(der.implicit(2, der.bool(false)), der.implicit(1, der.bool(true))),
+    /^issuing distribution point has bytes left over/,
+  ],
+  "a distribution point of nothing": [
+    idp(der.explicit(0, der.explicit(0, der.raw("")))),
+    /^issuing distribution point holds no name$/,
+  ],
   "an entry of another issuer": [
     one({ serial: 5, extensions: [certificateIssuer("other CA")] }),
     INDIRECT,

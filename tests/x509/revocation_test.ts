@@ -18,14 +18,16 @@ const HOUR = 3_600_000;
 
 /** A list of `issuer`, taken as verified. */
 function list(issuer: Issued, options: CrlOptions = {}): RevocationList {
-  const { thisUpdate, nextUpdate, number, serials, entries } = parseCertificateList(
-    makeCrl(issuer, options).der,
-  );
+  const { thisUpdate, nextUpdate, number, distributionPoint, serials, entries } =
+    parseCertificateList(
+      makeCrl(issuer, options).der,
+    );
   return {
     issuer: parseCertificate(issuer.der),
     thisUpdate,
     nextUpdate,
     number,
+    distributionPoint,
     serials,
     entries,
   };
