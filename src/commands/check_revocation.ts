@@ -31,7 +31,7 @@ export function revocationWarnings({ revocation }: Material, now: number): reado
 
 /** A line for each list, and one for each CA whose certificates are not looked up. */
 export function revocationSummary(
-  { anchors, revocation }: Material,
+  { anchors, intermediates, revocation }: Material,
   now: number,
 ): readonly string[] {
   if (revocation.lists.length === 0) return [];
@@ -44,7 +44,7 @@ export function revocationSummary(
       `${entries} ${entries === 1 ? "entry" : "entries"}, ` +
       `next update ${formatTime(nextUpdate)} (${timeLeft(nextUpdate - now)} left)`
     ),
-    ...anchors
+    ...[...anchors, ...intermediates]
       .filter((anchor) => anchor.basicConstraints?.ca === true && !isCovered(anchor, revocation))
       .map(({ subject }) =>
         `no revocation list: ${formatName(subject)}, what it signed is not looked up`
