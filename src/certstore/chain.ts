@@ -85,6 +85,12 @@ function checkLeaf(
   if (usages !== undefined && !usages.includes(EKU_SERVER) && !usages.includes(EKU_CLIENT)) {
     report.warn(`${who} is not for TLS (extended key usage): peers refuse it`);
   }
+  if (certificate.engineCannotRead !== undefined) {
+    report.error(
+      `${who} has ${certificate.engineCannotRead}, which the TLS engine cannot read in an own ` +
+        "certificate; issue it without",
+    );
+  }
   if (certificate.unknownCritical.length > 0) {
     report.warn(
       `${who} has a critical extension ${certificate.unknownCritical[0]} that mtlsd does not ` +

@@ -51,7 +51,10 @@ export function readSignatureAlgorithm(content: Uint8Array): SignatureAlgorithm 
   const ecdsa = ECDSA[oid];
   if (ecdsa !== undefined && parameters === "") return { kind: "ecdsa", hash: ecdsa };
   const rsa = RSA_PKCS1[oid];
-  if (rsa !== undefined && parameters === NULL_PARAMETERS) return { kind: "rsa-pkcs1", hash: rsa };
+  // NULL is to be written, and has to be taken where it is left out (RFC 4055 section 5).
+  if (rsa !== undefined && (parameters === NULL_PARAMETERS || parameters === "")) {
+    return { kind: "rsa-pkcs1", hash: rsa };
+  }
   const pss = oid === RSA_PSS ? PSS_HASHES[parameters] : undefined;
   if (pss !== undefined) return { kind: "rsa-pss", hash: pss };
   if (oid === ED25519 && parameters === "") return { kind: "ed25519" };

@@ -30,6 +30,7 @@ export type GeneralName =
   /** 4 or 16 bytes; 8 or 32 (address and mask) in a name constraint. */
   | { readonly kind: "ip"; readonly value: Uint8Array }
   | { readonly kind: "directory"; readonly value: Name }
+  /** A form that is not compared, or a text that is not ASCII: it is equal to nothing. */
   | { readonly kind: "other"; readonly tag: number };
 
 /** The signature algorithms that the profile accepts, and the rest. */
@@ -60,12 +61,32 @@ export type NameConstraints = {
   readonly excluded: readonly GeneralName[];
 };
 
+/**
+ * What a certificate says about certificate policies (RFC 5280 sections 4.2.1.4, 4.2.1.5, 4.2.1.11 and
+ * 4.2.1.14). A policy is the content of its OID in hex.
+ */
+export type PolicyExtensions = {
+  /** `undefined` without the extension. */
+  readonly policies: readonly string[] | undefined;
+  /** Which policies of the issuer's domain are taken for which of the subject's. */
+  readonly mappings: readonly { readonly issuer: string; readonly subject: string }[];
+  /** Certificates that may follow before each must name a policy. */
+  readonly requireExplicitPolicy: number | undefined;
+  /** Certificates that may follow before mappings are no longer allowed. */
+  readonly inhibitPolicyMapping: number | undefined;
+  /** Certificates that may follow before any-policy no longer counts. */
+  readonly inhibitAnyPolicy: number | undefined;
+};
+
 /** A certificate, parsed. Times are milliseconds since the epoch. */
 export type Certificate = {
   readonly der: Uint8Array;
   /** What the issuer signed. */
   readonly tbs: Uint8Array;
-  /** Lower-case hex, two digits a byte, without the zero that only keeps it positive. */
+  /**
+   * Lower-case hex, two digits a byte, without the zero that only keeps it positive; a negative one is
+   * its magnitude behind a `-`.
+   */
   readonly serial: string;
   readonly signatureAlgorithm: SignatureAlgorithm;
   readonly signature: Uint8Array;
@@ -85,8 +106,15 @@ export type Certificate = {
   /** Empty without the extension. */
   readonly subjectAltNames: readonly GeneralName[];
   readonly nameConstraints: NameConstraints | undefined;
+  readonly policy: PolicyExtensions;
   /** Critical extensions that we do not process: such a certificate is never accepted. */
   readonly unknownCritical: readonly string[];
+  /**
+   * What of it the TLS engine cannot read, in words that go on from "it has"; `undefined` when it can
+   * read it. The engine checks nothing about a peer that shows such a certificate as its own, not even
+   * that the peer holds the key: it may stand above others, and never be a peer's own.
+   */
+  readonly engineCannotRead: string | undefined;
 };
 
 /** A certificate or a revocation list could not be read; the message says why, without "Cannot". */

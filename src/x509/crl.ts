@@ -20,6 +20,7 @@ import {
   readBoolean,
   readDefaultFalse,
   readOid,
+  readSerial,
   readTime,
   readUnsigned,
   sequence,
@@ -41,10 +42,7 @@ export type CertificateList = {
   readonly number: string | undefined;
   /** Where its issuing distribution point says that it is published; `undefined` without a name. */
   readonly distributionPoint: string | undefined;
-  /**
-   * The serial numbers that are revoked, or on hold, as {@linkcode Certificate.serial} has them.
-   * Negative ones are left out: no certificate that can be read has such a number.
-   */
+  /** The serial numbers that are revoked, or on hold, as {@linkcode Certificate.serial} has them. */
   readonly serials: ReadonlySet<string>;
   /** How many entries the list has. */
   readonly entries: number;
@@ -114,12 +112,6 @@ function takeEntryExtension(oid: string, value: Uint8Array): boolean {
   return true;
 }
 
-/** Whether an INTEGER is negative, in the fewest bytes. */
-function isNegative([first = 0, second = 0]: Uint8Array): boolean {
-  if (first === 0xff && second >= 0x80) fail("serial number is an INTEGER that is not DER");
-  return first >= 0x80;
-}
-
 /** Fields of extensions to remember as sound: most entries have one of the ten reasons and no more. */
 const MAX_REMEMBERED = 16;
 
@@ -131,8 +123,7 @@ function readEntries(list: DerReader, extensible: boolean, serials: Set<string>)
   while (!list.done) {
     count++;
     const entry = new DerReader(list.next(what, TAG.sequence).content);
-    const { content } = entry.next("serial number", TAG.integer);
-    if (!isNegative(content)) serials.add(readUnsigned(content, "serial number").toHex());
+    serials.add(readSerial(entry.next("serial number", TAG.integer).content));
     readTime(entry.next("revocation date"), "revocation date");
     if (entry.done) continue;
     if (!extensible) fail("entry has extensions, which version 1 does not know");

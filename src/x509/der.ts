@@ -1,7 +1,13 @@
 /**
  * A reader for DER, the canonical encoding of ASN.1 (X.690 section 10): definite lengths in the
- * fewest bytes, single-byte tags, nothing left over. Whatever is not canonical is refused, because
- * two readers that disagree about bytes are how forged certificates get in.
+ * fewest bytes, single-byte tags, nothing left over. What is not canonical is refused, because two
+ * readers that disagree about bytes are how forged certificates get in.
+ *
+ * Three deviations are read, as OpenSSL, Go and the TLS engine read them: no two readers disagree
+ * about what they mean, and CAs in use write them. A default that is spelled out
+ * ({@linkcode readDefaultFalse}), zero bits at the end of a named bit list
+ * ({@linkcode readNamedBits}), and serial numbers that are negative or long
+ * ({@linkcode readSerial}).
  *
  * @module
  */
@@ -34,13 +40,34 @@ export const MAX_DER_LENGTH = 65_535;
 /** Bytes that a length can have; reached by revocation lists only, which may be longer than the above. */
 const MAX_LENGTH_BYTES = 4;
 
-/** One tag, length and value; `content` and `whole` are views, not copies. */
-export type Element = {
+/** One tag, length and value. A view is made where it is asked for: certificates hold thousands. */
+export class Element {
+  /** The identifier octet. */
   readonly tag: number;
-  readonly content: Uint8Array;
-  /** Header and content. */
-  readonly whole: Uint8Array;
-};
+  readonly #bytes: Uint8Array;
+  readonly #start: number;
+  readonly #contentStart: number;
+  readonly #end: number;
+
+  /** The element of `bytes` from `start` to `end`, its content from `contentStart` on. */
+  constructor(bytes: Uint8Array, start: number, contentStart: number, end: number) {
+    this.tag = bytes[start] ?? 0;
+    this.#bytes = bytes;
+    this.#start = start;
+    this.#contentStart = contentStart;
+    this.#end = end;
+  }
+
+  /** The content, a view. */
+  get content(): Uint8Array {
+    return this.#bytes.subarray(this.#contentStart, this.#end);
+  }
+
+  /** Header and content, a view. */
+  get whole(): Uint8Array {
+    return this.#bytes.subarray(this.#start, this.#end);
+  }
+}
 
 function fail(message: string): never {
   throw new CertificateError(message);
@@ -80,16 +107,16 @@ export class DerReader {
       return fail(`${what} has tag 0x${hex(found)} where 0x${hex(tag)} belongs`);
     }
     if ((found & 0x1f) === 0x1f) return fail(`${what} has a tag of more than one byte`);
-    const { length, headerLength } = readLength(bytes, start + 1, what);
+    const first = bytes[start + 1];
+    // Nearly all elements of a certificate are shorter than 128 bytes.
+    const { length, headerLength } = first !== undefined && first < 0x80
+      ? { length: first, headerLength: 1 }
+      : readLength(bytes, start + 1, what);
     const contentStart = start + 1 + headerLength;
     const end = contentStart + length;
     if (end > bytes.length) return fail(`${what} is cut off`);
     this.#offset = end;
-    return {
-      tag: found,
-      content: bytes.subarray(contentStart, end),
-      whole: bytes.subarray(start, end),
-    };
+    return new Element(bytes, start, contentStart, end);
   }
 
   /** The next element if it carries `tag`, else `undefined`. */
@@ -118,7 +145,6 @@ function readLength(
 ): { length: number; headerLength: number } {
   const first = bytes[at];
   if (first === undefined) return fail(`${what} is cut off`);
-  if (first < 0x80) return { length: first, headerLength: 1 };
   const count = first & 0x7f;
   if (count === 0) return fail(`${what} has an indefinite length, which is not DER`);
   if (count > 2 && (bytes.length <= MAX_DER_LENGTH || count > MAX_LENGTH_BYTES)) {
@@ -147,7 +173,7 @@ export function sequence(bytes: Uint8Array, what: string): DerReader {
 /** An object identifier in dotted decimal. */
 export function readOid(content: Uint8Array, what: string): string {
   if (content.length === 0 || content.length > 64) return fail(`${what} is not an OID`);
-  const arcs: number[] = [];
+  let text = "";
   let arc = 0;
   let fresh = true;
   for (const byte of content) {
@@ -155,15 +181,16 @@ export function readOid(content: Uint8Array, what: string): string {
     if (arc >= 2 ** 45) return fail(`${what} is an OID with too large an arc`);
     arc = arc * 128 + (byte & 0x7f);
     fresh = (byte & 0x80) === 0;
-    if (fresh) {
-      arcs.push(arc);
-      arc = 0;
+    if (!fresh) continue;
+    if (text === "") {
+      const top = Math.min(2, Math.floor(arc / 40));
+      text = `${top}.${arc - top * 40}`;
+    } else {
+      text += `.${arc}`;
     }
+    arc = 0;
   }
-  if (!fresh) return fail(`${what} is an OID that is cut off`);
-  const [head = 0, ...rest] = arcs;
-  const top = Math.min(2, Math.floor(head / 40));
-  return [top, head - top * 40, ...rest].join(".");
+  return fresh ? text : fail(`${what} is an OID that is cut off`);
 }
 
 /** The bytes of an INTEGER in the fewest bytes that hold it; refuses negative ones. */
@@ -175,6 +202,33 @@ export function readUnsigned(content: Uint8Array, what: string): Uint8Array {
   }
   if (first >= 0x80) return fail(`${what} is negative`);
   return first === 0 && second !== undefined ? content.subarray(1) : content;
+}
+
+/** Bytes of the longest serial number that is read; RFC 5280 section 4.1.2.2 allows CAs 20. */
+const MAX_SERIAL_BYTES = 256;
+
+/**
+ * A serial number in lower-case hex, two digits a byte, without the zero that only keeps it positive.
+ * Old CAs wrote negative ones: they are the magnitude with a `-` in front, as OpenSSL shows them, so
+ * that `-01` and `ff` stay two numbers.
+ */
+export function readSerial(content: Uint8Array): string {
+  const what = "serial number";
+  const [first = 0, second = 0] = content;
+  const value = first < 0x80 ? readUnsigned(content, what) : content;
+  if (value.length > MAX_SERIAL_BYTES) {
+    return fail(`${what} is longer than ${MAX_SERIAL_BYTES} bytes`);
+  }
+  if (first < 0x80) return value.toHex();
+  if (first === 0xff && second >= 0x80) return fail(`${what} is an INTEGER that is not DER`);
+  const magnitude = content.map((byte) => ~byte);
+  for (let i = magnitude.length - 1; i >= 0; i--) {
+    const next = ((magnitude[i] ?? 0) + 1) & 0xff;
+    magnitude[i] = next;
+    if (next !== 0) break;
+  }
+  const from = magnitude.length > 1 && magnitude[0] === 0 ? 1 : 0;
+  return `-${magnitude.subarray(from).toHex()}`;
 }
 
 /** A small non-negative INTEGER, at most 2^31-1. */
@@ -194,14 +248,13 @@ export function readBoolean(content: Uint8Array, what: string): boolean {
   return byte === 0xff;
 }
 
-/** A DEFAULT FALSE boolean: DER leaves FALSE out, so one that is there must be TRUE. */
+/**
+ * A DEFAULT FALSE boolean. DER leaves FALSE out; one that is spelled out says the same and is read,
+ * too.
+ */
 export function readDefaultFalse(reader: DerReader, what: string): boolean {
   const element = reader.optional(what, TAG.boolean);
-  if (element === undefined) return false;
-  if (!readBoolean(element.content, what)) {
-    return fail(`${what} spells out its default, which is not DER`);
-  }
-  return true;
+  return element !== undefined && readBoolean(element.content, what);
 }
 
 /** A BIT STRING of whole bytes: a signature or a key. */
@@ -212,15 +265,19 @@ export function readBitString(content: Uint8Array, what: string): Uint8Array {
   return content.subarray(1);
 }
 
-/** A named bit list: the bytes, once it is certain that they are canonical (X.690 section 11.2). */
+/**
+ * A named bit list, as bytes. DER leaves zero bits at its end out (X.690 section 11.2.2); those that are
+ * there say nothing and are read, too. Unused bits that are set stay refused: some readers count them.
+ */
 export function readNamedBits(content: Uint8Array, what: string): Uint8Array {
   const unused = content[0];
   const bits = content.subarray(1);
   const last = bits.at(-1);
-  if (unused === undefined || unused > 7) return fail(`${what} is not a BIT STRING`);
-  if (last === undefined) return unused === 0 ? bits : fail(`${what} is not a BIT STRING`);
-  if ((last & ((1 << unused) - 1)) !== 0 || ((last >> unused) & 1) === 0) {
-    return fail(`${what} is a list of bits that is not DER`);
+  if (unused === undefined || unused > 7 || (last === undefined && unused !== 0)) {
+    return fail(`${what} is not a BIT STRING`);
+  }
+  if (last !== undefined && (last & ((1 << unused) - 1)) !== 0) {
+    return fail(`${what} has unused bits that are set, which is not DER`);
   }
   return bits;
 }

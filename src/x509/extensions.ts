@@ -10,6 +10,7 @@ import {
   type GeneralName,
   type KeyUsage,
   type NameConstraints,
+  type PolicyExtensions,
 } from "./certificate.ts";
 import {
   DerReader,
@@ -20,7 +21,7 @@ import {
   sequence,
   TAG,
 } from "./der.ts";
-import { readGeneralName } from "./names.ts";
+import { isAsciiForm, readGeneralName } from "./names.ts";
 
 /** What the extensions of a certificate say. */
 export type Extensions = Pick<
@@ -30,8 +31,19 @@ export type Extensions = Pick<
   | "extendedKeyUsage"
   | "subjectAltNames"
   | "nameConstraints"
+  | "policy"
   | "unknownCritical"
+  | "engineCannotRead"
 >;
+
+/** Without any policy extension. */
+const NO_POLICY: PolicyExtensions = Object.freeze({
+  policies: undefined,
+  mappings: [],
+  requireExplicitPolicy: undefined,
+  inhibitPolicyMapping: undefined,
+  inhibitAnyPolicy: undefined,
+});
 
 /** A certificate without extensions. */
 export const NO_EXTENSIONS: Extensions = {
@@ -40,7 +52,9 @@ export const NO_EXTENSIONS: Extensions = {
   extendedKeyUsage: undefined,
   subjectAltNames: [],
   nameConstraints: undefined,
+  policy: NO_POLICY,
   unknownCritical: [],
+  engineCannotRead: undefined,
 };
 
 function readBasicConstraints(value: Uint8Array): Extensions["basicConstraints"] {
@@ -89,8 +103,16 @@ function readSubtrees(content: Uint8Array | undefined): readonly GeneralName[] {
   const names: GeneralName[] = [];
   while (!reader.done) {
     const subtree = new DerReader(reader.next(what, TAG.sequence).content);
-    names.push(readGeneralName(subtree.next(what), [8, 32], what));
-    // `minimum` is 0 and `maximum` absent in every profile: nobody knows what else would mean.
+    const base = readGeneralName(subtree.next(what), [8, 32], what);
+    if (base.kind === "other" && isAsciiForm(base.tag)) {
+      throw new CertificateError(`${what} is not ASCII`);
+    }
+    names.push(base);
+    // `minimum` is 0, which DER leaves out, and `maximum` absent (RFC 5280): no reader knows more.
+    const minimum = subtree.optional(what, 0x80);
+    if (minimum !== undefined && readSmallInteger(minimum.content, what) !== 0) {
+      throw new CertificateError(`${what} has a minimum that is not 0`);
+    }
     subtree.end(what);
   }
   if (names.length === 0) throw new CertificateError(`${what} has an empty list`);
@@ -109,12 +131,90 @@ function readNameConstraints(value: Uint8Array): NameConstraints {
   return { permitted: readSubtrees(permitted), excluded: readSubtrees(excluded) };
 }
 
-/**
- * Policies are not asked for here, so a critical list of them restricts nothing (RFC 5280 section
- * 6.1 with any-policy as the initial set). Extensions that change how they are processed stay
- * unknown, and so refuse the certificate where they are critical.
- */
-const CERTIFICATE_POLICIES = "2.5.29.32";
+/** An OID as the hex of its content: policies are only compared, and there may be thousands. */
+function readPolicy(reader: DerReader, what: string): string {
+  const { content } = reader.next(what, TAG.oid);
+  let fresh = true;
+  for (const byte of content) {
+    if (fresh && byte === 0x80) throw new CertificateError(`${what} is an OID that is not DER`);
+    fresh = (byte & 0x80) === 0;
+  }
+  if (content.length === 0 || !fresh) throw new CertificateError(`${what} is not an OID`);
+  return content.toHex();
+}
+
+/** Policy qualifiers that say something to people and nothing to path validation (RFC 5280). */
+const QUALIFIERS = ["1.3.6.1.5.5.7.2.1", "1.3.6.1.5.5.7.2.2"];
+
+/** Reads the policies, and whether all of their qualifiers are among {@linkcode QUALIFIERS}. */
+function readPolicies(value: Uint8Array): { policies: readonly string[]; known: boolean } {
+  const what = "certificate policies";
+  const reader = sequence(value, what);
+  const policies: string[] = [];
+  let known = true;
+  while (!reader.done) {
+    const information = new DerReader(reader.next(what, TAG.sequence).content);
+    policies.push(readPolicy(information, what));
+    const qualifiers = information.optional(what, TAG.sequence);
+    information.end(what);
+    if (qualifiers === undefined) continue;
+    for (const list = new DerReader(qualifiers.content); !list.done;) {
+      const qualifier = new DerReader(list.next(what, TAG.sequence).content);
+      const oid = readOid(qualifier.next(what, TAG.oid).content, what);
+      qualifier.next(what);
+      qualifier.end(what);
+      known &&= QUALIFIERS.includes(oid);
+    }
+  }
+  if (policies.length === 0) throw new CertificateError(`${what} is empty`);
+  return { policies, known };
+}
+
+function readPolicyMappings(value: Uint8Array): PolicyExtensions["mappings"] {
+  const what = "policy mappings";
+  const reader = sequence(value, what);
+  const mappings: { issuer: string; subject: string }[] = [];
+  while (!reader.done) {
+    const pair = new DerReader(reader.next(what, TAG.sequence).content);
+    mappings.push({ issuer: readPolicy(pair, what), subject: readPolicy(pair, what) });
+    pair.end(what);
+  }
+  if (mappings.length === 0) throw new CertificateError(`${what} is empty`);
+  return mappings;
+}
+
+function readPolicyConstraints(
+  value: Uint8Array,
+): Pick<PolicyExtensions, "requireExplicitPolicy" | "inhibitPolicyMapping"> {
+  const what = "policy constraints";
+  const reader = sequence(value, what);
+  const explicit = reader.optional(what, 0x80);
+  const mapping = reader.optional(what, 0x81);
+  reader.end(what);
+  if (explicit === undefined && mapping === undefined) {
+    throw new CertificateError(`${what} is empty`);
+  }
+  return {
+    requireExplicitPolicy: explicit && readSmallInteger(explicit.content, what),
+    inhibitPolicyMapping: mapping && readSmallInteger(mapping.content, what),
+  };
+}
+
+function readInhibitAnyPolicy(value: Uint8Array): number {
+  const what = "inhibitAnyPolicy";
+  const reader = new DerReader(value);
+  const count = readSmallInteger(reader.next(what, TAG.integer).content, what);
+  reader.end(what);
+  return count;
+}
+
+/** The policy extensions by OID, by the names that messages use. */
+const POLICY_NAMES: Readonly<Record<string, string>> = {
+  "2.5.29.32": "certificate policies",
+  "2.5.29.33": "policy mappings",
+  "2.5.29.36": "policy constraints",
+  "2.5.29.54": "inhibitAnyPolicy",
+};
 
 /**
  * Not processed, but the engine below reads its outer SEQUENCE, and fails on a certificate where it
@@ -122,34 +222,60 @@ const CERTIFICATE_POLICIES = "2.5.29.32";
  */
 const CRL_DISTRIBUTION_POINTS = "2.5.29.31";
 
-/**
- * `extensions` with one more.
- *
- * @throws {CertificateError} when its value is not what its OID says.
- */
-export function readExtension(
-  extensions: Extensions,
-  oid: string,
-  critical: boolean,
-  value: Uint8Array,
-): Extensions {
-  if (oid === CRL_DISTRIBUTION_POINTS) sequence(value, "CRL distribution points");
-  switch (oid) {
-    case "2.5.29.15":
-      return { ...extensions, keyUsage: readKeyUsage(value) };
-    case "2.5.29.17":
-      return { ...extensions, subjectAltNames: readSubjectAltNames(value) };
-    case "2.5.29.19":
-      return { ...extensions, basicConstraints: readBasicConstraints(value) };
-    case "2.5.29.30":
-      return { ...extensions, nameConstraints: readNameConstraints(value) };
-    case "2.5.29.37":
-      return { ...extensions, extendedKeyUsage: readExtendedKeyUsage(value) };
-    case CERTIFICATE_POLICIES:
-      return extensions;
-    default:
-      return critical
-        ? { ...extensions, unknownCritical: [...extensions.unknownCritical, oid] }
-        : extensions;
+/** Collects extensions one by one, in time linear in their bytes. */
+export class ExtensionReader {
+  #found: Extensions = NO_EXTENSIONS;
+  readonly #unknownCritical: string[] = [];
+
+  /** What was read so far. */
+  get extensions(): Extensions {
+    return { ...this.#found, unknownCritical: this.#unknownCritical };
+  }
+
+  #set(found: Partial<Extensions>): void {
+    this.#found = { ...this.#found, ...found };
+  }
+
+  #setPolicy(found: Partial<PolicyExtensions>): void {
+    this.#set({ policy: { ...this.#found.policy, ...found } });
+  }
+
+  /**
+   * Reads one more.
+   *
+   * @throws {CertificateError} when its value is not what its OID says.
+   */
+  add(oid: string, critical: boolean, value: Uint8Array): void {
+    const policy = POLICY_NAMES[oid];
+    if (critical && policy !== undefined && this.#found.engineCannotRead === undefined) {
+      this.#set({ engineCannotRead: `critical ${policy} (extension ${oid})` });
+    }
+    if (oid === CRL_DISTRIBUTION_POINTS) sequence(value, "CRL distribution points");
+    switch (oid) {
+      case "2.5.29.15":
+        return this.#set({ keyUsage: readKeyUsage(value) });
+      case "2.5.29.17":
+        return this.#set({ subjectAltNames: readSubjectAltNames(value) });
+      case "2.5.29.19":
+        return this.#set({ basicConstraints: readBasicConstraints(value) });
+      case "2.5.29.30":
+        return this.#set({ nameConstraints: readNameConstraints(value) });
+      case "2.5.29.32": {
+        const { policies, known } = readPolicies(value);
+        // RFC 5280 section 4.2.1.4: the qualifiers of a critical list have to be understood, too.
+        if (critical && !known) this.#unknownCritical.push(oid);
+        return this.#setPolicy({ policies });
+      }
+      case "2.5.29.33":
+        return this.#setPolicy({ mappings: readPolicyMappings(value) });
+      case "2.5.29.36":
+        return this.#setPolicy(readPolicyConstraints(value));
+      case "2.5.29.37":
+        return this.#set({ extendedKeyUsage: readExtendedKeyUsage(value) });
+      case "2.5.29.54":
+        return this.#setPolicy({ inhibitAnyPolicy: readInhibitAnyPolicy(value) });
+      default:
+        if (critical) this.#unknownCritical.push(oid);
+    }
   }
 }

@@ -7,6 +7,13 @@
 
 import type { Certificate, GeneralName, Name, NameConstraints } from "./certificate.ts";
 import { DerReader, sequence } from "./der.ts";
+import { formatName, formOf, isSelfIssued } from "./names.ts";
+
+/** Comparisons of a name with a constraint that one chain may cost; webpki and Go have the same limit. */
+export const MAX_NAME_COMPARISONS = 250_000;
+
+/** What is left of {@linkcode MAX_NAME_COMPARISONS}. */
+export type NameBudget = { comparisons: number };
 
 /** Whether a constraint covers a name; `undefined` when it cannot be told. */
 type Covers = boolean | undefined;
@@ -17,91 +24,185 @@ function lower(host: string): string {
 
 const HOST = /^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$/;
 
-/** `base` is a domain: `a.example` covers itself and what is below, `.a.example` only the latter. */
-function domainCovers(base: string, host: string): Covers {
+/** The host of a name in small letters; not sound where it is none. */
+type Host = { readonly text: string; readonly sound: boolean };
+
+function hostOf(text: string): Host {
+  const host = lower(text);
+  return { text: host, sound: HOST.test(host) };
+}
+
+/** A domain: `a.example` covers itself and what is below, `.a.example` only the latter. */
+type Domain = Host & {
+  /** `.a.example`. */
+  readonly suffix: string;
+  /** The empty domain, which covers everything. */
+  readonly whole: boolean;
+  /** Only what is below. */
+  readonly below: boolean;
+};
+
+function domainOf(base: string): Domain {
   const domain = lower(base);
-  const name = lower(host);
-  if (domain === "") return true;
-  const bare = domain.startsWith(".") ? domain.slice(1) : domain;
-  if (!HOST.test(bare) || !HOST.test(name)) return undefined;
-  return name.endsWith(`.${bare}`) || (name === bare && bare === domain);
+  const below = domain.startsWith(".");
+  const host = hostOf(below ? domain.slice(1) : domain);
+  return { ...host, suffix: `.${host.text}`, whole: domain === "", below };
+}
+
+function domainCovers(domain: Domain, host: Host): Covers {
+  if (domain.whole) return true;
+  if (!domain.sound || !host.sound) return undefined;
+  return host.text.endsWith(domain.suffix) || (!domain.below && host.text === domain.text);
+}
+
+/** A constraint that was read once, to be compared with many names. */
+type Base = (name: Prepared) => Covers;
+
+/** A name that was read once, to be compared with many constraints. */
+type Prepared =
+  | { readonly kind: "dns"; readonly host: Host; readonly parent: Domain | undefined }
+  | { readonly kind: "email"; readonly host: Host; readonly user: string }
+  | { readonly kind: "uri"; readonly host: Host }
+  | { readonly kind: "ip"; readonly address: Uint8Array }
+  | { readonly kind: "directory"; readonly parts: Parts }
+  /** Nothing can be said about it. */
+  | { readonly kind: "odd" };
+
+const ODD: Prepared = { kind: "odd" };
+
+function prepare(name: GeneralName): Prepared {
+  switch (name.kind) {
+    case "dns": {
+      const parent = name.value.startsWith("*.") ? domainOf(name.value.slice(2)) : undefined;
+      return { kind: "dns", host: hostOf(parent ? name.value.slice(2) : name.value), parent };
+    }
+    case "email": {
+      const at = name.value.lastIndexOf("@");
+      if (at < 1) return ODD;
+      const host = hostOf(name.value.slice(at + 1));
+      return { kind: "email", host, user: name.value.slice(0, at) };
+    }
+    case "uri": {
+      const host = uriHost(name.value);
+      return host === undefined ? ODD : { kind: "uri", host: hostOf(host) };
+    }
+    case "ip":
+      return { kind: "ip", address: name.value };
+    case "directory": {
+      const parts = partsOf(name.value);
+      return parts === undefined ? ODD : { kind: "directory", parts };
+    }
+    case "other":
+      return ODD;
+    // deno-coverage-ignore -- the compiler knows that nothing else comes here
+    default:
+      return name satisfies never;
+  }
 }
 
 /**
- * A wildcard stands for many names. It is within `base` when all of them are, which its part after
- * the `*.` decides; and it touches `base` when any of them may be.
+ * A wildcard stands for many names. It is within the base when all of them are, which its part after
+ * the `*.` decides; and it touches the base when any of them may be.
  */
-function dnsCovers(base: string, name: string, side: keyof NameConstraints): Covers {
-  if (!name.startsWith("*.")) return domainCovers(base, name);
-  const parent = name.slice(2);
-  const whole = domainCovers(base.startsWith(".") ? base.slice(1) : base, parent);
-  if (side === "permitted" || whole !== false) return whole;
-  return domainCovers(parent, base.replace(/^\./, "")) !== false;
-}
-
-function emailCovers(base: string, mailbox: string, side: keyof NameConstraints): Covers {
-  const at = mailbox.lastIndexOf("@");
-  if (at < 1) return undefined;
-  const host = lower(mailbox.slice(at + 1));
-  const baseAt = base.lastIndexOf("@");
-  if (baseAt === -1) return hostCovers(base, host);
-  const baseHost = lower(base.slice(baseAt + 1));
-  if (!HOST.test(baseHost) || !HOST.test(host)) return undefined;
-  if (baseHost !== host) return false;
-  const [user, who] = [base.slice(0, baseAt), mailbox.slice(0, at)];
-  // Case counts before the `@`, but hardly anybody has two mailboxes that differ in nothing else.
-  return user === who || (side === "excluded" && user.toLowerCase() === who.toLowerCase());
+function dnsBase(base: string, side: keyof NameConstraints): Base {
+  const domain = domainOf(base);
+  const bare = domainOf(base.replace(/^\./, ""));
+  return (name) => {
+    if (name.kind !== "dns") return undefined;
+    const { host, parent } = name;
+    if (parent === undefined) return domainCovers(domain, host);
+    const whole = domainCovers(bare, host);
+    if (side === "permitted" || whole !== false) return whole;
+    return domainCovers(parent, bare) !== false;
+  };
 }
 
 /** In an e-mail or URI constraint a bare host is that host alone; `.a.example` is what is below. */
-function hostCovers(base: string, host: string): Covers {
-  const covered = domainCovers(base, host);
-  if (covered !== true || base === "" || base.startsWith(".")) return covered;
-  return lower(base) === lower(host);
+function hostBase(base: string): (host: Host) => Covers {
+  const domain = domainOf(base);
+  const exact = base !== "" && !base.startsWith(".");
+  return (host) => {
+    const covered = domainCovers(domain, host);
+    return covered === true && exact ? domain.text === host.text : covered;
+  };
 }
 
-function uriCovers(base: string, uri: string): Covers {
+function emailBase(base: string, side: keyof NameConstraints): Base {
+  const at = base.lastIndexOf("@");
+  if (at === -1) {
+    const covers = hostBase(base);
+    return (name) => name.kind === "email" ? covers(name.host) : undefined;
+  }
+  const host = hostOf(base.slice(at + 1));
+  const user = base.slice(0, at);
+  const lowerUser = user.toLowerCase();
+  return (name) => {
+    if (name.kind !== "email" || !host.sound || !name.host.sound) return undefined;
+    if (host.text !== name.host.text) return false;
+    // Case counts before the `@`, but hardly anybody has two mailboxes that differ in nothing else.
+    return user === name.user ||
+      (side === "excluded" && lowerUser === name.user.toLowerCase());
+  };
+}
+
+function uriBase(base: string): Base {
+  const covers = hostBase(base);
+  return (name) => name.kind === "uri" ? covers(name.host) : undefined;
+}
+
+function uriHost(uri: string): string | undefined {
   const authority = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)/i.exec(uri)?.[1];
   if (authority === undefined) return undefined;
   const host = authority.slice(authority.lastIndexOf("@") + 1).replace(/:\d*$/, "");
   // RFC 5280: a constraint on URIs refuses those whose host is an address.
-  if (host.startsWith("[") || /^[0-9.]+$/.test(host)) return undefined;
-  return hostCovers(base, host);
+  return host.startsWith("[") || /^[0-9.]+$/.test(host) ? undefined : host;
 }
 
-function ipCovers(base: Uint8Array, address: Uint8Array): Covers {
+function ipBase(base: Uint8Array): Base {
   const length = base.length / 2;
-  if (address.length !== length) return false;
-  const octets = new DataView(base.buffer, base.byteOffset, base.length);
-  return address.every((byte, i) => {
-    const mask = octets.getUint8(length + i);
-    return (byte & mask) === (octets.getUint8(i) & mask);
-  });
+  const network = base.subarray(0, length);
+  const mask = base.subarray(length);
+  return (name) => {
+    if (name.kind !== "ip") return undefined;
+    const { address } = name;
+    return address.length === length &&
+      mask.every((bits, i) => (((address[i] ?? 0) ^ (network[i] ?? 0)) & bits) === 0);
+  };
 }
 
-/** The loose comparison of RFC 5280 section 7.1: case and runs of spaces do not count. */
-function looseAttributes(name: Name): readonly string[] {
-  return name.attributes.map(({ oid, value }) =>
-    value === undefined ? "" : `${oid}=${value.trim().replace(/\s+/g, " ").toLowerCase()}`
-  );
-}
+/** The attributes of a name as texts to compare, and how many each of its RDNs has. */
+type Parts = {
+  readonly exact: readonly string[];
+  /** The loose comparison of RFC 5280 section 7.1: case and runs of spaces do not count. */
+  readonly loose: readonly string[];
+  readonly sizes: readonly number[];
+};
 
-function directoryCovers(base: Name, name: Name, side: keyof NameConstraints): Covers {
-  const exact = (n: Name) => n.attributes.map(({ oid, guess }) => `${oid}=${guess}`);
-  const render = side === "permitted" ? exact : looseAttributes;
-  if ([...base.attributes, ...name.attributes].some(({ value }) => value === undefined)) {
-    return undefined;
+/** `undefined` where an attribute has no text that all readers agree on. */
+function partsOf(name: Name): Parts | undefined {
+  const exact: string[] = [];
+  const loose: string[] = [];
+  for (const { oid, value } of name.attributes) {
+    if (value === undefined) return undefined;
+    exact.push(`${oid}=${value}`);
+    loose.push(`${oid}=${value.trim().replace(/\s+/g, " ").toLowerCase()}`);
   }
-  const prefix = render(base);
-  const whole = render(name);
-  return prefix.every((part, i) => part === whole[i]) &&
-    (side === "excluded" || samePartition(base, name));
+  return { exact, loose, sizes: rdnSizes(name) };
 }
 
-/** Whether the attributes of `base` are grouped (RFC 5280: in RDNs) as the first ones of `name`. */
-function samePartition(base: Name, name: Name): boolean {
-  const sizes = rdnSizes(name);
-  return rdnSizes(base).every((size, i) => size === sizes[i]);
+function directoryBase(base: Name, side: keyof NameConstraints): Base {
+  const parts = partsOf(base);
+  return (name) => {
+    if (name.kind !== "directory" || parts === undefined) return undefined;
+    return side === "excluded"
+      ? isPrefix(parts.loose, name.parts.loose)
+      // RFC 5280 compares RDNs, so the attributes have to be grouped alike.
+      : isPrefix(parts.exact, name.parts.exact) && isPrefix(parts.sizes, name.parts.sizes);
+  };
+}
+
+function isPrefix<T>(prefix: readonly T[], whole: readonly T[]): boolean {
+  return prefix.every((part, i) => part === whole[i]);
 }
 
 function rdnSizes({ der }: Name): readonly number[] {
@@ -115,21 +216,24 @@ function rdnSizes({ der }: Name): readonly number[] {
   return sizes;
 }
 
-function covers(base: GeneralName, name: GeneralName, side: keyof NameConstraints): Covers {
-  if (base.kind === "dns" && name.kind === "dns") return dnsCovers(base.value, name.value, side);
-  if (base.kind === "email" && name.kind === "email") {
-    return emailCovers(base.value, name.value, side);
+function baseOf(base: GeneralName, side: keyof NameConstraints): Base {
+  switch (base.kind) {
+    case "dns":
+      return dnsBase(base.value, side);
+    case "email":
+      return emailBase(base.value, side);
+    case "uri":
+      return uriBase(base.value);
+    case "ip":
+      return ipBase(base.value);
+    case "directory":
+      return directoryBase(base.value, side);
+    case "other":
+      return () => undefined;
+    // deno-coverage-ignore -- the compiler knows that nothing else comes here
+    default:
+      return base satisfies never;
   }
-  if (base.kind === "uri" && name.kind === "uri") return uriCovers(base.value, name.value);
-  if (base.kind === "ip" && name.kind === "ip") return ipCovers(base.value, name.value);
-  if (base.kind === "directory" && name.kind === "directory") {
-    return directoryCovers(base.value, name.value, side);
-  }
-  return undefined;
-}
-
-function sameForm(a: GeneralName, b: GeneralName): boolean {
-  return a.kind === "other" && b.kind === "other" ? a.tag === b.tag : a.kind === b.kind;
 }
 
 const EMAIL_ADDRESS = "1.2.840.113549.1.9.1";
@@ -145,44 +249,114 @@ function namesOf(certificate: Certificate): readonly GeneralName[] {
   return names;
 }
 
-/** Whether a CA with these constraints may stand above `certificate`. */
-export function constraintsAllow(constraints: NameConstraints, certificate: Certificate): boolean {
-  return namesOf(certificate).every((name) => {
-    const permitted = constraints.permitted.filter((base) => sameForm(base, name));
-    const excluded = constraints.excluded.filter((base) => sameForm(base, name));
-    return (permitted.length === 0 ||
-      permitted.some((base) => covers(base, name, "permitted") === true)) &&
-      excluded.every((base) => covers(base, name, "excluded") === false);
-  });
-}
+/** The names of a certificate by form; each is read once, however many CAs it is compared for. */
+class CertificateNames {
+  readonly #byForm: ReadonlyMap<number, readonly GeneralName[]>;
+  readonly #prepared = new Map<number, readonly Prepared[]>();
 
-/** A name's share of the work: long names cost more than short ones. */
-function weight(name: GeneralName): number {
-  switch (name.kind) {
-    case "dns":
-    case "email":
-    case "uri":
-      return 1 + (name.value.length >> 4);
-    case "directory":
-      return 1 + (name.value.der.length >> 4);
-    case "ip":
-    case "other":
-      return 1;
-    // deno-coverage-ignore -- the compiler knows that nothing else comes here
-    default:
-      return name satisfies never;
+  constructor(certificate: Certificate) {
+    this.#byForm = Map.groupBy(namesOf(certificate), formOf);
+  }
+
+  count(form: number): number {
+    return this.#byForm.get(form)?.length ?? 0;
+  }
+
+  prepared(form: number): readonly Prepared[] {
+    const known = this.#prepared.get(form);
+    if (known !== undefined) return known;
+    const names = (this.#byForm.get(form) ?? []).map(prepare);
+    this.#prepared.set(form, names);
+    return names;
   }
 }
 
-function weigh(names: readonly GeneralName[]): number {
-  return names.reduce((sum, name) => sum + weight(name), 0);
+/** The constraints of one form. */
+type FormBases = {
+  readonly permitted: GeneralName[];
+  readonly excluded: GeneralName[];
+  /** What comparing one name with all of them costs. */
+  cost: number;
+};
+
+function basesByForm({ permitted, excluded }: NameConstraints): Map<number, FormBases> {
+  const forms = new Map<number, FormBases>();
+  const add = (base: GeneralName, side: keyof NameConstraints): void => {
+    const form = formOf(base);
+    const bases = forms.get(form) ?? { permitted: [], excluded: [], cost: 0 };
+    bases[side].push(base);
+    bases.cost += base.kind === "directory" ? 1 + base.value.attributes.length : 1;
+    forms.set(form, bases);
+  };
+  for (const base of permitted) add(base, "permitted");
+  for (const base of excluded) add(base, "excluded");
+  return forms;
 }
 
 /**
- * What {@linkcode constraintsAllow} costs at most: every name against every constraint, by their
- * number and length. A unit takes about a microsecond.
+ * Whether a CA with these constraints may stand above a certificate with these names; `undefined` when
+ * telling would cost more comparisons than `budget` has, which is found out before the first one.
  */
-export function constraintWork(constraints: NameConstraints, certificate: Certificate): number {
-  return (weigh(constraints.permitted) + weigh(constraints.excluded)) *
-    weigh(namesOf(certificate));
+function allows(
+  constraints: NameConstraints,
+  names: CertificateNames,
+  budget: NameBudget,
+): boolean | undefined {
+  const byForm = basesByForm(constraints);
+  for (const [form, { cost }] of byForm) budget.comparisons -= cost * names.count(form);
+  if (budget.comparisons < 0) return undefined;
+  for (const [form, bases] of byForm) {
+    if (names.count(form) > 0 && !formAllows(bases, names.prepared(form))) return false;
+  }
+  return true;
+}
+
+/** Whether each of the names is in a permitted subtree, if there are any, and in no excluded one. */
+function formAllows(bases: FormBases, names: readonly Prepared[]): boolean {
+  const permitted = bases.permitted.map((base) => baseOf(base, "permitted"));
+  const excluded = bases.excluded.map((base) => baseOf(base, "excluded"));
+  return names.every((name) =>
+    (permitted.length === 0 || permitted.some((covers) => covers(name) === true)) &&
+    excluded.every((covers) => covers(name) === false)
+  );
+}
+
+/**
+ * Whether a CA with these constraints may stand above `certificate`; `undefined` when telling would cost
+ * more than `budget` has.
+ */
+export function constraintsAllow(
+  constraints: NameConstraints,
+  certificate: Certificate,
+  budget: NameBudget = { comparisons: MAX_NAME_COMPARISONS },
+): boolean | undefined {
+  return allows(constraints, new CertificateNames(certificate), budget);
+}
+
+/**
+ * Why the name constraints of a path, leaf first and anchor last, refuse it; `undefined` when they do
+ * not. They are not applied to the self-issued certificate of a CA that changed its key (RFC 5280 section
+ * 6.1.3), but always to the first certificate.
+ */
+export function nameConstraintFault(
+  path: readonly Certificate[],
+  budget: NameBudget,
+): string | undefined {
+  const names = new Map<Certificate, CertificateNames>();
+  for (const [i, { nameConstraints, subject }] of path.entries()) {
+    if (nameConstraints === undefined) continue;
+    for (const [j, certificate] of path.slice(0, i).entries()) {
+      if (j > 0 && isSelfIssued(certificate)) continue;
+      const own = names.get(certificate) ?? new CertificateNames(certificate);
+      names.set(certificate, own);
+      const allowed = allows(nameConstraints, own, budget);
+      if (allowed === true) continue;
+      const who = `certificate ${formatName(subject)}`;
+      return allowed === undefined
+        ? `${who} and those below it hold too many names: comparing them with the name constraints ` +
+          `would take more than ${MAX_NAME_COMPARISONS} comparisons`
+        : `${who} may not sign for a name of ${formatName(certificate.subject)} (name constraints)`;
+    }
+  }
+  return undefined;
 }

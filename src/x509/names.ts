@@ -5,6 +5,7 @@
  */
 
 import {
+  type Certificate,
   CertificateError,
   type GeneralName,
   type Name,
@@ -76,15 +77,25 @@ function attributeText({ tag, content }: Element): string | undefined {
 function utf32be(bytes: Uint8Array): string | undefined {
   if (bytes.length % 4 !== 0) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const points = Array.from({ length: bytes.length / 4 }, (_, i) => view.getUint32(4 * i));
-  if (points.some((point) => point > 0x10ffff)) return undefined;
-  return points.map((point) => String.fromCodePoint(point)).join("");
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 4) {
+    const point = view.getUint32(i);
+    if (point > 0x10ffff) return undefined;
+    text += String.fromCodePoint(point);
+  }
+  return text;
+}
+
+function latin1(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return text;
 }
 
 /** What has no text that all agree on: byte for character, unless its type says how wide it is. */
 function guessText({ tag, content }: Element): string {
   const wide = tag === TAG.universalString ? utf32be(content) : undefined;
-  return wide ?? Array.from(content, (byte) => String.fromCharCode(byte)).join("");
+  return wide ?? latin1(content);
 }
 
 /**
@@ -112,10 +123,23 @@ export function readName(der: Uint8Array, what: string): Name {
 
 const GENERAL_NAME = { email: 0x81, dns: 0x82, directory: 0xa4, uri: 0x86, ip: 0x87 } as const;
 
-function requireAscii(content: Uint8Array, what: string): string {
-  const text = ascii(content);
-  if (text === undefined) throw new CertificateError(`${what} is not ASCII`);
-  return text;
+/**
+ * A name of an ASCII form. One that holds other bytes is a name of its form that is equal to none: it
+ * matches no rule and no server name, and no CA whose constraints are about its form may sign for it.
+ */
+function asciiName(kind: "email" | "dns" | "uri", { tag, content }: Element): GeneralName {
+  const value = ascii(content);
+  return value === undefined ? { kind: "other", tag } : { kind, value };
+}
+
+/** Whether `tag` is that of a form whose text is ASCII. */
+export function isAsciiForm(tag: number): boolean {
+  return tag === GENERAL_NAME.email || tag === GENERAL_NAME.dns || tag === GENERAL_NAME.uri;
+}
+
+/** The tag of the form that a name is of; of directory names it is the constructed one. */
+export function formOf(name: GeneralName): number {
+  return name.kind === "other" ? name.tag : GENERAL_NAME[name.kind];
 }
 
 /**
@@ -131,11 +155,11 @@ export function readGeneralName(
   const { tag, content } = element;
   switch (tag) {
     case GENERAL_NAME.email:
-      return { kind: "email", value: requireAscii(content, what) };
+      return asciiName("email", element);
     case GENERAL_NAME.dns:
-      return { kind: "dns", value: requireAscii(content, what) };
+      return asciiName("dns", element);
     case GENERAL_NAME.uri:
-      return { kind: "uri", value: requireAscii(content, what) };
+      return asciiName("uri", element);
     case GENERAL_NAME.ip:
       if (!ipLengths.includes(content.length)) {
         throw new CertificateError(`${what} holds an address of ${content.length} bytes`);
@@ -173,4 +197,11 @@ export function formatName(name: Name): string {
       `${SHORT_NAMES[oid] ?? oid}=${value?.replace(/[,+\\]/g, "\\$&") ?? "?"}`
     )
     .join(", ");
+}
+
+/** A certificate whose issuer bears its name: that of a CA that changed its key (RFC 5280 section 3.2). */
+export function isSelfIssued(
+  { subject, issuer }: Pick<Certificate, "subject" | "issuer">,
+): boolean {
+  return subject.key === issuer.key;
 }

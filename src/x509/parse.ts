@@ -1,9 +1,11 @@
 /**
  * DER to {@linkcode Certificate}: X.509 v3 (RFC 5280 section 4) and nothing else.
  *
- * This reader must never accept what the TLS engine below cannot read: for a certificate that it
- * cannot parse, the engine checks neither the chain nor that the peer holds the key. So the limits
- * here are the engine's or narrower, and `tests/x509/engine_agrees_test.ts` compares the two.
+ * A certificate that the TLS engine below cannot read must never be taken for a peer's own: for such a
+ * one the engine does not check that the peer holds the key. So the limits here are the engine's or
+ * narrower, but for what CAs have in use, which {@linkcode Certificate.engineCannotRead} names and path
+ * validation refuses in a peer's own certificate. `tests/x509/engine_agrees_test.ts` compares the two
+ * readers.
  *
  * @module
  */
@@ -15,17 +17,14 @@ import {
   readBitString,
   readDefaultFalse,
   readOid,
+  readSerial,
   readTime,
-  readUnsigned,
   sequence,
   TAG,
 } from "./der.ts";
 import { readPublicKey, readSignatureAlgorithm } from "./algorithms.ts";
-import { type Extensions, NO_EXTENSIONS, readExtension } from "./extensions.ts";
-import { readName, toHex } from "./names.ts";
-
-/** RFC 5280 section 4.1.2.2. */
-const MAX_SERIAL_BYTES = 20;
+import { ExtensionReader, type Extensions, NO_EXTENSIONS } from "./extensions.ts";
+import { readName } from "./names.ts";
 
 function readVersion(tbs: DerReader): void {
   const explicit = tbs.optional("version", 0xa0);
@@ -46,22 +45,13 @@ function readVersion(tbs: DerReader): void {
   }
 }
 
-function readSerial(tbs: DerReader): string {
-  const { content } = tbs.next("serial number", TAG.integer);
-  const value = readUnsigned(content, "serial number");
-  if (value.length > MAX_SERIAL_BYTES) {
-    throw new CertificateError(`serial number is longer than ${MAX_SERIAL_BYTES} bytes`);
-  }
-  return toHex(value);
-}
-
 function readExtensions(tbs: DerReader): Extensions {
   const explicit = tbs.optional("extensions", 0xa3);
   if (explicit === undefined) return NO_EXTENSIONS;
   const list = sequence(explicit.content, "extensions");
   if (list.done) throw new CertificateError("list of extensions is empty");
   const seen = new Set<string>();
-  let extensions = NO_EXTENSIONS;
+  const reader = new ExtensionReader();
   while (!list.done) {
     const extension = new DerReader(list.next("extension", TAG.sequence).content);
     const oid = readOid(extension.next("extension", TAG.oid).content, "extension");
@@ -71,9 +61,29 @@ function readExtensions(tbs: DerReader): Extensions {
     extension.end(what);
     if (seen.has(oid)) throw new CertificateError(`${what} stands there twice`);
     seen.add(oid);
-    extensions = readExtension(extensions, oid, critical, value);
+    reader.add(oid, critical, value);
   }
-  return extensions;
+  return reader.extensions;
+}
+
+/**
+ * Unique identifiers, bits that version 2 brought and that mean nothing to path validation. RFC 5280
+ * section 4.1.2.8 has CAs leave them out and readers take them; the engine cannot.
+ */
+function readUniqueIds(tbs: DerReader): string | undefined {
+  let found: string | undefined;
+  for (
+    const [tag, what] of [[0x81, "an issuer unique ID"], [0x82, "a subject unique ID"]] as const
+  ) {
+    const element = tbs.optional(what, tag);
+    if (element === undefined) continue;
+    const [unused = 8] = element.content;
+    if (unused > 7 || (unused > 0 && element.content.length === 1)) {
+      throw new CertificateError(`${what.replace(/^an? /, "")} is not a BIT STRING`);
+    }
+    found ??= what;
+  }
+  return found;
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
@@ -100,7 +110,7 @@ export function parseCertificate(der: Uint8Array): Certificate {
 
   const tbs = new DerReader(signed.content);
   readVersion(tbs);
-  const serial = readSerial(tbs);
+  const serial = readSerial(tbs.next("serial number", TAG.integer).content);
   const innerAlgorithm = tbs.next("signature algorithm", TAG.sequence);
   if (!sameBytes(innerAlgorithm.whole, outerAlgorithm.whole)) {
     throw new CertificateError("its two signature algorithms differ");
@@ -113,7 +123,7 @@ export function parseCertificate(der: Uint8Array): Certificate {
   validity.end("validity");
   const subject = readName(tbs.next("subject", TAG.sequence).whole, "subject");
   const publicKey = readPublicKey(tbs.next("public key", TAG.sequence).whole);
-  // Unique IDs ([1], [2]) fall through to here: RFC 5280 forbids them, the engine cannot read them.
+  const uniqueId = readUniqueIds(tbs);
   const extensions = readExtensions(tbs);
   tbs.end("signed part");
 
@@ -129,5 +139,6 @@ export function parseCertificate(der: Uint8Array): Certificate {
     notAfter,
     publicKey,
     ...extensions,
+    engineCannotRead: uniqueId ?? extensions.engineCannotRead,
   };
 }

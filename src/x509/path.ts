@@ -6,7 +6,8 @@
  * RSA of 2048 bits or more, ECDSA on P-256 or P-384, or Ed25519; every certificate of the path
  * valid now, the anchor included; on every issuer the CA flag, the path length, and `keyCertSign`
  * where key usage is present; the role's extended key usage where present, and `digitalSignature` on
- * the leaf; name constraints; no critical extension that is not processed; none of them revoked, the
+ * the leaf; name constraints; certificate policies where a CA asks for them; no critical extension that
+ * is not processed; on the leaf nothing that the TLS engine cannot read; none of them revoked, the
  * anchor included. A leaf that itself stands in the bundle is a path of one.
  *
  * Work is bounded whatever the peer sends: {@linkcode MAX_SIGNATURES} signature checks,
@@ -17,8 +18,9 @@
 
 import { fits, weakKey } from "./algorithms.ts";
 import type { Certificate, PublicKey, SignatureAlgorithm } from "./certificate.ts";
-import { formatName, toHex } from "./names.ts";
-import { constraintsAllow, constraintWork } from "./name_constraints.ts";
+import { formatName, isSelfIssued, toHex } from "./names.ts";
+import { MAX_NAME_COMPARISONS, type NameBudget, nameConstraintFault } from "./name_constraints.ts";
+import { policyFault } from "./policies.ts";
 import { findRevoked, NO_REVOCATION, type Revocation } from "./revocation.ts";
 
 /** Certificates of one path, leaf and anchor included: the engine stops at six intermediates. */
@@ -27,8 +29,6 @@ export const MAX_PATH_LENGTH = 8;
 export const MAX_SIGNATURES = 16;
 /** Paths from leaf to anchor that are looked at before giving up. */
 export const MAX_PATHS = 8;
-/** How much comparing of names one chain may cost; see {@linkcode constraintWork}. */
-export const MAX_CONSTRAINT_WORK = 250_000;
 
 /** Which role the peer plays. */
 export type Purpose = "client" | "server";
@@ -240,13 +240,9 @@ function checkEach(certificate: Certificate, policy: PathPolicy): Refusal | unde
   return undefined;
 }
 
-/** What is left of {@linkcode MAX_CONSTRAINT_WORK}. */
-type Budget = { work: number };
-
 function checkIssuer(
   issuer: Certificate,
   below: readonly Certificate[],
-  budget: Budget,
 ): Refusal | undefined {
   const who = `certificate ${formatName(issuer.subject)}`;
   if (issuer.basicConstraints?.ca !== true) {
@@ -256,26 +252,13 @@ function checkIssuer(
     return refuse("bad_certificate", `${who} may not sign certificates (key usage)`);
   }
   const { pathLength } = issuer.basicConstraints;
-  const intermediates = below.length - 1;
+  // RFC 5280 section 6.1.4 (l): a CA that changed its key stands below itself without counting.
+  const intermediates = below.slice(1).filter((certificate) => !isSelfIssued(certificate)).length;
   if (pathLength !== undefined && intermediates > pathLength) {
     return refuse(
       "bad_certificate",
       `${who} allows ${pathLength} CAs below it and has ${intermediates}`,
     );
-  }
-  const { nameConstraints } = issuer;
-  if (nameConstraints === undefined) return undefined;
-  for (const certificate of below) {
-    budget.work -= constraintWork(nameConstraints, certificate);
-    if (budget.work < 0) {
-      return refuse("bad_certificate", `${who} and those below it hold too many names`);
-    }
-    if (!constraintsAllow(nameConstraints, certificate)) {
-      return refuse(
-        "bad_certificate",
-        `${who} may not sign for a name of ${formatName(certificate.subject)} (name constraints)`,
-      );
-    }
   }
   return undefined;
 }
@@ -283,7 +266,7 @@ function checkIssuer(
 function* checkPath(
   path: readonly Certificate[],
   policy: PathPolicy,
-  budget: Budget,
+  budget: NameBudget,
 ): Steps<PathVerdict> {
   const [leaf] = path;
   const first = policy.purpose === "issuer" ? 0 : 1;
@@ -293,11 +276,22 @@ function* checkPath(
       `certificate ${formatName(leaf.subject)} may not sign a handshake (key usage)`,
     );
   }
+  if (first === 1 && leaf?.engineCannotRead !== undefined) {
+    return refuse(
+      "bad_certificate",
+      `certificate ${
+        formatName(leaf.subject)
+      } has ${leaf.engineCannotRead}, which the TLS engine ` +
+        "cannot read in a peer's own certificate; issue it without",
+    );
+  }
   for (const [i, certificate] of path.entries()) {
     const refusal = checkEach(certificate, policy) ??
-      (i < first ? undefined : checkIssuer(certificate, path.slice(0, i), budget));
+      (i < first ? undefined : checkIssuer(certificate, path.slice(0, i)));
     if (refusal !== undefined) return refusal;
   }
+  const fault = nameConstraintFault(path, budget) ?? policyFault(path);
+  if (fault !== undefined) return refuse("bad_certificate", fault);
   const revoked = yield* findRevoked(path, policy.revocation ?? NO_REVOCATION);
   if (revoked !== undefined) {
     return refuse(
@@ -326,7 +320,7 @@ export function* validationSteps(
 ): Steps<PathVerdict> {
   const [leaf, ...intermediates] = presented;
   if (leaf === undefined) return refuse("bad_certificate", "the peer showed no certificate");
-  const budget: Budget = { work: MAX_CONSTRAINT_WORK };
+  const budget: NameBudget = { comparisons: MAX_NAME_COMPARISONS };
   let accepted: PathVerdict | undefined;
   let first: Refusal | undefined;
   const accept = function* (path: readonly Certificate[]): Steps<boolean> {

@@ -22,7 +22,8 @@ const { raw } = der;
 test("walks over values", () => {
   const values = new reader.DerReader(raw("020101 0500 0401ff"));
   assert.equal(values.peek(), 0x02);
-  assert.deepEqual(values.next("x", 0x02), {
+  const { tag, content, whole } = values.next("x", 0x02);
+  assert.deepEqual({ tag, content, whole }, {
     tag: 2,
     content: raw("01"),
     whole: raw("020101"),
@@ -114,6 +115,31 @@ test("integers", () => {
   refuses(() => small("01".padEnd(400, "0")), "x is too large");
 });
 
+test("serial numbers, which may be negative and long", () => {
+  const serial = (hex: string): string => reader.readSerial(raw(hex));
+  const rows = [
+    ["00", "00"],
+    ["01", "01"],
+    ["00ff", "ff"],
+    ["0080", "80"],
+    ["ff", "-01"],
+    ["80", "-80"],
+    ["ff01", "-ff"],
+    ["ff00", "-0100"],
+    ["ff7f", "-81"],
+    ["8000", "-8000"],
+    ["81".padEnd(40, "0"), `-7f${"00".repeat(19)}`],
+  ] as const;
+  for (const [written, expected] of rows) assert.equal(serial(written), expected, written);
+  assert.equal(serial("7f".repeat(256)), "7f".repeat(256));
+  assert.equal(serial("00" + "ff".repeat(256)), "ff".repeat(256));
+  refuses(() => serial("7f".repeat(257)), "serial number is longer than 256 bytes");
+  refuses(() => serial(""), "serial number is an empty INTEGER");
+  for (const hex of ["0001", "007f", "ffff", "ff80"]) {
+    refuses(() => serial(hex), "serial number is an INTEGER that is not DER", hex);
+  }
+});
+
 test("booleans", () => {
   assert.equal(reader.readBoolean(raw("ff"), "x"), true);
   assert.equal(reader.readBoolean(raw("00"), "x"), false);
@@ -125,7 +151,9 @@ test("booleans", () => {
   assert.equal(withDefault(""), false);
   assert.equal(withDefault("0500"), false);
   assert.equal(withDefault("0101ff"), true);
-  refuses(() => withDefault("010100"), "x spells out its default, which is not DER");
+  // The default that is spelled out: not DER, and clear.
+  assert.equal(withDefault("010100"), false);
+  refuses(() => withDefault("010101"), "x is a BOOLEAN that is not DER");
 });
 
 test("strings of bits", () => {
@@ -143,11 +171,16 @@ test("strings of bits", () => {
   assert.deepEqual(named("0780"), raw("80"));
   assert.deepEqual(named("0001"), raw("01"));
   assert.deepEqual(named("078080"), raw("8080"));
+  // Zero bits at the end: not DER, and clear.
+  assert.deepEqual(named("0000"), raw("00"));
+  assert.deepEqual(named("0080"), raw("80"));
+  assert.deepEqual(named("0680"), raw("80"));
+  assert.deepEqual(named("00ff00"), raw("ff00"));
   for (const hex of ["", "01", "0880", "ff80"]) {
     refuses(() => named(hex), "x is not a BIT STRING", hex);
   }
-  for (const hex of ["0000", "0080", "0781", "0680", "00ff00"]) {
-    refuses(() => named(hex), "x is a list of bits that is not DER", hex);
+  for (const hex of ["0781", "07ff", "0181", "07ff01"]) {
+    refuses(() => named(hex), "x has unused bits that are set, which is not DER", hex);
   }
 });
 

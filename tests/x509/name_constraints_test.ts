@@ -6,7 +6,7 @@
  */
 
 import assert from "node:assert/strict";
-import { constraintsAllow, constraintWork } from "../../src/x509/name_constraints.ts";
+import { constraintsAllow, MAX_NAME_COMPARISONS } from "../../src/x509/name_constraints.ts";
 import type { Certificate, NameConstraints } from "../../src/x509/certificate.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
 import * as der from "../support/der.ts";
@@ -245,8 +245,10 @@ test("forms that nobody compares refuse the names of that form, and no others", 
 });
 
 test("lists: one permitted subtree is enough, one excluded too much; each form by itself", () => {
-  const allow = (options: Parameters<typeof constraints>[0], ...san: Uint8Array[]): boolean =>
-    constraintsAllow(constraints(options), holder(san));
+  const allow = (
+    options: Parameters<typeof constraints>[0],
+    ...san: Uint8Array[]
+  ): boolean | undefined => constraintsAllow(constraints(options), holder(san));
   const [a, b] = [pki.dns("a.example"), pki.dns("b.example")];
   assert.equal(allow({ permitted: [a, b] }, a, b), true);
   assert.equal(allow({ permitted: [a] }, a, b), false);
@@ -262,6 +264,16 @@ test("lists: one permitted subtree is enough, one excluded too much; each form b
   assert.equal(allow({ permitted: [a] }), true);
 });
 
+test("a name that is not ASCII is in no permitted subtree of its form and in every excluded one", () => {
+  for (const [make, tag] of [[pki.email, 1], [pki.dns, 2], [pki.uri, 6]] as const) {
+    const odd = der.implicit(tag, der.octet(der.raw("c3bc2e61")));
+    const base = make === pki.email ? make("") : make("a");
+    assert.equal(cover(base, odd), "-");
+    const other = constraints({ permitted: [pki.ip("10.0.0.0/8")] });
+    assert.equal(constraintsAllow(other, holder([odd])), true);
+  }
+});
+
 test("e-mail addresses in the subject count as names", () => {
   const subject = (value: string | Uint8Array): Certificate => holder([], { emailAddress: value });
   const only = constraints({ permitted: [pki.email("a.example")] });
@@ -274,19 +286,26 @@ test("e-mail addresses in the subject count as names", () => {
   assert.equal(constraintsAllow(not, subject(der.teletex("x"))), false);
 });
 
-test("work grows with number and length", () => {
-  const one = constraints({ permitted: [pki.dns("a")] });
-  const empty = holder([]);
-  assert.equal(constraintWork(one, empty), 0);
-  assert.equal(constraintWork(one, holder([pki.dns("a")])), 1);
-  assert.equal(constraintWork(one, holder([pki.ip("::1"), pki.registeredId("1.2.3")])), 2);
-  assert.equal(constraintWork(one, holder([pki.dns("a".repeat(160))])), 11);
-  assert.equal(constraintWork(one, holder([pki.uri("a".repeat(160))])), 11);
-  assert.equal(constraintWork(one, holder([pki.email("a".repeat(160))])), 11);
-  assert.ok(constraintWork(one, holder([], { O: "a".repeat(160) })) > 10);
-  const three = constraints({
-    permitted: [pki.dns("a"), pki.ip("::/0")],
-    excluded: [pki.dns("b")],
-  });
-  assert.equal(constraintWork(three, holder([pki.dns("a"), pki.dns("b")])), 6);
+test("each comparison of a name with a constraint of its form is counted, before it is made", () => {
+  const spent = (
+    options: Parameters<typeof constraints>[0],
+    ...certificate: Parameters<typeof holder>
+  ): number => {
+    const budget = { comparisons: MAX_NAME_COMPARISONS };
+    constraintsAllow(constraints(options), holder(...certificate), budget);
+    return MAX_NAME_COMPARISONS - budget.comparisons;
+  };
+  const one = { permitted: [pki.dns("a")] };
+  assert.equal(spent(one, []), 0);
+  assert.equal(spent(one, [pki.dns("a")]), 1);
+  assert.equal(spent(one, [pki.ip("::1"), pki.registeredId("1.2.3"), pki.uri("a")]), 0);
+  const three = { permitted: [pki.dns("a"), pki.ip("::/0")], excluded: [pki.dns("b")] };
+  assert.equal(spent(three, [pki.dns("a"), pki.dns("b")]), 4);
+  // A directory name is as many comparisons as it has parts, and one more.
+  const acme = { excluded: [pki.directory({ O: "acme", OU: "x" })] };
+  assert.equal(spent(acme, [pki.directory("a")], "leaf"), 6);
+  const budget = { comparisons: 1 };
+  const names = holder([pki.dns("b"), pki.dns("b")]);
+  assert.equal(constraintsAllow(constraints(one), names, budget), undefined);
+  assert.equal(constraintsAllow(constraints(one), names), false);
 });

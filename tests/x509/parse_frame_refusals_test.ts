@@ -135,10 +135,10 @@ const REFUSED: readonly [string, pki.IssueOptions, string][] = [
     "it is an X.509 v1 certificate, which can carry no restrictions; issue it as v3",
   ],
   // Fields.
-  ["negative serial", { serial: "ff01" }, "serial number is negative"],
   ["padded serial", { serial: "0001" }, "serial number is an INTEGER that is not DER"],
   ["empty serial", { serial: "" }, "serial number is an empty INTEGER"],
-  ["long serial", { serial: "7f".repeat(21) }, "serial number is longer than 20 bytes"],
+  ["padded negative serial", { serial: "ffff01" }, "serial number is an INTEGER that is not DER"],
+  ["very long serial", { serial: "7f".repeat(257) }, "serial number is longer than 256 bytes"],
   [
     "serial of another type",
     withFields({ serial: der.octet(raw("01")) }),
@@ -218,10 +218,36 @@ const REFUSED: readonly [string, pki.IssueOptions, string][] = [
   ],
   ["30 February", { notAfter: der.utcTime("240230000000Z") }, "notAfter is not a time that exists"],
   ["time that is none", { notAfter: der.utf8("x") }, "notAfter is not a time"],
-  ["issuer unique ID", { issuerUniqueId: raw("01") }, "signed part has bytes left over at its end"],
   [
-    "subject unique ID",
-    { subjectUniqueId: raw("01") },
+    "unique IDs in the wrong order",
+    {
+      fields: (f) => [
+        ...f,
+        der.implicit(2, der.bitString(raw("01"))),
+        der.implicit(1, der.bitString(raw("01"))),
+      ],
+    },
+    "signed part has bytes left over at its end",
+  ],
+  [
+    "unique ID of nine unused bits",
+    { fields: (f) => [...f, der.tlv(0x81, raw("0901"))] },
+    "issuer unique ID is not a BIT STRING",
+  ],
+  [
+    "unique ID without its first octet",
+    { fields: (f) => [...f, der.tlv(0x82)] },
+    "subject unique ID is not a BIT STRING",
+  ],
+  [
+    "unique ID behind the extensions",
+    {
+      fields: (f) => [
+        ...f,
+        der.explicit(3, der.seq(pki.subjectKeyId("01"))),
+        der.implicit(1, der.bitString(raw("01"))),
+      ],
+    },
     "signed part has bytes left over at its end",
   ],
   [

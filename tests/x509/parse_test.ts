@@ -149,13 +149,74 @@ test("extensions that are read", () => {
   assert.deepEqual(
     read(
       pki.extension("unknown", raw(""), true),
-      pki.extension("certificatePolicies", der.nil(), true),
-      pki.extension("policyConstraints", der.nil(), true),
-      pki.extension("inhibitAnyPolicy", der.nil()),
+      pki.extension("certificatePolicies", policies("1.2.3"), true),
       pki.extension("crlDistributionPoints", der.seq(), true),
     ).unknownCritical,
-    [pki.OID.unknown, pki.OID.policyConstraints, pki.OID.crlDistributionPoints],
+    [pki.OID.unknown, pki.OID.crlDistributionPoints],
   );
+});
+
+/** The value of certificate policies: an OID, or one with a qualifier of this type. */
+function policies(...items: (string | readonly [policy: string, qualifier: string])[]): Uint8Array {
+  const qualifier = (type: string): Uint8Array => der.seq(der.seq(der.oid(type), der.ia5("x")));
+  return der.seq(
+    ...items.map((item) =>
+      typeof item === "string"
+        ? der.seq(der.oid(item))
+        : der.seq(der.oid(item[0]), qualifier(item[1]))
+    ),
+  );
+}
+
+test("policies", () => {
+  const read = (...extensions: Uint8Array[]): Certificate["policy"] =>
+    parsed({ extensions }).policy;
+  const none = {
+    policies: undefined,
+    mappings: [],
+    requireExplicitPolicy: undefined,
+    inhibitPolicyMapping: undefined,
+    inhibitAnyPolicy: undefined,
+  };
+  assert.deepEqual(parsed({}).policy, none);
+  assert.deepEqual(read(pki.subjectKeyId("01")), none);
+  const cps = "1.3.6.1.5.5.7.2.1";
+  assert.deepEqual(
+    read(
+      pki.extension("certificatePolicies", policies("1.2.3", ["2.5.29.32.0", cps])),
+      pki.extension("policyMappings", der.seq(der.seq(der.oid("1.2.3"), der.oid("1.2.4")))),
+      pki.extension(
+        "policyConstraints",
+        der.seq(der.implicit(0, der.int(2)), der.implicit(1, der.int(0))),
+      ),
+      pki.extension("inhibitAnyPolicy", der.int(300)),
+    ),
+    {
+      policies: ["2a03", "551d2000"],
+      mappings: [{ issuer: "2a03", subject: "2a04" }],
+      requireExplicitPolicy: 2,
+      inhibitPolicyMapping: 0,
+      inhibitAnyPolicy: 300,
+    },
+  );
+  // A qualifier that nobody knows counts where the extension is critical.
+  const odd = policies(["1.2.3", "1.2.5"]);
+  for (const critical of [true, false]) {
+    const extensions = [pki.extension("certificatePolicies", odd, critical)];
+    const unknown = critical ? [pki.OID.certificatePolicies] : [];
+    assert.deepEqual(parsed({ extensions }).unknownCritical, unknown);
+  }
+});
+
+test("names that are not ASCII count for nothing, and the others do", () => {
+  const odd = (tag: number): Uint8Array => der.implicit(tag, der.octet(raw("c3bc2e61")));
+  const extensions = [pki.subjectAltName([odd(1), odd(2), pki.dns("a.example"), odd(6)])];
+  assert.deepEqual(parsed({ extensions }).subjectAltNames, [
+    { kind: "other", tag: 0x81 },
+    { kind: "other", tag: 0x82 },
+    { kind: "dns", value: "a.example" },
+    { kind: "other", tag: 0x86 },
+  ]);
 });
 
 test("a general name whose tag is close to a known one is of another form", () => {

@@ -5,6 +5,7 @@
  */
 
 import * as der from "../support/der.ts";
+import { raw } from "../support/der.ts";
 import * as pki from "../support/pki.ts";
 import { bad, type Row, table, untrusted } from "./support/path_table.ts";
 
@@ -123,8 +124,7 @@ table("path length", () => {
         ? "ok"
         : bad("ca", `allows ${limit} CAs below it and has ${count}`);
       rows.push([`anchor ${limit}, ${count} between`, [leaf, ...between], [ca], verdict]);
-      // Self-issued ones, which RFC 5280 does not count, count here.
-      issuer = pki.makeCa({ subject: count % 2 === 0 ? `middle ${count}` : "ca", issuer });
+      issuer = pki.makeCa({ subject: `middle ${count}`, issuer });
       between = [...between, issuer];
     }
   }
@@ -135,6 +135,23 @@ table("path length", () => {
   const exceeded = bad("first", "allows 0 CAs below it and has 1");
   rows.push(["intermediate 0, 1 between", [leaf, first, second], [ca], exceeded]);
   rows.push(["an anchor below it", [leaf, first], [second], "ok"]);
+  // RFC 5280 section 6.1.4 (l): a CA that changed its key, and certified the new one with the old.
+  const narrow = pki.makeCa({ subject: "narrow", pathLength: 0 });
+  const rolled = pki.makeCa({ subject: "narrow", issuer: narrow, pathLength: 0 });
+  const rolledAgain = pki.makeCa({ subject: "narrow", issuer: rolled, pathLength: 0 });
+  const other = pki.makeCa({ subject: "other", issuer: rolled });
+  rows.push(
+    ["a new key", [pki.makeLeaf({}, rolled), rolled], [narrow], "ok"],
+    ["two new keys", [pki.makeLeaf({}, rolledAgain), rolledAgain, rolled], [narrow], "ok"],
+    [
+      "another CA below a new key",
+      [pki.makeLeaf({}, other), other, rolled],
+      [narrow],
+      bad("narrow", "allows 0 CAs below it and has 1"),
+    ],
+    // The peer's own certificate never counts, whoever issued it.
+    ["a leaf of the CA's name", [pki.makeLeaf({ subject: "narrow" }, narrow)], [narrow], "ok"],
+  );
   return rows;
 });
 
@@ -217,22 +234,55 @@ table("critical extensions that nobody knows, anywhere", () => {
     return [at, [leaf, middle], [ca], bad(at, rest)];
   });
   const ca = pki.makeCa({ subject: "ca" });
-  const policies = der.seq(der.seq(der.oid("2.23.140.1.2.1")));
-  for (
-    const [id, fine] of [
-      ["certificatePolicies", true],
-      ["policyConstraints", false],
-      ["policyMappings", false],
-      ["inhibitAnyPolicy", false],
-      ["issuerAltName", false],
-      ["crlDistributionPoints", false],
-    ] as const
-  ) {
-    const leaf = pki.makeLeaf({ subject: "leaf", extra: [pki.extension(id, policies, true)] }, ca);
+  const points = der.seq(der.seq(der.explicit(0, der.explicit(0, pki.uri("http://a.example/")))));
+  for (const id of ["issuerAltName", "crlDistributionPoints"] as const) {
+    const leaf = pki.makeLeaf({ subject: "leaf", extra: [pki.extension(id, points, true)] }, ca);
     const refused = bad("leaf", `has a critical extension ${pki.OID[id]} that is not understood`);
-    rows.push([id, [leaf], [ca], fine ? "ok" : refused]);
+    rows.push([id, [leaf], [ca], refused]);
   }
   return rows;
+});
+
+table("what the engine cannot read: not in a leaf, and in every issuer", () => {
+  const policies = der.seq(der.seq(der.oid("1.2.3")));
+  const critical = (id: string, value: Uint8Array): pki.IssueOptions => ({
+    extra: [pki.extension(id, value, true)],
+  });
+  const cases: [string, pki.IssueOptions][] = [
+    [
+      "critical certificate policies (extension 2.5.29.32)",
+      critical("certificatePolicies", policies),
+    ],
+    [
+      "critical policy mappings (extension 2.5.29.33)",
+      critical("policyMappings", der.seq(der.seq(der.oid("1.2.3"), der.oid("1.2.4")))),
+    ],
+    [
+      "critical policy constraints (extension 2.5.29.36)",
+      critical("policyConstraints", der.seq(der.implicit(1, der.int(0)))),
+    ],
+    [
+      "critical inhibitAnyPolicy (extension 2.5.29.54)",
+      critical("inhibitAnyPolicy", der.int(0)),
+    ],
+    ["an issuer unique ID", { issuerUniqueId: raw("f0") }],
+    ["a subject unique ID", { subjectUniqueId: raw("f0") }],
+    ["an issuer unique ID", { issuerUniqueId: raw(""), subjectUniqueId: raw("f0") }],
+  ];
+  return cases.flatMap(([what, options]): Row[] => {
+    const ca = pki.makeCa({ subject: "ca", ...options });
+    const middle = pki.makeCa({ subject: "middle", issuer: ca, ...options });
+    const leaf = pki.makeLeaf({ subject: "leaf", ...options }, middle);
+    const refused = bad(
+      "leaf",
+      `has ${what}, which the TLS engine cannot read in a peer's own certificate; issue it without`,
+    );
+    return [
+      [`${what} in the leaf`, [leaf, middle], [ca], refused],
+      [`${what} in a leaf of the bundle`, [leaf], [leaf], refused],
+      [`${what} in the issuers`, [pki.makeLeaf({}, middle), middle], [ca], "ok"],
+    ];
+  });
 });
 
 table("name constraints hold for everything below, from every issuer", () => {
@@ -256,5 +306,16 @@ table("name constraints hold for everything below, from every issuer", () => {
   const named = [pki.subjectAltName([pki.dns("b.example")])];
   const middle = pki.makeCa({ subject: "middle", issuer: ca, extra: named });
   const leaf = pki.makeLeaf({ subject: "leaf" }, middle);
-  return [...rows, ["an intermediate's own name", [leaf, middle], [ca], bad("ca", rest("middle"))]];
+  // RFC 5280 section 6.1.3 (b): not the self-issued certificates between, but always the last one.
+  const acme = [pki.nameConstraints({ permitted: [pki.directory({ O: "acme" })] })];
+  const root = pki.makeCa({ subject: "root", extra: acme });
+  const rolled = pki.makeCa({ subject: "root", issuer: root });
+  const inside = pki.makeLeaf({ subject: { O: "acme" } }, rolled);
+  const self = pki.makeLeaf({ subject: "root" }, rolled);
+  return [
+    ...rows,
+    ["an intermediate's own name", [leaf, middle], [ca], bad("ca", rest("middle"))],
+    ["a CA that changed its key", [inside, rolled], [root], "ok"],
+    ["a leaf of the CA's name", [self, rolled], [root], bad("root", rest("root"))],
+  ];
 });

@@ -5,14 +5,8 @@
  */
 
 import assert from "node:assert/strict";
-import {
-  MAX_CONSTRAINT_WORK,
-  MAX_PATH_LENGTH,
-  MAX_PATHS,
-  MAX_SIGNATURES,
-} from "../../src/x509/path.ts";
-import { constraintWork } from "../../src/x509/name_constraints.ts";
-import { parseCertificate } from "../../src/x509/parse.ts";
+import { MAX_PATH_LENGTH, MAX_PATHS, MAX_SIGNATURES } from "../../src/x509/path.ts";
+import { MAX_NAME_COMPARISONS } from "../../src/x509/name_constraints.ts";
 import * as pki from "../support/pki.ts";
 import { judge, say, verdictOn } from "./support/judge.ts";
 import { bad, type Row, table, untrusted } from "./support/path_table.ts";
@@ -235,24 +229,30 @@ test("as many anchors as the checks allow may have one name", () => {
 
 test("names and constraints without end cost no more than the limit", () => {
   const dns = (count: number, name: string): Uint8Array[] => repeat(count, () => pki.dns(name));
-  const directories = repeat(400, () => pki.directory({ O: "a" }));
-  const wide = pki.directory(pki.rdns(...repeat(3_000, () => [pki.attribute("O", "a")])));
-  const cases: [string, Uint8Array[], Uint8Array[]][] = [
-    ["many of both", dns(2_000, "a"), dns(2_000, "a.example")],
-    ["one very long name", dns(5_000, "b"), [pki.dns("a".repeat(40_000))]],
-    ["a name of very many parts", directories, [wide]],
+  const directories = repeat(400, () => pki.directory({ O: "b" }));
+  const deep = pki.rdns(...repeat(1_500, () => [pki.attribute("O", "a")]));
+  const tooMany = "and those below it hold too many names: comparing them with the name " +
+    `constraints would take more than ${MAX_NAME_COMPARISONS} comparisons`;
+  const no = "may not sign for a name of CN=leaf (name constraints)";
+  const cases: [string, Uint8Array[], Uint8Array[], string][] = [
+    ["many of both", dns(5_000, "a"), dns(5_000, "a.example"), tooMany],
+    [
+      "many deep names",
+      repeat(3, () => pki.directory(deep)),
+      repeat(60, () => pki.directory("a")),
+      tooMany,
+    ],
+    // Long names cost no more than short ones.
+    ["one very long name", dns(5_000, "b"), [pki.dns("a".repeat(40_000))], no],
+    ["a name of very many parts", directories, [pki.directory(deep)], "ok"],
   ];
   const ca = pki.makeCa({ subject: "ca" });
-  for (const [what, excluded, san] of cases) {
+  for (const [what, excluded, san, words] of cases) {
     const extra = [pki.nameConstraints({ excluded })];
-    const key = pki.makeKey();
-    const middles = repeat(3, () => pki.makeCa({ subject: "middle", key, issuer: ca, extra }));
-    const leaf = pki.makeLeaf({ subject: "leaf", san }, middles[0]);
-    const constraints = parseCertificate(middles[0]?.der ?? leaf.der).nameConstraints;
-    assert.ok(constraints);
-    assert.ok(constraintWork(constraints, parseCertificate(leaf.der)) > MAX_CONSTRAINT_WORK, what);
-    const verdict = verdictOn([leaf, ...middles], [ca]);
-    assert.equal(verdict, bad("middle", "and those below it hold too many names"), what);
+    const middle = pki.makeCa({ subject: "middle", issuer: ca, extra });
+    const leaf = pki.makeLeaf({ subject: "leaf", san }, middle);
+    const verdict = verdictOn([leaf, middle], [ca]);
+    assert.equal(verdict, words === "ok" ? "ok" : bad("middle", words), what);
   }
 });
 
@@ -264,20 +264,24 @@ test("the limit on names is for all paths together, and far from honest ones", (
   const ca = pki.makeCa({ subject: "ca", extra });
   const middle = pki.makeCa({ subject: "middle", issuer: ca, extra });
   assert.equal(verdictOn([pki.makeLeaf({ san }, middle), middle], [ca]), "ok");
-  // The same work for path after path, by anchors that turn out to be expired.
+  // The same work for path after path, by anchors that permit other names.
   const zones = pki.nameConstraints({
-    permitted: repeat(120, (i) => pki.dns(`zone-${i}.example`)),
+    permitted: repeat(200, (i) => pki.dns(`zone-${i}.example`)),
   });
   const key = pki.makeKey();
   const root = pki.makeCa({ subject: "root", key });
   const narrow = pki.makeCa({ subject: "narrow", issuer: root, extra: [zones] });
-  const names = repeat(120, () => pki.dns("a.zone-119.example"));
+  const names = repeat(200, () => pki.dns("a.zone-199.example"));
   const leaf = pki.makeLeaf({ subject: "leaf", san: names }, narrow);
-  const { nameConstraints } = parseCertificate(narrow.der);
-  assert.ok(nameConstraints);
-  const work = constraintWork(nameConstraints, parseCertificate(leaf.der));
-  const affordable = Math.floor(MAX_CONSTRAINT_WORK / work);
-  const expired = repeat(affordable, () => pki.makeCa({ subject: "root", key, ...old }));
-  assert.equal(verdictOn([leaf, narrow], [...expired.slice(1), root]), "ok");
-  assert.match(verdictOn([leaf, narrow], [...expired, root]), /^expired: certificate CN=root /);
+  const affordable = Math.floor(MAX_NAME_COMPARISONS / 200 ** 2);
+  const elsewhere = [pki.nameConstraints({ permitted: [pki.dns("b.example")] })];
+  const others = repeat(
+    affordable,
+    () => pki.makeCa({ subject: "root", key, extra: elsewhere }),
+  );
+  assert.equal(verdictOn([leaf, narrow], [...others.slice(1), root]), "ok");
+  assert.equal(
+    verdictOn([leaf, narrow], [...others, root]),
+    bad("root", "may not sign for a name of CN=leaf (name constraints)"),
+  );
 });
