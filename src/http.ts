@@ -17,6 +17,7 @@ import type { Logger } from "./logging.ts";
 import { ListenError, type ListenReason } from "./net.ts";
 import { bindAll, formatAddresses } from "./net/listen_all.ts";
 import { HINTS } from "./net/listen_error.ts";
+import { otherAddress, SERVE_VARIABLE } from "./net/served.ts";
 import { codeOf, isLookupFailure, missingGrant, wordsOf } from "./net/system.ts";
 
 /** An HTTP server that is bound and serves. */
@@ -52,9 +53,9 @@ const LONGEST_PAUSE = 1000;
 /**
  * Bind, log `<name> listening` with the address, and serve `routes` until closed.
  *
- * @throws {ListenError} (as a rejection) when the address cannot be bound.
+ * @throws {ListenError} (as a rejection) when the address cannot be bound, or the environment has Deno
+ * listen on another one.
  */
-// deno-lint-ignore require-await -- async turns a failed bind into a rejection
 export async function serveHttp(
   name: string,
   listen: HostPort,
@@ -130,6 +131,7 @@ export async function serveHttp(
     }
   };
 
+  await useUpVariable(listen);
   let address = listen;
   let addr = "";
   const moveTo = ({ bound }: Generation): void => {
@@ -156,6 +158,44 @@ export async function serveHttp(
   };
 }
 
+/**
+ * Binds once for nothing: the first server of a process is the one that the environment can move, or
+ * give a second listener that nothing shows. The next one is where it is asked for.
+ *
+ * @throws {ListenError}
+ */
+async function useUpVariable(listen: HostPort): Promise<void> {
+  const refuse = () => Promise.resolve(json(503, { error: "not ready" }));
+  let first: Generation;
+  try {
+    first = bind(listen, refuse);
+  } catch (error) {
+    // The address's own fault, unless it can be had now.
+    const second = bind(listen, refuse);
+    await drop(second);
+    const cause = error instanceof ListenError ? error.cause : error;
+    if (cause instanceof MovedError) throw error;
+    const [, asked] = /access to "([^"]+)"/.exec(wordsOf(cause)) ?? [];
+    const where = asked === undefined ? `another address (${wordsOf(cause)})` : `"${asked}"`;
+    throw listenError(listen, new MovedError(where));
+  }
+  await drop(first);
+}
+
+async function drop(generation: Generation): Promise<void> {
+  generation.cut();
+  await generation.finished;
+}
+
+/** Deno does not listen where it was asked to. */
+class MovedError extends Error {
+  override readonly name = "MovedError";
+
+  constructor(where: string) {
+    super(`Deno tries ${where} in its place: unset the environment variable ${SERVE_VARIABLE}`);
+  }
+}
+
 /** @throws {ListenError} */
 function bind(listen: HostPort, handler: (request: Request) => Promise<Response>): Generation {
   const servers = bindAll(listen, (one) => bindOne(one, handler), ({ cut }) => cut());
@@ -178,11 +218,16 @@ function bindOne(
   // Not `shutdown()`: it waits for connections that sent half a request or speak HTTP/2, and once
   // it was called the signal can no longer cut them (aborting then is an uncaught BadResource).
   const abort = new AbortController();
-  const bindTo = (hostname: string): Deno.HttpServer<Deno.NetAddr> =>
-    Deno.serve(
+  const bindTo = (hostname: string): Deno.HttpServer<Deno.NetAddr> => {
+    const server = Deno.serve(
       { hostname, port: listen.port, signal: abort.signal, onListen: () => {} },
       handler,
     );
+    const other = otherAddress({ host: hostname, port: listen.port }, server.addr);
+    if (other === undefined) return server;
+    abort.abort();
+    throw new MovedError(`"${other}"`);
+  };
   try {
     const { addr, finished } = bindToHost(listen.host, bindTo);
     return { host: listen.host, port: addr.port, finished, cut: () => abort.abort() };
