@@ -132,7 +132,12 @@ async function demo(dir: string): Promise<void> {
   if (status !== 0) throw new Error("Cannot make certificates");
 
   step("three processes, each with the permissions it needs and no more");
-  await using echo = new Child("echo server", ["--allow-net=127.0.0.1:0", ECHO, "127.0.0.1:0"]);
+  await using echo = new Child("echo server", [
+    "--allow-net=127.0.0.1:0",
+    ECHO,
+    "-addr",
+    "127.0.0.1:0",
+  ]);
   const backend = await echo.find(/listening on (\S+)/);
   await using server = await daemon(
     "server",

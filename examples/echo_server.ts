@@ -1,13 +1,12 @@
-// deno-lint-ignore-file no-console -- it talks to a terminal
 /**
  * A backend to try mtlsd with: answers each line with `echo: ` and the line. Knows nothing of TLS.
  *
- *     deno run --allow-net=127.0.0.1:8080 examples/echo_server.ts [HOST:PORT]
+ *     deno run --allow-net=127.0.0.1:8080 examples/echo_server.ts [-addr HOST:PORT]
  *
  * @module
  */
 
-import { closeQuietly, listenAddress, writeAll } from "./net.ts";
+import { addressFlags, listen, serve, writeAll } from "./net.ts";
 
 const ANSWER = new TextEncoder().encode("echo: ");
 const NEWLINE = 0x0a;
@@ -30,10 +29,7 @@ async function echo(conn: Deno.Conn): Promise<void> {
   await conn.closeWrite();
 }
 
-const listener = Deno.listen(listenAddress(Deno.args[0] ?? "127.0.0.1:8080"));
-console.log(`echo server: listening on ${listener.addr.hostname}:${listener.addr.port}`);
-for await (const conn of listener) {
-  echo(conn)
-    .catch((error) => console.error(`echo server: ${error.message}`))
-    .finally(() => closeQuietly(conn));
-}
+const { addr } = addressFlags("echo server", Deno.args, {
+  addr: { about: "where to listen", value: "127.0.0.1:8080" },
+});
+await serve("echo server", listen("echo server", addr, "-addr"), echo);

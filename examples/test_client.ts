@@ -1,14 +1,14 @@
-// deno-lint-ignore-file no-console -- it talks to a terminal
 /**
  * A client to try mtlsd with: an application that listens for its own callers and talks to the
  * backend through the tunnel, which to it is just a local port. Knows nothing of TLS.
  *
- *     deno run --allow-net=127.0.0.1:8082,127.0.0.1:8081 examples/test_client.ts [LISTEN] [TUNNEL]
+ *     deno run --allow-net=127.0.0.1:7070,127.0.0.1:9080 examples/test_client.ts \
+ *       [-listen HOST:PORT] [-tunnel HOST:PORT]
  *
  * @module
  */
 
-import { closeQuietly, listenAddress, writeAll } from "./net.ts";
+import { addressFlags, closeQuietly, connect, listen, serve, writeAll } from "./net.ts";
 
 /** Copies one direction and hands its end on. */
 async function copy(from: Deno.Conn, to: Deno.Conn): Promise<void> {
@@ -19,8 +19,13 @@ async function copy(from: Deno.Conn, to: Deno.Conn): Promise<void> {
   await to.closeWrite();
 }
 
-async function forward(caller: Deno.Conn, tunnel: Deno.ConnectOptions): Promise<void> {
-  const conn = await Deno.connect(tunnel);
+const flags = addressFlags("test client", Deno.args, {
+  listen: { about: "where to listen for callers", value: "127.0.0.1:7070" },
+  tunnel: { about: "where mtlsd in client mode listens", value: "127.0.0.1:9080" },
+});
+
+async function forward(caller: Deno.Conn): Promise<void> {
+  const conn = await connect(flags.tunnel);
   try {
     await Promise.all([copy(caller, conn), copy(conn, caller)]);
   } finally {
@@ -28,11 +33,4 @@ async function forward(caller: Deno.Conn, tunnel: Deno.ConnectOptions): Promise<
   }
 }
 
-const tunnel = listenAddress(Deno.args[1] ?? "127.0.0.1:8081");
-const listener = Deno.listen(listenAddress(Deno.args[0] ?? "127.0.0.1:8082"));
-console.log(`test client: listening on ${listener.addr.hostname}:${listener.addr.port}`);
-for await (const conn of listener) {
-  forward(conn, tunnel)
-    .catch((error) => console.error(`test client: ${error.message}`))
-    .finally(() => closeQuietly(conn));
-}
+await serve("test client", listen("test client", flags.listen, "-listen"), forward);

@@ -99,6 +99,9 @@ Deno.test("bundle: of the program", async (t) => {
     assert.equal(certs.code, 0, certs.stderr);
     await using daemon = clone.start(start);
     await daemon.waitFor("certstore: watching files for changes");
+    const [, find = ""] = (shell("find")[0] ?? "").split("\n");
+    const found = await clone.run(find.replace("pgrep", `pgrep -g ${daemon.group}`));
+    assert.match(daemon.printed, new RegExp(`msg="mtlsd starting" .* pid=${found.stdout.trim()} `));
     daemon.interrupt();
     assert.equal(await daemon.exit(), 0, daemon.printed);
   });

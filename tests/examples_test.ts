@@ -12,7 +12,7 @@ import { parseConfig } from "../src/config/load.ts";
 import { formatProblem } from "../src/config/problem.ts";
 import { ROOT } from "./support/daemon.ts";
 import { blocks, section, shell } from "./support/readme.ts";
-import { Clone, loopback } from "./support/walkthrough.ts";
+import { Clone, loopback, type Terminal } from "./support/walkthrough.ts";
 
 async function example(name: string): Promise<string> {
   return await Deno.readTextFile(join(ROOT, "examples", name));
@@ -53,16 +53,27 @@ Deno.test("examples: the two configs meet, and the programs' own addresses are t
   const [server, client] = [await read("server.yaml"), await read("client.yaml")];
   assert.deepEqual(client.target, server.listen);
   const port = async (name: string): Promise<readonly number[]> =>
-    [...(await example(name)).matchAll(/\?\? "127\.0\.0\.1:(\d+)"/g)].map(([, text]) =>
+    [...(await example(name)).matchAll(/ value: "127\.0\.0\.1:(\d+)"/g)].map(([, text]) =>
       Number(text)
     );
   assert.deepEqual(await port("echo_server.ts"), [server.target.port]);
-  assert.ok((await port("test_client.ts")).includes(client.listen.port));
+  const [callers = 0, tunnel] = await port("test_client.ts");
+  assert.equal(tunnel, client.listen.port);
+  // Those that the original has.
+  const original = [server.target.port, server.listen.port, client.listen.port, callers];
+  assert.deepEqual(original, [8080, 8443, 9080, 7070]);
+  assert.deepEqual([server.health.listen.port, server.metrics.listen.port], [9000, 9001]);
   // All in one machine: no two of them on one port.
-  const ports = [server, client].flatMap(({ listen, health, metrics }) =>
-    [listen, health.listen, metrics.listen].map(({ port }) => port)
-  );
+  const ports = [
+    ...[server.target.port, callers],
+    ...[server, client].flatMap(({ listen, health, metrics }) =>
+      [listen, health.listen, metrics.listen].map(({ port }) => port)
+    ),
+  ];
   assert.equal(new Set(ports).size, ports.length);
+  const [, said = ""] = /uses the ports ([^.]+)\./.exec(section("Quick start in four terminals")) ??
+    [];
+  assert.deepEqual((said.match(/\d+/g) ?? []).map(Number).toSorted(), ports.toSorted());
 });
 
 Deno.test("README: the quick start in four terminals", async () => {
@@ -109,10 +120,48 @@ Deno.test("README: the quick start in four terminals", async () => {
   assert.match(denied?.stderr ?? "", /alert certificate required/);
   await server.waitFor('error="peer sent no certificate"');
 
+  // The daemon, and not the task that has started it.
+  const find = findIn(server);
+  const { stdout: pid } = await clone.run(find);
+  const [, logged] = /msg="mtlsd starting" .*\bpid=(\d+)/.exec(server.printed) ?? [];
+  assert.equal(pid, `${logged}\n`);
+  const hup = await clone.run(`kill -HUP "$(${find})"`);
+  assert.equal(hup.code, 0, hup.stderr);
+  await server.waitFor("certstore: certificates reloaded successfully");
+
   for (const daemon of [client, server]) {
     daemon.interrupt();
     await daemon.exit();
     assert.match(daemon.printed, /msg="shutdown complete"/);
+  }
+});
+
+/** The command that finds a daemon, among the processes of one terminal: others run beside this test. */
+function findIn({ group }: Terminal): string {
+  const [, command = ""] = (shell("find")[0] ?? "").split("\n");
+  assert.match(command, /^pgrep -nf /);
+  return command.replace("pgrep", `pgrep -g ${group}`);
+}
+
+Deno.test("README: a daemon is found by its config, however it was started", async (t) => {
+  await using clone = await Clone.make((text) => text);
+  // By what a binary would be called, which cannot be run here; its config is a script that waits.
+  const script = "echo ready; read _ < fifo";
+  await Deno.writeTextFile(join(clone.dir, "examples/server.yaml"), script);
+  for (
+    const [title, name, words] of [
+      ["a binary", "dist/mtlsd", "examples/server.yaml"],
+      ["a binary on the path", "mtlsd", "./examples/server.yaml"],
+    ] as const
+  ) {
+    await t.step(title, async () => {
+      await using process = clone.start(
+        `rm -f fifo; mkfifo fifo; echo pid=$$.; exec -a ${name} bash ${words}`,
+      );
+      await process.waitFor("ready");
+      const [, pid] = /pid=(\d+)\./.exec(process.printed) ?? [];
+      assert.equal((await clone.run(findIn(process))).stdout, `${pid}\n`);
+    });
   }
 });
 
@@ -156,7 +205,7 @@ Deno.test("README: two machines", async () => {
     assert.match(said.stdout, new RegExp(`^${config}: ok$`, "m"));
   }
   await using echo = clone.start(
-    "deno run --allow-net=127.0.0.1:15432 examples/echo_server.ts 127.0.0.1:15432",
+    "deno run --allow-net=127.0.0.1:15432 examples/echo_server.ts -addr 127.0.0.1:15432",
   );
   await echo.waitFor("listening on");
   // The endpoints of the server's config have their default address, which is not ours to rewrite.

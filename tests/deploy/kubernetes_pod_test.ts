@@ -46,7 +46,7 @@ Deno.test({
     const echo = examplePath("echo_server.ts");
     const listen = target.replace(host(target), "127.0.0.1");
     await using backend = pod.beside([
-      ...[Deno.execPath(), "run", "--no-prompt", `--allow-net=${listen}`, echo, listen],
+      ...[Deno.execPath(), "run", "--no-prompt", `--allow-net=${listen}`, echo, `-addr=${listen}`],
     ]);
     await backend.waitFor("listening on");
     const dir = await Deno.makeTempDir({ prefix: "mtlsd-peer-" });

@@ -55,10 +55,12 @@ Deno.test("the four processes of the README answer echo: hello mtlsd", async () 
   });
   assert.equal(certs.code, 0, certs.stderr);
 
-  const echo = stack.use(await example("echo_server.ts", "127.0.0.1:0"));
+  const echo = stack.use(await example("echo_server.ts", "-addr=127.0.0.1:0"));
   const server = stack.use(await exampleDaemon("server", dir, echo.address));
   const client = stack.use(await exampleDaemon("client", dir, server.listen));
-  const app = stack.use(await example("test_client.ts", "127.0.0.1:0", client.listen));
+  const app = stack.use(
+    await example("test_client.ts", "-listen", "127.0.0.1:0", "-tunnel", client.listen),
+  );
   const port = app.address.split(":")[1];
 
   const one = await sh(`printf 'hello mtlsd\\n' | nc -N 127.0.0.1 ${port}`);

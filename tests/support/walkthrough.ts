@@ -35,6 +35,11 @@ export class Terminal implements AsyncDisposable {
     for await (const text of stream.pipeThrough(new TextDecoderStream())) this.printed += text;
   }
 
+  /** The process group of the command and of everything that it has started. */
+  get group(): number {
+    return this.#child.pid;
+  }
+
   /** Waits until it has printed this. */
   async waitFor(words: string | RegExp): Promise<void> {
     const said = () =>
