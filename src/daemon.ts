@@ -15,6 +15,7 @@ import {
   unlessStopped,
   within,
 } from "./daemon/drain.ts";
+import { descriptorsLeft, descriptorsNeeded } from "./daemon/descriptors.ts";
 import { listeningFor } from "./daemon/listen_key.ts";
 import { certStatus, tunnelReadiness } from "./daemon/probes.ts";
 import { notInForce } from "./daemon/restart.ts";
@@ -127,7 +128,27 @@ export class Daemon implements AsyncDisposable {
       const starting = startMetricsServer({ ...config.metrics, metrics, logger });
       await this.#keep(listeningFor({ tunnel: undefined, path: ["metrics", "listen"] }, starting));
     }
+    // Before the files are watched: what is opened here would be an event each.
+    await this.#warnOfShortage(native);
     await store.watch();
+  }
+
+  async #warnOfShortage(native: Native): Promise<void> {
+    const { config: { tunnels }, logger } = this.#options;
+    const needed = descriptorsNeeded(tunnels, native.tcp !== undefined);
+    const available = await descriptorsLeft(this.#draining ? 0 : needed, {
+      open: () => Deno.openSync(tunnels[0].tls.cert),
+      pause: () => new Promise((resolve) => setTimeout(resolve)),
+    });
+    if (this.#draining || available === undefined || available >= needed) return;
+    logger.warn("too few file descriptors for proxy.max_connections", {
+      max_connections: tunnels.reduce((sum, { proxy }) => sum + proxy.maxConnections, 0),
+      needed,
+      available,
+      fix:
+        "raise the limit (LimitNOFILE= of a unit, --ulimit nofile= of Docker, ulimit -Hn), or lower " +
+        "proxy.max_connections",
+    });
   }
 
   /** @throws {Error} when the start was given up meanwhile; nobody is told. */

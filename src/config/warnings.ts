@@ -8,6 +8,7 @@ import { formatRule, ruleKey } from "../acl/rule.ts";
 import { formatAddress, isLoopback } from "./address.ts";
 import type { AclConfig, Address, Config, TunnelConfig } from "./config.ts";
 import { quote } from "./problem.ts";
+import { ruleWarnings } from "./rule_warnings.ts";
 import { formatTunnel } from "./source.ts";
 
 /** One thing to look at; `key` is the key path in the config. */
@@ -31,9 +32,11 @@ function tunnelWarnings(tunnel: TunnelConfig): readonly ConfigWarning[] {
     ...trial(tunnel.acl, "acl"),
     ...anonymous(tunnel),
     ...beaten(tunnel.acl),
+    ...ruleWarnings([...tunnel.acl.allow, ...tunnel.acl.deny]),
     ...(tunnel.upstream === undefined ? [] : [
       ...trial(tunnel.upstream.acl, "upstream_acl"),
       ...beaten(tunnel.upstream.acl),
+      ...ruleWarnings([...tunnel.upstream.acl.allow, ...tunnel.upstream.acl.deny]),
     ]),
     ...perPeer(tunnel),
   ];

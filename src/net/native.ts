@@ -21,7 +21,7 @@ const TESTED: readonly string[] = ["2.9.6"];
  * takes a second descriptor: thousands of idle connections matter less for their cost than for being
  * there at all. 5,000 connections fit into 20,000 descriptors.
  */
-const MOST_HANDLES = 8192;
+export const MAX_NATIVE_HANDLES = 8192;
 
 /** What comes from the kernel goes in here first, whatever the socket; in bytes. */
 const BUFFER = 64 * 1024;
@@ -100,7 +100,7 @@ export function streamState(version: string = Deno.version.deno): StreamState | 
 /** The way to native handles, `most` at a time, under this runtime, or `undefined` where it is not known to be right. */
 export function nativeTcp(
   version: string = Deno.version.deno,
-  most: number = MOST_HANDLES,
+  most: number = MAX_NATIVE_HANDLES,
 ): NativeTcp | undefined {
   const state = streamState(version);
   if (state === undefined) return undefined;

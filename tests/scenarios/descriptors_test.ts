@@ -118,3 +118,32 @@ Deno.test("health and metrics answer after descriptors ran out under them too", 
   await allWell(daemon);
   assert.equal(await ask(scene.as(daemon), "still here"), "still here");
 });
+
+Deno.test("a start says when max_connections takes more descriptors than there are", async () => {
+  await using scene = await Scene.create();
+  const backend = scene.use(echoBackend());
+  const SHORT = "too few file descriptors for proxy.max_connections";
+  const limit = (descriptors: number) => ["prlimit", `--nofile=${descriptors}:${descriptors}`];
+  const start = (descriptors: number, max: number) =>
+    scene.server(backend.address, {
+      wrapper: limit(descriptors),
+      proxy: { max_connections: max },
+    });
+  const short = await start(1000, 1000);
+  const { fields } = await short.waitForLog(SHORT, {
+    level: "WARN",
+    max_connections: "1000",
+    fix: /LimitNOFILE/,
+  });
+  const available = Number(fields.available);
+  assert.ok(available > 900 && available < 1000, fields.available);
+  assert.ok(Number(fields.needed) >= 2 * 1000, fields.needed);
+  // None stays open, and all is served.
+  assert.ok(await descriptors(short.pid) < 100);
+  assert.equal(await ask(scene.as(short), "hello"), "hello");
+  for (const max of [50, 0]) {
+    const enough = await start(1000, max);
+    assert.equal(await ask(scene.as(enough), "hello"), "hello");
+    assert.doesNotMatch(enough.log, /too few/);
+  }
+});
