@@ -60,6 +60,13 @@ export interface Channel {
   closeWrite(): Promise<void>;
   /** Drop the connection, both halves, at once. Never throws. */
   close(): void;
+  /**
+   * Drop the connection so that the peer can tell it from an end in good order: by RST, where there is
+   * one (TCP by native handles). What was written and has not arrived yet is lost. Never throws.
+   */
+  reset(): void;
+  /** The peer has ended TLS by FIN alone, without close_notify, and that was taken for an end. */
+  readonly endedWithoutNotify?: boolean | undefined;
 }
 
 /** How a channel broke. `truncated`: TLS ended without close_notify (RFC 8446 section 6.1). */

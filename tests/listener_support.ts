@@ -53,6 +53,11 @@ export class Stub implements Channel {
   close(): void {
     this.closed = true;
   }
+
+  /** The same. */
+  reset(): void {
+    this.close();
+  }
 }
 
 /** A listening socket whose every answer a test decides. */

@@ -73,6 +73,7 @@ function buildTls(tls: RawTls): TlsConfig | undefined {
     handshakeTimeout: tls.handshake_timeout ?? 10_000,
     crl: tls.crl ?? [],
     intermediates: tls.intermediates,
+    requireCloseNotify: tls.require_close_notify ?? false,
   };
 }
 

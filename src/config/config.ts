@@ -60,6 +60,11 @@ export type TlsConfig = {
   readonly crl: readonly string[];
   /** Path of certificates that help to build chains and to verify lists, and are not trusted. */
   readonly intermediates: string | undefined;
+  /**
+   * Whether a peer that ends TCP without close_notify (RFC 8446 section 6.1) has broken the connection
+   * off; otherwise it has ended its own direction, as TCP's FIN does.
+   */
+  readonly requireCloseNotify: boolean;
 };
 
 /** `acl`: rules that a peer's certificate must match. No rule at all: every valid one may in. */

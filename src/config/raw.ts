@@ -31,6 +31,7 @@ export type RawUpstreamTls = {
   alpn?: string[] | undefined;
   crl?: string[] | undefined;
   intermediates?: string | undefined;
+  require_close_notify?: boolean | undefined;
 };
 
 /** The `tls` block as far as it is valid. */

@@ -99,6 +99,11 @@ function tlsKeys() {
       values.path(),
       "Certificates that help to build chains and to verify lists, PEM; not trusted by themselves",
     ),
+    require_close_notify: key(
+      values.boolean(),
+      "Whether a peer that ends TCP without close_notify has broken the connection off",
+      false,
+    ),
   };
 }
 

@@ -106,6 +106,11 @@ export abstract class PlainChannel implements Channel {
     }
   }
 
+  /** The same as {@linkcode close}: the runtime's public interface has no way to send RST. */
+  reset(): void {
+    this.close();
+  }
+
   #fail(action: string, error: unknown): ChannelError {
     const fault = this.#closed ? "closed" : faultOf(error);
     const what = fault === "closed" ? "the connection was closed" : wordsOf(error);

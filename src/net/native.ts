@@ -45,6 +45,8 @@ export type Handle = {
   readonly shutdown: (request: Request) => number;
   readonly setNoDelay: (on: boolean) => number;
   readonly setKeepAlive: (on: boolean, seconds: number) => number;
+  /** Lets the socket go so that the last close of it sends RST in place of FIN (SO_LINGER of 0 s). */
+  readonly reset: () => number;
   readonly close: () => void;
 };
 
@@ -58,6 +60,7 @@ const METHODS = [
   "shutdown",
   "setNoDelay",
   "setKeepAlive",
+  "reset",
   "close",
 ] as const satisfies readonly (keyof Handle)[];
 
@@ -80,6 +83,11 @@ export type NativeTcp = StreamState & {
   readonly adopt: (conn: Deno.TcpConn) => Handle | undefined;
   /** Closes a handle that was adopted, which makes room for another one. Once. */
   readonly release: (handle: Handle) => void;
+  /**
+   * Closes both with RST. Nothing may be under way on the connection, except for a write that waits for
+   * the peer.
+   */
+  readonly reset: (handle: Handle, conn: Deno.TcpConn) => void;
 };
 
 /** The error number of an end of file. */
@@ -133,8 +141,36 @@ export function nativeTcp(
       adopted--;
       handle.close();
     },
+    reset: (handle, conn) => {
+      adopted--;
+      handle.reset();
+      handle.close();
+      abandon(conn);
+    },
   };
 }
+
+/** Not a certificate. */
+const NONE = ["-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"];
+
+/**
+ * Closes a connection without the FIN that `close` begins with, after which a reset is too late: a
+ * reader has seen an end in good order by then. `startTls` takes the socket out of the connection first,
+ * and when it then cannot read the CA it closes the socket and nothing else. It sends nothing and takes
+ * no grant.
+ */
+function abandon(conn: Deno.TcpConn): void {
+  // That it fails is what it is called for.
+  Deno.startTls(conn, { hostname: "localhost", caCerts: NONE }).then((tls) => tls.close(), IGNORED);
+  try {
+    conn.close();
+  } catch {
+    // It is gone already. Where it is not, a write waits behind bytes that the peer has not taken, and a
+    // FIN would wait with them: the reset is first.
+  }
+}
+
+function IGNORED(): void {}
 
 /** A part of the runtime that Node calls a binding; `undefined` where it is not given out. */
 function binding(name: string): unknown {

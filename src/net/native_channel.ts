@@ -122,13 +122,24 @@ export class NativeChannel implements Channel {
 
   /** Closes the socket: FIN, and RST where bytes of the peer were left unread. */
   close(): void {
+    this.#over(() => {
+      this.#native.release(this.#handle);
+      this.#conn.close();
+    });
+  }
+
+  /** Closes the socket: RST. */
+  reset(): void {
+    this.#over(() => this.#native.reset(this.#handle, this.#conn));
+  }
+
+  #over(drop: () => void): void {
     if (this.#closed) return;
     this.#closed = true;
     const error = closedError();
     this.#writeFault ??= error;
     this.#breakReading(error);
-    this.#native.release(this.#handle);
-    this.#conn.close();
+    drop();
     this.#cutWrite?.(error);
   }
 

@@ -199,4 +199,9 @@ class BehindHeader implements Channel {
     this.#rest = undefined;
     this.#inner.close();
   }
+
+  reset(): void {
+    this.#rest = undefined;
+    this.#inner.reset();
+  }
 }

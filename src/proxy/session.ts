@@ -192,7 +192,17 @@ async function join(
       ...near.fields,
       bytes_in: result.bytes.client_to_target,
       bytes_out: result.bytes.target_to_client,
+      ended_without_close_notify: endedWithoutNotify(near.channel, far.channel),
       error: result.detail,
     },
   };
+}
+
+/** Which sides have ended TLS by FIN alone, where that counted as an end; `undefined`: none. */
+function endedWithoutNotify(client: Channel, target: Channel): string | undefined {
+  const sides = [
+    ...(client.endedWithoutNotify === true ? ["client"] : []),
+    ...(target.endedWithoutNotify === true ? ["target"] : []),
+  ];
+  return sides.length === 0 ? undefined : sides.join(",");
 }

@@ -71,6 +71,7 @@ export class TlsChannel implements Channel {
   /** Sending is over; what the peer sent before it broke may still be read. */
   #writeFault: ChannelError | undefined;
   #ended = false;
+  #endedWithoutNotify = false;
   #pulling = false;
   /** How many records may still be encrypted. */
   #recordsLeft: number;
@@ -90,7 +91,12 @@ export class TlsChannel implements Channel {
     socket.on("error", (error) => this.#fail(channelError(error)));
   }
 
-  /** The next plaintext; `null` after the peer's close_notify. An end without one is `truncated`. */
+  /** Whether the peer has ended by FIN alone, and that counts as an end. */
+  get endedWithoutNotify(): boolean {
+    return this.#endedWithoutNotify;
+  }
+
+  /** The next plaintext; `null` after the peer's end. One that does not count as such is `truncated`. */
   read(): Promise<Uint8Array | null> {
     const bytes = this.#plaintext.shift();
     if (bytes !== undefined) return Promise.resolve(bytes);
@@ -152,7 +158,16 @@ export class TlsChannel implements Channel {
 
   /** Drops the connection. */
   close(): void {
-    this.#wire.close();
+    this.#drop(() => this.#wire.close());
+  }
+
+  /** Drops the connection, without close_notify, by RST where there is one. */
+  reset(): void {
+    this.#drop(() => this.#wire.reset());
+  }
+
+  #drop(wire: () => void): void {
+    wire();
     this.#fail(new ChannelError("closed", "the connection was closed"));
     this.#socket.destroy();
   }
@@ -201,12 +216,11 @@ export class TlsChannel implements Channel {
           continue;
         }
         await turn();
-        if (!this.#ended) {
-          this.#fail(
-            new ChannelError("truncated", "the peer ended the connection without close_notify"),
-          );
-        }
-        return;
+        if (this.#ended || this.#fault !== undefined) return;
+        const fault = this.#wire.faultOfEnd();
+        if (fault !== undefined) return this.#fail(fault);
+        this.#endedWithoutNotify = true;
+        return this.#end();
       }
     } catch (error) {
       this.#fail(channelError(error));

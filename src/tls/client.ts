@@ -39,6 +39,8 @@ export type TlsClientOptions = {
   readonly alpn?: readonly string[];
   /** Judges peers by the trust of the moment of the decision, which may have moved on since. */
   readonly verify: VerifyPeer;
+  /** Whether a peer that ends TCP without close_notify has broken the connection off. */
+  readonly requireCloseNotify: boolean;
   /** Carries established connections by the engine's own handles. */
   readonly native?: NativeTls | undefined;
 };
@@ -50,6 +52,7 @@ export class TlsClient {
   readonly #serverName: string;
   readonly #verify: VerifyPeer;
   readonly #alpn: readonly string[];
+  readonly #requireCloseNotify: boolean;
   readonly #keyIsReadable: boolean;
   readonly #native: NativeTls | undefined;
 
@@ -60,6 +63,7 @@ export class TlsClient {
     this.#verify = verify;
     this.#native = options.native;
     this.#alpn = options.alpn ?? [];
+    this.#requireCloseNotify = options.requireCloseNotify;
     this.#keyIsReadable = isReadableKey(material.keyPem);
     const own = {
       cert: material.certPem,
@@ -89,6 +93,7 @@ export class TlsClient {
       {
         start: (wire, events) => this.#start(wire, events),
         demand: { kind: "certificate", verify: this.#verify, optional: false },
+        requireCloseNotify: this.#requireCloseNotify,
       },
       decide,
       limits,

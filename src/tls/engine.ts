@@ -204,4 +204,5 @@ const NOWHERE: Channel = {
   write: () => undefined,
   closeWrite: () => Promise.resolve(),
   close: () => {},
+  reset: () => {},
 };

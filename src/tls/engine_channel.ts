@@ -50,6 +50,7 @@ export class EngineChannel implements Channel {
   /** Bytes that came since the last plaintext. */
   #fruitless = 0;
   #ended = false;
+  #endedWithoutNotify = false;
   #closed = false;
 
   /** To be made while the engine reports the end of the handshake, so that no byte is missed. */
@@ -66,7 +67,12 @@ export class EngineChannel implements Channel {
     engine.readStart();
   }
 
-  /** The next plaintext; `null` after the peer's close_notify. An end without one is `truncated`. */
+  /** Whether the peer has ended by FIN alone, and that counts as an end. */
+  get endedWithoutNotify(): boolean {
+    return this.#endedWithoutNotify;
+  }
+
+  /** The next plaintext; `null` after the peer's end. One that does not count as such is `truncated`. */
   async read(): Promise<Uint8Array | null> {
     for (;;) {
       const bytes = this.#plaintext.shift();
@@ -74,12 +80,12 @@ export class EngineChannel implements Channel {
       if (this.#fault !== undefined) throw this.#fault;
       if (this.#ended) return null;
       const ciphertext = await this.#wire.read();
-      if (ciphertext === null) throw this.#truncated();
-      this.#feed(ciphertext);
+      if (ciphertext === null) this.#onFin();
+      else this.#feed(ciphertext);
     }
   }
 
-  /** Hands on everything until the peer's close_notify. An end without one is `truncated`. */
+  /** Hands on everything until the peer's end. One that does not count as such is `truncated`. */
   async pump(take: Take): Promise<void> {
     for (let bytes = this.#plaintext.shift(); bytes; bytes = this.#plaintext.shift()) {
       const taken = take(bytes);
@@ -90,7 +96,8 @@ export class EngineChannel implements Channel {
     this.#take = take;
     try {
       await this.#wire.pump((ciphertext) => this.#feedTo(ciphertext));
-      throw this.#truncated();
+      this.#onFin();
+      if (this.#fault !== undefined) throw this.#fault;
     } catch (error) {
       if (error !== DONE) throw error;
     } finally {
@@ -124,12 +131,21 @@ export class EngineChannel implements Channel {
 
   /** Drops the connection. */
   close(): void {
+    this.#drop(() => this.#wire.close());
+  }
+
+  /** Drops the connection, without close_notify, by RST where there is one. */
+  reset(): void {
+    this.#drop(() => this.#wire.reset());
+  }
+
+  #drop(wire: () => void): void {
     if (this.#closed) return;
     this.#closed = true;
     const closed = new ChannelError("closed", "the connection was closed");
     this.#fault ??= closed;
     this.#writeFault ??= closed;
-    this.#wire.close();
+    wire();
     this.#engine.destroySsl();
   }
 
@@ -236,11 +252,12 @@ export class EngineChannel implements Channel {
     void this.#drain()?.catch(() => {});
   }
 
-  #truncated(): ChannelError {
-    return this.#fault ??= new ChannelError(
-      "truncated",
-      "the peer ended the connection without close_notify",
-    );
+  /** The peer has ended TCP, and close_notify did not come before. */
+  #onFin(): void {
+    this.#fault ??= this.#wire.faultOfEnd();
+    if (this.#fault !== undefined) return;
+    this.#ended = true;
+    this.#endedWithoutNotify = true;
   }
 }
 

@@ -93,6 +93,8 @@ export type Started = {
 export type Role = {
   readonly start: (wire: Wire, events: EngineEvents) => Started;
   readonly demand: PeerDemand;
+  /** Whether a peer that ends TCP without close_notify has broken the connection off. */
+  readonly requireCloseNotify: boolean;
 };
 
 /** Text that says something; `undefined` for all else. */
@@ -192,7 +194,7 @@ export async function handshake<T>(
   decide: Decide<T>,
   limits: HandshakeLimits,
 ): Promise<Handshaken<T>> {
-  const wire = new Wire(transport);
+  const wire = new Wire(transport, role.requireCloseNotify);
   const { promise, resolve, reject } = Promise.withResolvers<Handshaken<T>>();
   let settled = false;
   let refused = false;

@@ -38,6 +38,8 @@ export type TlsServerOptions = {
   readonly alpn?: readonly string[];
   /** Judges peers by the trust of the moment of the decision, which may have moved on since. */
   readonly verify: VerifyPeer;
+  /** Whether a peer that ends TCP without close_notify has broken the connection off. */
+  readonly requireCloseNotify: boolean;
   /** Carries established connections by the engine's own handles. */
   readonly native?: NativeTls | undefined;
 };
@@ -47,6 +49,7 @@ export class TlsServer {
   readonly #server: tls.Server;
   readonly #demand: PeerDemand;
   readonly #alpn: readonly string[];
+  readonly #requireCloseNotify: boolean;
   readonly #native: NativeTls | undefined;
   readonly #context: EngineContext;
 
@@ -55,6 +58,7 @@ export class TlsServer {
     const { material, clientAuth } = options;
     this.#native = options.native;
     this.#alpn = options.alpn ?? [];
+    this.#requireCloseNotify = options.requireCloseNotify;
     this.#demand = clientAuth === "none" ? { kind: "nothing" } : {
       kind: "certificate",
       verify: options.verify,
@@ -98,6 +102,7 @@ export class TlsServer {
       {
         start: (wire, events) => this.#startNative(wire, events) ?? this.#start(wire, events),
         demand: this.#demand,
+        requireCloseNotify: this.#requireCloseNotify,
       },
       decide,
       limits,

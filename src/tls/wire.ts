@@ -6,7 +6,8 @@
  */
 
 import { EventEmitter } from "node:events";
-import type { Channel, Take } from "../channel.ts";
+import { type Channel, ChannelError, type Take } from "../channel.ts";
+import { Records } from "./records.ts";
 
 /** What an engine's write calls when the bytes are gone. */
 export type Written = (error?: Error | null) => void;
@@ -40,6 +41,8 @@ export class Wire extends EventEmitter {
   /** Called once when a write fails. */
   onBroken: (error: unknown) => void = () => {};
   readonly #channel: Channel;
+  readonly #requireCloseNotify: boolean;
+  readonly #incoming = new Records();
   #writing: Promise<void> = Promise.resolve();
   #writes = 0;
   #queued = 0;
@@ -47,10 +50,14 @@ export class Wire extends EventEmitter {
   #muted = false;
   #broken = false;
 
-  /** Carries the engine's bytes over `channel`, which it owns from now on. */
-  constructor(channel: Channel) {
+  /**
+   * Carries the engine's bytes over `channel`, which it owns from now on. Where close_notify is required,
+   * a peer that ends without it has broken off.
+   */
+  constructor(channel: Channel, requireCloseNotify = true) {
     super();
     this.#channel = channel;
+    this.#requireCloseNotify = requireCloseNotify;
   }
 
   /** How many writes the engine has made. */
@@ -75,7 +82,19 @@ export class Wire extends EventEmitter {
 
   /** Hands on what comes, past the stream that the engine sees; resolves at the end. */
   pump(take: Take): Promise<void> {
-    return this.#channel.pump(take);
+    return this.#channel.pump((bytes) => {
+      this.#incoming.pass(bytes);
+      return take(bytes);
+    });
+  }
+
+  /**
+   * What the peer's FIN amounts to where no close_notify came before it: a fault, or `undefined` where it
+   * counts as an end. In the middle of a record it never does: bytes are missing.
+   */
+  faultOfEnd(): ChannelError | undefined {
+    if (this.#incoming.whole && !this.#requireCloseNotify) return undefined;
+    return new ChannelError("truncated", "the peer ended the connection without close_notify");
   }
 
   /** Sends, after everything that was written before: `undefined` where it was gone at once. */
@@ -103,7 +122,10 @@ export class Wire extends EventEmitter {
 
   /** Reads once, past the engine. A handshake may fail while its next bytes are still awaited. */
   read(): Promise<Uint8Array | null> {
-    return this.#reading ??= this.#channel.read().finally(() => this.#reading = undefined);
+    return this.#reading ??= this.#channel.read().then((bytes) => {
+      if (bytes !== null) this.#incoming.pass(bytes);
+      return bytes;
+    }).finally(() => this.#reading = undefined);
   }
 
   /** From now on nothing that the engine writes leaves: for a peer that was refused. */
@@ -124,6 +146,12 @@ export class Wire extends EventEmitter {
     this.#muted = true;
     this.#channel.close();
     this.emit("close");
+  }
+
+  /** The same, so that the peer can tell it from an end. */
+  reset(): void {
+    this.#channel.reset();
+    this.close();
   }
 
   /**

@@ -67,6 +67,7 @@ export function tlsConfig(
   return {
     crl: [],
     intermediates: undefined,
+    requireCloseNotify: false,
     clientAuth: "required",
     alpn: [],
     minVersion: "TLS1.2",

@@ -88,6 +88,7 @@ Deno.test("corpus: a config with everything set keeps everything", () => {
           handshakeTimeout: 2500,
           crl: ["/etc/mtlsd/root.crl", "/etc/mtlsd/issuing.crl"],
           intermediates: "/etc/mtlsd/issuing.pem",
+          requireCloseNotify: false,
         },
         acl: {
           allow: [

@@ -54,6 +54,7 @@ Deno.test({ name: "load: the defaults of server mode", permissions: "none" }, ()
         handshakeTimeout: 10_000,
         crl: [],
         intermediates: undefined,
+        requireCloseNotify: false,
       },
       acl: { allow: [], deny: [], mode: "enforce", allowAnonymous: false },
       proxy: {

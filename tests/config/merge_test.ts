@@ -40,6 +40,7 @@ const TLS: Readonly<Record<string, readonly unknown[]>> = {
   handshake_timeout: DURATIONS,
   crl: [["a.crl"], "b.crl", []],
   intermediates: ["below.pem", "other.pem"],
+  require_close_notify: [true, false],
 };
 const ACL: Readonly<Record<string, readonly unknown[]>> = {
   mode: ["audit", "enforce"],

@@ -45,6 +45,7 @@ class Played {
       shutdown: ask,
       setNoDelay: () => 0,
       setKeepAlive: () => 0,
+      reset: () => 0,
       close: () => void (this.closed = true),
     };
     const native: NativeTcp = {
@@ -53,6 +54,7 @@ class Played {
       buffer: this.#buffer,
       adopt: () => this.#handle,
       release: (handle) => handle.close(),
+      reset: (handle) => handle.close(),
     };
     const conn = {
       remoteAddr: { transport: "tcp", hostname: "192.0.2.1", port: 1 },

@@ -93,6 +93,7 @@ Deno.test("channels reuse their buffers: octet by octet through one of a single 
     write: () => Promise.resolve(),
     closeWrite: () => Promise.resolve(),
     close() {},
+    reset() {},
   };
   const { channel } = taken(await acceptHeader(inner, settings()));
   assert.equal(at, bytes.length);

@@ -25,6 +25,8 @@ export class FakeChannel implements Channel {
   /** Whether `closeWrite` was called, and when seen from `written`. */
   endedAt: number | undefined;
   closed = false;
+  /** Whether it was closed by RST. */
+  wasReset = false;
   /** Reads and writes that have not settled. */
   pending = 0;
   #inbox: Event[] = [];
@@ -122,6 +124,11 @@ export class FakeChannel implements Channel {
     this.#reader?.({ error: new ChannelError("closed", "closed") });
     this.#reader = undefined;
     this.#settle();
+  }
+
+  reset(): void {
+    this.wasReset = !this.closed;
+    this.close();
   }
 
   #event(event: Event): void {

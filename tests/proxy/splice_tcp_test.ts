@@ -154,6 +154,7 @@ eachTcpWay(
       write: (data) => near.write(data),
       closeWrite: () => near.closeWrite(),
       close: () => near.close(),
+      reset: () => near.reset(),
     };
     const done = splice(counted, far, {
       idleTimeout: 0,

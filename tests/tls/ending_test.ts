@@ -91,6 +91,34 @@ for (const [version] of VERSIONS) {
       },
     );
 
+    eachEngine(
+      `FIN without close_notify is an end where none is required, ${first} cut, ${version}`,
+      async ({ client, server, connected }) => {
+        const [near, far] = memoryPair();
+        const lax = { requireCloseNotify: false };
+        const ends = await connected({
+          pair: [near, far],
+          client: client({ max: version, ...lax }),
+          server: server(lax),
+        });
+        const [cut, reading, other] = first === "client"
+          ? [near, ends.server, ends.client]
+          : [far, ends.client, ends.server];
+        await ends[first].write(text("a question"));
+        await cut.closeWrite();
+        assert.equal(words(await readAll(reading)), "a question");
+        assert.equal(reading.endedWithoutNotify, true);
+        const answer = bytesOf(300_000, 3);
+        await Promise.all([
+          sendAll(reading, answer),
+          readAll(other).then((got) => assert.deepEqual(got, answer)),
+        ]);
+        assert.equal(other.endedWithoutNotify, false);
+        ends.client.close();
+        ends.server.close();
+      },
+    );
+
     eachEngine(`RST is a reset, ${first} cut, ${version}`, async ({ client, connected }) => {
       const [near, far] = memoryPair();
       const ends = await connected({ pair: [near, far], client: client({ max: version }) });
@@ -105,15 +133,24 @@ for (const [version] of VERSIONS) {
   }
 }
 
-eachEngine("truncation in the middle of a record", async ({ connected }) => {
-  const [near, far] = memoryPair();
-  const ends = await connected({ pair: [near, far] });
-  await near.write(Uint8Array.of(23, 3, 3, 1, 0, 7, 7, 7));
-  await near.closeWrite();
-  await faulty(ends.server.read(), "truncated");
-  ends.client.close();
-  ends.server.close();
-});
+for (const requireCloseNotify of [true, false]) {
+  for (const piece of [[23], [23, 3, 3, 1, 0], [23, 3, 3, 1, 0, 7, 7, 7]]) {
+    eachEngine(
+      `an end after ${piece.length} bytes of a record is truncation, close_notify ${
+        requireCloseNotify ? "required" : "not required"
+      }`,
+      async ({ connected, server }) => {
+        const [near, far] = memoryPair();
+        const ends = await connected({ pair: [near, far], server: server({ requireCloseNotify }) });
+        await near.write(Uint8Array.from(piece));
+        await near.closeWrite();
+        await faulty(ends.server.read(), "truncated");
+        ends.client.close();
+        ends.server.close();
+      },
+    );
+  }
+}
 
 eachEngine(
   "a forged record is a protocol fault, and the end of both directions",

@@ -53,6 +53,10 @@ class Gathering implements Channel {
   close(): void {
     this.#inner.close();
   }
+
+  reset(): void {
+    this.close();
+  }
 }
 
 /** Takes chunks as a socket does that is full: keeps them where they are until it is released. */

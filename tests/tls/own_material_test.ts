@@ -58,6 +58,7 @@ function unusable(role: "server" | "client"): Record<string, Partial<Material>> 
 const base = {
   minVersion: "TLS1.2",
   maxVersion: "TLS1.3",
+  requireCloseNotify: false,
   verify: () => assert.fail("judged"),
 } as const;
 

@@ -89,6 +89,8 @@ export type EndOptions = {
   readonly max?: TlsVersion;
   readonly now?: () => number;
   readonly verify?: VerifyPeer;
+  /** Default: true. */
+  readonly requireCloseNotify?: boolean;
   /** Default: what {@linkcode carriedBy} says, else the public way. */
   readonly native?: NativeTls | undefined;
 };
@@ -123,6 +125,7 @@ export function server(options: EndOptions = {}): TlsServer {
     minVersion: options.min ?? "TLS1.2",
     maxVersion: options.max ?? "TLS1.3",
     verify: options.verify ?? ((chain) => verifier.verify(chain)),
+    requireCloseNotify: options.requireCloseNotify ?? true,
     native: "native" in options ? options.native : carrier,
   });
 }
@@ -144,6 +147,7 @@ export function client(options: EndOptions = {}): TlsClient {
     minVersion: options.min ?? "TLS1.2",
     maxVersion: options.max ?? "TLS1.3",
     verify: options.verify ?? ((chain) => verifier.verify(chain)),
+    requireCloseNotify: options.requireCloseNotify ?? true,
     native: "native" in options ? options.native : carrier,
   });
 }

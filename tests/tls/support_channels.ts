@@ -211,6 +211,10 @@ export class Counting implements Channel {
   close(): void {
     this.#channel.close();
   }
+
+  reset(): void {
+    this.#channel.reset();
+  }
 }
 
 /** What a meddler makes of the chunk with this number: the chunks to send in its place. */
@@ -249,6 +253,10 @@ export class Meddling implements Channel {
 
   close(): void {
     this.#channel.close();
+  }
+
+  reset(): void {
+    this.#channel.reset();
   }
 }
 

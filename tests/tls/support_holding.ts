@@ -47,4 +47,8 @@ export class Holding implements Channel {
   close(): void {
     this.#channel.close();
   }
+
+  reset(): void {
+    this.#channel.reset();
+  }
 }
