@@ -6,13 +6,17 @@
  * last byte; the splice is over when both have ended.
  *
  * When a side breaks:
- * - Reading it fails: nothing more can come from there or go there, so both are closed. What it had
- *   sent before is with the other side's kernel; `closeWrite` is not called, so that over TLS the
- *   other side can tell that this was no end in good order.
+ * - Reading it fails: nothing more can come from there or go there, so both are dropped. `closeWrite` is
+ *   not called, and the other side is reset: plain TCP has no other sign that tells a stream which was
+ *   broken off from one that is complete, and over TLS many take a FIN for an end as well. What the broken
+ *   side had sent before gets a moment to arrive, since a reset overtakes it.
  * - Writing to it fails: what it said before may still be unread, such as the answer of a server that
  *   refuses a request half-way (HTTP 413) and closes. That direction goes on until it ends by itself,
  *   while the sender's bytes are read and dropped: a socket that is closed with unread bytes is reset,
  *   and a reset takes with it the answer that the sender has not read yet.
+ *
+ * When a limit is reached or the signal aborts, nothing broke: both sides see an end in good order (over
+ * TLS: close_notify), as far as they take it within a moment. What still comes is read and dropped.
  *
  * The reason that is returned:
  * - `completed` when both directions ended, however the connections go down after that. A failing
@@ -56,6 +60,9 @@ export type SpliceResult = {
  */
 const GRACE = 250;
 
+/** So many milliseconds both sides have to take the end of a connection that we end. */
+const FAREWELL = 250;
+
 /**
  * Copy both ways until both have ended, something breaks, a limit is reached or `signal` aborts.
  *
@@ -77,6 +84,12 @@ type Flow = {
   readonly from: Side;
   readonly to: Side;
   bytes: number;
+  /** When a write of it was last done, on the clock that never goes back. */
+  movedAt: number;
+  /** The write that is under way, or was last. */
+  writing: Promise<void> | undefined;
+  /** The receiver is told of the end, or has been. */
+  passedEnd: boolean;
   /** `dropping`: the receiver broke; what still comes is read and thrown away. */
   state: "reading" | "writing" | "dropping" | "ended";
 };
@@ -101,12 +114,17 @@ class Splice {
   #movedAt = performance.now();
   #endedAt: number | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #leaving = false;
   #closed = false;
+  #onClosed = (): void => {};
 
   constructor(client: Channel, target: Channel, options: SpliceOptions) {
     const near: Side = { channel: client, reset: "peer_reset" };
     const far: Side = { channel: target, reset: "target_reset" };
-    const start = { bytes: 0, state: "reading" } as const;
+    const start = {
+      ...{ bytes: 0, movedAt: -Infinity, writing: undefined, passedEnd: false },
+      state: "reading",
+    } as const;
     this.#flows = [
       { direction: "client_to_target", from: near, to: far, ...start },
       { direction: "target_to_client", from: far, to: near, ...start },
@@ -124,6 +142,7 @@ class Splice {
       if (signal?.aborted) abort();
       this.#watch();
       await Promise.all([this.#copy(up, down), this.#copy(down, up)]);
+      if (!this.#hasArrived()) await this.#untilClosed();
     } finally {
       signal?.removeEventListener("abort", abort);
       this.#close();
@@ -141,11 +160,13 @@ class Splice {
     const to = flow.to.channel;
     try {
       await flow.from.channel.pump((data) => {
+        if (this.#leaving) return undefined;
         flow.state = "writing";
         const written = to.write(data);
         if (written === undefined) return this.#moved(flow, data.length);
         this.#movedAt = performance.now();
         const count = data.length;
+        flow.writing = written;
         return written.then(() => this.#moved(flow, count), (error) => {
           throw new CannotWrite(error);
         });
@@ -159,6 +180,8 @@ class Splice {
 
   #moved(flow: Flow, count: number): undefined {
     this.#movedAt = performance.now();
+    flow.movedAt = this.#movedAt;
+    flow.writing = undefined;
     flow.state = "reading";
     flow.bytes += count;
     if (this.#broken !== undefined) this.#watch();
@@ -173,33 +196,56 @@ class Splice {
   async #passEnd(flow: Flow): Promise<void> {
     flow.state = "writing";
     this.#ending();
+    await this.#tellEnd(flow);
+    flow.state = "ended";
+    this.#ending();
+  }
+
+  /** Never rejects. Once for each direction. */
+  async #tellEnd(flow: Flow): Promise<void> {
+    if (flow.passedEnd) return;
+    flow.passedEnd = true;
     try {
       await flow.to.channel.closeWrite();
     } catch {
       // All bytes were written before. If the other direction suffers too, its read tells.
     }
-    flow.state = "ended";
-    this.#ending();
   }
 
   #cannotRead(flow: Flow, other: Flow, error: unknown): void {
     flow.state = "ended";
+    if (this.#leaving) return;
     this.#broke(flow.from, error);
     // This also ends a write to it that is under way.
     flow.from.channel.close();
     // Unless the sender is in the middle of something, nothing of it is left unread.
-    if (other.state === "reading" || other.state === "ended") this.#close();
+    const isQuiet = other.state === "reading" || other.state === "ended";
+    if (isQuiet && this.#hasArrived()) this.#close();
     else this.#ending();
   }
 
+  /** Whether what a broken side had sent has had its time: a reset would overtake it. */
+  #hasArrived(): boolean {
+    const rest = this.#flows.find((flow) => flow.from === this.#broken);
+    if (rest === undefined || rest.passedEnd) return true;
+    return performance.now() - rest.movedAt >= GRACE;
+  }
+
+  #untilClosed(): Promise<void> {
+    return this.#closed ? Promise.resolve() : new Promise((resolve) => {
+      this.#onClosed = resolve;
+      this.#ending();
+    });
+  }
+
   async #cannotWrite(flow: Flow, error: unknown): Promise<void> {
-    this.#broke(flow.to, error);
+    if (!this.#leaving) this.#broke(flow.to, error);
     flow.state = "dropping";
     this.#ending();
     try {
       await flow.from.channel.pump(() => undefined);
     } catch (error) {
-      this.#broke(flow.from, error);
+      if (!this.#leaving) this.#broke(flow.from, error);
     }
     flow.state = "ended";
   }
@@ -220,6 +266,7 @@ class Splice {
 
   /** The one timer: set for the limit that comes first, as far as can be said now. */
   #watch(): void {
+    if (this.#leaving) return;
     clearTimeout(this.#timer);
     if (this.#closed) return;
     const { idleTimeout, closeTimeout } = this.#options;
@@ -260,14 +307,33 @@ class Splice {
   /** Ends it now; where a side broke before, that stays the reason. */
   #cut(verdict: Verdict): void {
     this.#verdict ??= verdict;
-    this.#close();
+    if (this.#broken === undefined) this.#leave();
+    else this.#close();
+  }
+
+  /** Nothing broke: both sides are told of the end, once the write to them that is under way is done. */
+  #leave(): void {
+    if (this.#leaving || this.#closed) return;
+    this.#leaving = true;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#close(), FAREWELL);
+    for (const flow of this.#flows) {
+      const written = flow.writing ?? Promise.resolve();
+      // Where it failed, or is cut short, there is no one to tell.
+      void written.then(() => this.#tellEnd(flow), () => {});
+    }
   }
 
   #close(): void {
     if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#timer);
-    for (const { from } of this.#flows) from.channel.close();
+    for (const { to, passedEnd } of this.#flows) {
+      const brokenOff = this.#broken !== undefined && this.#broken !== to && !passedEnd;
+      if (brokenOff) to.channel.reset();
+      else to.channel.close();
+    }
+    this.#onClosed();
   }
 }
 

@@ -82,13 +82,106 @@ Deno.test("splice: nothing is read while the last write has not finished", async
 });
 
 Deno.test("splice: idle, neither direction moved a byte", async () => {
-  const { client, target, done } = start({ idleTimeout: 60 });
+  const { client, done } = start({ idleTimeout: 60 });
   client.push("hello");
   const { value, ms } = await timed(done);
   assert.equal(value.reason, "idle_timeout");
   assert.equal(value.bytes.client_to_target, 5);
   assert.ok(ms >= 55, `${ms} ms`);
-  assert.equal(target.endedAt, undefined);
+});
+
+Deno.test("splice: both sides are told of an end that is ours, and none is reset", async () => {
+  const abort = new AbortController();
+  for (
+    const [options, act] of [
+      [{ idleTimeout: 60 }, () => {}],
+      [{ closeTimeout: 60 }, ({ client }: Fixture) => client.end()],
+      [{ signal: abort.signal }, () => abort.abort("max_lifetime")],
+    ] as const
+  ) {
+    const fixture = start(options);
+    const { client, target, done } = fixture;
+    client.push("up");
+    target.push("down!");
+    await target.until(() => target.written === "up");
+    await client.until(() => client.written === "down!");
+    act(fixture);
+    await client.until(() => client.endedAt !== undefined);
+    await target.until(() => target.endedAt !== undefined);
+    // What comes from now on is read, and goes nowhere.
+    const { reads } = target;
+    target.push("too late");
+    await target.until(() => target.reads > reads);
+    assert.ok(!client.closed && !target.closed, "each has a moment to end its half");
+    client.end();
+    target.end();
+    await done;
+    assert.deepEqual([client.written, target.written], ["down!", "up"]);
+    assert.deepEqual([client.endedAt, target.endedAt], [5, 2]);
+    assert.deepEqual([client.wasReset, target.wasReset], [false, false]);
+  }
+});
+
+Deno.test("splice: an end that is ours comes after the write that is under way", async () => {
+  const abort = new AbortController();
+  const { client, target, done } = start({ signal: abort.signal }, ({ target }) => target.stall());
+  client.push("under way");
+  await target.until(() => target.pending === 2);
+  abort.abort("shutdown");
+  target.release();
+  await target.until(() => target.endedAt !== undefined);
+  assert.equal(target.endedAt, "under way".length);
+  target.end();
+  client.end();
+  assert.equal((await done).reason, "shutdown");
+});
+
+Deno.test("splice: an end that is ours waits for nobody who does not take it", async () => {
+  const abort = new AbortController();
+  const { client, target, done } = start({ signal: abort.signal }, ({ client, target }) => {
+    client.stall();
+    target.stall();
+  });
+  client.push("stuck");
+  target.push("stuck");
+  // No more than microtasks until both writes are under way.
+  await sleep(1);
+  abort.abort("shutdown");
+  assert.equal((await done).reason, "shutdown");
+  assert.deepEqual([client.endedAt, target.endedAt], [undefined, undefined]);
+});
+
+Deno.test("splice: who broke off has the other side reset, after what it had said has arrived", async () => {
+  for (const fault of ["reset", "truncated", "protocol", "other"] as const) {
+    for (const side of ["client", "target"] as const) {
+      for (const said of [true, false]) {
+        const fixture = start();
+        const broken = fixture[side];
+        const other = side === "client" ? fixture.target : fixture.client;
+        if (said) broken.push("half of it");
+        broken.breakRead(fault);
+        if (said) {
+          await other.until(() => other.written !== "");
+          assert.ok(!other.closed, "a reset would overtake it");
+        }
+        await fixture.done;
+        assert.equal(other.wasReset, true);
+        assert.equal(broken.wasReset, false);
+      }
+    }
+  }
+});
+
+Deno.test("splice: a side whose stream had ended before the other one broke is not reset", async () => {
+  const { client, target, done } = start();
+  target.push("all of it");
+  target.end();
+  await client.until(() => client.endedAt !== undefined);
+  target.breakRead("reset");
+  client.breakRead("reset");
+  assert.equal((await done).reason, "peer_reset");
+  assert.equal(target.wasReset, true, "what the client had to say is not complete");
+  assert.equal(client.wasReset, false);
 });
 
 Deno.test("splice: idle, a write that nobody takes is no movement", async () => {

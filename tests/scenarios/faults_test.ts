@@ -195,14 +195,15 @@ Deno.test("a reset in mid-transfer ends the other side within a second", async (
 Deno.test("TLS cut off by a FIN without close_notify is told from an end in good order", async () => {
   await using scene = await Scene.create();
   const backend = scene.use(await PeerServer.listen());
-  const server = await scene.server(backend.address);
+  const strict = { tls: { require_close_notify: true } };
+  const server = await scene.server(backend.address, strict);
   const front = scene.use(await Relay.to(server.port));
   const near = scene.use(await tlsEnd(front.port, scene.pki));
   await near.write(encode("half a request"));
   const far = await backend.peer(0);
   await far.receives("half a request");
   (await front.link(0)).far.end();
-  await within(SOON, far.ended());
+  assert.equal(await within(SOON, far.ended()), "reset");
   await server.waitForLog("listener: connection closed", {
     reason: "peer_reset",
     error: /without close_notify/,
@@ -210,13 +211,13 @@ Deno.test("TLS cut off by a FIN without close_notify is told from an end in good
 
   const target = scene.use(tlsTarget(scene.pki));
   const back = scene.use(await Relay.to(target.port));
-  const client = await scene.client(back.address);
+  const client = await scene.client(back.address, strict);
   await using caller = await Peer.connect(client.port);
   const serving = await target.next();
   await serving.write(encode("half an answer"));
   await caller.receives("half an answer");
   (await back.link(0)).near.end();
-  await within(SOON, caller.ended());
+  assert.equal(await within(SOON, caller.ended()), "reset");
   await client.waitForLog("dialer: connection closed", {
     reason: "target_reset",
     error: /without close_notify/,

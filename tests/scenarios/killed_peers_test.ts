@@ -18,7 +18,9 @@ const SOON = 1000;
 Deno.test("peers that are killed: the other side ends, nothing stays open", async () => {
   await using scene = await Scene.create();
   const backend = scene.use(await PeerServer.listen());
-  const server = await scene.server(backend.address);
+  // The kernel ends what they had open by FIN: as good an end as any, unless close_notify is required.
+  const strict = { tls: { require_close_notify: true } };
+  const server = await scene.server(backend.address, strict);
   const base = await baseline(server);
   const { ca, client: cert, clientKey, server: serverCert, serverKey } = scene.files;
   {
@@ -32,7 +34,7 @@ Deno.test("peers that are killed: the other side ends, nothing stays open", asyn
 
   const own = ["-cert", serverCert, "-key", serverKey, "-CAfile", ca, "-Verify", "1"];
   const openssl = await sServer("-rev", ...own);
-  const client = await scene.client(`127.0.0.1:${openssl.port}`);
+  const client = await scene.client(`127.0.0.1:${openssl.port}`, strict);
   const idle = await baseline(client);
   await using caller = await Peer.connect(client.port);
   await caller.send("hello\n");

@@ -1,0 +1,129 @@
+/**
+ * What broke off is told from what ended: a plain peer sees a reset after all that had come before, a TLS
+ * peer no close_notify; a good end is one on either side.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { hear, plainEnd, plainTarget, tlsEnd, tlsTarget } from "../support/ends.ts";
+import { gotBy, pythonClient, pythonServer } from "../support/python_tls.ts";
+import { Scene } from "../support/scene.ts";
+import { Peer, PeerServer } from "../support/sockets.ts";
+import { until } from "../support/wait.ts";
+
+const VERSIONS = ["TLSv1_2", "TLSv1_3"] as const;
+const SAID = 100_000;
+
+for (const version of VERSIONS) {
+  Deno.test(`a TLS client that resets has the plain target reset, ${version}`, async () => {
+    await using scene = await Scene.create();
+    const backend = scene.use(await PeerServer.listen());
+    const server = await scene.server(backend.address);
+    const { files } = scene;
+    const peer = scene.use(
+      pythonClient(server.port, { files, version, size: SAID, end: "reset", wait: true }),
+    );
+    const far = await backend.peer(0);
+    await until(() => far.received === SAID);
+    await peer.type("\n");
+    assert.equal(await far.ended(), "reset");
+    await server.waitForLog("listener: connection closed", { reason: "peer_reset" });
+  });
+
+  Deno.test(`a TLS server that resets has the plain caller reset, ${version}`, async () => {
+    await using scene = await Scene.create();
+    const { files } = scene;
+    const server = scene.use(
+      await pythonServer({ files, version, size: SAID, end: "reset", wait: true }),
+    );
+    const client = await scene.client(server.address);
+    await using caller = await Peer.connect(client.port);
+    await until(() => caller.received === SAID);
+    await server.process.type("\n");
+    assert.equal(await caller.ended(), "reset");
+    await client.waitForLog("dialer: connection closed", { reason: "target_reset" });
+  });
+
+  for (const end of ["fin", "close_notify"] as const) {
+    Deno.test(`a plain peer sees an end where TLS ends by ${end}, ${version}`, async () => {
+      await using scene = await Scene.create();
+      const backend = scene.use(await PeerServer.listen());
+      const daemon = await scene.server(backend.address);
+      const { files } = scene;
+      scene.use(pythonClient(daemon.port, { files, version, size: SAID, end }));
+      assert.equal(await (await backend.peer(0)).ended(), "end");
+
+      const server = scene.use(await pythonServer({ files, version, size: SAID, end }));
+      const client = await scene.client(server.address);
+      await using caller = await Peer.connect(client.port);
+      assert.equal(await caller.ended(), "end");
+      assert.equal(caller.received, SAID);
+    });
+  }
+
+  Deno.test(`a TLS peer sees no close_notify where a plain one resets, ${version}`, async () => {
+    await using scene = await Scene.create();
+    const backend = scene.use(await PeerServer.listen());
+    const daemon = await scene.server(backend.address);
+    const { files } = scene;
+    const asking = { files, version, size: SAID, end: "fin" } as const;
+    const peer = scene.use(pythonClient(daemon.port, asking));
+    const far = await backend.peer(0);
+    assert.equal(await far.ended(), "end");
+    await far.send("half an answer");
+    far.reset();
+    const got = await gotBy(peer);
+    assert.equal(got.size, "half an answer".length);
+    assert.notEqual(got.end, "eof");
+
+    const server = scene.use(await pythonServer(asking));
+    const client = await scene.client(server.address);
+    await using caller = await Peer.connect(client.port);
+    assert.equal(await caller.ended(), "end");
+    await caller.send("half an answer");
+    caller.reset();
+    const heard = await gotBy(server.process);
+    assert.equal(heard.size, "half an answer".length);
+    assert.notEqual(heard.end, "eof");
+  });
+}
+
+Deno.test("a break goes through two daemons, whoever breaks", async () => {
+  await using scene = await Scene.create();
+  const backend = scene.use(await PeerServer.listen());
+  const { server, client } = await scene.tunnel(backend.address);
+  for (const [index, breaks] of ["target", "caller"].entries()) {
+    await using caller = await Peer.connect(client.port);
+    await caller.send("a question");
+    const far = await backend.peer(index);
+    await far.receives("a question");
+    await far.send("half an answer");
+    await caller.receives("half an answer");
+    const [breaking, other] = breaks === "target" ? [far, caller] : [caller, far];
+    breaking.reset();
+    assert.equal(await other.ended(), "reset");
+    const reason = breaks === "target" ? "target_reset" : "peer_reset";
+    await client.waitForLog("dialer: connection closed", { reason });
+    await server.waitForLog("listener: connection closed", { reason });
+  }
+});
+
+Deno.test("limits end a connection in good order on either side", async () => {
+  await using scene = await Scene.create();
+  const proxy = { max_lifetime: "300ms" };
+  const target = scene.use(plainTarget());
+  const server = await scene.server(target.address, { proxy });
+  const near = scene.use(await tlsEnd(server.port, scene.pki));
+  const far = await target.next();
+  assert.equal((await hear(near)).end, "clean", "close_notify is required at this end");
+  assert.equal((await hear(far)).end, "clean");
+  await server.waitForLog("listener: connection closed", { reason: "max_lifetime" });
+
+  const tls = scene.use(tlsTarget(scene.pki));
+  const client = await scene.client(tls.address, { proxy });
+  const caller = scene.use(await plainEnd(client.port));
+  assert.equal((await hear(await tls.next())).end, "clean");
+  assert.equal((await hear(caller)).end, "clean");
+  await client.waitForLog("dialer: connection closed", { reason: "max_lifetime" });
+});
