@@ -39,6 +39,8 @@ export type DaemonOptions = {
   readonly config: Config;
   /** Loads the certificates; the store calls back when it has new ones. */
   readonly openStore: (onSwap: () => void) => Promise<CertStore>;
+  /** What messages call the config, which `/certz` does not tell. */
+  readonly configName?: string;
   /** Reads the config again, for its rules; `undefined` where it cannot be read twice. */
   readonly reread: (() => Promise<Config>) | undefined;
   readonly logger: Logger;
@@ -292,7 +294,7 @@ export class Daemon implements AsyncDisposable {
         }
         return { ready: true };
       },
-      cert: () => certStatus(this.#options.config.tunnels, store),
+      cert: () => certStatus(this.#options.config.tunnels, store, this.#options.configName),
     };
   }
 }

@@ -113,6 +113,7 @@ async function serve(
   const daemon = await Daemon.start({
     config,
     openStore: (onSwap) => CertStore.open({ tunnels: config.tunnels, logger, metrics, onSwap }),
+    configName: configName(path),
     reread: path === "-" ? undefined : () => rereadConfig(path),
     logger,
     metrics,

@@ -10,6 +10,7 @@ import type { NonEmpty, TunnelConfig } from "../config/config.ts";
 import type { CertFacts, CertStatus, LastReload, Readiness, TunnelCerts } from "../health.ts";
 import type { Tunnel } from "../tunnel.ts";
 import { formatName } from "../x509/names.ts";
+import { withoutPaths } from "./without_paths.ts";
 
 /** A tunnel at work, and what it was made from. */
 export type ProbedTunnel = {
@@ -48,17 +49,21 @@ export function tunnelReadiness(
   return { ready: true };
 }
 
-/** The certificates of all tunnels: those of the first, and of each by its name where they have any. */
+/**
+ * The certificates of all tunnels: those of the first, and of each by its name where they have any. Who
+ * may ask is told no paths of files; `config` is what messages call that of the config.
+ */
 export function certStatus(
   tunnels: NonEmpty<TunnelConfig>,
   store: Materials & Pick<CertStore, "status">,
+  config?: string,
 ): CertStatus {
   const named = tunnels.flatMap((tunnel) =>
     tunnel.name === undefined ? [] : [[tunnel.name, tunnelCerts(tunnel, store)] as const]
   );
   return {
     ...tunnelCerts(tunnels[0], store),
-    lastReload: lastReload(store.status()),
+    lastReload: lastReload(store.status(), (text) => withoutPaths(text, tunnels, config)),
     ...(named.length === 0 ? {} : { tunnels: new Map(named) }),
   };
 }
@@ -78,8 +83,13 @@ function facts({ leaf }: ReturnType<Materials["material"]>): CertFacts {
   };
 }
 
-function lastReload({ time, result, error }: ReloadStatus): LastReload | undefined {
+function lastReload(
+  { time, result, error }: ReloadStatus,
+  tellable: (text: string) => string,
+): LastReload | undefined {
   if (time === undefined || result === undefined) return undefined;
   const at = Date.parse(time);
-  return result === "success" ? { result, time: at } : { result, time: at, error: error ?? "" };
+  return result === "success"
+    ? { result, time: at }
+    : { result, time: at, error: tellable(error ?? "") };
 }
