@@ -130,7 +130,7 @@ export class Daemon implements AsyncDisposable {
       const starting = startMetricsServer({ ...config.metrics, metrics, logger });
       await this.#keep(listeningFor({ tunnel: undefined, path: ["metrics", "listen"] }, starting));
     }
-    // Before the files are watched: what is opened here would be an event each.
+    // Connections are served meanwhile. By the last line of the start all is closed again.
     await this.#warnOfShortage(native);
     await store.watch();
   }
@@ -138,11 +138,14 @@ export class Daemon implements AsyncDisposable {
   async #warnOfShortage(native: Native): Promise<void> {
     const { config: { tunnels }, logger } = this.#options;
     const needed = descriptorsNeeded(tunnels, native.tcp !== undefined);
-    const available = await descriptorsLeft(this.#draining ? 0 : needed, {
-      open: () => Deno.openSync(tunnels[0].tls.cert),
+    const available = await descriptorsLeft(needed, {
+      open: () => {
+        this.#goOn();
+        return Deno.openSync(tunnels[0].tls.cert);
+      },
       pause: () => new Promise((resolve) => setTimeout(resolve)),
     });
-    if (this.#draining || available === undefined || available >= needed) return;
+    if (available === undefined || available >= needed) return;
     logger.warn("too few file descriptors for proxy.max_connections", {
       max_connections: tunnels.reduce((sum, { proxy }) => sum + proxy.maxConnections, 0),
       needed,

@@ -5,10 +5,12 @@
  */
 
 import assert from "node:assert/strict";
+import { X509Certificate } from "node:crypto";
 import { stringify } from "yaml";
 import { startDaemon } from "../support/daemon.ts";
 import { echoBackend } from "../support/peers.ts";
 import { makeCa } from "../support/pki.ts";
+import { byRename, contents, renewed, serialSeen } from "../support/reload.ts";
 import { Scene } from "../support/scene.ts";
 
 /**
@@ -142,5 +144,31 @@ for (const version of ["tls1_2", "tls1_3"]) {
       await logged("listener: accepted connection", { resumed: "true" });
     });
     assert.equal(backend.connections, connections + 2);
+  });
+}
+
+for (const version of ["tls1_2", "tls1_3"]) {
+  Deno.test(`a client that resumes still has the certificate of its full handshake, ${version}`, async () => {
+    await using scene = await Scene.create();
+    await scene.write("server-ca.pem", scene.pki.ca.pem);
+    const backend = scene.use(echoBackend());
+    const server = await scene.server(backend.address);
+    const shown = async (resume: boolean): Promise<string> => {
+      const lines = server.lines.length;
+      const said = await hello(scene, server.port, version, resume);
+      assert.match(said, ECHOED);
+      await server.waitForLog("listener: accepted connection", { resumed: String(resume) }, lines);
+      const [pem = ""] = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/.exec(said) ??
+        [];
+      return new X509Certificate(pem).serialNumber;
+    };
+    const old = await shown(false);
+    const next = renewed(scene.pki);
+    await byRename(scene.dir, contents(next));
+    await server.waitForLog("certstore: certificates reloaded successfully");
+    // No certificate is sent then (RFC 8446 section 2.2, RFC 5246 section 7.3): it is the client's memory.
+    assert.equal(await shown(true), old);
+    assert.equal(await serialSeen(scene.as(server)), new X509Certificate(next.pem).serialNumber);
+    assert.equal(await shown(false), new X509Certificate(next.pem).serialNumber);
   });
 }
