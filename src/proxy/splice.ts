@@ -60,6 +60,14 @@ export type SpliceResult = {
  */
 const GRACE = 250;
 
+/**
+ * Milliseconds that a side which has got the whole answer may go on sending what the other one does not
+ * take any more, and how long it may be silent in between. Its bytes are read and dropped: a program that
+ * meets a broken pipe may leave without reading the answer.
+ */
+const LINGER = 5000;
+const LINGER_SILENCE = 1000;
+
 /** So many milliseconds both sides have to take the end of a connection that we end. */
 const FAREWELL = 250;
 
@@ -111,6 +119,7 @@ class Splice {
   /** The first side that broke, and since when there is nothing to do but wait for its rest. */
   #broken: Side | undefined;
   #graceFrom = 0;
+  #droppedAt = 0;
   #movedAt = performance.now();
   #endedAt: number | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -243,7 +252,10 @@ class Splice {
     flow.state = "dropping";
     this.#ending();
     try {
-      await flow.from.channel.pump(() => undefined);
+      await flow.from.channel.pump(() => {
+        this.#droppedAt = performance.now();
+        return undefined;
+      });
     } catch (error) {
       if (!this.#leaving) this.#broke(flow.from, error);
     }
@@ -301,7 +313,10 @@ class Splice {
   #graceEnd(): number {
     const rest = this.#flows.find((flow) => flow.from === this.#broken);
     if (rest === undefined || rest.state === "writing") return Infinity;
-    return Math.max(this.#graceFrom, this.#movedAt) + GRACE;
+    const since = Math.max(this.#graceFrom, this.#movedAt);
+    if (!rest.passedEnd) return since + GRACE;
+    const silent = Math.max(since, this.#droppedAt) + LINGER_SILENCE;
+    return Math.min(silent, this.#graceFrom + LINGER);
   }
 
   /** Ends it now; where a side broke before, that stays the reason. */
