@@ -74,6 +74,7 @@ export class Daemon implements AsyncDisposable {
   #rules: RulesByTunnel;
   #inForce: RulesByTunnel;
   #store: CertStore | undefined;
+  #conns = 0;
   #draining = false;
 
   private constructor(options: DaemonOptions) {
@@ -176,9 +177,11 @@ export class Daemon implements AsyncDisposable {
       : this.#options.logger.with({ tunnel: name });
     const metrics = this.#options.metrics.tunnel(name);
     const state = this.#state(config, store);
+    // One count for all tunnels: a number means one connection of the process.
+    const nextConn = () => ++this.#conns;
     const tunnel = await listeningFor(
       { tunnel: name, path: ["listen"] },
-      Tunnel.start(config, state, { logger, metrics, now, monotonic, native }),
+      Tunnel.start(config, state, { logger, metrics, now, monotonic, native, nextConn }),
     );
     if (this.#draining) tunnel.cut();
     this.#goOn();

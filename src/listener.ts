@@ -7,8 +7,10 @@
 
 import type { Channel } from "./channel.ts";
 import type { Logger } from "./logging.ts";
+import type { LogLimiter } from "./logging/limiter.ts";
 import { AcceptError } from "./net.ts";
 import { Admission, type Place, type Seat } from "./proxy/admission.ts";
+import { networkOf } from "./proxy/peer_key.ts";
 
 /** A socket that listens; `listenTcp` makes one. */
 export interface Acceptor {
@@ -39,6 +41,8 @@ export type ListenerOptions = {
    */
   readonly onConnection: (connection: Channel, place: Place) => Promise<void>;
   readonly logger: Logger;
+  /** Bounds lines that strangers can cause. */
+  readonly limiter: LogLimiter;
   /** Aborting it is the same as calling `stop`. */
   readonly signal?: AbortSignal | undefined;
 };
@@ -72,6 +76,7 @@ export class Listener {
   #pause = 0;
   #waitingSince = Infinity;
   #incident = false;
+  #failures = 0;
   #missed = 0;
   #refusedAt = -Infinity;
   #failedAt = -Infinity;
@@ -182,7 +187,7 @@ export class Listener {
       else connection.close();
     } catch (error) {
       connection.close();
-      this.#connectionFailed(error);
+      this.#connectionFailed(connection, error);
     }
   }
 
@@ -196,7 +201,9 @@ export class Listener {
     const recovered = this.#incident;
     this.#incident = false;
     this.#pause = 0;
-    if (recovered) this.#options.logger.info("listener: accepting again");
+    if (!recovered) return;
+    this.#options.logger.info("listener: accepting again", { failures: this.#failures });
+    this.#failures = 0;
   }
 
   /** Never rejects. */
@@ -208,14 +215,16 @@ export class Listener {
         connection.close();
       }
     } catch (error) {
-      this.#connectionFailed(error);
+      this.#connectionFailed(connection, error);
     }
   }
 
-  #connectionFailed(error: unknown): void {
+  #connectionFailed({ remote }: Channel, error: unknown): void {
+    const { limiter, logger } = this.#options;
     const detail = error instanceof Error ? error.message : String(error);
     try {
-      this.#options.logger.error("listener: connection failed", { error: detail });
+      if (!limiter.allows("error", "connection failed", { source: networkOf(remote) })) return;
+      logger.error("listener: connection failed", { remote, error: detail });
     } catch {
       // There is nobody else to tell, and others wait to be served.
     }
@@ -234,6 +243,7 @@ export class Listener {
     this.#waitingSince = Infinity;
     this.#pause = Math.min(MAX_PAUSE, Math.max(MIN_PAUSE, this.#pause * 2));
     const now = performance.now();
+    this.#failures++;
     if (now - this.#failedAt > CALM || now - this.#loggedAt > REMIND) {
       this.#loggedAt = now;
       this.#incident = true;
@@ -245,14 +255,18 @@ export class Listener {
   }
 
   #missedOne({ message, peerGone }: AcceptError): void {
-    const { logger } = this.#options;
+    const { logger, limiter } = this.#options;
     const fields = { error: message };
-    if (peerGone) return logger.debug("listener: peer gone before accept", fields);
     const now = performance.now();
     // It comes back as long as it is not told why, and as often as it likes.
-    const remind = now - this.#refusedAt > REMIND;
-    if (remind) this.#refusedAt = now;
-    logger[remind ? "warn" : "debug"]("listener: cannot take a caller", fields);
+    if (!peerGone && now - this.#refusedAt > REMIND) {
+      this.#refusedAt = now;
+      return logger.warn("listener: cannot take a caller", fields);
+    }
+    // Nothing is known of who it was.
+    if (!limiter.allows("debug", "peer gone before accept", { source: "" })) return;
+    if (peerGone) logger.debug("listener: peer gone before accept", fields);
+    else logger.debug("listener: cannot take a caller", fields);
   }
 
   /** Returns early when the listener is stopped. */

@@ -17,7 +17,14 @@ import {
   type LogRecord,
 } from "@logtape/logtape";
 import type { LogFormat, LogLevel } from "./config/config.ts";
-import { type Fields, formatJson, formatText, type LogEntry } from "./logging/format.ts";
+import {
+  type Fields,
+  formatJson,
+  formatText,
+  type LogEntry,
+  OWN_BOUNDS,
+  PEER_BOUNDS,
+} from "./logging/format.ts";
 
 export { type Fields, type LogValue, quote } from "./logging/format.ts";
 
@@ -33,6 +40,13 @@ export interface Logger {
   error(message: string, fields?: Fields): void;
   /** A logger that adds `fields` to every record; a record's own field of that name wins. */
   with(fields: Fields): Logger;
+  /** The same, behind a record's own fields: what a line is about comes first. */
+  endingWith(fields: Fields): Logger;
+  /**
+   * The same logger for lines that a peer has a part in: what it puts into one is cut after a few
+   * hundred bytes, where other lines have room for all that is wrong with a file.
+   */
+  forPeers(): Logger;
   /** Whether records of `level` are written, to spare the making of costly fields. */
   enabled(level: LogLevel): boolean;
 }
@@ -70,49 +84,78 @@ export function createLogger(options: LoggerOptions): Logger {
   const { write } = options;
   const format = options.format === "json" ? formatJson : formatText;
   const id = crypto.randomUUID();
+  const peers = `${id} ${FOR_PEERS}`;
   const category = ["mtlsd", id];
+  const lowestLevel = TO_TAPE[options.level];
   const current = getConfig();
   configureSync({
     ...current,
     reset: true,
     sinks: {
       ...current?.sinks,
-      [id]: (record: LogRecord) => write(`${format(toEntry(record))}\n`),
+      [id]: (record: LogRecord) => write(`${format(toEntry(record), OWN_BOUNDS)}\n`),
+      [peers]: (record: LogRecord) => write(`${format(toEntry(record), PEER_BOUNDS)}\n`),
     },
     loggers: [
       // LogTape's own diagnostics would go to the console, in a format of their own.
       ...(current?.loggers ?? [{ category: ["logtape", "meta"], lowestLevel: null }]),
-      { category, sinks: [id], parentSinks: "override", lowestLevel: TO_TAPE[options.level] },
+      { category, sinks: [id], parentSinks: "override", lowestLevel },
+      {
+        category: [...category, FOR_PEERS],
+        sinks: [peers],
+        parentSinks: "override",
+        lowestLevel,
+      },
     ],
   });
-  return new TapeLogger(getLogger(category));
+  return new TapeLogger(getLogger(category), false);
 }
+
+/** The subcategory of {@linkcode Logger.forPeers}. */
+const FOR_PEERS = "peers";
 
 class TapeLogger implements Logger {
   readonly #tape: Tape;
+  readonly #forPeers: boolean;
+  readonly #last: Fields;
 
-  constructor(tape: Tape) {
+  constructor(tape: Tape, forPeers: boolean, last: Fields = {}) {
     this.#tape = tape;
+    this.#forPeers = forPeers;
+    this.#last = last;
   }
 
   debug(message: string, fields: Fields = {}): void {
-    this.#tape.debug(message, fields);
+    this.#tape.debug(message, this.#all(fields));
   }
 
   info(message: string, fields: Fields = {}): void {
-    this.#tape.info(message, fields);
+    this.#tape.info(message, this.#all(fields));
   }
 
   warn(message: string, fields: Fields = {}): void {
-    this.#tape.warning(message, fields);
+    this.#tape.warning(message, this.#all(fields));
   }
 
   error(message: string, fields: Fields = {}): void {
-    this.#tape.error(message, fields);
+    this.#tape.error(message, this.#all(fields));
   }
 
   with(fields: Fields): Logger {
-    return new TapeLogger(this.#tape.with(fields));
+    return new TapeLogger(this.#tape.with(fields), this.#forPeers, this.#last);
+  }
+
+  endingWith(fields: Fields): Logger {
+    return new TapeLogger(this.#tape, this.#forPeers, { ...this.#last, ...fields });
+  }
+
+  forPeers(): Logger {
+    return this.#forPeers ? this : new TapeLogger(this.#tape.getChild(FOR_PEERS), true, this.#last);
+  }
+
+  /** A record's own field wins, and stands where it stood. */
+  #all(fields: Fields): Fields {
+    return { ...fields, ...this.#last, ...fields };
   }
 
   enabled(level: LogLevel): boolean {

@@ -14,6 +14,7 @@ import process from "node:process";
 import { Counter, Gauge, Registry } from "prom-client";
 import { Families, type Owner } from "./metrics/families.ts";
 import { tunnelFamilies } from "./metrics/tunnels.ts";
+import type { LimitedMessage } from "./logging/limiter.ts";
 import type { CloseReason, Direction, HandshakeReason } from "./proxy/outcome.ts";
 
 /** How an access decision came out: the `result` label of `mtlsd_acl_decisions_total`. */
@@ -41,6 +42,8 @@ export interface TunnelMetrics {
   handshakeDone(seconds: number): void;
   /** A TLS handshake failed. */
   handshakeFailed(reason: HandshakeReason): void;
+  /** A line about a stranger was left out of the log. */
+  logLineSuppressed(message: LimitedMessage): void;
   /** No target took a connection, because one or more of them could not be reached. */
   dialFailed(): void;
   /** When the first of the certificates of that role ends, in seconds since the epoch. */

@@ -12,8 +12,10 @@ import { formatAddress } from "./config/address.ts";
 import type { TunnelConfig } from "./config/config.ts";
 import { Listener } from "./listener.ts";
 import type { Logger } from "./logging.ts";
+import { type LimitedMessage, LogLimiter } from "./logging/limiter.ts";
 import { listen, type NativeTcp, Resolver } from "./net.ts";
 import { MAX_HANDSHAKES } from "./proxy/admission.ts";
+import { setTimer } from "./proxy/deadlines.ts";
 import { Engines, type EnginesState } from "./proxy/engines.ts";
 import { PlainFar } from "./proxy/far_plain.ts";
 import { TlsFar } from "./proxy/far_tls.ts";
@@ -29,10 +31,18 @@ import type { NativeTls } from "./tls/engine.ts";
 /** What decides about connections: swapped as one, looked at by each new or resumed connection. */
 export type TunnelState = EnginesState;
 
+/** What a tunnel counts. */
+export type CountedByTunnel = SessionMetrics & TargetMetrics & {
+  /** A line of the log was left out. */
+  logLineSuppressed(message: LimitedMessage): void;
+};
+
 /** What a tunnel needs from outside. */
 export type TunnelDeps = {
   readonly logger: Logger;
-  readonly metrics: SessionMetrics & TargetMetrics;
+  readonly metrics: CountedByTunnel;
+  /** The number of the next connection, which no other one of the process has. */
+  readonly nextConn: () => number;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** Milliseconds on a clock that never goes back. */
@@ -50,8 +60,16 @@ export class Tunnel {
   readonly #lives: Lives;
   readonly #engines: Engines;
   readonly #targets: Targets;
+  readonly #limiter: LogLimiter;
 
-  private constructor(listener: Listener, lives: Lives, engines: Engines, targets: Targets) {
+  private constructor(
+    listener: Listener,
+    lives: Lives,
+    engines: Engines,
+    targets: Targets,
+    limiter: LogLimiter,
+  ) {
+    this.#limiter = limiter;
     this.#listener = listener;
     this.#lives = lives;
     this.#engines = engines;
@@ -66,10 +84,15 @@ export class Tunnel {
   static async start(
     config: TunnelConfig,
     state: TunnelState,
-    deps: TunnelDeps,
+    outside: TunnelDeps,
   ): Promise<Tunnel> {
     const { mode, proxy, targets: list } = config;
-    const { logger } = deps;
+    // What a peer has a part in is short, and there is only so much of it.
+    const logger = outside.logger.forPeers();
+    const { metrics, monotonic } = outside;
+    const count = (message: LimitedMessage) => metrics.logLineSuppressed(message);
+    const limiter = new LogLimiter({ logger, count, monotonic, setTimer });
+    const deps: Limited = { ...outside, logger, limiter };
     const name = mode === "client" ? "dialer" : "listener";
     // Everything that can fail is made before the address is bound.
     const engines = new Engines(config, state, deps);
@@ -92,9 +115,10 @@ export class Tunnel {
         : MAX_HANDSHAKES,
       onConnection: (accepted, place) => serve(accepted, lives.open(place)),
       logger,
+      limiter,
     });
-    announce(listener.address, config, logger);
-    return new Tunnel(listener, lives, engines, targets);
+    announce(listener.address, config, outside.logger);
+    return new Tunnel(listener, lives, engines, targets, limiter);
   }
 
   /** Whether new connections are being accepted. */
@@ -122,9 +146,10 @@ export class Tunnel {
    * Stops accepting, once those are in who were on their way. Resolves when the last connection has
    * ended.
    */
-  drain(): Promise<void> {
+  async drain(): Promise<void> {
     this.#listener.close();
-    return this.#listener.drained();
+    await this.#listener.drained();
+    this.#limiter.report();
   }
 
   /** Ends every connection now, and accepts none. */
@@ -133,6 +158,9 @@ export class Tunnel {
     this.#lives.cut();
   }
 }
+
+/** The tunnel's own, besides what is from outside. */
+type Limited = TunnelDeps & { readonly limiter: LogLimiter };
 
 function announce(bound: string, { mode, targets }: TunnelConfig, logger: Logger): void {
   const [first] = targets;
@@ -151,7 +179,7 @@ function livesOf(
   name: string,
   { proxy }: TunnelConfig,
   engines: Engines,
-  deps: TunnelDeps,
+  deps: Limited,
 ): Lives {
   return new Lives({
     ...deps,
@@ -173,11 +201,11 @@ function servant(
   name: string,
   config: TunnelConfig,
   { engines, targets }: { readonly engines: Engines; readonly targets: Targets },
-  deps: TunnelDeps,
+  deps: Limited,
 ): Servant {
   const { mode, tls, proxy } = config;
   const trusted = proxy.acceptProxyProtocol;
-  const header = trusted.length > 0 ? new HeaderTaker(trusted, deps.logger, name) : undefined;
+  const header = trusted.length > 0 ? new HeaderTaker(trusted, deps.limiter, name) : undefined;
   const reach = {
     ...deps,
     native: deps.native?.tcp,

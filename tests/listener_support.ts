@@ -7,17 +7,28 @@
 import { type Channel, pumpByReading, type Take } from "../src/channel.ts";
 import { type Acceptor, Listener, type ListenerOptions } from "../src/listener.ts";
 import { createLogger, type Logger } from "../src/logging.ts";
+import { LogLimiter } from "../src/logging/limiter.ts";
 import { AcceptError } from "../src/net.ts";
 
+/** What bounds lines about strangers, with a report only when one is asked for. */
+export function limiterOf(logger: Logger): LogLimiter {
+  return new LogLimiter({
+    logger,
+    count: () => {},
+    monotonic: () => performance.now(),
+    setTimer: () => () => {},
+  });
+}
+
 /** A logger and what was written to it, as lines of text. */
-export function memoryLog(): { logger: Logger; lines: string[] } {
+export function memoryLog(): { logger: Logger; limiter: LogLimiter; lines: string[] } {
   const lines: string[] = [];
   const logger = createLogger({
     level: "debug",
     format: "text",
     write: (line) => void lines.push(line),
   });
-  return { logger, lines };
+  return { logger, limiter: limiterOf(logger), lines };
 }
 
 /** A connection that does nothing but remember that it was closed. */
@@ -113,8 +124,15 @@ export function start(options: Partial<ListenerOptions> = {}): Started {
   const log = memoryLog();
   const ends: (() => void)[] = [];
   const onConnection = () => new Promise<void>((end) => ends.push(end));
-  const { logger } = log;
-  const listener = new Listener({ socket, maxConnections: 0, onConnection, logger, ...options });
+  const { logger, limiter } = log;
+  const listener = new Listener({
+    socket,
+    maxConnections: 0,
+    onConnection,
+    logger,
+    limiter,
+    ...options,
+  });
   return { socket, listener, ends, lines: log.lines };
 }
 

@@ -53,7 +53,10 @@ Deno.test("listener: the failure of a connection is logged and concerns nobody e
   await until(() => served === 4 && listener.active === 0);
   assert.ok(connections.every((one) => one.closed));
   assert.equal(lines.length, 3);
-  assert.match(lines[0] ?? "", /level=ERROR msg="listener: connection failed" error=rejected\n/);
+  assert.match(
+    lines[0] ?? "",
+    /level=ERROR msg="listener: connection failed" remote=\S+ error=rejected\n/,
+  );
   assert.match(lines[1] ?? "", /error=thrown\n/);
   assert.match(lines[2] ?? "", /error="no error at all"\n/);
   listener.stop();
@@ -189,8 +192,14 @@ async function ask(channel: Channel, text: string): Promise<void> {
 
 Deno.test("listener over TCP: 1,000 at once, the 1,001st waits and is then served", async () => {
   const socket = listenTcp({ host: "127.0.0.1", port: 0 });
-  const { logger, lines } = memoryLog();
-  const listener = new Listener({ socket, maxConnections: 1000, onConnection: echo, logger });
+  const { logger, limiter, lines } = memoryLog();
+  const listener = new Listener({
+    socket,
+    maxConnections: 1000,
+    onConnection: echo,
+    logger,
+    limiter,
+  });
   const address = { host: "127.0.0.1", port: socket.port };
   const clients = await Promise.all(Array.from({ length: 1000 }, () => dialTcp(address, DIAL)));
   await Promise.all(clients.map((client, index) => ask(client, `hello ${index}`)));
@@ -211,8 +220,8 @@ Deno.test("listener over TCP: 1,000 at once, the 1,001st waits and is then serve
 
 Deno.test("listener over TCP: open connections outlive the stop, the port is free", async () => {
   const socket = listenTcp({ host: "127.0.0.1", port: 0 });
-  const { logger } = memoryLog();
-  const listener = new Listener({ socket, maxConnections: 1, onConnection: echo, logger });
+  const { logger, limiter } = memoryLog();
+  const listener = new Listener({ socket, maxConnections: 1, onConnection: echo, logger, limiter });
   const address = { host: "127.0.0.1", port: socket.port };
   const open = await dialTcp(address, DIAL);
   await ask(open, "before");

@@ -6,7 +6,13 @@
 
 import assert from "node:assert/strict";
 import { createLogger, type Fields, type Logger, quote, stderrSink } from "../src/logging.ts";
-import { formatJson, formatText, MAX_VALUE_LENGTH } from "../src/logging/format.ts";
+import {
+  type Bounds,
+  formatJson,
+  formatText,
+  OWN_BOUNDS,
+  PEER_BOUNDS,
+} from "../src/logging/format.ts";
 import type { LogFormat, LogLevel } from "../src/config/config.ts";
 
 const TIME = Date.UTC(2026, 2, 28, 23, 7, 44);
@@ -244,28 +250,133 @@ Deno.test("a field cannot pass for the time, level or message", () => {
   });
 });
 
-Deno.test("overlong values are cut and say so", () => {
-  const long = "x".repeat(MAX_VALUE_LENGTH);
-  assert.equal(field(long), long);
-  assert.equal(field(`${long}y`), `"${long}...(cut, 1025 characters)"`);
+/** The value of field `k` in both formats, as it is printed, without the quotes around it. */
+function printed(value: Fields[string], bounds: Bounds): { text: string; json: string } {
+  const entry = { time: TIME, level: "info", message: "m", fields: { k: value } } as const;
+  const bare = (line: string, from: string) => {
+    const shown = line.slice(line.indexOf(from) + from.length);
+    return shown.replace(/^"/, "").replace(/"?\}?$/, "");
+  };
+  return {
+    text: bare(formatText(entry, bounds), " k="),
+    json: bare(formatJson(entry, bounds), ',"k":'),
+  };
+}
+
+const bytes = (text: string): number => new TextEncoder().encode(text).length;
+const MARK = /^(.*)\.\.\.\(cut, (\d+) characters\)$/s;
+
+/** What strangers may put into a name, and the bytes of one of them: as text, as JSON. */
+const FILLERS: readonly (readonly [char: string, text: number, json: number])[] = [
+  ["x", 1, 1],
+  ["\u200b", 6, 6],
+  ["\u202e", 6, 6],
+  ["\n", 2, 2],
+  ["\x07", 2, 6],
+  ["\x1b", 4, 6],
+  ["\x7f", 4, 6],
+  ['"', 2, 2],
+  ["\\", 2, 2],
+  ["é", 2, 2],
+  ["日", 3, 3],
+  ["🙂", 4, 4],
+  ["\u{e0041}", 10, 12],
+  ["\ud800", 3, 3],
+  ["e\u0301", 3, 3],
+];
+
+Deno.test("a value is cut by what it takes once it is escaped, between two characters", () => {
+  for (const bounds of [PEER_BOUNDS, OWN_BOUNDS]) {
+    for (const [char, ...widths] of FILLERS) {
+      // What needs quotes in front: bare text has no escapes.
+      const long = ` ${char.repeat(20_000)}`;
+      for (const [format, width] of [["text", widths[0]], ["json", widths[1]]] as const) {
+        const shown = printed(long, bounds)[format];
+        const [, kept = "", length] = MARK.exec(shown) ?? assert.fail(shown.slice(0, 99));
+        assert.equal(Number(length), long.length);
+        const fitting = Math.floor((bounds.value - 1) / width);
+        // Combining characters are two; a cut may come between them.
+        const rest = char === "e\u0301" ? 3 : width;
+        assert.ok(bytes(kept) <= bounds.value, `${bytes(kept)} of ${JSON.stringify(char)}`);
+        assert.ok(
+          bytes(kept) > bounds.value - 1 - rest,
+          `${bytes(kept)} of ${JSON.stringify(char)}`,
+        );
+        if (char === "e\u0301") continue;
+        // Whole: nothing but what one character is printed as, over and over.
+        const one = kept.slice(1, 1 + (kept.length - 1) / fitting);
+        assert.equal(kept, ` ${one.repeat(fitting)}`, JSON.stringify(char));
+        if (format === "json") assert.equal(JSON.parse(`"${one}"`), char.toWellFormed());
+      }
+    }
+  }
+});
+
+Deno.test("what fits is whole", () => {
+  const long = "x".repeat(PEER_BOUNDS.value);
+  assert.equal(printed(long, PEER_BOUNDS).text, long);
+  assert.equal(printed(`${long}y`, PEER_BOUNDS).text, `${long}...(cut, 401 characters)`);
   // The pair at the edge goes whole.
-  assert.equal(
-    field(`${"x".repeat(MAX_VALUE_LENGTH - 1)}🙂`),
-    `"${"x".repeat(MAX_VALUE_LENGTH - 1)}...(cut, 1025 characters)"`,
-  );
-  assert.ok(text({}, "y".repeat(100_000)).length < 1200);
+  const edge = "x".repeat(PEER_BOUNDS.value - 1);
+  assert.equal(printed(`${edge}🙂`, PEER_BOUNDS).json, `${edge}...(cut, 401 characters)`);
+  assert.ok(text({}, "y".repeat(100_000)).length < OWN_BOUNDS.value + 100);
 });
 
 Deno.test("overlong lists are cut and say how many are missing", () => {
   const names = Array.from({ length: 10_000 }, (_, i) => `host-${i}.example`);
-  const line = field(names);
-  assert.ok(line.length < 1200, String(line.length));
-  const kept = line.slice(2, -2).split(" ").filter((name) => name.startsWith("host-")).length;
-  assert.ok(kept > 10);
-  assert.ok(line.endsWith(` ...(${10_000 - kept} more)]"`), line);
+  for (const line of Object.values(printed(names, PEER_BOUNDS))) {
+    assert.ok(line.length < PEER_BOUNDS.value + 30, String(line.length));
+    const kept = line.match(/host-\d+\.example/g)?.length ?? 0;
+    assert.ok(kept > 10);
+    assert.match(line, new RegExp(`[ "]\\.\\.\\.\\(${10_000 - kept} more\\)"?\\]$`));
+  }
   // The first is always there, cut like any value.
-  const huge = field(["z".repeat(5000), "second"]);
-  assert.ok(huge.endsWith('...(cut, 5000 characters) ...(1 more)]"'), huge);
+  const huge = printed(["z".repeat(5000), "second"], PEER_BOUNDS).text;
+  assert.ok(huge.endsWith("...(cut, 5000 characters) ...(1 more)]"), huge);
+  // Empty names take room too.
+  const empty = printed(Array(10_000).fill(""), PEER_BOUNDS);
+  for (const line of Object.values(empty)) assert.ok(line.length < PEER_BOUNDS.value + 30);
+});
+
+Deno.test("a line is bounded however many values are long, and what is short stays whole", () => {
+  const fields: Record<string, Fields[string]> = { conn: 17 };
+  for (const [char] of FILLERS) {
+    fields[`long_${Object.keys(fields).length}`] = char.repeat(3000);
+    fields[`list_${Object.keys(fields).length}`] = Array(3000).fill(char);
+  }
+  fields.remote = "[2001:db8:1234:5678:9abc:def0:1234:5678]:65535";
+  fields.reason = "no allow rule matches";
+  const entry = { time: TIME, level: "warn", message: "listener: denied", fields } as const;
+  const names = Object.keys(fields).join("").length;
+  for (const format of [formatText, formatJson]) {
+    const line = format(entry, PEER_BOUNDS);
+    // The values, a mark each, and what is ours.
+    assert.ok(bytes(line) < PEER_BOUNDS.line + names + 36 * Object.keys(fields).length, line);
+    assert.ok(line.includes("[2001:db8:1234:5678:9abc:def0:1234:5678]:65535"), line);
+    assert.ok(line.includes("no allow rule matches"), line);
+  }
+  assert.equal(JSON.parse(formatJson(entry, PEER_BOUNDS)).conn, 17);
+});
+
+Deno.test("lines that a peer has a part in have less room than the daemon's own", () => {
+  for (const format of ["text", "json"] as const) {
+    const { logger, lines } = collect("info", format);
+    const words = "\u200b".repeat(1000);
+    const tunnel = logger.with({ tunnel: "db" });
+    tunnel.info("own", { words });
+    tunnel.forPeers().with({ conn: 1 }).info("a peer's", { words });
+    tunnel.forPeers().forPeers().debug("too low", { words });
+    assert.equal(lines.length, 2);
+    assert.ok((lines[0]?.length ?? 0) > 6000);
+    assert.ok((lines[1]?.length ?? 0) < 600, lines[1]);
+    assert.match(lines[1] ?? "", /tunnel"?[=:]"?db"?[ ,]"?conn"?[=:]1/);
+  }
+});
+
+Deno.test("a duration is 1.234s in text and a number of seconds in JSON", () => {
+  const duration = { seconds: 1.2344 };
+  assert.deepEqual(printed(duration, PEER_BOUNDS), { text: "1.234s", json: "1.2344" });
+  assert.equal(printed({ seconds: NaN }, PEER_BOUNDS).json, "NaN");
 });
 
 Deno.test("records below the level are not written", () => {
@@ -290,6 +401,21 @@ Deno.test("with adds fields; a record's own field wins; undefined is left out", 
   assert.deepEqual(lines.map(afterTime), [
     "level=INFO msg=a tunnel=db conn=2 remote=h:1",
     "level=INFO msg=b",
+  ]);
+});
+
+Deno.test("endingWith adds fields behind a record's own, which win where they stand", () => {
+  const { logger, lines } = collect();
+  const child = logger.with({ tunnel: "db" }).endingWith({ conn: 1 }).endingWith({
+    peer_cn: "web",
+  });
+  child.info("a", { remote: "h:1" });
+  child.forPeers().info("b", { peer_cn: "db", server: "s:1" });
+  child.with({ x: 1 }).info("c");
+  assert.deepEqual(lines.map(afterTime), [
+    "level=INFO msg=a tunnel=db remote=h:1 conn=1 peer_cn=web",
+    "level=INFO msg=b tunnel=db peer_cn=db server=s:1 conn=1",
+    "level=INFO msg=c tunnel=db x=1 conn=1 peer_cn=web",
   ]);
 });
 

@@ -6,6 +6,7 @@
 
 import assert from "node:assert/strict";
 import { createMetrics, type Metrics, type TunnelMetrics } from "../src/metrics.ts";
+import { LIMITED_MESSAGES } from "../src/logging/limiter.ts";
 import { CLOSE_REASONS, DIRECTIONS, HANDSHAKE_REASONS } from "../src/proxy/outcome.ts";
 import { parseExposition as parse, readSeries as read } from "./support/exposition.ts";
 
@@ -23,6 +24,7 @@ const CONTRACT: Readonly<Record<string, readonly [string, string?, (readonly str
   mtlsd_dial_errors_total: ["counter"],
   mtlsd_tls_handshake_errors_total: ["counter", "reason", HANDSHAKE_REASONS],
   mtlsd_connections_closed_total: ["counter", "reason", CLOSE_REASONS],
+  mtlsd_log_lines_suppressed_total: ["counter", "message", LIMITED_MESSAGES],
   mtlsd_cert_not_after_seconds: ["gauge", "role", []],
   mtlsd_target_connections_total: ["counter", "target", ["0"]],
   mtlsd_target_active_connections: ["gauge", "target", ["0"]],

@@ -11,8 +11,17 @@
 
 import type { LogLevel } from "../config/config.ts";
 
+/** A length of time. Text shows it as `1.234s`, JSON as a number of seconds. */
+export type Duration = { readonly seconds: number };
+
 /** A field's value. `undefined` leaves the field out. */
-export type LogValue = string | number | boolean | readonly string[] | undefined;
+export type LogValue =
+  | string
+  | number
+  | boolean
+  | readonly string[]
+  | Duration
+  | undefined;
 
 /** Structured fields of a record: static keys of ours, values of anybody's. */
 export type Fields = Readonly<Record<string, LogValue>>;
@@ -26,8 +35,28 @@ export type LogEntry = {
   readonly fields: Fields;
 };
 
-/** UTF-16 units of a string, or of all strings of a list, that are printed; the rest is cut. */
-export const MAX_VALUE_LENGTH = 1024;
+/**
+ * How much of a line its values may take, in bytes as they are printed: UTF-8, after escaping, without
+ * the quotes around them and the words that mark a cut.
+ */
+export type Bounds = {
+  /** Of each value, the message included. */
+  readonly value: number;
+  /**
+   * Of all values together. Where they would take more, the longest are cut further: a long name cannot
+   * push out an address or a reason.
+   */
+  readonly line: number;
+};
+
+/** For lines that a peer has a part in: small, whatever the peer puts into them. */
+export const PEER_BOUNDS: Bounds = { value: 400, line: 1600 };
+
+/** For lines that only the daemon and its files have a part in. */
+export const OWN_BOUNDS: Bounds = { value: 8192, line: 16_384 };
+
+/** Bytes that every value may have, however full the line. */
+const MIN_VALUE = 24;
 
 const LEVEL_NAMES = {
   debug: "DEBUG",
@@ -69,24 +98,45 @@ export function quoteIfNeeded(text: string): string {
 }
 
 /** `time=... level=... msg=... key=value ...`, as slog's `TextHandler` in UTC, without line end. */
-export function formatText(entry: LogEntry): string {
+export function formatText(entry: LogEntry, bounds: Bounds = OWN_BOUNDS): string {
+  const { text: message } = cut(entry.message, bounds.value, textWidth);
   let line = `time=${new Date(entry.time).toISOString()} level=${LEVEL_NAMES[entry.level]}` +
-    ` msg=${quoteIfNeeded(cut(entry.message))}`;
-  for (const [key, value] of ownFields(entry.fields)) {
-    line += ` ${quoteIfNeeded(key)}=${textValue(value)}`;
+    ` msg=${quoteIfNeeded(message)}`;
+  for (const [key, shown] of fitted(entry.fields, bounds, textValue)) {
+    line += ` ${quoteIfNeeded(key)}=${shown}`;
   }
   return line;
 }
 
 /** One JSON object (RFC 8259) with `time`, `level`, `msg` and the fields, without line end. */
-export function formatJson(entry: LogEntry): string {
-  const record: Record<string, Exclude<LogValue, undefined>> = {
+export function formatJson(entry: LogEntry, bounds: Bounds = OWN_BOUNDS): string {
+  const record: Record<string, JsonValue> = {
     time: new Date(entry.time).toISOString(),
     level: LEVEL_NAMES[entry.level],
-    msg: cut(entry.message).toWellFormed(),
+    msg: cut(entry.message, bounds.value, jsonWidth).text.toWellFormed(),
   };
-  for (const [key, value] of ownFields(entry.fields)) record[key] = jsonValue(value);
+  for (const [key, shown] of fitted(entry.fields, bounds, jsonValue)) record[key] = shown;
   return JSON.stringify(record).replace(JSON_ESCAPED, escapeForJson);
+}
+
+/** What a value becomes in a line, and how many bytes of that are subject to a bound. */
+type Shown<T> = { readonly shown: T; readonly bytes: number };
+
+/** Shows a value in at most so many bytes. */
+type Show<T> = (value: Exclude<LogValue, undefined>, room: number) => Shown<T>;
+
+/** The fields, each value cut at the largest length that leaves the line within its bounds. */
+function fitted<T>(fields: Fields, bounds: Bounds, show: Show<T>): readonly [string, T][] {
+  const all = [...ownFields(fields)];
+  for (let room = bounds.value;; room = Math.max(MIN_VALUE, room >> 1)) {
+    let bytes = 0;
+    const shown = all.map(([key, value]): [string, T] => {
+      const one = show(value, room);
+      bytes += one.bytes;
+      return [key, one.shown];
+    });
+    if (bytes <= bounds.line || room === MIN_VALUE) return shown;
+  }
 }
 
 /** The fields that are there, under names that leave the built-in ones alone. */
@@ -98,31 +148,48 @@ function* ownFields(fields: Fields): Generator<[string, Exclude<LogValue, undefi
   }
 }
 
-function textValue(value: Exclude<LogValue, undefined>): string {
+const textValue: Show<string> = (value, room) => {
   switch (typeof value) {
-    case "string":
-      return quoteIfNeeded(cut(value));
+    case "string": {
+      const { text, bytes } = cut(value, room, textWidth);
+      return { shown: quoteIfNeeded(text), bytes };
+    }
     case "number":
-      return textNumber(value);
+      return { shown: textNumber(value), bytes: 0 };
     case "boolean":
-      return String(value);
-    default:
-      return quoteIfNeeded(`[${cutList(value).join(" ")}]`);
+      return { shown: String(value), bytes: 0 };
+    default: {
+      if ("seconds" in value) return { shown: `${value.seconds.toFixed(3)}s`, bytes: 0 };
+      const { items, bytes } = cutList(value, room, textWidth, " ".length);
+      return { shown: quoteIfNeeded(`[${items.join(" ")}]`), bytes };
+    }
   }
-}
+};
 
-function jsonValue(value: Exclude<LogValue, undefined>): Exclude<LogValue, undefined> {
+/** What JSON takes. */
+type JsonValue = string | number | boolean | readonly string[];
+
+const jsonValue: Show<JsonValue> = (value, room) => {
   switch (typeof value) {
-    case "string":
-      return cut(value).toWellFormed();
+    case "string": {
+      const { text, bytes } = cut(value, room, jsonWidth);
+      return { shown: text.toWellFormed(), bytes };
+    }
     case "number":
-      // JSON has no such numbers, and `null` would hide what happened.
-      return Number.isFinite(value) ? value : textNumber(value);
+      return { shown: jsonNumber(value), bytes: 0 };
     case "boolean":
-      return value;
-    default:
-      return cutList(value).map((item) => item.toWellFormed());
+      return { shown: value, bytes: 0 };
+    default: {
+      if ("seconds" in value) return { shown: jsonNumber(value.seconds), bytes: 0 };
+      const { items, bytes } = cutList(value, room, jsonWidth, '","'.length);
+      return { shown: items.map((item) => item.toWellFormed()), bytes };
+    }
   }
+};
+
+/** JSON has no notation for some numbers, and `null` would hide what happened. */
+function jsonNumber(value: number): number | string {
+  return Number.isFinite(value) ? value : textNumber(value);
 }
 
 /** Integers as Go's int64, the rest as its `strconv.FormatFloat(value, 'g', -1, 64)`. */
@@ -138,28 +205,85 @@ function textNumber(value: number): string {
   return `${mantissa}e${power < 0 ? "-" : "+"}${digits}`;
 }
 
-/** `text`, or as much of it as a line should carry and how long it was. */
-function cut(text: string): string {
-  if (text.length <= MAX_VALUE_LENGTH) return text;
-  let end = MAX_VALUE_LENGTH;
-  const last = text.charCodeAt(end - 1);
-  if (last >= 0xd800 && last <= 0xdbff) end--; // keep pairs whole
-  return `${text.slice(0, end)}...(cut, ${text.length} characters)`;
+/** How many bytes a character takes in a line; it is no lone surrogate. */
+type Width = (char: string) => number;
+
+/** In text that is quoted; bare, none takes more. */
+function textWidth(char: string): number {
+  return isPlain(char) ? utf8Length(char) : escapeForText(char).length;
+}
+
+/** In a JSON string. */
+function jsonWidth(char: string): number {
+  if (isPlain(char)) return utf8Length(char);
+  const code = char.codePointAt(0) ?? 0;
+  if (char === '"' || char === "\\" || JSON_SHORT.includes(char)) return 2;
+  return code < 0x10000 ? 6 : 12;
+}
+
+/** Controls that `JSON.stringify` has short escapes for. */
+const JSON_SHORT = "\b\t\n\f\r";
+
+/** Whether it is printed as it is. */
+function isPlain(char: string): boolean {
+  return PLAIN.test(char);
+}
+
+const PLAIN = /^[[\p{L}\p{M}\p{N}\p{P}\p{S} ]--["\\]]$/v;
+
+/** What most values are: a byte for each character, whatever the format. */
+const SIMPLE = /^[ !#-\[\]-~]*$/;
+
+/** In UTF-8. */
+function utf8Length(char: string): number {
+  const code = char.codePointAt(0) ?? 0;
+  if (code < 0x80) return 1;
+  if (code < 0x800) return 2;
+  return code < 0x10000 ? 3 : 4;
+}
+
+/** A text that was cut if need be; `bytes` of it are the peer's own, printed. */
+type Cut = { readonly text: string; readonly bytes: number };
+
+/**
+ * `text`, or as much of it as fits into `room` bytes once it is printed, and how long it was. Whole
+ * characters only, so that no escape is cut in two. The work does not grow with what is left out.
+ */
+function cut(text: string, room: number, width: Width): Cut {
+  if (text.length <= room && SIMPLE.test(text)) return { text, bytes: text.length };
+  let bytes = 0;
+  let end = 0;
+  // Each UTF-16 unit takes a byte at least.
+  for (const char of text.slice(0, room + 2).toWellFormed()) {
+    const more = width(char);
+    if (bytes + more > room) break;
+    bytes += more;
+    end += char.length;
+  }
+  if (end >= text.length) return { text, bytes };
+  return { text: `${text.slice(0, end)}...(cut, ${text.length} characters)`, bytes };
 }
 
 /** As many of `items` as fit, at least one; how many are missing is said in the last. */
-function cutList(items: readonly string[]): readonly string[] {
+function cutList(
+  items: readonly string[],
+  room: number,
+  width: Width,
+  between: number,
+): { readonly items: readonly string[]; readonly bytes: number } {
   const kept: string[] = [];
-  let room = MAX_VALUE_LENGTH;
+  let bytes = 0;
   for (const item of items) {
-    room -= item.length + 1;
-    if (room < 0 && kept.length > 0) {
+    const one = cut(item, room, width);
+    const more = one.bytes + (kept.length > 0 ? between : 0);
+    if (kept.length > 0 && bytes + more > room) {
       kept.push(`...(${items.length - kept.length} more)`);
       break;
     }
-    kept.push(cut(item));
+    kept.push(one.text);
+    bytes += more;
   }
-  return kept;
+  return { items: kept, bytes };
 }
 
 function escapeForText(char: string): string {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { LIMITED_MESSAGES } from "../logging/limiter.ts";
 import { CLOSE_REASONS, DIRECTIONS, HANDSHAKE_REASONS } from "../proxy/outcome.ts";
 import type { TunnelMetrics } from "../metrics.ts";
 import type { Families, Owner } from "./families.ts";
@@ -85,6 +86,14 @@ export function tunnelFamilies(families: Families): (series: TunnelSeries) => Tu
     "reason",
     CLOSE_REASONS,
   );
+  const suppressed = families.counters(
+    {
+      name: "mtlsd_log_lines_suppressed_total",
+      help: "Log lines about peers that were not let in, left out because there were too many.",
+    },
+    "message",
+    LIMITED_MESSAGES,
+  );
   const notAfter = families.gauge({
     name: "mtlsd_cert_not_after_seconds",
     help: "When the own certificate, or the first CA of the bundle, expires (Unix time).",
@@ -131,6 +140,7 @@ export function tunnelFamilies(families: Families): (series: TunnelSeries) => Tu
       peerWithoutCertificate: () => count.withoutCertificate(),
       handshakeDone: handshakes(owner),
       handshakeFailed: handshakeErrors(owner),
+      logLineSuppressed: suppressed(owner),
       dialFailed: () => count.dialError(),
       certNotAfter: (role, epochSeconds) => notAfter({ ...owner, role }, epochSeconds),
       crlNextUpdate: (epochSeconds) => nextUpdate(owner, epochSeconds),

@@ -9,7 +9,7 @@
  */
 
 import { Addresses, type IpPattern } from "../acl/ip.ts";
-import { type Channel, ChannelError, type RemoteAddress, type Take } from "../channel.ts";
+import { type Channel, ChannelError, type RemoteAddress } from "../channel.ts";
 import { formatDuration } from "../config/duration.ts";
 import {
   type Endpoint,
@@ -19,6 +19,7 @@ import {
 } from "../proxy_protocol/endpoint.ts";
 import { MAX_HEADER } from "../proxy_protocol/format.ts";
 import { parseHeader } from "../proxy_protocol/parse.ts";
+import { ReadAhead } from "./read_ahead.ts";
 
 /** From whom a header is taken, and for how long it is waited for. */
 export type HeaderLimits = {
@@ -31,14 +32,16 @@ export type HeaderLimits = {
 };
 
 /**
- * Why a connection was refused. `ended`: by the peer, before the header was complete. `broken`: reset,
- * or failed otherwise. `cut`: by `signal`.
+ * Why a connection was refused. `silent`: the peer left without a single byte, as health checks do.
+ * `ended`: by the peer, before the header was complete. `broken`: reset, or failed otherwise. `cut`: by
+ * `signal`.
  */
 export type HeaderRefusal =
   | "unlisted"
   | "missing"
   | "malformed"
   | "timeout"
+  | "silent"
   | "ended"
   | "broken"
   | "cut";
@@ -96,14 +99,16 @@ export async function acceptHeader(
     () => stop("timeout", `it was not there within ${formatDuration(timeout)}`),
     timeout,
   );
+  const seen = { bytes: 0 };
   try {
-    const result = await readHeader(accepted, refuse);
+    const result = await readHeader(accepted, seen, refuse);
     return stopped === undefined ? result : refuse(...stopped);
   } catch (error) {
     if (stopped !== undefined) return refuse(...stopped);
     accepted.close();
     if (!(error instanceof ChannelError)) throw error;
-    return refuse("broken", error.message);
+    const silent = seen.bytes === 0 && error.fault === "reset";
+    return refuse(silent ? "silent" : "broken", error.message);
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", cut);
@@ -113,14 +118,17 @@ export async function acceptHeader(
 /** Reads as often as the header needs and not once more. */
 async function readHeader(
   accepted: Channel,
+  progress: { bytes: number },
   refuse: (reason: HeaderRefusal, why: string) => AcceptedHeader,
 ): Promise<AcceptedHeader> {
   let seen = new Uint8Array();
   for (;;) {
     const chunk = await accepted.read();
     if (chunk === null) {
-      return refuse("ended", `the connection ended after ${seen.length} bytes`);
+      const reason = seen.length === 0 ? "silent" : "ended";
+      return refuse(reason, `the connection ended after ${seen.length} bytes`);
     }
+    progress.bytes += chunk.length;
     const before = seen.length;
     // A channel reuses its buffers, so this is a copy; the parser looks no further than its limit.
     const grown = new Uint8Array(Math.min(MAX_HEADER, before + chunk.length));
@@ -140,7 +148,7 @@ async function readHeader(
         const { remote } = accepted;
         return {
           kind: "accepted",
-          channel: new BehindHeader(
+          channel: new ReadAhead(
             accepted,
             proxied === undefined ? remote : formatEndpoint(proxied.source),
             new Uint8Array(chunk.subarray(length - before)),
@@ -153,55 +161,5 @@ async function readHeader(
       default:
         return parsed satisfies never;
     }
-  }
-}
-
-/** A connection whose first bytes were read already. */
-class BehindHeader implements Channel {
-  readonly remote: RemoteAddress;
-  /** Where the sender of the header connected to. */
-  readonly local: RemoteAddress;
-  readonly #inner: Channel;
-  /** What came along with the header. */
-  #rest: Uint8Array | undefined;
-
-  constructor(inner: Channel, remote: RemoteAddress, rest: Uint8Array) {
-    this.#inner = inner;
-    this.remote = remote;
-    this.local = inner.local;
-    this.#rest = rest.length === 0 ? undefined : rest;
-  }
-
-  read(): Promise<Uint8Array | null> {
-    const rest = this.#rest;
-    if (rest === undefined) return this.#inner.read();
-    this.#rest = undefined;
-    return Promise.resolve(rest);
-  }
-
-  async pump(take: Take): Promise<void> {
-    const rest = this.#rest;
-    this.#rest = undefined;
-    const taken = rest === undefined ? undefined : take(rest);
-    if (taken !== undefined) await taken;
-    await this.#inner.pump(take);
-  }
-
-  write(data: Uint8Array): Promise<void> | undefined {
-    return this.#inner.write(data);
-  }
-
-  closeWrite(): Promise<void> {
-    return this.#inner.closeWrite();
-  }
-
-  close(): void {
-    this.#rest = undefined;
-    this.#inner.close();
-  }
-
-  reset(): void {
-    this.#rest = undefined;
-    this.#inner.reset();
   }
 }

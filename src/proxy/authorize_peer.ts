@@ -10,6 +10,7 @@ import { formatBasis, formatNearest, type Verdict } from "../acl/decision.ts";
 import type { AclConfig } from "../config/config.ts";
 import { identityOf, type PeerIdentity } from "../identity.ts";
 import type { Fields, Logger } from "../logging.ts";
+import type { LogLimiter } from "../logging/limiter.ts";
 import type { VerifiedPeer } from "../tls/verdict.ts";
 import { deniedFields } from "./peer_log.ts";
 import type { SessionMetrics } from "./session.ts";
@@ -36,15 +37,36 @@ export function admitPeer(
   return judged;
 }
 
+/** Who tells of a decision. */
+export type Teller = {
+  /** Of the connection. */
+  readonly logger: Logger;
+  readonly limiter: LogLimiter;
+  /** `listener` or `dialer`. */
+  readonly name: string;
+  /** Where the peer is. */
+  readonly source: string;
+};
+
 /** What decided, for the log: the rule, what nearly matched. */
 export function verdictFields({ basis }: Verdict): Fields {
   return { rule: formatBasis(basis), nearest: formatNearest(basis) };
 }
 
-/** Logs a denial, or one that would have been, with everything that rules look at. */
-export function logDenied(logger: Logger, name: string, judged: Judged, more: Fields): void {
+/**
+ * Logs a denial, or one that would have been, with everything that rules look at. `source` is where the
+ * peer is; of denials there may be no more than the limiter lets through.
+ */
+export function logDenied(
+  { logger, limiter, name, source }: Teller,
+  judged: Judged,
+  more: Fields,
+): void {
   const { decision: { admit, verdict }, identity } = judged;
   const { basis } = verdict;
+  // Keys are the CA's to give out: those of another peer behind the same address are told of still.
+  const from = { source, peer: identity?.spki };
+  if (!admit && !limiter.allows("warn", "denied connection", from)) return;
   logger.warn(admit ? `${name}: would deny connection` : `${name}: denied connection`, {
     ...deniedFields(identity),
     ...more,

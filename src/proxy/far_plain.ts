@@ -36,7 +36,7 @@ export class PlainFar implements FarEnd<AdmittedNear> {
   /** Dials the target, and tells it who called. */
   async reach(near: AdmittedNear, life: Life): Promise<Far | Stopped> {
     const { permit, fields } = near;
-    const header = this.#header(near);
+    const header = this.#header(near, life);
     const reacher = { name: "listener", field: "target", fields } as const;
     const reached = await reachOne(this.#deps, reacher, life, async (attempt) => {
       return { channel: await this.#dial(permit, attempt, header) };
@@ -55,8 +55,8 @@ export class PlainFar implements FarEnd<AdmittedNear> {
     return channel;
   }
 
-  #header(near: AdmittedNear): Uint8Array | undefined {
-    const { proxyProtocol, logger } = this.#deps;
+  #header(near: AdmittedNear, life: Life): Uint8Array | undefined {
+    const { proxyProtocol } = this.#deps;
     if (proxyProtocol === "off") return undefined;
     const { bytes, omitted } = encodeHeader(proxyProtocol, {
       source: parseEndpoint(near.source),
@@ -64,7 +64,7 @@ export class PlainFar implements FarEnd<AdmittedNear> {
       tls: near.tls?.(),
     });
     if (omitted.length > 0) {
-      logger.debug("listener: PROXY header without all that is known", {
+      life.logger.debug("listener: PROXY header without all that is known", {
         ...near.fields,
         omitted,
       });

@@ -7,6 +7,7 @@
 import { formatAddress } from "../config/address.ts";
 import type { AclConfig } from "../config/config.ts";
 import type { Fields } from "../logging.ts";
+import type { LogLimiter } from "../logging/limiter.ts";
 import { dial, type NativeTcp } from "../net.ts";
 import type { TlsClient } from "../tls/client.ts";
 import { HandshakeCut, HandshakeError } from "../tls/handshake.ts";
@@ -27,6 +28,7 @@ export type TlsFarDeps = ReachDeps & {
   readonly handshakeTimeout: number;
   /** Carries what is dialled by native handles. */
   readonly native: NativeTcp | undefined;
+  readonly limiter: LogLimiter;
   readonly metrics: SessionMetrics;
   /** Milliseconds on a clock that never goes back. */
   readonly monotonic: () => number;
@@ -51,25 +53,28 @@ export class TlsFar implements FarEnd<Near> {
   }
 
   async #dial(attempt: Attempt, life: Life, fields: Fields): Promise<Far> {
-    const { logger, metrics } = this.#deps;
+    const { limiter, metrics } = this.#deps;
     try {
       return await this.#handshake(attempt, life, fields);
     } catch (error) {
       if (error instanceof HandshakeError && !(error instanceof HandshakeCut)) {
         const { reason, message } = error;
         metrics.handshakeFailed(reason);
-        logger.error("dialer: handshake failed", { ...fields, reason, error: message });
+        if (limiter.allows("error", "handshake failed", sourceOf(attempt))) {
+          life.logger.error("dialer: handshake failed", { ...fields, reason, error: message });
+        }
       }
       throw error;
     }
   }
 
   async #handshake(
-    { address, target: { serverName = "" }, timeout, signal }: Attempt,
+    attempt: Attempt,
     life: Life,
     fields: Fields,
   ): Promise<Far> {
-    const { logger, metrics, native, monotonic, handshakeTimeout } = this.#deps;
+    const { address, target: { serverName = "" }, timeout, signal } = attempt;
+    const { limiter, metrics, native, monotonic, handshakeTimeout } = this.#deps;
     const start = monotonic();
     const transport = await dial(address, { timeout, signal, native });
     let opened = transport;
@@ -89,13 +94,15 @@ export class TlsFar implements FarEnd<Near> {
       metrics.handshakeDone((monotonic() - dialled) / 1000);
       const { decision } = judged;
       const { protocol, resumed, alpn } = session;
+      life.tell("far", peerFields(judged.identity));
+      const teller = { logger: life.logger, limiter, name: "dialer", ...sourceOf(attempt) };
       if (!decision.admit || channel === undefined) {
-        logDenied(logger, "dialer", judged, { ...fields, resumed });
+        logDenied(teller, judged, { ...fields, resumed });
         throw new TargetDenied("the rules keep the server out");
       }
-      if (decision.wouldDeny) logDenied(logger, "dialer", judged, { ...fields, resumed });
+      if (decision.wouldDeny) logDenied(teller, judged, { ...fields, resumed });
       const { server, remote } = fields;
-      logger.info("dialer: connected", {
+      life.logger.info("dialer: connected", {
         server,
         ...peerFields(judged.identity),
         remote,
@@ -110,4 +117,9 @@ export class TlsFar implements FarEnd<Near> {
       throw error;
     }
   }
+}
+
+/** Where a server is, for the bound on lines about it. */
+function sourceOf({ address }: Attempt): { readonly source: string } {
+  return { source: formatAddress(address) };
 }

@@ -7,11 +7,14 @@
 
 import type { IpPattern } from "../acl/ip.ts";
 import type { Channel } from "../channel.ts";
-import type { Fields, Logger } from "../logging.ts";
+import type { Fields } from "../logging.ts";
+import type { LogLimiter } from "../logging/limiter.ts";
 import { formatEndpoint } from "../proxy_protocol/endpoint.ts";
 import { acceptHeader, type HeaderRefusal } from "./accept_header.ts";
 import type { Life } from "./lives.ts";
 import type { CloseReason } from "./outcome.ts";
+import { networkOf } from "./peer_key.ts";
+import { peerFields } from "./peer_log.ts";
 import { cutShort, type Stopped } from "./session.ts";
 
 /** A connection without its header. */
@@ -32,13 +35,13 @@ export function isRefused(taken: Taken | Stopped): taken is Stopped {
 /** For all connections of one tunnel. */
 export class HeaderTaker {
   readonly #trusted: readonly IpPattern[];
-  readonly #logger: Logger;
+  readonly #limiter: LogLimiter;
   readonly #name: string;
 
   /** Headers are taken from these networks, and nobody else may connect. `name` speaks in the log. */
-  constructor(trusted: readonly IpPattern[], logger: Logger, name: string) {
+  constructor(trusted: readonly IpPattern[], limiter: LogLimiter, name: string) {
     this.#trusted = trusted;
-    this.#logger = logger;
+    this.#limiter = limiter;
     this.#name = name;
   }
 
@@ -56,18 +59,21 @@ export class HeaderTaker {
       };
     }
     if (result.reason === "cut") return cutShort(life);
+    if (result.reason === "silent") return { stopped: "no_data" };
     const message = result.reason === "unlisted" ? "denied connection" : "refused PROXY header";
-    this.#logger.warn(`${this.#name}: ${message}`, {
-      ...(result.reason === "unlisted" ? { peer_cn: "" } : {}),
-      remote: via,
-      reason: result.reason,
-      error: result.message,
-    });
+    if (this.#limiter.allows("warn", message, { source: networkOf(via) })) {
+      life.logger.warn(`${this.#name}: ${message}`, {
+        ...(result.reason === "unlisted" ? peerFields(undefined) : {}),
+        remote: via,
+        reason: result.reason,
+        error: result.message,
+      });
+    }
     return { stopped: stoppedBy(result.reason) };
   }
 }
 
-function stoppedBy(reason: Exclude<HeaderRefusal, "cut">): CloseReason {
+function stoppedBy(reason: Exclude<HeaderRefusal, "cut" | "silent">): CloseReason {
   switch (reason) {
     case "unlisted":
       return "denied";

@@ -9,7 +9,7 @@
  * @module
  */
 
-import type { Fields } from "../logging.ts";
+import type { Fields, Logger } from "../logging.ts";
 import type { VerifiedPeer } from "../tls/verdict.ts";
 import type { Place } from "./admission.ts";
 import { Deadlines, type SetTimer, setTimer } from "./deadlines.ts";
@@ -55,6 +55,10 @@ export type Pass = {
 export type LivesOptions = {
   /** Judges by the state of the moment. Must not throw. */
   readonly judge: (admitted: Admitted) => Standing;
+  /** Of the tunnel; {@linkcode Life.logger} adds what tells connections apart. */
+  readonly logger: Logger;
+  /** The number of the next connection, which no other one of the process has. */
+  readonly nextConn: () => number;
   /** How old a connection may get, in milliseconds; 0 = no limit. */
   readonly maxLifetime: number;
   /** Told when all connections were judged after {@linkcode Lives.rejudge}. */
@@ -84,17 +88,34 @@ export class Life implements Disposable {
   readonly #stack = new DisposableStack();
   #ending: Ending | undefined;
   #admitted: readonly Admitted[] = [];
+  readonly #logger: Logger;
+  #told: { readonly side: Side; readonly logger: Logger } | undefined;
 
-  /** {@linkcode Lives.open} makes one. */
-  constructor(keeper: Keeper, place: Place) {
+  /** {@linkcode Lives.open} makes one. `logger` has the connection's number. */
+  constructor(keeper: Keeper, place: Place, logger: Logger) {
     this.#keeper = keeper;
     this.#place = place;
+    this.#logger = logger;
     place.onYield = (why) => this.end({ reason: "error", fields: { error: why } });
   }
 
   /** Aborts when the connection is to end; its reason is the {@linkcode CloseReason}. */
   get signal(): AbortSignal {
     return this.#abort.signal;
+  }
+
+  /** For every line about this connection: with its number, and its peer once that is known. */
+  get logger(): Logger {
+    return this.#told?.logger ?? this.#logger;
+  }
+
+  /**
+   * Puts what tells the peer at this end into every line from now on. Where both ends are known it is the
+   * near one, who asked for the connection.
+   */
+  tell(side: Side, peer: Fields): void {
+    if (side === "far" && this.#told?.side === "near") return;
+    this.#told = { side, logger: this.#logger.endingWith(peer) };
   }
 
   /** Why it was ended from outside; `undefined` while it was not. */
@@ -181,8 +202,8 @@ export class Lives {
 
   /** A connection that was just accepted and has this place. */
   open(place: Place): Life {
-    const life = new Life(this.#keeper, place);
-    const { maxLifetime, monotonic } = this.#options;
+    const { maxLifetime, monotonic, logger, nextConn } = this.#options;
+    const life = new Life(this.#keeper, place, logger.endingWith({ conn: nextConn() }));
     const tooOldAt = maxLifetime > 0 ? monotonic() + maxLifetime : Infinity;
     this.#open.set(life, tooOldAt);
     if (maxLifetime > 0) this.#ages.set(life, tooOldAt);

@@ -8,18 +8,22 @@
 import type { Permit } from "../acl.ts";
 import type { Channel } from "../channel.ts";
 import type { AclConfig } from "../config/config.ts";
-import type { Fields, Logger } from "../logging.ts";
+import { formatDuration } from "../config/duration.ts";
+import type { Fields } from "../logging.ts";
+import type { LogLimiter } from "../logging/limiter.ts";
 import { HandshakeCut, HandshakeError } from "../tls/handshake.ts";
+import { wireError } from "../tls/handshake_error.ts";
 import type { TlsServer } from "../tls/server.ts";
 import type { VerifiedPeer } from "../tls/verdict.ts";
-import { admitPeer, type Judged, logDenied, verdictFields } from "./authorize_peer.ts";
+import { admitPeer, type Judged, logDenied, type Teller, verdictFields } from "./authorize_peer.ts";
 import { tlsFacts } from "./header_facts.ts";
 import { type HeaderTaker, isRefused } from "./header_taker.ts";
 import type { Quota } from "./limits.ts";
 import type { Life } from "./lives.ts";
 import { closeReasonOf } from "./outcome.ts";
-import { addressKey, certificateKey } from "./peer_key.ts";
+import { addressKey, certificateKey, networkOf } from "./peer_key.ts";
 import { deniedFields, peerFields } from "./peer_log.ts";
+import { firstBytes } from "./read_ahead.ts";
 import { cutShort, type Near, type NearEnd, type SessionMetrics, type Stopped } from "./session.ts";
 
 /** What the near end needs; the functions give the state of the moment. */
@@ -34,7 +38,7 @@ export type TlsNearDeps = {
   readonly tellsTls: boolean;
   /** Milliseconds from accept to the decision. */
   readonly handshakeTimeout: number;
-  readonly logger: Logger;
+  readonly limiter: LogLimiter;
   readonly metrics: SessionMetrics;
   /** Milliseconds on a clock that never goes back. */
   readonly monotonic: () => number;
@@ -82,28 +86,33 @@ export class TlsNear implements NearEnd<AdmittedNear> {
     left: () => number,
     header: { readonly fields: Fields; readonly destination: string | undefined } | undefined,
   ): Promise<AdmittedNear | Stopped> {
-    const { logger, metrics, monotonic } = this.#deps;
+    const { limiter, metrics, monotonic } = this.#deps;
     const { remote } = transport;
     const who = { remote, ...header?.fields };
+    const source = networkOf(remote);
     const start = monotonic();
-    const limits = { timeout: left(), signal: life.signal };
     let opened: Channel | undefined;
     try {
+      // An engine costs more than all else of a connection: there is none for who says nothing.
+      const first = await this.#firstBytes(transport, left(), life.signal);
+      if (first === undefined) return { stopped: "no_data", fields: who };
       const { channel, value: entry, peer, ...session } = await this.#deps.tls().accept(
-        transport,
+        first,
         (peer) => {
           const entry = this.#decide(peer, remote, life);
           return { admit: entry.kind === "admitted", value: entry };
         },
-        limits,
+        { timeout: left(), signal: life.signal },
       );
       opened = channel;
       const { protocol, resumed, alpn } = session;
       metrics.handshakeDone((monotonic() - start) / 1000);
       const { judged } = entry;
+      life.tell("near", peerFields(judged.identity));
+      const teller = { logger: life.logger, limiter, name: "listener", source };
       if (entry.kind !== "admitted" || channel === undefined) {
-        if (entry.kind === "over quota") this.#logOverQuota(judged, { ...who, resumed });
-        else logDenied(logger, "listener", judged, { ...who, resumed });
+        if (entry.kind === "over quota") this.#logOverQuota(teller, judged, { ...who, resumed });
+        else logDenied(teller, judged, { ...who, resumed });
         return { stopped: "denied", fields: who };
       }
       if (!await entry.established) {
@@ -112,8 +121,8 @@ export class TlsNear implements NearEnd<AdmittedNear> {
       }
       const { permit, wouldDeny } = entry;
       const fields = { ...peerFields(judged.identity), ...who };
-      if (wouldDeny) logDenied(logger, "listener", judged, { ...who, resumed });
-      logger.info("listener: accepted connection", {
+      if (wouldDeny) logDenied(teller, judged, { ...who, resumed });
+      life.logger.info("listener: accepted connection", {
         ...fields,
         protocol,
         alpn,
@@ -138,14 +147,43 @@ export class TlsNear implements NearEnd<AdmittedNear> {
       // Whoever cuts a handshake found that it took too long.
       const reason = cut === undefined ? error.reason : "timeout";
       metrics.handshakeFailed(reason);
-      logger.warn("listener: handshake failed", {
-        ...who,
-        reason,
-        error: error.message,
-        ...cut?.fields,
-      });
+      if (limiter.allows("warn", "handshake failed", { source })) {
+        life.logger.warn("listener: handshake failed", {
+          ...who,
+          reason,
+          error: error.message,
+          ...cut?.fields,
+        });
+      }
       const stopped = cut === undefined ? { stopped: closeReasonOf(error.reason) } : cutShort(life);
       return { ...stopped, fields: who };
+    }
+  }
+
+  /**
+   * The connection once its first bytes are there; `undefined` where the peer left without any.
+   *
+   * @throws {HandshakeError} when they did not come in time.
+   */
+  async #firstBytes(
+    transport: Channel,
+    timeout: number,
+    signal: AbortSignal,
+  ): Promise<Channel | undefined> {
+    const first = await firstBytes(transport, { timeout, signal }).catch((error) => {
+      throw wireError(error);
+    });
+    switch (first.kind) {
+      case "came":
+        return first.channel;
+      case "left":
+        return undefined;
+      case "timeout":
+        throw new HandshakeError("timeout", `no handshake within ${formatDuration(timeout)}`);
+      case "cut":
+        throw new HandshakeCut();
+      default:
+        return first satisfies never;
     }
   }
 
@@ -169,8 +207,14 @@ export class TlsNear implements NearEnd<AdmittedNear> {
     return { kind: "admitted", judged, permit, wouldDeny, established };
   }
 
-  #logOverQuota({ identity, decision }: Judged, more: Fields): void {
-    const { logger, quota } = this.#deps;
+  #logOverQuota(
+    { logger, limiter, source }: Teller,
+    { identity, decision }: Judged,
+    more: Fields,
+  ): void {
+    const { quota } = this.#deps;
+    const from = { source, peer: identity?.spki };
+    if (!limiter.allows("warn", "denied connection", from)) return;
     logger.warn("listener: denied connection", {
       ...deniedFields(identity),
       ...more,

@@ -25,6 +25,7 @@ export type HandshakeReason = typeof HANDSHAKE_REASONS[number];
 /** Why a connection was closed: the `reason` label of `mtlsd_connections_closed_total`. */
 export const CLOSE_REASONS = [
   "completed",
+  "no_data",
   "idle_timeout",
   "close_timeout",
   "max_lifetime",

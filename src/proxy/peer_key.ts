@@ -6,6 +6,7 @@
 
 import { parseIp, unmapIp } from "../config/ip.ts";
 import type { RemoteAddress } from "../channel.ts";
+import { formatIp } from "../identity.ts";
 import type { Certificate, GeneralName } from "../x509/certificate.ts";
 
 /**
@@ -22,12 +23,23 @@ export function certificateKey({ subject, subjectAltNames }: Certificate): strin
  * one host commonly has to itself (RFC 6177), so that its addresses do not make it many.
  */
 export function addressKey(remote: RemoteAddress): string {
+  return JSON.stringify(["address", networkOf(remote)]);
+}
+
+/**
+ * Where a peer is, as one that others share nothing with: `192.0.2.7`, also of an IPv4-mapped address,
+ * or `2001:db8:1:2::/64` (RFC 6177: what one host commonly has to itself). All that comes over UNIX
+ * sockets is `unix`.
+ */
+export function networkOf(remote: RemoteAddress): string {
+  if (remote.startsWith("unix:")) return "unix";
   const host = remote.slice(0, remote.lastIndexOf(":")).replace(/^\[|\]$/g, "");
   // A zone names the interface, not the peer.
   const bytes = parseIp(host.replace(/%.*$/, ""));
   const address = bytes && unmapIp(bytes);
-  const network = address?.length === 16 ? address.subarray(0, 8) : address;
-  return JSON.stringify(["address", network?.join(".") ?? host]);
+  if (address === undefined) return host;
+  if (address.length === 4) return address.join(".");
+  return `${formatIp(address.map((byte, i) => i < 8 ? byte : 0))}/64`;
 }
 
 function nameKey(san: GeneralName): string {

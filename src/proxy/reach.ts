@@ -6,7 +6,7 @@
 
 import type { Channel } from "../channel.ts";
 import { formatAddress } from "../config/address.ts";
-import type { Fields, Logger } from "../logging.ts";
+import type { Fields } from "../logging.ts";
 import { DialError } from "../net.ts";
 import type { Life } from "./lives.ts";
 import { cutShort, type SessionMetrics, type Stopped } from "./session.ts";
@@ -18,7 +18,6 @@ export type ReachDeps = {
   readonly targets: Targets;
   /** Whether there is another where one fails. */
   readonly several: boolean;
-  readonly logger: Logger;
   readonly metrics: Pick<SessionMetrics, "dialFailed">;
 };
 
@@ -36,11 +35,12 @@ export type Reacher = {
  * Tells of those that could not be dialled; of the rest `dialOne` has told.
  */
 export async function reachOne<T extends { readonly channel: Channel }>(
-  { targets, several, logger, metrics }: ReachDeps,
+  { targets, several, metrics }: ReachDeps,
   { name, field, fields }: Reacher,
   life: Life,
   dialOne: DialOne<T>,
 ): Promise<T | Stopped> {
+  const { logger } = life;
   const onFailure = ({ kind, address, error }: TargetFailure) => {
     if (kind !== "dial") return;
     const told = { ...fields, [field]: formatAddress(address), error: error.message };

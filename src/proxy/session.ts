@@ -15,11 +15,13 @@
 import type { Permit } from "../acl.ts";
 import type { Channel, RemoteAddress } from "../channel.ts";
 import type { ProxyConfig } from "../config/config.ts";
-import type { Fields, Logger } from "../logging.ts";
+import type { Fields } from "../logging.ts";
+import type { LogLimiter } from "../logging/limiter.ts";
 import type { TunnelMetrics } from "../metrics.ts";
 import type { TlsFacts } from "../proxy_protocol/tls_facts.ts";
 import type { Life } from "./lives.ts";
 import type { CloseReason } from "./outcome.ts";
+import { networkOf } from "./peer_key.ts";
 import { splice } from "./splice.ts";
 
 /** A step that ended the connection; it has logged why, or the connection's life says so. */
@@ -83,7 +85,8 @@ export type SessionMetrics = Pick<
 /** What a session needs besides its connection. */
 export type SessionDeps = {
   readonly proxy: Pick<ProxyConfig, "idleTimeout" | "closeTimeout">;
-  readonly logger: Logger;
+  /** Bounds lines about who was not let in. */
+  readonly limiter: LogLimiter;
   readonly metrics: SessionMetrics;
   /** Milliseconds on a clock that never goes back. */
   readonly monotonic: () => number;
@@ -91,6 +94,8 @@ export type SessionDeps = {
 
 type Ended = {
   readonly reason: CloseReason;
+  /** It ended before the near end was ready: nobody was let in yet. */
+  readonly refused: boolean;
   readonly fields: Fields;
 };
 
@@ -104,16 +109,18 @@ export async function runSession<N extends Near>(
   deps: SessionDeps,
   life: Life,
 ): Promise<void> {
-  const { logger, metrics, monotonic } = deps;
+  const { limiter, metrics, monotonic } = deps;
   const start = monotonic();
+  const { remote } = accepted;
   // A fault of ours takes down this connection and nothing else.
   const failed = (error: unknown) => {
-    logger.error(`${way.name}: connection failed`, {
-      remote: accepted.remote,
+    if (!limiter.allows("error", "connection failed", { source: networkOf(remote) })) return;
+    life.logger.error(`${way.name}: connection failed`, {
+      remote,
       error: error instanceof Error ? error.message : String(error),
     });
   };
-  let ended: Ended = { reason: "error", fields: { remote: accepted.remote } };
+  let ended: Ended = { reason: "error", refused: false, fields: { remote } };
   try {
     metrics.connectionAccepted();
     ended = await pass(accepted, way, deps, life);
@@ -125,14 +132,32 @@ export async function runSession<N extends Near>(
   attempt(() => life[Symbol.dispose](), failed);
   const seconds = (monotonic() - start) / 1000;
   attempt(() => metrics.connectionClosed(ended.reason, seconds), failed);
-  attempt(() => {
-    logger.info(`${way.name}: connection closed`, {
-      ...ended.fields,
-      ...(life.ending?.reason === ended.reason ? life.ending.fields : {}),
-      reason: ended.reason,
-      duration: `${seconds.toFixed(3)}s`,
-    });
-  }, failed);
+  attempt(() => logClosed(way.name, ended, seconds, deps, life), failed);
+}
+
+/**
+ * The last line of a connection. Each one that was let in has it, as it has its first one; of others
+ * there may be as many as strangers like.
+ */
+function logClosed(
+  name: string,
+  { reason, refused, fields }: Ended,
+  seconds: number,
+  { limiter }: SessionDeps,
+  life: Life,
+): void {
+  // Health checks of balancers and port scans: neither news nor a fault.
+  const level = reason === "no_data" ? "debug" : "info";
+  if (refused && life.admitted.length === 0) {
+    const source = networkOf(String(fields.remote));
+    if (!limiter.allows(level, "connection closed", { source })) return;
+  }
+  life.logger[level](`${name}: connection closed`, {
+    ...fields,
+    ...(life.ending?.reason === reason ? life.ending.fields : {}),
+    reason,
+    duration: { seconds },
+  });
 }
 
 /** Takes a step; tells of its fault where that can be told. Never throws. */
@@ -156,11 +181,12 @@ async function pass<N extends Near>(
 ): Promise<Ended> {
   const near = await way.near.receive(accepted, life);
   if ("stopped" in near) {
-    return { reason: near.stopped, fields: near.fields ?? { remote: accepted.remote } };
+    const { remote } = accepted;
+    return { reason: near.stopped, refused: true, fields: near.fields ?? { remote } };
   }
   try {
     const far = await way.far.reach(near, life);
-    if ("stopped" in far) return { reason: far.stopped, fields: near.fields };
+    if ("stopped" in far) return { reason: far.stopped, refused: false, fields: near.fields };
     try {
       return await join(far.permit, near, far, deps, life.signal);
     } finally {
@@ -188,6 +214,7 @@ async function join(
   });
   return {
     reason: result.reason,
+    refused: false,
     fields: {
       ...near.fields,
       bytes_in: result.bytes.client_to_target,

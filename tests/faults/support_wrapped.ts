@@ -77,7 +77,10 @@ export function nativeTls(version?: string): NativeTls | undefined {
 
 /** The places `log.` and the message. */
 export function createLogger(options: LoggerOptions): Logger {
-  const real = realLogger(options);
+  return trippingLogger(realLogger(options));
+}
+
+function trippingLogger(real: Logger): Logger {
   const at = (level: "debug" | "info" | "warn" | "error"): Logger["info"] => (message, fields) => {
     if (message === "listener: accepted connection" || message === "dialer: connected") join();
     void trip(`log.${message}`);
@@ -88,7 +91,9 @@ export function createLogger(options: LoggerOptions): Logger {
     info: at("info"),
     warn: at("warn"),
     error: at("error"),
-    with: (fields) => real.with(fields),
+    with: (fields) => trippingLogger(real.with(fields)),
+    endingWith: (fields) => trippingLogger(real.endingWith(fields)),
+    forPeers: () => trippingLogger(real.forPeers()),
     enabled: (level) => real.enabled(level),
   };
 }

@@ -51,13 +51,14 @@ Deno.test(
   CLEAN,
   async () => {
     using place = new Place();
-    const { logger, lines } = memoryLog();
+    const { logger, limiter, lines } = memoryLog();
     const served = Promise.withResolvers<void>();
     const listener = new Listener({
       socket: await listenAt(place.at()),
       maxConnections: 0,
       onConnection: () => Promise.resolve(served.resolve()),
       logger,
+      limiter,
     });
     try {
       callWithBadName(place, 100);

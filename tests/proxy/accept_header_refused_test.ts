@@ -74,12 +74,21 @@ for (const [sent, reason, message] of NO_HEADERS) {
 }
 
 Deno.test("ended: before the header was complete", async () => {
-  for (const sent of ["", "PROXY", LINE.slice(0, -1)]) {
+  for (const sent of ["PROXY", LINE.slice(0, -1)]) {
     const inner = new FakeChannel();
-    if (sent !== "") inner.push(sent);
+    inner.push(sent);
     inner.end();
     const message = new RegExp(`ended after ${sent.length} bytes$`);
     assertRefused(inner, await acceptHeader(inner, settings()), "ended", message);
+  }
+});
+
+Deno.test("silent: the connection ended, or was reset, before the first byte", async () => {
+  for (const leave of ["end", "reset"] as const) {
+    const inner = new FakeChannel();
+    if (leave === "end") inner.end();
+    else inner.breakRead("reset");
+    assertRefused(inner, await acceptHeader(inner, settings()), "silent", /ended after 0|is reset/);
   }
 });
 

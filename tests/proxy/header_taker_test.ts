@@ -11,11 +11,15 @@ async function take(said: string, { end, trusted = "192.0.2.0/24" }: {
   readonly end?: Ending | "ended" | "reset";
   readonly trusted?: string;
 } = {}) {
-  const { logger, lines } = memoryLog();
-  const life = start().lives.open(place());
+  const { logger, limiter, lines } = memoryLog();
+  const life = start({ logger }).lives.open(place());
   const channel = new FakeChannel();
   if (said !== "") channel.push(said);
-  const taking = new HeaderTaker(networks(trusted), logger, "listener").take(channel, 30_000, life);
+  const taking = new HeaderTaker(networks(trusted), limiter, "listener").take(
+    channel,
+    30_000,
+    life,
+  );
   await channel.until(() => channel.pending === 1 || channel.closed || channel.reads > 0);
   if (end === "ended") channel.end();
   else if (end === "reset") channel.breakRead("reset");
@@ -50,11 +54,16 @@ for (const end of CUTS) {
 
 /** Connections without a header that counts, and what the log says of them. */
 const REFUSED: readonly (readonly [said: string, Parameters<typeof take>[1], string, RegExp])[] = [
-  [LINE, { trusted: "10.0.0.0/8" }, "denied", /denied connection" peer_cn="" .*reason=unlisted/],
+  [
+    LINE,
+    { trusted: "10.0.0.0/8" },
+    "denied",
+    /denied connection" peer_cn="" .*reason=unlisted/,
+  ],
   ["GET /", {}, "error", /refused PROXY header" .*reason=missing/],
   ["PROXY \n", {}, "error", /refused PROXY header" .*reason=malformed/],
   ["PROXY", { end: "ended" }, "peer_reset", /refused PROXY header" .*reason=ended/],
-  ["", { end: "reset" }, "peer_reset", /refused PROXY header" .*reason=broken/],
+  ["PROXY", { end: "reset" }, "peer_reset", /refused PROXY header" .*reason=broken/],
 ];
 
 for (const [said, more, stopped, line] of REFUSED) {
@@ -63,7 +72,15 @@ for (const [said, more, stopped, line] of REFUSED) {
     assert.deepEqual(taken, { stopped });
     assert.equal(lines.length, 1);
     assert.match(lines[0] ?? "", line);
-    assert.match(lines[0] ?? "", /level=WARN .* remote=192\.0\.2\.7:1234 /);
+    assert.match(lines[0] ?? "", /level=WARN .* remote=192\.0\.2\.7:1234 .* conn=1\n$/);
     assert.equal(closed, true);
+  });
+}
+
+for (const end of ["ended", "reset"] as const) {
+  Deno.test(`header taker: ${end} without a byte, as a health check does`, async () => {
+    const { taken, lines, closed } = await take("", { end });
+    assert.deepEqual(taken, { stopped: "no_data" });
+    assert.deepEqual([lines, closed], [[], true]);
   });
 }

@@ -15,6 +15,7 @@ import {
 } from "../../src/proxy/lives.ts";
 import type { VerifiedPeer } from "../../src/tls/verdict.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
+import { memoryLog } from "../listener_support.ts";
 import { makeCa, makeLeaf } from "../support/pki.ts";
 import { FakeClock } from "./fake_clock.ts";
 
@@ -54,10 +55,13 @@ export type Started = {
 export function start(options: Partial<LivesOptions> = {}): Started {
   const clock = new FakeClock();
   const passes: Pass[] = [];
+  let conns = 0;
   const { now, setTimer } = clock;
   const lives = new Lives({
     judge: ({ peer }) => ({ stands: true, peer }),
     maxLifetime: 0,
+    logger: memoryLog().logger,
+    nextConn: () => ++conns,
     onPass: (pass) => void passes.push(pass),
     now,
     monotonic: now,

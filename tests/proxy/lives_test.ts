@@ -3,9 +3,12 @@ import { Lives, type LivesOptions } from "../../src/proxy/lives.ts";
 import { PeerVerifier } from "../../src/tls/verdict.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
 import { NO_REVOCATION } from "../../src/x509/revocation.ts";
+import { memoryLog } from "../listener_support.ts";
 import { makeCa, makeLeaf } from "../support/pki.ts";
 import { FakeClock, settle } from "./fake_clock.ts";
 import { near, peerOf, place, start, YEARS } from "./lives_support.ts";
+
+const LOGGED = { logger: memoryLog().logger, nextConn: () => 1 };
 
 Deno.test("lives: after a change everybody is judged, and only who fails is ended", async () => {
   const { clock, lives, passes, admit } = start({
@@ -154,7 +157,7 @@ Deno.test("lives: with the verifier itself, a cross-signed CA outlives the other
       : { stands: false, ending: { reason: verdict.reason === "expired" ? "expired" : "error" } };
   };
   const { now, setTimer } = clock;
-  const lives = new Lives({ judge, maxLifetime: 0, now, monotonic: now, setTimer });
+  const lives = new Lives({ judge, maxLifetime: 0, now, monotonic: now, setTimer, ...LOGGED });
   const first = verifier.verify([peer.der, crossed.der]);
   assert.ok(first.ok);
   assert.ok(first.peer.validUntil < clock.time + 62_000);
@@ -241,6 +244,7 @@ Deno.test("lives: with the runtime's timers nothing is left behind", async () =>
   const lives = new Lives({
     judge: ({ peer }) => ({ stands: true, peer }),
     maxLifetime: 60_000,
+    ...LOGGED,
     now: Date.now,
     monotonic: () => performance.now(),
   });

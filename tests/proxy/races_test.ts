@@ -25,6 +25,7 @@ import type { TlsServer } from "../../src/tls/server.ts";
 import { PeerVerifier } from "../../src/tls/verdict.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
 import { NO_REVOCATION } from "../../src/x509/revocation.ts";
+import { limiterOf } from "../listener_support.ts";
 import { echoBackend } from "../support/peers.ts";
 import { makeCa, makeLeaf } from "../support/pki.ts";
 import { FakeChannel } from "./fake_channel.ts";
@@ -79,6 +80,8 @@ function start(port: number, afterDecision: (side: Side) => void) {
   const lives = new Lives({
     judge: ({ side, peer }) => standingOf(peer, sides[side].verify, sides[side].state.acl),
     maxLifetime: 0,
+    logger,
+    nextConn: () => 1,
     now: Date.now,
     monotonic: () => performance.now(),
   });
@@ -103,7 +106,7 @@ function start(port: number, afterDecision: (side: Side) => void) {
     });
   };
   const monotonic = () => performance.now();
-  const deps = { logger, metrics, monotonic, native: undefined };
+  const deps = { logger, limiter: limiterOf(logger), metrics, monotonic, native: undefined };
   const address = { kind: "tcp", host: "127.0.0.1", port } as const;
   const list: NonEmpty<Target> = [{ address, serverName: "localhost" }];
   const targets = new Targets({
@@ -134,6 +137,8 @@ function start(port: number, afterDecision: (side: Side) => void) {
   const run = async (mode: Mode): Promise<void> => {
     const accepted = new FakeChannel();
     channels.push(accepted);
+    // No handshake begins before the peer has said something.
+    accepted.push("x");
     // Should nobody end it.
     const end = setTimeout(() => channels.forEach((channel) => channel.end()), 2000);
     const session = { ...deps, proxy: { idleTimeout: 0, closeTimeout: 0 } };

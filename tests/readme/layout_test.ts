@@ -6,6 +6,8 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { PEER_BOUNDS } from "../../src/logging/format.ts";
+import { PER_MESSAGE, PER_SOURCE, REPORT_EVERY } from "../../src/logging/limiter.ts";
 import { ROOT } from "../support/daemon.ts";
 import { blocks, code, headings, prose, README, section } from "../support/readme.ts";
 
@@ -116,8 +118,13 @@ Deno.test("readme: bounds that it tells are those of the code", async () => {
   const [signatures, paths, length] = path;
   const said = `${signatures} signature checks, ${paths} paths, ${length} certificates a path`;
   assert.ok(section("The second verdict").replaceAll("\n", " ").includes(said), said);
-  assert.equal(await constant("logging/format.ts", "MAX_VALUE_LENGTH"), "1024");
-  assert.match(section("Logging"), /cut at 1024 characters/);
+  const logging = section("Logging").replaceAll("\n", " ");
+  const { value, line } = PEER_BOUNDS;
+  assert.match(logging, new RegExp(`cut at ${value} bytes .* more than ${line} for all values`));
+  const source = `${PER_SOURCE.burst} lines at a stretch and ${PER_SOURCE.perSecond} a second`;
+  const all = `all together ${PER_MESSAGE.burst} and ${PER_MESSAGE.perSecond}`;
+  assert.match(logging, new RegExp(`${source} from then on, ${all}`));
+  assert.match(logging, new RegExp(`every ${REPORT_EVERY / 1000} s while it goes on`));
   assert.match(section("Configuration"), /at most `596h`/);
   assert.equal(await constant("config/duration.ts", "MAX_DURATION_MS"), "596 * 3_600_000");
   const poll = /poll: (\d+),/.exec(

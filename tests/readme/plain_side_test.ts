@@ -86,6 +86,7 @@ Deno.test("readme, PROXY protocol: the balancer's word is taken, nobody else may
   await daemon.waitForLog("listener: denied connection", { reason: "unlisted" });
   using peer = await Deno.connect({ hostname: chapter.host, port: 8443 });
   await peer.write(new TextEncoder().encode("PROXY TCP4 192.0.2.7 192.0.2.8 4711 8443\r\n"));
+  await peer.write(new TextEncoder().encode("GET / HTTP/1.0\r\n\r\n"));
   await peer.closeWrite();
   await daemon.waitForLog("listener: handshake failed", { remote: "192.0.2.7:4711" });
 });

@@ -12,11 +12,19 @@ import { makeCa, makeLeaf } from "../support/pki.ts";
 import { Scene } from "../support/scene.ts";
 import { attempt, ownAddress } from "../support/tools.ts";
 
+const LIMITED_MESSAGES = [
+  "handshake failed",
+  "denied connection",
+  "refused PROXY header",
+  "connection closed",
+  "connection failed",
+  "peer gone before accept",
+];
 const HANDSHAKE_REASONS =
   "timeout no_certificate untrusted expired not_yet_valid revoked bad_certificate name_mismatch protocol reset other"
     .split(" ");
 const CLOSE_REASONS =
-  "completed idle_timeout close_timeout max_lifetime peer_reset target_reset dial_failed denied untrusted revoked expired shutdown error"
+  "completed no_data idle_timeout close_timeout max_lifetime peer_reset target_reset dial_failed denied untrusted revoked expired shutdown error"
     .split(" ");
 const labelled = (name: string, label: string, values: readonly string[]) =>
   values.map((value) => `${name}{${label}="${value}"}`);
@@ -36,6 +44,7 @@ const ZERO = [
   "mtlsd_dial_errors_total",
   ...labelled("mtlsd_tls_handshake_errors_total", "reason", HANDSHAKE_REASONS),
   ...labelled("mtlsd_connections_closed_total", "reason", CLOSE_REASONS),
+  ...labelled("mtlsd_log_lines_suppressed_total", "message", LIMITED_MESSAGES),
   ...labelled("mtlsd_reloads_total", "result", ["success", "failure"]),
   ...["connections_total", "active_connections", "dial_errors_total"].flatMap((name) =>
     labelled(`mtlsd_target_${name}`, "target", ["0"])
@@ -65,6 +74,7 @@ const TYPES = {
   mtlsd_dial_errors_total: "counter",
   mtlsd_tls_handshake_errors_total: "counter",
   mtlsd_connections_closed_total: "counter",
+  mtlsd_log_lines_suppressed_total: "counter",
   mtlsd_cert_not_after_seconds: "gauge",
   mtlsd_reloads_total: "counter",
   mtlsd_last_reload_successful: "gauge",
@@ -201,15 +211,17 @@ Deno.test("each way to end is counted under its reason", async () => {
     denied: 1,
     untrusted: 1,
     expired: 1,
-    peer_reset: 1,
+    no_data: 1,
     idle_timeout: 1,
     error: 2, // no certificate, no handshake in time
   });
   silent.close();
   const metrics = await server.metrics();
-  for (const reason of ["no_certificate", "untrusted", "expired", "reset", "timeout"]) {
+  for (const reason of ["no_certificate", "untrusted", "expired", "timeout"]) {
     assert.equal(metrics.get(`mtlsd_tls_handshake_errors_total{reason="${reason}"}`), 1, reason);
   }
+  // Who left without a word has failed in nothing.
+  assert.equal(metrics.get('mtlsd_tls_handshake_errors_total{reason="reset"}'), 0);
   assert.equal(metrics.get('mtlsd_acl_decisions_total{result="allowed"}'), 2);
   assert.equal(metrics.get('mtlsd_acl_decisions_total{result="denied"}'), 1);
 });

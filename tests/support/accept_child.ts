@@ -8,18 +8,21 @@
 import { Listener } from "../../src/listener.ts";
 import { createLogger } from "../../src/logging.ts";
 import { listenTcp } from "../../src/net.ts";
+import { limiterOf } from "../listener_support.ts";
 
 // As the daemon does. Without any, Deno 2.9.6 panics when it runs out of descriptors at its start.
 Deno.addSignalListener("SIGTERM", () => listener.stop());
 
+const logger = createLogger({
+  level: "debug",
+  format: "text",
+  write: (line) => void Deno.stdout.writeSync(new TextEncoder().encode(line)),
+});
 const listener = new Listener({
   socket: listenTcp({ host: "127.0.0.1", port: 0 }),
   maxConnections: 0,
-  logger: createLogger({
-    level: "debug",
-    format: "text",
-    write: (line) => void Deno.stdout.writeSync(new TextEncoder().encode(line)),
-  }),
+  logger,
+  limiter: limiterOf(logger),
   onConnection: async (connection) => {
     for (let data = await connection.read(); data !== null; data = await connection.read()) {
       await connection.write(data);

@@ -1,0 +1,197 @@
+/**
+ * What strangers can do to the log: nothing much. Their lines are bounded in number and length, nobody
+ * else's are lost by it, and who only looks whether the port is open is no news.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { X509Certificate } from "node:crypto";
+import { once } from "node:events";
+import net from "node:net";
+import { PER_SOURCE } from "../../src/logging/limiter.ts";
+import { behind, line } from "../support/balancer.ts";
+import { closedBy } from "../support/held.ts";
+import { ask, lineBackend } from "../support/peers.ts";
+import { makeLeaf } from "../support/pki.ts";
+import type { LogLine, TestDaemon } from "../support/daemon.ts";
+import { Scene } from "../support/scene.ts";
+import { Peer } from "../support/sockets.ts";
+import { attempt } from "../support/tools.ts";
+
+const CLOSED = "listener: connection closed";
+
+/** A peer at another address of this machine. */
+async function connectFrom(localAddress: string, port: number): Promise<Peer> {
+  const socket = net.connect({ port, host: "127.0.0.1", localAddress, allowHalfOpen: true });
+  await once(socket, "connect");
+  return new Peer(socket);
+}
+
+/** No TLS, so many times over. */
+async function flood(port: number, count: number): Promise<void> {
+  for (let left = count; left > 0; left -= 50) {
+    await Promise.all(Array.from({ length: Math.min(50, left) }, async () => {
+      await using peer = await Peer.connect(port);
+      void peer.send("GET / HTTP/1.0\r\n\r\n");
+      await peer.ended();
+    }));
+  }
+}
+
+const suppressed = (message: string) => `mtlsd_log_lines_suppressed_total{message="${message}"}`;
+
+function linesOf(daemon: TestDaemon, msg: string): readonly LogLine[] {
+  return daemon.lines.filter(({ fields }) => fields.msg === msg);
+}
+
+for (const format of ["text", "json"] as const) {
+  Deno.test(`a flood of bad handshakes writes little, and hides nothing else: ${format}`, async () => {
+    await using scene = await Scene.create();
+    const backend = scene.use(lineBackend());
+    const server = await scene.server(backend.address, {
+      acl: { allow_cn: ["frontend-service"] },
+      logging: { format },
+    });
+    const FLOOD = 600;
+    await flood(server.port, FLOOD);
+    await server.waitForMetric(closedBy("error"), FLOOD);
+    // From here on its source has no line left to speak of.
+    const failed = linesOf(server, "listener: handshake failed").length;
+    const metrics = await server.metrics();
+    assert.ok(failed >= PER_SOURCE.burst && failed < FLOOD, `${failed}`);
+    assert.equal(metrics.get(suppressed("handshake failed")), FLOOD - failed);
+    assert.equal(metrics.get('mtlsd_tls_handshake_errors_total{reason="protocol"}'), FLOOD);
+    const closed = linesOf(server, CLOSED).length;
+    assert.equal(metrics.get(suppressed("connection closed")), FLOOD - closed);
+
+    // Another kind of message from the same address, ...
+    const identity = makeLeaf({ subject: "other" }, scene.pki.ca);
+    await attempt({ ...scene.as(server), identity });
+    const denied = await server.waitForLog("listener: denied connection", { peer_cn: "other" });
+    // ... a connection from there that is let in, first line and last, ...
+    assert.equal(await ask(scene.as(server), "hello"), "echo: hello");
+    const { fields } = await server.waitForLog("listener: accepted connection");
+    const { conn = "" } = fields;
+    await server.waitForLog(CLOSED, { conn, reason: "completed" });
+    // ... and the same kind of message from another address.
+    await using other = await connectFrom("127.0.0.2", server.port);
+    void other.send("GET / HTTP/1.0\r\n\r\n");
+    await server.waitForLog("listener: handshake failed", { remote: /^127\.0\.0\.2:/ });
+    await server.waitForLog(CLOSED, { remote: /^127\.0\.0\.2:/ });
+    assert.notEqual(denied.fields.conn, conn);
+
+    assert.equal(await server.stop(), 0);
+    // Whatever was left out is told, at the latest at the end.
+    for (const message of ["handshake failed", "connection closed"]) {
+      const told = linesOf(server, "log lines suppressed")
+        .filter(({ fields }) => fields.message === message);
+      const sum = told.reduce((sum, { fields }) => sum + Number(fields.suppressed), 0);
+      // One of a denied connection may have been left out besides.
+      assert.ok(sum >= (metrics.get(suppressed(message)) ?? Infinity), server.log.slice(-2000));
+      assert.ok(told.length > 0 && told.every(({ fields }) => fields.most_from === "127.0.0.1"));
+    }
+  });
+}
+
+/** How a health check leaves. */
+const LEAVES = ["end", "reset"] as const;
+
+async function look(port: number, how: typeof LEAVES[number], said = ""): Promise<void> {
+  await using peer = await Peer.connect(port);
+  if (said !== "") await peer.send(said);
+  peer[how]();
+  if (how === "end") await peer.ended();
+}
+
+for (const level of ["info", "debug"] as const) {
+  Deno.test(`health checks that never say a byte are no failed handshakes: ${level}`, async (t) => {
+    await using scene = await Scene.create();
+    const backend = scene.use(lineBackend());
+    const rows: readonly (readonly [name: string, () => Promise<TestDaemon>, said: string])[] = [
+      ["of TLS", () => scene.server(backend.address, { logging: { level } }), ""],
+      [
+        "where a PROXY header is expected",
+        () => behind(scene, backend.address, { logging: { level } }),
+        "",
+      ],
+      ["with a PROXY header", () => behind(scene, backend.address, { logging: { level } }), line()],
+      [
+        "with a PROXY header of the balancer's own",
+        () => behind(scene, backend.address, { logging: { level } }),
+        "PROXY UNKNOWN\r\n",
+      ],
+    ];
+    for (const [name, start, said] of rows) {
+      await t.step(name, async () => {
+        const server = await start();
+        for (const how of LEAVES) await look(server.port, how, said);
+        // One that is reset may be gone before it is accepted.
+        await server.waitForMetric("mtlsd_active_connections", 0);
+        await server.waitForMetric(closedBy("no_data"), (count) => count >= 1);
+        const metrics = await server.metrics();
+        assert.equal(metrics.get(closedBy("no_data")), metrics.get("mtlsd_connections_total"));
+        for (const [series, value] of metrics) {
+          if (series.startsWith("mtlsd_tls_handshake_errors_total")) assert.equal(value, 0, series);
+        }
+        assert.equal(await server.stop(), 0);
+        const told = server.lines.filter(({ fields }) => fields.conn !== undefined);
+        assert.ok(told.every(({ fields }) => fields.level === "DEBUG"), server.log);
+        assert.ok(told.every(({ fields }) => fields.msg === CLOSED && fields.reason === "no_data"));
+        assert.equal(told.length, level === "debug" ? metrics.get(closedBy("no_data")) : 0);
+      });
+    }
+    assert.equal(backend.connections, 0);
+  });
+}
+
+Deno.test("every line of a connection has its number, and its peer once that is known", async (t) => {
+  await using scene = await Scene.create();
+  const backend = scene.use(lineBackend());
+  const { server, client } = await scene.tunnel(backend.address, {
+    server: { acl: { deny_cn: ["other"] }, logging: { format: "json" } },
+    client: { logging: { format: "json" } },
+  });
+  const plain = { port: client.port };
+  for (let i = 0; i < 2; i++) {
+    const conn = await Deno.connect(plain);
+    await conn.closeWrite();
+    assert.equal(await new Response(conn.readable).text(), "echo: ");
+  }
+  await attempt({ ...scene.as(server), identity: makeLeaf({ subject: "other" }, scene.pki.ca) });
+  await attempt({ port: server.port, ca: scene.pki.ca.pem });
+  await server.waitForMetric("mtlsd_connections_total", 4);
+  for (const daemon of [server, client]) {
+    await daemon.waitForMetric("mtlsd_active_connections", 0);
+    assert.equal(await daemon.stop(), 0);
+  }
+  const byConn = (daemon: TestDaemon) =>
+    Map.groupBy(
+      daemon.lines.filter(({ fields }) => fields.conn !== undefined),
+      ({ fields }) => fields.conn,
+    );
+  const told = (lines: readonly LogLine[]) =>
+    lines.map(({ fields: { msg, peer_cn } }) => `${msg} ${peer_cn ?? "-"}`);
+  await t.step("server mode", () => {
+    const good = ["listener: accepted connection frontend-service", `${CLOSED} frontend-service`];
+    assert.deepEqual([...byConn(server).values()].map(told), [
+      good,
+      good,
+      ["listener: denied connection other", `${CLOSED} other`],
+      ["listener: handshake failed -", `${CLOSED} -`],
+    ]);
+  });
+  await t.step("client mode", () => {
+    const peer = new X509Certificate(scene.pki.server.pem).subject.match(/CN=(.+)/)?.[1];
+    const good = [`dialer: connected ${peer}`, `dialer: connection closed ${peer}`];
+    assert.deepEqual([...byConn(client).values()].map(told), [good, good]);
+  });
+  for (const { raw, fields } of [...server.lines, ...client.lines]) {
+    if (/connection closed$/.test(fields.msg ?? "")) {
+      assert.equal(typeof JSON.parse(raw).duration, "number", raw);
+    }
+    if (fields.conn !== undefined) assert.equal(typeof JSON.parse(raw).conn, "number", raw);
+    // What strangers and peers cause has a number.
+    if (/connection|connected|handshake/.test(fields.msg ?? "")) assert.ok(fields.conn, raw);
+  }
+});
