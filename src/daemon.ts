@@ -30,6 +30,7 @@ import {
 import type { Logger } from "./logging.ts";
 import type { Metrics } from "./metrics.ts";
 import { engineFault } from "./tls/engine_proof.ts";
+import { FairQueue } from "./tls/fair_queue.ts";
 import { type Native, Tunnel, type TunnelState } from "./tunnel.ts";
 
 export type { Drained } from "./daemon/drain.ts";
@@ -169,6 +170,9 @@ export class Daemon implements AsyncDisposable {
     this.#stack.use(started);
   }
 
+  /** Peers of all tunnels wait here for their verification. */
+  readonly #queue = new FairQueue();
+
   async #startTunnel(config: TunnelConfig, store: CertStore, native: Native): Promise<void> {
     const { now, monotonic } = this.#options;
     const { name } = config;
@@ -181,7 +185,15 @@ export class Daemon implements AsyncDisposable {
     const nextConn = () => ++this.#conns;
     const tunnel = await listeningFor(
       { tunnel: name, path: ["listen"] },
-      Tunnel.start(config, state, { logger, metrics, now, monotonic, native, nextConn }),
+      Tunnel.start(config, state, {
+        logger,
+        metrics,
+        now,
+        monotonic,
+        native,
+        nextConn,
+        queue: this.#queue,
+      }),
     );
     if (this.#draining) tunnel.cut();
     this.#goOn();

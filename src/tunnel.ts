@@ -27,6 +27,7 @@ import { TlsNear } from "./proxy/near_tls.ts";
 import { type Near, runSession, type SessionMetrics, type Way } from "./proxy/session.ts";
 import { type TargetMetrics, Targets } from "./proxy/targets.ts";
 import type { NativeTls } from "./tls/engine.ts";
+import type { FairQueue } from "./tls/fair_queue.ts";
 
 /** What decides about connections: swapped as one, looked at by each new or resumed connection. */
 export type TunnelState = EnginesState;
@@ -49,6 +50,8 @@ export type TunnelDeps = {
   readonly monotonic: () => number;
   /** The runtime's own handles, where they are known to be right. */
   readonly native?: Native | undefined;
+  /** Where peers wait for the verification of their chains; default one of the tunnel's own. */
+  readonly queue?: FairQueue | undefined;
 };
 
 /** Ways past the public interface of the runtime; each is `undefined` where it cannot be gone. */

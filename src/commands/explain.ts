@@ -1,8 +1,7 @@
 /**
  * `explain`: says whether a peer would be let in, and by which rule. The daemon's own evaluator does
  * it, from the files that the config names to the last rule: what this says and what the daemon does
- * cannot differ. Only the reason for a server's bad chain can: the TLS engine has a verdict of its own
- * besides, in client mode it comes first, and it calls most faults `untrusted`.
+ * cannot differ. What it cannot know is whether a peer holds the key.
  *
  * The answer is one `name: value` a line. Values are the peer's words: escaped, and in quotes.
  *
@@ -190,7 +189,7 @@ function judgeChain(
       validUntil: undefined,
     };
   }
-  const verdict = peerVerifier(role, material, now).verify(chain);
+  const verdict = peerVerifier(role, material, now).verifyNow(chain);
   if (!verdict.ok) return { kind: "refused", verdict, leaf: readLeaf(chain) };
   const { certificate, spki, validUntil } = verdict.peer;
   const identity = identityOf(certificate, spki);

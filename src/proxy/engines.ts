@@ -9,10 +9,11 @@ import type { AclConfig, TlsConfig, TunnelConfig } from "../config/config.ts";
 import { TlsClient } from "../tls/client.ts";
 import type { NativeTls } from "../tls/engine.ts";
 import { TlsServer } from "../tls/server.ts";
-import { verifySignature } from "../tls/signature.ts";
 import { SignatureMemory } from "../tls/signature_memory.ts";
-import type { PeerVerifier } from "../tls/verdict.ts";
+import type { Asker, PeerVerifier } from "../tls/verdict.ts";
+import type { FairQueue } from "../tls/fair_queue.ts";
 import type { Admitted, Standing } from "./lives.ts";
+import { addressKey } from "./peer_key.ts";
 import { peerVerifier } from "./peer_verifier.ts";
 import { standingOf } from "./standing.ts";
 
@@ -30,7 +31,19 @@ export type EnginesDeps = {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly native?: { readonly tls: NativeTls | undefined } | undefined;
+  /** Where peers wait for the verification of their chains; one for all tunnels. */
+  readonly queue?: FairQueue | undefined;
 };
+
+/** Peers of one network wait for each other: an address costs an attacker nothing there. */
+function inItsName(asker: Asker): Asker {
+  return {
+    source: addressKey(asker.source),
+    get signal() {
+      return asker.signal;
+    },
+  };
+}
 
 /** The side that is accepted. */
 type NearEngine = {
@@ -53,7 +66,7 @@ export class Engines {
   readonly #config: TunnelConfig;
   readonly #deps: EnginesDeps;
   /** Checked signatures outlive a state. */
-  readonly #signatures = new SignatureMemory(verifySignature);
+  readonly #signatures = new SignatureMemory();
   #near: NearEngine | undefined;
   #far: FarEngine | undefined;
 
@@ -93,7 +106,7 @@ export class Engines {
   judge({ side, peer, serverName = "" }: Admitted): Standing {
     const verifier = side === "near" ? this.#nearNow().verifier : this.#server(serverName).verifier;
     const { acl } = side === "near" ? this.#nearNow() : this.#farNow();
-    const standing = standingOf(peer, (chain) => verifier.verify(chain), acl);
+    const standing = standingOf(peer, verifier, acl);
     if (standing.stands || this.#config.mode !== "bridge") return standing;
     // The log's line is the connection's, which has a peer at each end.
     const { reason, fields } = standing.ending;
@@ -106,13 +119,13 @@ export class Engines {
       { purpose: "client" },
       material,
       this.#deps.now,
-      this.#signatures,
+      { signatures: this.#signatures, queue: this.#deps.queue },
     );
     const tls = new TlsServer({
       ...this.#config.tls,
       material,
       // A handshake that is under way when the state changes is judged by the new one.
-      verify: (chain) => this.#nearNow().verifier.verify(chain),
+      verify: (chain, asker) => this.#nearNow().verifier.verify(chain, inItsName(asker)),
       native: this.#deps.native?.tls,
     });
     return { tls, verifier, acl };
@@ -122,12 +135,17 @@ export class Engines {
     const names = new Set(this.#config.targets.map(({ serverName }) => serverName ?? ""));
     const servers = [...names].map((serverName) => {
       const role = { purpose: "server", serverName } as const;
-      const verifier = peerVerifier(role, material, this.#deps.now, this.#signatures);
+      const verifier = peerVerifier(role, material, this.#deps.now, {
+        signatures: this.#signatures,
+        queue: this.#deps.queue,
+      });
       const tls = new TlsClient({
         ...config,
         serverName,
         material,
-        verify: (chain) => this.#server(serverName).verifier.verify(chain),
+        verify: (chain, asker) => {
+          return this.#server(serverName).verifier.verify(chain, inItsName(asker));
+        },
         native: this.#deps.native?.tls,
       });
       return [serverName, { tls, verifier }] as const;

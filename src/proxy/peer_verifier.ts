@@ -5,8 +5,7 @@
  */
 
 import type { Material } from "../certstore/material.ts";
-import type { SignatureMemory } from "../tls/signature_memory.ts";
-import { PeerVerifier } from "../tls/verdict.ts";
+import { PeerVerifier, type VerifierOptions } from "../tls/verdict.ts";
 
 /** Who the peers are. */
 export type PeerRole =
@@ -18,20 +17,21 @@ export type PeerRole =
  * The judge of peers' chains by this material.
  *
  * @param now milliseconds since the epoch.
- * @param signatures what was checked before this material came.
+ * @param shared what it has in common with others: signatures checked before this material came, and
+ * the queue of those who are verified.
  */
 export function peerVerifier(
   role: PeerRole,
   { anchors, intermediates, revocation }: Material,
   now: () => number,
-  signatures?: SignatureMemory,
+  shared: Pick<VerifierOptions, "signatures" | "queue"> = {},
 ): PeerVerifier {
   return new PeerVerifier({
     anchors,
     intermediates,
     revocation,
     ...role,
-    signatures,
+    ...shared,
     now,
   });
 }

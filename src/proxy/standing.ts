@@ -7,7 +7,7 @@
 
 import type { AclConfig } from "../config/config.ts";
 import { identityOf } from "../identity.ts";
-import type { VerifiedPeer, VerifyPeer } from "../tls/verdict.ts";
+import type { PeerVerifier, VerifiedPeer } from "../tls/verdict.ts";
 import { denialReason, judgePeer, verdictFields } from "./authorize_peer.ts";
 import type { Standing } from "./lives.ts";
 import type { CloseReason, HandshakeReason } from "./outcome.ts";
@@ -16,10 +16,10 @@ import { deniedFields } from "./peer_log.ts";
 /** Judges the chain that the peer showed, then its identity by the rules; a trial of rules ends nobody. */
 export function standingOf(
   peer: VerifiedPeer | undefined,
-  verify: VerifyPeer,
+  verifier: Pick<PeerVerifier, "verifyNow">,
   acl: AclConfig,
 ): Standing {
-  const verdict = peer && verify(peer.chain);
+  const verdict = peer && verifier.verifyNow(peer.chain);
   if (peer !== undefined && verdict?.ok === false) {
     const fields = { ...deniedFields(identityOf(peer.certificate, peer.spki)) };
     return {

@@ -68,8 +68,9 @@ export class TlsClient {
     const own = {
       cert: material.certPem,
       key: material.keyPem,
-      // Never left out: without it the engine would trust the public CAs.
-      ca: material.caPem ?? [],
+      // Whom the engine trusts does not count, as its verdict does not. Left out it would build paths to
+      // the public CAs, and with the bundle read all of that anew for each connection.
+      ca: firstCertificate(material.certPem),
       minVersion: engineVersion(options.minVersion),
       maxVersion: engineVersion(options.maxVersion),
     };
@@ -120,8 +121,7 @@ export class TlsClient {
       // The engine uses of a Duplex just what a Wire has.
       socket: wire as unknown as Duplex,
       secureContext: this.#context,
-      // Refusing by itself, the engine has one word for every certificate that does not hold. The
-      // verdict has the right one, and holds to the engine's no (`verified` in `handshake.ts`).
+      // Chains are verified by us alone.
       rejectUnauthorized: false,
       ...(isIp ? {} : { servername: this.#serverName }),
       ...(this.#alpn.length > 0 ? { ALPNProtocols: [...this.#alpn] } : {}),
@@ -154,6 +154,11 @@ function clientError(error: Error): HandshakeError {
       cause: error,
     },
   );
+}
+
+/** The own certificate without the rest of its chain. */
+function firstCertificate(pem: string): string {
+  return /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/.exec(pem)?.[0] ?? pem;
 }
 
 /** Whether the engine finds a key in this: it skips what it does not know. */

@@ -36,25 +36,6 @@ export function engineContext(
   return { ...(typeof context === "object" ? context : {}), ...asks };
 }
 
-/**
- * The context of a server. Left alone the engine sends the whole bundle along with its own chain in
- * every handshake: it asks for `ca` twice, first for that and then for whom to trust, and the first
- * time gets nothing. Should it ever ask in another way, it trusts nobody, and the proof
- * (`engine_proof.ts`) tells before anybody is served.
- */
-export function serverContext(
-  own: tls.SecureContextOptions,
-  asks: { readonly requestCert: boolean; readonly rejectUnauthorized: boolean },
-): EngineContext {
-  const { ca, ...context } = engineContext(own, asks);
-  if (!asks.requestCert || ca === undefined) return context;
-  let asked = 0;
-  return Object.defineProperty(context, "ca", {
-    get: () => asked++ % 2 === 0 ? undefined : ca,
-    enumerable: true,
-  });
-}
-
 /** One engine; where a number comes back, 0 is success. */
 export type Engine = {
   /** Called when plaintext came, or the peer's close_notify: {@linkcode StreamState.count} tells. */

@@ -53,7 +53,6 @@ export function startEngine(
 }
 
 function established(engine: Engine, native: NativeTls): Established {
-  const complaint = engine.verifyError();
   return {
     chain: () => {
       const certificates = engine.getPeerCertificateChain()?.certificates;
@@ -61,7 +60,6 @@ function established(engine: Engine, native: NativeTls): Established {
         certificates.every((der) => der instanceof Uint8Array);
       return complete ? certificates : [];
     },
-    complaint: complaint === "" ? undefined : complaint,
     session: () => sessionOf(engine),
     open: (ends, wire) => {
       // The handshake's own listeners hold all that it needed.

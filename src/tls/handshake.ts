@@ -10,7 +10,7 @@ import type { Channel } from "../channel.ts";
 import { formatDuration } from "../config/duration.ts";
 import { type Ends, TlsChannel } from "./channel.ts";
 import { engineError, HandshakeCut, HandshakeError, wireError } from "./handshake_error.ts";
-import type { VerifiedPeer, VerifyPeer } from "./verdict.ts";
+import type { Asker, PeerVerdict, VerifiedPeer, VerifyPeer } from "./verdict.ts";
 import { MAX_FRUITLESS, Wire } from "./wire.ts";
 
 export { engineError, HandshakeCut, HandshakeError };
@@ -57,8 +57,6 @@ export type HandshakeLimits = {
 export type Established = {
   /** Every certificate that the peer showed, DER, its own first; resumed sessions remember them. */
   readonly chain: () => readonly Uint8Array[];
-  /** What the engine has against that chain; of a peer without one this says nothing. */
-  readonly complaint: string | undefined;
   readonly session: () => Session;
   /** Makes a channel of it. To be called in the same turn, so that no byte is missed. */
   readonly open: (ends: Ends, wire: Wire) => Channel;
@@ -106,7 +104,6 @@ export function textOf(value: unknown): string | undefined {
 export function establishedSocket(socket: TLSSocket): Established {
   return {
     chain: () => presentedChain(socket),
-    complaint: socket.authorized ? undefined : String(socket.authorizationError),
     session: () => ({
       protocol: socket.getProtocol() ?? "unknown",
       resumed: socket.isSessionReused(),
@@ -146,40 +143,44 @@ function presentedChain(socket: TLSSocket): readonly Uint8Array[] {
   return chain;
 }
 
+/** An answer about the peer: at once, or later. */
+type Answer = PeerVerdict | Promise<PeerVerdict>;
+
+/** No peer: none is asked for, or none was shown where that is allowed. */
+const NOBODY = Symbol("no peer");
+
+/** The answer about what the peer showed. What the engine thinks of the chain does not count. */
+function ask(
+  chain: readonly Uint8Array[],
+  demand: PeerDemand,
+  asker: Asker,
+): Answer | typeof NOBODY {
+  if (demand.kind === "nothing") return NOBODY;
+  if (chain.length === 0 && demand.optional) return NOBODY;
+  return demand.verify(chain, asker);
+}
+
+/** The trust may change while a peer is verified; so often that it has to be verified anew is no accident. */
+const MAX_ANSWERS = 8;
+
 /**
- * It takes both verdicts to let a peer in. Where the engine has refused already, ours is asked for its
- * words only, which say more; not for a long chain, whose length the peer chose and we would pay for.
+ * Waits for the answer and hands it to `decide` in a turn in which it holds: a yes of a trust that was
+ * replaced meanwhile is none.
  */
-const EXPLAINED_CHAIN = 3;
-
-function engineRefusal(complaint: string): HandshakeError {
-  return engineError(new Error("not authorized"), complaint);
-}
-
-/** The peer whose chain holds; `undefined` where none is asked for, or none shown and optional. */
-function verified(established: Established, demand: PeerDemand): VerifiedPeer | undefined {
-  if (demand.kind === "nothing") return undefined;
-  const chain = established.chain();
-  if (chain.length === 0 && demand.optional) return undefined;
-  const complaint = chain.length > 0 ? established.complaint : undefined;
-  if (complaint !== undefined && chain.length > EXPLAINED_CHAIN) throw engineRefusal(complaint);
-  const verdict = demand.verify(chain);
-  if (!verdict.ok) throw new HandshakeError(verdict.reason, verdict.detail);
-  if (complaint !== undefined) throw engineRefusal(complaint);
-  return verdict.peer;
-}
-
-/** Judges and decides, synchronously, while what the engine has to say is still held back. */
-function judge<T>(
-  established: Established,
-  role: Role,
-  decide: Decide<T>,
-): Omit<Handshaken<T>, "channel"> & {
-  admit: boolean;
-} {
-  const peer = verified(established, role.demand);
-  const { admit, value } = decide(peer);
-  return { admit, value, peer, ...established.session() };
+async function whenAnswered(
+  first: Promise<PeerVerdict>,
+  again: () => Answer | typeof NOBODY,
+  decide: (verdict: PeerVerdict | typeof NOBODY) => void,
+): Promise<void> {
+  let pending = first;
+  for (let answers = 0; answers < MAX_ANSWERS; answers++) {
+    const verdict = await pending;
+    if (!verdict.ok) return decide(verdict);
+    const now = again();
+    if (!(now instanceof Promise)) return decide(now);
+    pending = now;
+  }
+  throw new HandshakeError("other", "the trust changed again and again");
 }
 
 /**
@@ -196,11 +197,35 @@ export async function handshake<T>(
 ): Promise<Handshaken<T>> {
   const wire = new Wire(transport, role.requireCloseNotify);
   const { promise, resolve, reject } = Promise.withResolvers<Handshaken<T>>();
+  let over: AbortController | undefined;
   let settled = false;
   let refused = false;
-  const fail = (error: unknown) => {
+  /** While the peer is being verified nothing more is read. */
+  let verifying: Promise<void> | undefined;
+  const settle = () => {
     settled = true;
+    over?.abort();
+  };
+  // Most peers are known, and need no signal.
+  const asker: Asker = {
+    source: transport.remote,
+    get signal() {
+      return (over ??= new AbortController()).signal;
+    },
+  };
+  const fail = (error: unknown) => {
+    settle();
     reject(error instanceof HandshakeError ? error : wireError(error));
+  };
+  /** Refused, or a fault of ours: either way the peer gets nothing, no ticket, no last flight. */
+  const refuse = (error: unknown) => {
+    refused = true;
+    wire.mute();
+    fail(
+      error instanceof HandshakeError
+        ? error
+        : new HandshakeError("other", `the decision failed: ${error}`, { cause: error }),
+    );
   };
   const timer = setTimeout(
     () =>
@@ -212,24 +237,45 @@ export async function handshake<T>(
   if (limits.signal.aborted) cut();
   wire.onBroken = fail;
 
+  /** Decides, in the turn of the answer, while what the engine has to say is still held back. */
+  const conclude = (
+    established: Established,
+    verdict: PeerVerdict | typeof NOBODY,
+    open: () => Channel,
+  ): void => {
+    if (verdict !== NOBODY && !verdict.ok) {
+      return refuse(new HandshakeError(verdict.reason, verdict.detail));
+    }
+    const peer = verdict === NOBODY ? undefined : verdict.peer;
+    const session = established.session();
+    const { admit, value } = decide(peer);
+    settle();
+    refused = !admit;
+    if (refused) wire.mute();
+    const channel = admit ? open() : undefined;
+    wire.release();
+    resolve({ value, peer, ...session, channel });
+  };
+
   const secure = (established: Established): void => {
     if (settled) return established.destroy();
     try {
-      const { admit, ...rest } = judge(established, role, decide);
-      settled = true;
-      refused = !admit;
-      if (refused) wire.mute();
-      const channel = admit ? established.open(transport, wire) : undefined;
-      resolve({ ...rest, channel });
+      const chain = role.demand.kind === "nothing" ? [] : established.chain();
+      const again = () => ask(chain, role.demand, asker);
+      const answer = again();
+      if (!(answer instanceof Promise)) {
+        return conclude(established, answer, () => established.open(transport, wire));
+      }
+      // Opened in this turn, so that no byte is missed; used after the decision only.
+      wire.hold();
+      const channel = established.open(transport, wire);
+      verifying = whenAnswered(answer, again, (verdict) => {
+        if (!settled) conclude(established, verdict, () => channel);
+      }).catch((error) => {
+        if (!settled) refuse(error);
+      });
     } catch (error) {
-      // Refused, or a fault of ours: either way the peer gets nothing, no ticket, no last flight.
-      refused = true;
-      wire.mute();
-      fail(
-        error instanceof HandshakeError
-          ? error
-          : new HandshakeError("other", `the decision failed: ${error}`, { cause: error }),
-      );
+      refuse(error);
     }
   };
 
@@ -238,7 +284,7 @@ export async function handshake<T>(
     // Cut before it began: nothing is sent.
     if (!settled) {
       engine = role.start(wire, { secure, failed: fail });
-      void feed(wire, () => settled).catch(fail);
+      void feed(wire, () => settled, () => verifying).catch(fail);
     }
     const result = await promise;
     if (result.channel === undefined) abandon(wire, engine);
@@ -264,8 +310,14 @@ function abandon(wire: Wire, engine: Started | undefined): void {
   engine?.abandon();
 }
 
-async function feed(wire: Wire, settled: () => boolean): Promise<void> {
+async function feed(
+  wire: Wire,
+  settled: () => boolean,
+  verifying: () => Promise<void> | undefined,
+): Promise<void> {
   for (let fed = 0; !settled();) {
+    await verifying();
+    if (settled()) return;
     const count = await wire.pull();
     fed += count ?? 0;
     if (count !== undefined && fed < MAX_FRUITLESS) {

@@ -21,7 +21,7 @@ import {
   type PeerDemand,
   type Started,
 } from "./handshake.ts";
-import { type EngineContext, type NativeTls, serverContext } from "./engine.ts";
+import { type EngineContext, engineContext, type NativeTls } from "./engine.ts";
 import { startEngine } from "./engine_start.ts";
 import { completeChain } from "./own_chain.ts";
 import { engineVersion } from "./version.ts";
@@ -64,19 +64,20 @@ export class TlsServer {
       verify: options.verify,
       optional: clientAuth === "optional",
     };
+    // No CA: the engine checks that the peer holds the key of its certificate, and leaves the chain to
+    // us. Its search for a path takes time that grows beyond all bounds with what a stranger sends.
     const own = {
-      cert: material.certPem,
+      cert: completeChain(material),
       key: material.keyPem,
-      ...(clientAuth === "none" || material.caPem === undefined ? {} : { ca: material.caPem }),
       minVersion: engineVersion(options.minVersion),
       maxVersion: engineVersion(options.maxVersion),
     };
     const asks = {
       requestCert: clientAuth !== "none",
-      // `optional` must let a peer without a certificate finish; one that is bad is refused by us.
+      // Whether the engine demands a certificate. What it thinks of one that is shown does not count.
       rejectUnauthorized: clientAuth === "required",
     };
-    this.#context = serverContext({ ...own, cert: completeChain(material) }, asks);
+    this.#context = engineContext(own, asks);
     this.#server = new tls.Server({
       ...own,
       ...asks,

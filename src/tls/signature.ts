@@ -1,5 +1,6 @@
 /**
- * Checks signatures of certificates with `node:crypto`: synchronous, no permission needed.
+ * Checks signatures of certificates, in two ways that need no permission: with `node:crypto` at once,
+ * and with WebCrypto where that is faster (ECDSA: two thirds of the time on P-256).
  *
  * What this engine was found to do right, so that nothing is mended here (`tests/x509/signature_test.ts`
  * fails if that changes): ECDSA signatures are read as strict DER, with r and s from 1 to the order;
@@ -13,6 +14,7 @@
 import { constants, createPublicKey, type KeyObject, verify } from "node:crypto";
 import { Buffer } from "node:buffer";
 import type { PublicKey, SignatureAlgorithm } from "../x509/certificate.ts";
+import { readUnsigned, sequence, TAG } from "../x509/der.ts";
 
 /** Octets of a hash: the salt of a PSS signature is as long (RFC 4055 section 3.1). */
 const HASH_LENGTH = { sha256: 32, sha384: 48, sha512: 64 } as const;
@@ -32,7 +34,12 @@ function keyOf(key: PublicKey): KeyObject | undefined {
   return usable;
 }
 
-function check(
+/**
+ * {@linkcode verifySignature} with a key that was read already.
+ *
+ * @throws {Error} on some signatures that are none.
+ */
+export function verifyWithKey(
   algorithm: SignatureAlgorithm,
   key: KeyObject,
   tbs: Uint8Array,
@@ -76,8 +83,67 @@ export function verifySignature(
   const usable = keyOf(key);
   if (usable === undefined) return false;
   try {
-    return check(algorithm, usable, tbs, signature);
+    return verifyWithKey(algorithm, usable, tbs, signature);
   } catch {
     return false; // Some engines throw on a signature where they should answer no.
   }
+}
+
+/** Bytes of r and of s, as WebCrypto wants them (IEEE P1363). */
+const SCALAR_BYTES = { "P-256": 32, "P-384": 48 } as const;
+const WEB_HASHES = { sha256: "SHA-256", sha384: "SHA-384", sha512: "SHA-512" } as const;
+
+/** The same for WebCrypto. */
+const webKeys = new WeakMap<PublicKey, Promise<CryptoKey | undefined>>();
+
+function webKeyOf(key: Extract<PublicKey, { kind: "ec" }>): Promise<CryptoKey | undefined> {
+  const known = webKeys.get(key);
+  if (known !== undefined) return known;
+  const algorithm = { name: "ECDSA", namedCurve: key.curve };
+  const read = crypto.subtle.importKey("spki", key.der.slice(), algorithm, false, ["verify"])
+    .catch(() => undefined); // No point of its curve: it verifies nothing.
+  webKeys.set(key, read);
+  return read;
+}
+
+/**
+ * {@linkcode verifySignature} by the faster of the two implementations. Never rejects.
+ */
+export async function verifySignatureFaster(
+  algorithm: SignatureAlgorithm,
+  key: PublicKey,
+  tbs: Uint8Array,
+  signature: Uint8Array,
+): Promise<boolean> {
+  if (algorithm.kind !== "ecdsa" || key.kind !== "ec") {
+    return verifySignature(algorithm, key, tbs, signature);
+  }
+  try {
+    const raw = rawSignature(signature, SCALAR_BYTES[key.curve]);
+    const usable = await webKeyOf(key);
+    if (usable === undefined) return false;
+    const how = { name: "ECDSA", hash: WEB_HASHES[algorithm.hash] };
+    return await crypto.subtle.verify(how, usable, raw, tbs.slice());
+  } catch {
+    return false; // No signature in strict DER, or one that the engine throws on.
+  }
+}
+
+/**
+ * r and s of an ECDSA signature (RFC 3279 section 2.2.3) side by side, `size` bytes each. Their range is
+ * WebCrypto's to check.
+ *
+ * @throws {CertificateError} when it is not strict DER.
+ * @throws {RangeError} when a number is longer than `size`.
+ */
+function rawSignature(der: Uint8Array, size: number): Uint8Array<ArrayBuffer> {
+  const numbers = sequence(der, "signature");
+  const raw = new Uint8Array(2 * size);
+  for (const end of [size, 2 * size]) {
+    const number = readUnsigned(numbers.next("signature", TAG.integer).content, "signature");
+    if (number.length > size) throw new RangeError("Cannot read a signature: a number is too long");
+    raw.set(number, end - number.length);
+  }
+  numbers.end("signature");
+  return raw;
 }

@@ -1,8 +1,8 @@
 /**
  * What checking a signature gave, for when the same one is checked again: whether a key made a
- * signature does not depend on who is trusted. An ECDSA check takes this runtime more than half a
- * millisecond, and after a reload thousands of open connections are judged anew by certificates that
- * were all checked before.
+ * signature does not depend on who is trusted. An ECDSA check takes this runtime a third of a
+ * millisecond and more, and after a reload thousands of open connections are verified anew by
+ * certificates that were all checked before.
  *
  * Only what belonged to the chain of a peer that was found good is kept: what strangers send takes no
  * room here.
@@ -10,21 +10,29 @@
  * @module
  */
 
-import type { VerifySignature } from "../x509/path.ts";
+import type { SignatureCheck } from "../x509/path.ts";
 import { chainFingerprint } from "./fingerprint.ts";
 
 /** Checks to remember, the latest; one takes some 100 bytes. */
 const MAX_REMEMBERED = 16_384;
 
+/** The checks of one verification: kept in the memory only if it comes out well. */
+export type Checks = {
+  /** What the check gave before; `undefined` where it was not made yet. */
+  readonly known: (check: SignatureCheck) => boolean | undefined;
+  /** What the check gave now. */
+  readonly learn: (check: SignatureCheck, good: boolean) => void;
+  /** Keeps all that was looked up or learned. */
+  readonly keep: () => void;
+};
+
 /** Remembers checks across trust states. */
 export class SignatureMemory {
-  readonly #check: VerifySignature;
   readonly #capacity: number;
   readonly #known = new Map<string, boolean>();
 
-  /** Remembers what `check` says, the last `capacity` results. */
-  constructor(check: VerifySignature, capacity: number = MAX_REMEMBERED) {
-    this.#check = check;
+  /** Remembers the last `capacity` results. */
+  constructor(capacity: number = MAX_REMEMBERED) {
     this.#capacity = capacity;
   }
 
@@ -33,22 +41,27 @@ export class SignatureMemory {
     return this.#known.size;
   }
 
-  /** Runs `judge` with a check that looks here first; what it looked at is kept if `keep` says so. */
-  during<T>(judge: (check: VerifySignature) => T, keep: (result: T) => boolean): T {
-    const seen = new Map<string, boolean>();
-    const encoder = new TextEncoder();
-    const result = judge((algorithm, key, tbs, signature) => {
-      const kind = encoder.encode(JSON.stringify(algorithm));
-      const name = chainFingerprint([kind, key.der, tbs, signature]);
-      const good = seen.get(name) ?? this.#known.get(name) ??
-        this.#check(algorithm, key, tbs, signature);
-      seen.set(name, good);
-      return good;
-    });
-    if (keep(result)) {
-      for (const [name, good] of seen) this.#remember(name, good);
-    }
-    return result;
+  /** For one verification. */
+  checks(): Checks {
+    const used = new Map<string, boolean>();
+    const names = new WeakMap<SignatureCheck, string>();
+    const nameOf = (check: SignatureCheck): string => {
+      const name = names.get(check) ?? nameOfCheck(check);
+      names.set(check, name);
+      return name;
+    };
+    return {
+      known: (check) => {
+        const name = nameOf(check);
+        const good = this.#known.get(name);
+        if (good !== undefined) used.set(name, good);
+        return good;
+      },
+      learn: (check, good) => void used.set(nameOf(check), good),
+      keep: () => {
+        for (const [name, good] of used) this.#remember(name, good);
+      },
+    };
   }
 
   #remember(name: string, good: boolean): void {
@@ -59,4 +72,11 @@ export class SignatureMemory {
     const [oldest] = this.#known.keys();
     if (oldest !== undefined) this.#known.delete(oldest);
   }
+}
+
+function nameOfCheck(
+  { subject: { signatureAlgorithm, tbs, signature }, key }: SignatureCheck,
+): string {
+  const algorithm = new TextEncoder().encode(JSON.stringify(signatureAlgorithm));
+  return chainFingerprint([algorithm, key.der, tbs, signature]);
 }

@@ -1,11 +1,18 @@
 /**
- * The second verdict: our own strict judgement of the chain that a peer showed, on every connection
- * of both roles, resumed or not. The engine's alone lets in forged certificates.
+ * Independent verification of the chain that a peer showed, on every connection of both roles, resumed or
+ * not. The engine only proves that the peer holds the key of its certificate.
  *
  * It is the common answer to much of what `node:tls` of Deno 2.9 was found to do. All that is known
  * of it, and where each is dealt with (paths from `src/`; "verdict" is this module, with
  * `x509/parse.ts` for what is read at all and `x509/path.ts` for the path). `tests/tls/` shows for
  * each of this layer's that plain `node:tls` falls for it and that this layer does not.
+ *
+ * What it costs:
+ *
+ * - *Path bomb*: the engine's search for a path takes seconds for some hundred certificates, in the
+ *   event loop. As a server it is given no CA, and searches none. As a client it always does, whatever
+ *   it is given: a hostile server can make it (README, threat model). Our own search is bounded
+ *   (`x509/path.ts`), takes turns and pauses (`tls/fair_queue.ts`).
  *
  * Who gets in:
  *
@@ -53,9 +60,8 @@
  *   itself the engine would send both (`tls/handshake.ts`, `tls/server.ts`).
  * - *Alert cut off*: destroying the stream loses the alert. A `Wire` cannot be destroyed by the
  *   engine, and `Wire.linger` lets the alert arrive.
- * - *Bundle in every handshake*: the server sends all CAs of the bundle along. By the engine itself it
- *   is kept from that (`serverContext` in `tls/engine.ts`); on the public way there is none around it.
- *   Either way it reads the bundle anew for each connection: `certstore/bundle.ts` warns of large ones.
+ * - *Bundle in every handshake*: the server sends all CAs that it is given along, and reads them anew
+ *   for each connection. It is given none.
  * - *Write grant for UNIX sockets*: Deno wants `--allow-write` to use one. None is used yet.
  *
  * @module
@@ -64,11 +70,13 @@
 import type { HandshakeReason } from "../proxy/outcome.ts";
 import { type Certificate, CertificateError } from "../x509/certificate.ts";
 import { parseCertificate } from "../x509/parse.ts";
-import { type Purpose, validatePath } from "../x509/path.ts";
+import { type Purpose, type Steps, validationSteps } from "../x509/path.ts";
 import { NO_REVOCATION, type Revocation } from "../x509/revocation.ts";
 import { carriesName } from "../x509/server_name.ts";
+import { FairQueue } from "./fair_queue.ts";
 import { chainFingerprint, spkiSha256 } from "./fingerprint.ts";
-import { verifySignature } from "./signature.ts";
+import { disagreement } from "./second_look.ts";
+import { verifySignature, verifySignatureFaster } from "./signature.ts";
 import { SignatureMemory } from "./signature_memory.ts";
 
 /** A peer whose chain holds. */
@@ -88,8 +96,22 @@ export type PeerVerdict =
   | { readonly ok: true; readonly peer: VerifiedPeer }
   | { readonly ok: false; readonly reason: HandshakeReason; readonly detail: string };
 
-/** Judges a chain, DER, the peer's own certificate first. */
-export type VerifyPeer = (presented: readonly Uint8Array[]) => PeerVerdict;
+/** On whose behalf a chain is verified. */
+export type Asker = {
+  /** Peers of one source wait for each other; an address, say. */
+  readonly source: string;
+  /** Aborted when the answer is not wanted any more. */
+  readonly signal: AbortSignal;
+};
+
+/**
+ * Verifies a chain, DER, the peer's own certificate first. At once where it is known already; asked
+ * again in the same turn in which a promise of success resolves, it is.
+ */
+export type VerifyPeer = (
+  presented: readonly Uint8Array[],
+  asker: Asker,
+) => PeerVerdict | Promise<PeerVerdict>;
 
 /** What chains are judged by. */
 export type VerifierOptions = {
@@ -104,15 +126,18 @@ export type VerifierOptions = {
   readonly serverName?: string;
   /** Signatures that were checked for the trust states before this one; default none. */
   readonly signatures?: SignatureMemory | undefined;
+  /** Where verifications wait for their turn; default a queue of its own. */
+  readonly queue?: FairQueue | undefined;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 };
 
-/** Verdicts to remember for each trust state, and how long a chain may be; the oldest goes first. */
+/** Verdicts to remember for each trust state, and the bytes of their chains; the oldest goes first. */
 const MAX_REMEMBERED = 1024;
-const MAX_REMEMBERED_BYTES = 16 * 1024;
+const MAX_REMEMBERED_BYTES = 8 * 1024 * 1024;
 
 type Remembered = { readonly peer: VerifiedPeer; readonly validFrom: number };
+type Refused = { readonly reason: HandshakeReason; readonly detail: string };
 
 /**
  * Judges chains for one trust state: make a new one when the bundle or a revocation list changes. A positive verdict is
@@ -121,40 +146,112 @@ type Remembered = { readonly peer: VerifiedPeer; readonly validFrom: number };
 export class PeerVerifier {
   readonly #options: VerifierOptions;
   readonly #signatures: SignatureMemory;
+  readonly #queue: FairQueue;
   readonly #remembered = new Map<string, Remembered>();
+  #rememberedBytes = 0;
 
   /** Judges by `options` from now on. */
   constructor(options: VerifierOptions) {
     this.#options = options;
-    this.#signatures = options.signatures ?? new SignatureMemory(verifySignature);
+    this.#signatures = options.signatures ?? new SignatureMemory();
+    this.#queue = options.queue ?? new FairQueue();
   }
 
-  /** Judges `presented`, DER, the peer's own certificate first. Never throws. */
-  verify(presented: readonly Uint8Array[]): PeerVerdict {
-    const now = this.#options.now();
+  /**
+   * Verifies `presented` for a peer that is not known yet: at once where the chain is remembered, else
+   * when it is the peer's turn, and with pauses in which others run. Never throws, never rejects.
+   */
+  verify(presented: readonly Uint8Array[], asker: Asker): PeerVerdict | Promise<PeerVerdict> {
     const fingerprint = chainFingerprint(presented);
+    return this.#recall(fingerprint) ?? this.#verifyInTurn(presented, fingerprint, asker);
+  }
+
+  /** Verifies `presented` at once: for a peer that was let in before, and for who can wait. Never throws. */
+  verifyNow(presented: readonly Uint8Array[]): PeerVerdict {
+    const fingerprint = chainFingerprint(presented);
+    const known = this.#recall(fingerprint);
+    if (known !== undefined) return known;
+    const checks = this.#signatures.checks();
+    const steps = this.#steps(presented, this.#options.now());
+    let next = steps.next();
+    while (next.done !== true) {
+      const check = next.value;
+      let good = checks.known(check);
+      if (good === undefined) {
+        const { subject: { signatureAlgorithm, tbs, signature }, key } = check;
+        good = verifySignature(signatureAlgorithm, key, tbs, signature);
+        checks.learn(check, good);
+      }
+      next = steps.next(good);
+    }
+    return this.#settle(next.value, fingerprint, checks.keep);
+  }
+
+  async #verifyInTurn(
+    presented: readonly Uint8Array[],
+    fingerprint: string,
+    { source, signal }: Asker,
+  ): Promise<PeerVerdict> {
+    const verdict = await this.#queue.run(source, signal, async (pause): Promise<PeerVerdict> => {
+      await pause();
+      // Another connection may have come with the same chain meanwhile.
+      const known = this.#recall(fingerprint);
+      if (known !== undefined) return known;
+      const checks = this.#signatures.checks();
+      const steps = this.#steps(presented, this.#options.now());
+      let next = steps.next();
+      while (next.done !== true) {
+        const check = next.value;
+        let good = checks.known(check);
+        if (good === undefined) {
+          await pause();
+          const { subject: { signatureAlgorithm, tbs, signature }, key } = check;
+          good = await verifySignatureFaster(signatureAlgorithm, key, tbs, signature);
+          checks.learn(check, good);
+        }
+        next = steps.next(good);
+      }
+      return this.#settle(next.value, fingerprint, checks.keep);
+    });
+    return verdict ?? { ok: false, reason: "other", detail: "the connection ended meanwhile" };
+  }
+
+  #recall(fingerprint: string): PeerVerdict | undefined {
     const known = this.#remembered.get(fingerprint);
-    if (known !== undefined && now >= known.validFrom && now <= known.peer.validUntil) {
+    if (known === undefined) return undefined;
+    const now = this.#options.now();
+    if (now >= known.validFrom && now <= known.peer.validUntil) {
       return { ok: true, peer: known.peer };
     }
-    this.#remembered.delete(fingerprint);
-    const judged = this.#judge(presented, now);
-    if ("reason" in judged) return { ok: false, ...judged };
-    if (presented.reduce((sum, der) => sum + der.length, 0) > MAX_REMEMBERED_BYTES) {
-      return { ok: true, peer: judged.peer };
-    }
-    if (this.#remembered.size >= MAX_REMEMBERED) {
-      const [oldest] = this.#remembered.keys();
-      if (oldest !== undefined) this.#remembered.delete(oldest);
-    }
-    this.#remembered.set(fingerprint, judged);
-    return { ok: true, peer: judged.peer };
+    this.#forget(fingerprint, known);
+    return undefined;
   }
 
-  #judge(
-    presented: readonly Uint8Array[],
-    now: number,
-  ): Remembered | { reason: HandshakeReason; detail: string } {
+  #settle(found: Remembered | Refused, fingerprint: string, keep: () => void): PeerVerdict {
+    if ("reason" in found) return { ok: false, ...found };
+    keep();
+    this.#remember(fingerprint, found);
+    return { ok: true, peer: found.peer };
+  }
+
+  #remember(fingerprint: string, found: Remembered): void {
+    this.#forget(fingerprint, found);
+    for (const [oldest, known] of this.#remembered) {
+      const full = this.#remembered.size >= MAX_REMEMBERED ||
+        this.#rememberedBytes > MAX_REMEMBERED_BYTES;
+      if (!full) break;
+      this.#forget(oldest, known);
+    }
+    this.#remembered.set(fingerprint, found);
+    this.#rememberedBytes += sizeOf(found);
+  }
+
+  #forget(fingerprint: string, known: Remembered): void {
+    if (this.#remembered.delete(fingerprint)) this.#rememberedBytes -= sizeOf(known);
+  }
+
+  /** The whole verification; asks for the signature checks that it needs. */
+  *#steps(presented: readonly Uint8Array[], now: number): Steps<Remembered | Refused> {
     const [leafDer, ...rest] = presented;
     if (leafDer === undefined) {
       return { reason: "no_certificate", detail: "the peer showed no certificate" };
@@ -170,10 +267,7 @@ export class PeerVerifier {
     const { anchors, intermediates = [], revocation = NO_REVOCATION } = this.#options;
     const { purpose, serverName } = this.#options;
     const policy = { anchors, intermediates, revocation, purpose, now };
-    const verdict = this.#signatures.during(
-      (verifySignature) => validatePath([leaf, ...others], { ...policy, verifySignature }),
-      ({ ok }) => ok,
-    );
+    const verdict = yield* validationSteps([leaf, ...others], policy);
     if (!verdict.ok) return { reason: verdict.fault, detail: verdict.detail };
     if (serverName !== undefined && !carriesName(leaf, serverName)) {
       return {
@@ -181,10 +275,16 @@ export class PeerVerifier {
         detail: `the server's certificate does not carry the name ${serverName}`,
       };
     }
+    const against = disagreement(verdict.path, now);
+    if (against !== undefined) return { reason: "bad_certificate", detail: against };
     const { validFrom, validUntil } = verdict;
     const spki = spkiSha256(leaf.publicKey);
     return { peer: { certificate: leaf, spki, chain: presented, validUntil }, validFrom };
   }
+}
+
+function sizeOf({ peer: { chain } }: Remembered): number {
+  return chain.reduce((sum, der) => sum + der.length, 0);
 }
 
 function tryParse(der: Uint8Array): Certificate | CertificateError {

@@ -49,6 +49,8 @@ export class Wire extends EventEmitter {
   #reading: Promise<Uint8Array | null> | undefined;
   #muted = false;
   #broken = false;
+  /** Lets go what is held back. */
+  #release: (() => void) | undefined;
 
   /**
    * Carries the engine's bytes over `channel`, which it owns from now on. Where close_notify is required,
@@ -131,6 +133,21 @@ export class Wire extends EventEmitter {
   /** From now on nothing that the engine writes leaves: for a peer that was refused. */
   mute(): void {
     this.#muted = true;
+    this.release();
+  }
+
+  /** What is written from now on waits for {@linkcode Wire.release}, or is dropped by {@linkcode Wire.mute}. */
+  hold(): void {
+    if (this.#release !== undefined) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#release = resolve;
+    void this.#enqueue(() => promise);
+  }
+
+  /** Sends what was held back, and what comes. */
+  release(): void {
+    this.#release?.();
+    this.#release = undefined;
   }
 
   /** Ends our half. */
@@ -143,7 +160,7 @@ export class Wire extends EventEmitter {
    * the heap, so that a socket which is not told of the end is never collected.
    */
   close(): void {
-    this.#muted = true;
+    this.mute();
     this.#channel.close();
     this.emit("close");
   }

@@ -276,6 +276,14 @@ function* checkPath(
       `certificate ${formatName(leaf.subject)} may not sign a handshake (key usage)`,
     );
   }
+  if (first === 1 && path.length > 1 && leaf?.basicConstraints?.ca === true) {
+    return refuse(
+      "bad_certificate",
+      `certificate ${
+        formatName(leaf.subject)
+      } is that of a CA, which is no peer (basic constraints)`,
+    );
+  }
   if (first === 1 && leaf?.engineCannotRead !== undefined) {
     return refuse(
       "bad_certificate",

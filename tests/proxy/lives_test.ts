@@ -151,14 +151,14 @@ Deno.test("lives: with the verifier itself, a cross-signed CA outlives the other
     now: clock.now,
   });
   const judge: LivesOptions["judge"] = ({ peer }) => {
-    const verdict = verifier.verify(peer?.chain ?? []);
+    const verdict = verifier.verifyNow(peer?.chain ?? []);
     return verdict.ok
       ? { stands: true, peer: verdict.peer }
       : { stands: false, ending: { reason: verdict.reason === "expired" ? "expired" : "error" } };
   };
   const { now, setTimer } = clock;
   const lives = new Lives({ judge, maxLifetime: 0, now, monotonic: now, setTimer, ...LOGGED });
-  const first = verifier.verify([peer.der, crossed.der]);
+  const first = verifier.verifyNow([peer.der, crossed.der]);
   assert.ok(first.ok);
   assert.ok(first.peer.validUntil < clock.time + 62_000);
   const life = lives.open(place());

@@ -62,7 +62,7 @@ function sideState() {
       anchors: state.anchors,
       purpose: "client",
       now: Date.now,
-    }).verify(chain);
+    }).verifyNow(chain);
   return { peer, state, verify };
 }
 
@@ -78,7 +78,8 @@ function start(port: number, afterDecision: (side: Side) => void) {
   });
   const metrics = createMetrics({ version: "test" }).tunnel();
   const lives = new Lives({
-    judge: ({ side, peer }) => standingOf(peer, sides[side].verify, sides[side].state.acl),
+    judge: ({ side, peer }) =>
+      standingOf(peer, { verifyNow: sides[side].verify }, sides[side].state.acl),
     maxLifetime: 0,
     logger,
     nextConn: () => 1,

@@ -4,7 +4,6 @@
  * @module
  */
 
-import type { VerifiedPeer } from "../../src/tls/verdict.ts";
 import assert from "node:assert/strict";
 import tls from "node:tls";
 import type { Channel } from "../../src/channel.ts";
@@ -19,7 +18,6 @@ import {
   refused,
   server,
   stranger,
-  verified,
   VERSIONS,
 } from "./support.ts";
 import { Counting, duplexOf, memoryPair } from "./support_channels.ts";
@@ -102,17 +100,6 @@ for (const [version] of VERSIONS) {
       await assert.rejects(channel.read(), { fault: "truncated" });
       channel.close();
     }
-  });
-
-  bothWays(`required: the engine alone refuses a foreign certificate too, ${version}`, async () => {
-    const [near, far] = memoryPair();
-    const dialling = client({ own: stranger(), max: version }).connect(near, admit, limits())
-      .catch(() => undefined);
-    await refused(
-      server({ verify: () => ({ ok: true, peer: verifiedPeer() }) }).accept(far, admit, limits()),
-      "untrusted",
-    );
-    (await dialling)?.channel?.close();
   });
 
   bothWays(`optional tells no certificate from a bad one, ${version}`, async () => {
@@ -201,11 +188,6 @@ bothWays(
     channelOf(accepted).close();
   },
 );
-
-/** The verdict of somebody who lets everybody in. */
-function verifiedPeer(): VerifiedPeer {
-  return verified(material(pki().client, []).leaf);
-}
 
 bothWays("echo through openssl, both ways, until either side ends", async () => {
   await using files = await filesIn(peerFiles(pki().client, [pki().ca]));

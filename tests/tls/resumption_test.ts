@@ -10,17 +10,7 @@ import tls from "node:tls";
 import { TlsServer } from "../../src/tls/server.ts";
 import { PeerVerifier } from "../../src/tls/verdict.ts";
 import { type Issued, makeCa, makeLeaf } from "../support/pki.ts";
-import {
-  admit,
-  limits,
-  material,
-  MENDED,
-  pki,
-  refused,
-  until,
-  verified,
-  VERSIONS,
-} from "./support.ts";
+import { admit, limits, material, MENDED, pki, refused, until, VERSIONS } from "./support.ts";
 import { type Accepted, greet } from "./support_peers.ts";
 import { plainServer } from "../support/plain_tls.ts";
 import { filesIn, peerFiles, sClient } from "../support/openssl.ts";
@@ -129,7 +119,7 @@ for (const [version] of VERSIONS) {
           now: Date.now,
         });
       let verifier = verifierOf(pki().ca);
-      const judging = server({ verify: (chain) => verifier.verify(chain) });
+      const judging = server({ verify: (chain) => verifier.verifyNow(chain) });
       await using listening = listen(() => judging);
       await using peer = await keeper(pki().client, flag);
       await peer.connect(listening.port, "full");
@@ -172,15 +162,20 @@ for (const [version] of VERSIONS) {
   eachOverSockets(`who is refused gets no ticket, ${version}`, async ({ listen, server }) => {
     const foreign = makeLeaf({ role: "client" }, makeCa({ subject: "foreign CA" }));
     const servers = {
-      "by both": [server(), foreign],
+      "by its chain": [server(), foreign],
       "where it is optional": [server({ clientAuth: "optional" }), foreign],
-      "by the verdict alone": [
+      "at once": [
         server({ verify: () => ({ ok: false, reason: "revoked", detail: "no" }) }),
         pki().client,
       ],
-      "by the engine alone": [
-        server({ verify: () => ({ ok: true, peer: verified(certificate) }) }),
-        foreign,
+      "a while later": [
+        server({
+          verify: async () => {
+            await new Promise((done) => setTimeout(done, 20));
+            return { ok: false, reason: "revoked", detail: "no" };
+          },
+        }),
+        pki().client,
       ],
     } as const;
     for (const [how, [refusing, own]] of Object.entries(servers)) {
@@ -234,8 +229,6 @@ for (const [version] of VERSIONS) {
   );
 }
 
-const certificate = material(pki().client, []).leaf;
-
 Deno.test("control: plain node:tls resumes a session whose certificate has expired", async () => {
   const own = material(pki().server, [pki().ca]);
   const notAfter = new Date(Date.now() + 1500);
@@ -269,7 +262,7 @@ eachOverSockets(
       verify: (chain) => {
         calls++;
         return trusting
-          ? verifier.verify(chain)
+          ? verifier.verifyNow(chain)
           : { ok: false, reason: "untrusted", detail: "the trust has moved on" };
       },
     });

@@ -124,7 +124,7 @@ export function server(options: EndOptions = {}): TlsServer {
     clientAuth: options.clientAuth ?? "required",
     minVersion: options.min ?? "TLS1.2",
     maxVersion: options.max ?? "TLS1.3",
-    verify: options.verify ?? ((chain) => verifier.verify(chain)),
+    verify: options.verify ?? ((chain, asker) => verifier.verify(chain, asker)),
     requireCloseNotify: options.requireCloseNotify ?? true,
     native: "native" in options ? options.native : carrier,
   });
@@ -146,7 +146,7 @@ export function client(options: EndOptions = {}): TlsClient {
     serverName,
     minVersion: options.min ?? "TLS1.2",
     maxVersion: options.max ?? "TLS1.3",
-    verify: options.verify ?? ((chain) => verifier.verify(chain)),
+    verify: options.verify ?? ((chain, asker) => verifier.verify(chain, asker)),
     requireCloseNotify: options.requireCloseNotify ?? true,
     native: "native" in options ? options.native : carrier,
   });

@@ -45,7 +45,7 @@ function verify(shown: readonly Uint8Array[]): PeerVerdict {
     serverName: "localhost",
     now: Date.now,
   })
-    .verify(shown);
+    .verifyNow(shown);
 }
 
 export function nothingGivenAway(got: RogueResult, what: string): void {

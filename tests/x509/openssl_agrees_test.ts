@@ -175,6 +175,7 @@ const STRICTER: Differences = [
     /names no certificate policy/,
     "an anchor's limits hold (RFC 5937 section 3.2)",
   ],
+  [/CA \(leaf\)/, /that of a CA, which is no peer/, "as webpki, which the engine is built on"],
   [/critical (pol|inhibit)/, /which the TLS engine cannot read/, "nothing proves the key"],
   [/v1|v2/, /^unreadable: it is an X.509 v[12]/, "carries no restrictions"],
   [/trailing byte/, /^unreadable: certificate has bytes left over/, "one encoding"],

@@ -198,10 +198,10 @@ Deno.test("the TLS layer's verdict looks peers up, and says revoked", () => {
     purpose: "client" as const,
     now: Date.now,
   };
-  const before = new PeerVerifier({ ...options, revocation: NO_REVOCATION }).verify([leaf.der]);
+  const before = new PeerVerifier({ ...options, revocation: NO_REVOCATION }).verifyNow([leaf.der]);
   assert.equal(before.ok, true);
   const revocation: Revocation = revocationOf([revoking(root, leaf)]);
-  const after = new PeerVerifier({ ...options, revocation }).verify([
+  const after = new PeerVerifier({ ...options, revocation }).verifyNow([
     leaf.der,
   ]);
   assert.deepEqual(after, {

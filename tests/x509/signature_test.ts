@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import * as crypto from "node:crypto";
-import { verifySignature } from "../../src/tls/signature.ts";
+import { verifySignature, verifySignatureFaster } from "../../src/tls/signature.ts";
 import { readPublicKey, readSignatureAlgorithm } from "../../src/x509/algorithms.ts";
 import type { PublicKey, SignatureAlgorithm } from "../../src/x509/certificate.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
@@ -18,10 +18,30 @@ import * as pki from "../support/pki.ts";
 
 const { raw, concat } = der;
 const DATA = new TextEncoder().encode("what was signed");
-const verify: VerifySignature = verifySignature;
+
+/** What both implementations have to agree on by the end of a test. */
+const agreements: Promise<void>[] = [];
+
+const verify: VerifySignature = (...args) => {
+  const good = verifySignature(...args);
+  agreements.push(
+    verifySignatureFaster(...args).then((faster) => {
+      assert.equal(faster, good, `the two implementations differ: ${JSON.stringify(args[0])}`);
+    }),
+  );
+  return good;
+};
 
 function test(name: string, fn: () => void): void {
-  Deno.test({ name: `signature: ${name}`, permissions: "none", fn });
+  Deno.test({
+    name: `signature: ${name}`,
+    permissions: "none",
+    fn: async () => {
+      fn();
+      assert(agreements.length > 0);
+      await Promise.all(agreements.splice(0));
+    },
+  });
 }
 
 function algorithm(kind: pki.SignatureKind): SignatureAlgorithm {

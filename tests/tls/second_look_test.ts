@@ -1,0 +1,65 @@
+/**
+ * The second look agrees with path validation on what is sound, and sees by itself what is not.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { disagreement } from "../../src/tls/second_look.ts";
+import { parseCertificate } from "../../src/x509/parse.ts";
+import * as pki from "../support/pki.ts";
+
+function look(path: readonly pki.Issued[], now = Date.now()): string | undefined {
+  return disagreement(path.map(({ der }) => parseCertificate(der)), now);
+}
+
+Deno.test("second look: every key and signature of the profile", () => {
+  for (const kind of ["p256", "p384", "ed25519", "rsa2048"] as const) {
+    const { ca, intermediate, client } = pki.testPki({ kind, intermediate: true });
+    assert.ok(intermediate);
+    assert.equal(look([client, intermediate, ca]), undefined, kind);
+    assert.equal(look([client]), undefined, kind);
+  }
+  const rsa = pki.makeCa({ kind: "rsa2048" });
+  const ec = pki.makeCa({ kind: "p384" });
+  const signed: [pki.Issued, readonly pki.SignatureKind[]][] = [
+    [rsa, ["rsa-sha256", "rsa-sha384", "rsa-sha512", "pss-sha256", "pss-sha384", "pss-sha512"]],
+    [ec, ["ecdsa-sha256", "ecdsa-sha384", "ecdsa-sha512"]],
+  ];
+  for (const [ca, kinds] of signed) {
+    for (const signature of kinds) {
+      assert.equal(look([pki.makeLeaf({ signature }, ca), ca]), undefined, signature);
+      const forged = pki.makeLeaf({ signature, forged: true, subject: "x" }, ca);
+      assert.match(look([forged, ca]) ?? "", /did not sign/, signature);
+    }
+  }
+});
+
+Deno.test("second look: what path validation might miss", () => {
+  const ca = pki.makeCa({ subject: "ca" });
+  const middle = pki.makeCa({ subject: "middle", issuer: ca });
+  const leaf = pki.makeLeaf({ subject: "leaf" }, middle);
+  const namesake = pki.makeCa({ subject: "ca" });
+  assert.equal(look([leaf, middle, ca]), undefined);
+  assert.match(look([leaf, ca]) ?? "", /CN=ca did not sign/);
+  assert.match(look([leaf, middle, namesake]) ?? "", /CN=ca did not sign/);
+  const noCa = pki.makeLeaf({ subject: "middle", key: middle.key }, ca);
+  assert.match(look([leaf, noCa, ca]) ?? "", /CN=middle is no CA/);
+});
+
+Deno.test("second look: to the second, in every form of time", () => {
+  for (
+    const [notBefore, notAfter] of [
+      ["1999-12-31T23:59:59Z", "2049-12-31T23:59:59Z"],
+      ["2026-02-28T01:02:03Z", "2050-01-01T00:00:00Z"],
+      ["2026-02-28T01:02:03Z", "9999-12-31T23:59:59Z"],
+    ] as const
+  ) {
+    const ca = pki.makeCa({ notBefore: new Date(notBefore), notAfter: new Date(notAfter) });
+    const [from, to] = [Date.parse(notBefore), Date.parse(notAfter)];
+    assert.match(look([ca], from - 1) ?? "", /not valid now/);
+    assert.equal(look([ca], from), undefined);
+    assert.equal(look([ca], to + 999), undefined);
+    assert.match(look([ca], to + 1000) ?? "", /not valid now/);
+  }
+});
