@@ -15,8 +15,8 @@ import { MAX_HANDSHAKES } from "../proxy/admission.ts";
 /** What is opened besides connections: files at a reload, probes, a look-up of a name. */
 const RESERVE = 64;
 
-/** So many are tried at most, which takes 0.3 s of CPU; a limit above that is not looked for. */
-const MAX_TRIED = 32_768;
+/** So many are tried at most, which takes 0.15 s of CPU; a limit above that is not looked for. */
+const MAX_TRIED = 16_384;
 
 /** So many are opened in one turn of the event loop: about 2 ms. */
 const AT_ONCE = 256;

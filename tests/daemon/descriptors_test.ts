@@ -67,7 +67,7 @@ Deno.test(
     // No more than this is tried.
     const plenty = limited(Infinity);
     assert.equal(await descriptorsLeft(10_000_000, plenty.deps), 10_000_000);
-    assert.deepEqual([plenty.open(), plenty.most()], [0, 32_768]);
+    assert.deepEqual([plenty.open(), plenty.most()], [0, 16_384]);
     // A file that cannot be opened says nothing of descriptors.
     assert.equal(await descriptorsLeft(10, limited(0, "ENOENT").deps), undefined);
     assert.equal(await descriptorsLeft(0, limited(0).deps), 0);
