@@ -35,6 +35,8 @@ export type Command =
   | {
     readonly kind: "grants";
     readonly config: string;
+    /** Whether to grant the certificate files alone, and not their directories. */
+    readonly files: boolean;
     /** Whether to print what the environment takes, too. */
     readonly withEnv: boolean;
   }
@@ -70,7 +72,7 @@ type FlagKind = "value" | "switch";
 const FLAGS: Readonly<Record<CommandName, Readonly<Record<string, FlagKind>>>> = {
   run: { config: "value" },
   check: { config: "value" },
-  grants: { config: "value", "with-env": "switch" },
+  grants: { config: "value", files: "switch", "with-env": "switch" },
   explain: { config: "value", cert: "value", "no-cert": "switch", tunnel: "value" },
   schema: {},
   certs: { out: "value", force: "switch", "keep-ca-key": "switch" },
@@ -144,8 +146,9 @@ function parseCommand(name: CommandName, argv: readonly string[]): CliResult {
     case "grants": {
       const config = readConfigPath(name, words.value);
       if (!config.ok) return config;
+      const files = words.value.values.has("files");
       const withEnv = words.value.values.has("with-env");
-      return { ok: true, command: { kind: name, config: config.value, withEnv } };
+      return { ok: true, command: { kind: name, config: config.value, files, withEnv } };
     }
     case "explain":
       return parseExplain(words.value);

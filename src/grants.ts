@@ -42,6 +42,15 @@ export type GrantLine =
   | { readonly ok: true; readonly line: string }
   | { readonly ok: false; readonly problems: readonly string[] };
 
+/** What to grant of the file system. */
+export type GrantScope = {
+  /**
+   * The certificate files alone and not their directories, which then cannot be watched: the files are
+   * looked at every now and then. Default false.
+   */
+  readonly files?: boolean;
+};
+
 /**
  * The grants of a config, in the order of the file, nothing twice: every address that is listened on
  * or dialled, the directories of the certificate files (a file that is renamed into place is seen by
@@ -49,8 +58,16 @@ export type GrantLine =
  *
  * @param configPath the config's own path; `-`, standard input, is read once and needs no grant.
  */
-export function grantsFor(config: Config, configPath: string): readonly Grant[] {
-  return [...netGrants(config), ...readGrants(config, configPath), ...writeGrants(config)];
+export function grantsFor(
+  config: Config,
+  configPath: string,
+  { files = false }: GrantScope = {},
+): readonly Grant[] {
+  return [
+    ...netGrants(config),
+    ...readGrants(config, configPath, files ? (path) => path : dirname),
+    ...writeGrants(config),
+  ];
 }
 
 function netGrants(config: Config): readonly Grant[] {
@@ -93,28 +110,44 @@ function netGrant(address: Address | HostPort, why: string): Grant {
   return { flag: "--allow-net", value: formatAddress(address), why };
 }
 
-function readGrants(config: Config, configPath: string): readonly Grant[] {
-  const grants: Grant[] = [];
-  const add = (value: string, why: string): void => {
-    const path = normalize(value);
-    grants.push({ flag: "--allow-read", value: isBare(path) ? path : path.slice(0, -1), why });
-  };
-  const addFiles = (tunnel: TunnelConfig, block: string, tls: TlsConfig): void => {
-    const { cert, key, ca, intermediates, crl } = tls;
-    const why = (key: string): string => nameIn(tunnel, `${block}.${key}`);
-    add(dirname(cert), why("cert"));
-    add(dirname(key), why("key"));
-    if (ca !== undefined) add(dirname(ca), why("ca"));
-    if (intermediates !== undefined) add(dirname(intermediates), why("intermediates"));
-    for (const path of crl) add(dirname(path), why("crl"));
-  };
-  for (const tunnel of config.tunnels) {
-    addFiles(tunnel, "tls", tunnel.tls);
-    if (tunnel.upstream !== undefined) addFiles(tunnel, "upstream_tls", tunnel.upstream.tls);
-  }
-  if (configPath !== "-") add(configPath, "the config file");
-  for (const { path, why } of sockets(config)) add(path, why);
+/** `scope` makes of the path of a certificate file what is granted for it. */
+function readGrants(
+  config: Config,
+  configPath: string,
+  scope: (path: string) => string,
+): readonly Grant[] {
+  const grants = tlsFiles(config).map(({ path, why }) => readGrant(scope(path), why));
+  if (configPath !== "-") grants.push(readGrant(configPath, "the config file"));
+  for (const { path, why } of sockets(config)) grants.push(readGrant(path, why));
   return merge(grants, (outer, inner) => contains(outer.value, inner.value));
+}
+
+function readGrant(value: string, why: string): Grant {
+  const path = normalize(value);
+  return { flag: "--allow-read", value: isBare(path) ? path : path.slice(0, -1), why };
+}
+
+type NamedPath = { readonly path: string; readonly why: string };
+
+/** The files that `tls` blocks name. */
+function tlsFiles({ tunnels }: Config): readonly NamedPath[] {
+  const filesOf = (tunnel: TunnelConfig, block: string, tls: TlsConfig): readonly NamedPath[] => {
+    const { cert, key, ca, intermediates, crl } = tls;
+    const named = [
+      ["cert", cert],
+      ["key", key],
+      ["ca", ca],
+      ["intermediates", intermediates],
+      ...crl.map((path) => ["crl", path] as const),
+    ] as const;
+    return named.flatMap(([key, path]) =>
+      path === undefined ? [] : [{ path, why: nameIn(tunnel, `${block}.${key}`) }]
+    );
+  };
+  return tunnels.flatMap((tunnel) => [
+    ...filesOf(tunnel, "tls", tunnel.tls),
+    ...(tunnel.upstream === undefined ? [] : filesOf(tunnel, "upstream_tls", tunnel.upstream.tls)),
+  ]);
 }
 
 function writeGrants(config: Config): readonly Grant[] {
@@ -127,7 +160,7 @@ function writeGrants(config: Config): readonly Grant[] {
 }
 
 /** The files of UNIX sockets that are listened on, each with its lock, or connected to. */
-function sockets(config: Config): readonly { readonly path: string; readonly why: string }[] {
+function sockets(config: Config): readonly NamedPath[] {
   return config.tunnels.flatMap((tunnel) => {
     const pathsOf = (address: Address, key: string, ...more: readonly string[]) =>
       address.kind === "unix"
@@ -223,7 +256,8 @@ function valueFault({ flag, value }: Grant): string | undefined {
 
 /**
  * What the grants of this process lack, a line for each: `Cannot run without a grant for target: add
- * --allow-net=127.0.0.1:8080`. Asks Deno, prompts nobody and needs no grant.
+ * --allow-net=127.0.0.1:8080`. Asks Deno, prompts nobody and needs no grant. In place of a directory the
+ * files in it will do; where some of them are granted, those that are not are named.
  *
  * @param configPath the config's own path, `-` for standard input.
  */
@@ -231,12 +265,27 @@ export async function missingGrants(
   config: Config,
   configPath: string,
 ): Promise<readonly string[]> {
+  const files = grantsFor(config, configPath, { files: true })
+    .filter(({ flag }) => flag === "--allow-read");
+  const ofTls = new Set(tlsFiles(config).map(({ path, why }) => readGrant(path, why).value));
+  const missing = async (grant: Grant): Promise<readonly Grant[]> => {
+    if (await isGranted(grant)) return [];
+    if (grant.flag !== "--allow-read") return [grant];
+    const within = files.filter(({ value }) => contains(grant.value, value));
+    const lacking: Grant[] = [];
+    for (const file of within) if (!await isGranted(file)) lacking.push(file);
+    const some = within.some((file) => ofTls.has(file.value) && !lacking.includes(file));
+    return some ? lacking : [grant];
+  };
   const lines: string[] = [];
   for (const grant of grantsFor(config, configPath)) {
-    const { state } = await Deno.permissions.query(descriptor(grant));
-    if (state !== "granted") lines.push(missingLine(grant));
+    lines.push(...(await missing(grant)).map(missingLine));
   }
   return lines;
+}
+
+async function isGranted(grant: Grant): Promise<boolean> {
+  return (await Deno.permissions.query(descriptor(grant))).state === "granted";
 }
 
 function descriptor({ flag, value }: Grant): Deno.PermissionDescriptor {

@@ -23,7 +23,7 @@ Deno.test({ name: "cli: a path runs the daemon", permissions: "none" }, () => {
 
 Deno.test({ name: "cli: every way to name the config", permissions: "none" }, () => {
   for (const kind of ["run", "check", "grants"] as const) {
-    const more = kind === "grants" ? { withEnv: false } : {};
+    const more = kind === "grants" ? { files: false, withEnv: false } : {};
     const expected = { kind, config: "a.yaml", ...more };
     assert.deepEqual(accept(kind, "a.yaml"), expected);
     assert.deepEqual(accept(kind, "-config", "a.yaml"), expected);
@@ -76,9 +76,12 @@ Deno.test({ name: "cli: explain", permissions: "none" }, () => {
 });
 
 Deno.test({ name: "cli: grants and schema", permissions: "none" }, () => {
-  const expected = { kind: "grants", config: "a.yaml", withEnv: true };
+  const expected = { kind: "grants", config: "a.yaml", files: false, withEnv: true };
   assert.deepEqual(accept("grants", "a.yaml", "--with-env"), expected);
   assert.deepEqual(accept("grants", "-with-env", "--config", "a.yaml"), expected);
+  const files = { ...expected, files: true };
+  assert.deepEqual(accept("grants", "--files", "a.yaml", "--with-env"), files);
+  assert.deepEqual(accept("grants", "--files", "a.yaml"), { ...files, withEnv: false });
   assert.deepEqual(accept("schema"), { kind: "schema" });
 });
 

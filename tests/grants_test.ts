@@ -115,6 +115,29 @@ Deno.test("files are granted by their directories, each directory once", () => {
   ]);
 });
 
+Deno.test("with files alone, each file is granted once and no directory is", () => {
+  const read = (parts: Parts, path = "server.yaml") =>
+    grantsFor(config(parts), path, { files: true })
+      .filter(({ flag }) => flag === "--allow-read")
+      .map(({ value, why }) => `${value} (${why})`);
+  assert.deepEqual(read({}), [
+    "certs/server.pem (tls.cert)",
+    "certs/server-key.pem (tls.key)",
+    "certs/ca.pem (tls.ca)",
+    "server.yaml (the config file)",
+  ]);
+  const more = '  intermediates: certs/mid.pem\n  crl: [certs/crl.pem, "./certs/../lists//a.crl"]';
+  assert.deepEqual(read({ cert: "certs/all.pem", key: "certs/./all.pem", more }, "-"), [
+    "certs/all.pem (tls.cert, tls.key)",
+    "certs/ca.pem (tls.ca)",
+    "certs/mid.pem (tls.intermediates)",
+    "certs/crl.pem (tls.crl)",
+    "lists/a.crl (tls.crl)",
+  ]);
+  const all = grantsFor(several(), "server.yaml", { files: true });
+  assert.ok(all.every(({ flag, value }) => flag !== "--allow-read" || /\.\w+$/.test(value)));
+});
+
 Deno.test("revocation lists are granted by their directories too", () => {
   const crl = "  intermediates: below/inter.pem\n" +
     '  crl: [certs/crl.pem, "lists/a.crl", lists/b.crl, x/../other/c.crl]';
@@ -388,6 +411,31 @@ console.log(JSON.stringify(await missingGrants(config, "server.yaml")));`;
     // A denied part is missing even where the rest is granted.
     const denied = ["--allow-net", "--allow-read", "--deny-net=db.example.com"];
     assert.equal((await under(denied, dir, program) as string[]).length, 1);
+  }));
+
+Deno.test("files do in place of their directory, and where some are granted the others are named", () =>
+  inTemp(async (dir) => {
+    const module = pathToFileURL(join(ROOT, "src", "grants.ts")).href;
+    const asked = config({ cert: "a/c.pem", key: "a/k.pem", ca: "b/ca.pem" });
+    const program = `import { missingGrants } from ${JSON.stringify(module)};
+console.log(JSON.stringify(await missingGrants(${JSON.stringify(asked)}, "a/server.yaml")));`;
+    const missing = (...paths: readonly string[]) =>
+      under(["--allow-net", ...paths.map((path) => `--allow-read=${path}`)], dir, program);
+    const line = (why: string, path: string) =>
+      `Cannot run without a grant for ${why}: add --allow-read=${path}`;
+    const all = ["a/c.pem", "a/k.pem", "a/server.yaml", "b/ca.pem"];
+    assert.deepEqual(await missing(...all), []);
+    assert.deepEqual(await missing("a", "b/ca.pem"), []);
+    assert.deepEqual(await missing("a/c.pem", "a/server.yaml", "b"), [line("tls.key", "a/k.pem")]);
+    // The config has been read, which says nothing about how the others are to be granted.
+    assert.deepEqual(await missing("a/server.yaml"), [
+      line("tls.cert, tls.key, the config file", "a"),
+      line("tls.ca", "b"),
+    ]);
+    assert.deepEqual(await missing(...all.slice(0, 3)), [line("tls.ca", "b")]);
+    assert.deepEqual(await missing("a/c.pem", "a/k.pem", "b"), [
+      line("the config file", "a/server.yaml"),
+    ]);
   }));
 
 Deno.test("a missing flag is quoted for the shell, and a comma has other advice", () =>

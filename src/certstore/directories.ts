@@ -62,6 +62,18 @@ export async function isGranted(path: string): Promise<boolean> {
   return (await Deno.permissions.query({ name: "read", path })).state === "granted";
 }
 
+/**
+ * The paths whose changes can be seen by watching their directories. The others are granted themselves
+ * and their directories are not: they can be looked at only.
+ */
+export async function watchable(paths: readonly string[]): Promise<readonly string[]> {
+  const found: string[] = [];
+  for (const path of paths) {
+    if (await isGranted(dirname(path)) || !await isGranted(path)) found.push(path);
+  }
+  return found;
+}
+
 /** Tells a directory from another one of the same name, even where the inode is used again. */
 export async function identityOf(directory: string): Promise<string | undefined> {
   try {

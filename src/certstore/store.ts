@@ -43,7 +43,7 @@ import {
 } from "./reload.ts";
 export type { Prepare, Prepared, ReloadOutcome, ReloadStatus, ReloadTrigger } from "./reload.ts";
 import { type FileSet, loadSets, type Materials, pathsOf, setsOf } from "./sets.ts";
-import { FileWatcher, pause } from "./watch.ts";
+import { FileWatcher, pause, WATCH_TIMING } from "./watch.ts";
 
 /** Between two looks at a change that cannot be loaded yet. */
 const SETTLE_PAUSE = 150;
@@ -161,6 +161,10 @@ export class CertStore implements AsyncDisposable {
     logger.info("certstore: watching files for changes", {
       ...watchedFields(this.#sets),
       directories,
+      // Nothing is watched where the files alone are granted.
+      ...(directories.length > 0
+        ? {}
+        : { poll_seconds: (timing.poll ?? WATCH_TIMING.poll) / 1000 }),
     });
   }
 

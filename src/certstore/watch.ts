@@ -6,14 +6,14 @@
  * Where a file is a symlink, the directories on the way to the real file are watched besides, as far
  * as Deno lets us read them. What no watch shows (a network file system, a directory that was
  * replaced, one that may not be watched, one with a pipe in it) is found by looking every now and
- * then.
+ * then; so are files that are granted without their directory, as `grants --files` has it.
  *
  * @module
  */
 
 import { resolve } from "node:path";
 import type { Logger } from "../logging.ts";
-import { directoriesOf, identityOf, isGranted, pipeIn } from "./directories.ts";
+import { directoriesOf, identityOf, isGranted, pipeIn, watchable } from "./directories.ts";
 
 /** How long things may take; milliseconds. */
 export type WatchTiming = {
@@ -161,7 +161,7 @@ export class FileWatcher implements AsyncDisposable {
 
   /** Whether all is watched then. */
   async #align(): Promise<boolean> {
-    const wanted = await directoriesOf(this.#options.paths);
+    const wanted = await directoriesOf(await watchable(this.#options.paths));
     let complete = true;
     for (const [directory, named] of wanted) {
       complete = await this.#ensure(directory, named) && complete;

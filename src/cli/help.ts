@@ -49,13 +49,18 @@ Opens no sockets.
 
 exit status: 0 nothing wrong; 2 wrong usage or invalid config
 `,
-  grants: `usage: mtlsd grants CONFIG [--with-env]
+  grants: `usage: mtlsd grants CONFIG [--files] [--with-env]
 
 Prints the smallest set of Deno permission flags that the config runs under, on one line:
 
   deno run $(mtlsd grants server.yaml) src/main.ts server.yaml
 
+Warns on standard error of other private keys in the directories that are granted, where
+this process may look there.
+
   CONFIG      path of a YAML file, or "-" for standard input
+  --files     grant the certificate files alone and not their directories; the daemon
+              then looks at them every 5 s instead of watching
   --with-env  print what settings from the environment (MTLSD_...) take, too
 `,
   explain: `usage: mtlsd explain CONFIG --cert PEM [--tunnel NAME]
