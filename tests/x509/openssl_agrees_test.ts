@@ -130,7 +130,9 @@ async function theirs({ presented, anchors, purpose, at }: Case, dir: string): P
   const { success, stderr, stdout } = await new Deno.Command("openssl", {
     // An auth level of 2 is what the profile has: 112 bits, no SHA-1.
     args: [
-      ...["verify", "-x509_strict", "-partial_chain", "-auth_level", "2", "-policy_check"],
+      ...["verify", "-x509_strict", "-partial_chain", "-auth_level", "2"],
+      // Any policy: without it openssl takes none.
+      ...["-policy_check", "-policy", "2.5.29.32.0"],
       ...["-purpose", purpose === "client" ? "sslclient" : "sslserver"],
       ...(at ? ["-attime", String(at.getTime() / 1000)] : []),
       ...["-CAfile", "anchors", "-untrusted", "others", "leaf"],
