@@ -21,11 +21,14 @@ import { formatName, isSelfIssued } from "./names.ts";
 /** 2.5.29.32.0, as {@linkcode PolicyExtensions} writes it. */
 const ANY_POLICY = "551d2000";
 
+/** What policy processing looks at in a certificate. */
+export type PolicyCertificate = Pick<Certificate, "subject" | "issuer" | "policy">;
+
 /** The counters of RFC 5280 section 6.1.2, (d) to (f): certificates until each comes into force. */
 type Counters = { explicit: number; mapping: number; any: number };
 
 /** RFC 5280 section 6.1.4, (h) to (j). */
-function count(counters: Counters, certificate: Certificate): void {
+function count(counters: Counters, certificate: PolicyCertificate): void {
   const { requireExplicitPolicy, inhibitPolicyMapping, inhibitAnyPolicy } = certificate.policy;
   const step = isSelfIssued(certificate) ? 0 : 1;
   const next = (counter: number, limit = Infinity): number =>
@@ -70,7 +73,7 @@ function mapPolicies(
 }
 
 /** Why the policies of a path, leaf first and anchor last, refuse it; `undefined` when they do not. */
-export function policyFault(path: readonly Certificate[]): string | undefined {
+export function policyFault(path: readonly PolicyCertificate[]): string | undefined {
   const anchor = path.at(-1);
   const below = path.slice(0, -1).toReversed();
   if (anchor === undefined || below.length === 0) return undefined;
@@ -101,13 +104,13 @@ export function policyFault(path: readonly Certificate[]): string | undefined {
   return undefined;
 }
 
-function limitBy(counters: Counters, { policy }: Certificate): void {
+function limitBy(counters: Counters, { policy }: PolicyCertificate): void {
   counters.explicit = Math.min(counters.explicit, policy.requireExplicitPolicy ?? Infinity);
   counters.mapping = Math.min(counters.mapping, policy.inhibitPolicyMapping ?? Infinity);
   counters.any = Math.min(counters.any, policy.inhibitAnyPolicy ?? Infinity);
 }
 
-function missing({ subject }: Certificate): string {
+function missing({ subject }: PolicyCertificate): string {
   return `certificate ${
     formatName(subject)
   } names no certificate policy that holds along the whole ` +
