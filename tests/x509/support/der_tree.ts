@@ -5,11 +5,10 @@
  * @module
  */
 
-import { concat } from "../../support/der.ts";
-
 /** One value. It has either bytes or values inside. */
 export type Node = {
   tag: number;
+  /** Replaced and never changed: copies of the value share them. */
   bytes: Uint8Array;
   /** Values inside; a BIT or OCTET STRING may hold some too. */
   children: Node[] | undefined;
@@ -45,7 +44,7 @@ export function readAll(der: Uint8Array): Node[] | undefined {
     for (let i = 0; i < octets; i++) size = size * 256 + (der[at + 2 + i] ?? 0);
     const start = at + 2 + octets;
     if ((tag & 0x1f) === 0x1f || start + size > der.length) return undefined;
-    nodes.push(nodeOf(tag, der.slice(start, start + size)));
+    nodes.push(nodeOf(tag, der.subarray(start, start + size)));
     at = start + size;
   }
   return nodes;
@@ -60,19 +59,47 @@ function nodeOf(tag: number, content: Uint8Array): Node {
 
 /** Writes a value. */
 export function write(node: Node): Uint8Array {
-  const content = node.children === undefined
-    ? node.bytes
-    : concat(node.prefix, ...node.children.map(write));
-  return concat(
-    Uint8Array.of(node.tag),
-    writeLength(content.length, node.form),
-    content,
-    tail(node),
-  );
+  return writeAll([node]);
 }
 
-function tail(node: Node): Uint8Array {
-  return node.form === "indefinite" ? new Uint8Array(2) : EMPTY;
+/** Writes values in a row. */
+export function writeAll(nodes: readonly Node[]): Uint8Array {
+  const headers = new Map<Node, Uint8Array>();
+  const bytes = new Uint8Array(nodes.reduce((sum, node) => sum + measure(node, headers), 0));
+  nodes.reduce((at, node) => put(node, headers, bytes, at), 0);
+  return bytes;
+}
+
+/** The bytes that a value takes; remembers how the headers are written. */
+function measure(node: Node, headers: Map<Node, Uint8Array>): number {
+  let size = 0;
+  if (node.children === undefined) size = node.bytes.length;
+  else {
+    size = node.prefix.length;
+    for (const child of node.children) size += measure(child, headers);
+  }
+  const header = writeLength(size, node.form);
+  headers.set(node, header);
+  return 1 + header.length + size + (node.form === "indefinite" ? 2 : 0);
+}
+
+/** Puts a value where it belongs; gives where the next one does. */
+function put(
+  node: Node,
+  headers: ReadonlyMap<Node, Uint8Array>,
+  bytes: Uint8Array,
+  start: number,
+): number {
+  const header = headers.get(node) ?? EMPTY;
+  bytes[start] = node.tag;
+  bytes.set(header, start + 1);
+  let at = start + 1 + header.length;
+  const own = node.children === undefined ? node.bytes : node.prefix;
+  bytes.set(own, at);
+  at += own.length;
+  for (const child of node.children ?? []) at = put(child, headers, bytes, at);
+  // The end of a value of indefinite length is two zeros.
+  return node.form === "indefinite" ? at + 2 : at;
 }
 
 function digits(size: number): number[] {
@@ -81,11 +108,16 @@ function digits(size: number): number[] {
   return octets;
 }
 
+/** Lengths of one byte. */
+const SHORT = Array.from({ length: 0x80 }, (_, size) => Uint8Array.of(size));
+
 function writeLength(size: number, form: Node["form"]): Uint8Array {
+  const short = form === "shortest" ? SHORT[size] : undefined;
+  if (short !== undefined) return short;
   const octets = digits(size);
   switch (form) {
     case "shortest":
-      return size < 0x80 ? Uint8Array.of(size) : Uint8Array.of(0x80 | octets.length, ...octets);
+      return SHORT[size] ?? Uint8Array.of(0x80 | octets.length, ...octets);
     case "longer": {
       const long = size < 0x80 ? [size] : [0, ...octets];
       return Uint8Array.of(0x80 | long.length, ...long);
@@ -107,8 +139,6 @@ function writeLength(size: number, form: Node["form"]): Uint8Array {
 export function copy(node: Node): Node {
   return {
     ...node,
-    bytes: node.bytes.slice(),
-    prefix: node.prefix.slice(),
     children: node.children?.map(copy),
   };
 }

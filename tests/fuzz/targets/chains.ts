@@ -1,0 +1,73 @@
+/**
+ * A chain through the whole verification. Its certificates are signed anew by the keys of those that
+ * they name as issuers, so that changed ones get as far as sound ones; what is accepted then must be
+ * right.
+ *
+ * Claims: as those of `paths`, with real signatures; and the TLS engine can read the peer's
+ * certificate, because of one that it cannot read it checks no possession of the key.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { concat } from "../../support/der.ts";
+import { engineRefuses } from "../../x509/support/engine.ts";
+import { chains as seeds } from "../chain_seeds.ts";
+import { anchorsOf, readChain, signAnew, split } from "../chain.ts";
+import { KEYS, NOW } from "../keys.ts";
+import { changeDer } from "../mutate.ts";
+import { assertChecks, assertPath } from "../path_claims.ts";
+import type { Target } from "../target.ts";
+
+/** A critical extension with certificate policies. */
+const CRITICAL_POLICIES = "0603551d200101ff";
+
+/** As `paths`, and what the verifier adds. */
+export const chains: Target = {
+  name: "chains",
+  about: "a chain, signed anew, through the whole verification",
+  boundedRuns: 15_000,
+  maxLength: 16_384,
+  maxSteps: (length) => 60_000 + 80 * length,
+  seeds: () => seeds().map((chain) => concat(...chain)),
+  mutate: changeDer,
+  async run(code, input) {
+    const shown = signAnew(split(input));
+    const anchors = anchorsOf(code);
+    const verifier = new code.PeerVerifier({
+      anchors,
+      revocation: code.NO_REVOCATION,
+      purpose: "client",
+      now: () => NOW,
+    });
+    const verdict = await verifier.verify(shown);
+    if (!verdict.ok) return { accepted: false };
+    return {
+      accepted: true,
+      claims: () => {
+        let checks = 0;
+        const chain = readChain(code, shown) ?? [];
+        const again = code.validatePath(chain, {
+          anchors,
+          purpose: "client",
+          now: NOW,
+          verifySignature: (...check) => {
+            checks++;
+            return code.verifySignature(...check);
+          },
+        });
+        assert.ok(again.ok, "the path was found twice");
+        assertChecks(code, checks);
+        assertPath(again.path, chain, anchors, (one, issuer) => one.verify(issuer.publicKey));
+        const [leaf] = shown;
+        const key = KEYS.get(verdict.peer.certificate.publicKey.der.toHex());
+        // Nobody has the key of a certificate whose key was changed.
+        if (leaf === undefined || key === undefined) return;
+        // The engine ends the handshake on these, which lets nobody in.
+        if (leaf.toHex().includes(CRITICAL_POLICIES)) return;
+        const keyPem = key.export({ type: "pkcs8", format: "pem" }).toString();
+        assert.equal(engineRefuses(leaf, keyPem), undefined, "the engine reads the certificate");
+      },
+    };
+  },
+};
