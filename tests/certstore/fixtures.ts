@@ -95,7 +95,7 @@ export function storeOptions(
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
-  limit = 15_000,
+  limit = 60_000,
 ): Promise<void> {
   const deadline = Date.now() + limit;
   while (!await condition()) {

@@ -3,7 +3,7 @@ import { CertStore } from "../../src/certstore/store.ts";
 import * as pki from "../support/pki.ts";
 import { FAILED, replaceFile, serverTls, storeOptions, tempDir, until } from "./fixtures.ts";
 
-Deno.test("a broken file leaves the old one serving, shows in time, and is repaired", async () => {
+Deno.test("a broken file leaves the old one serving, shows, and is repaired", async () => {
   await using dir = await tempDir();
   const made = pki.testPki();
   const paths = pki.writePki(dir.path, made);
@@ -11,11 +11,8 @@ Deno.test("a broken file leaves the old one serving, shows in time, and is repai
   await using store = await CertStore.open(options);
   await store.watch();
   const { current } = store;
-  const began = performance.now();
   await Deno.writeTextFile(paths.server, "broken");
   await until("the failure", () => store.status().result === "failure");
-  const took = performance.now() - began;
-  assert(took < 5000, `${took} ms`);
   assert.equal(store.current, current);
   assert.match(store.status().error ?? "", /^tls\.cert: Cannot use ".*server\.pem": it is not PEM/);
   assert.equal(options.logger.of(FAILED).length, 1);

@@ -192,7 +192,8 @@ Deno.test({ name: "load: aliases cannot multiply", permissions: "none" }, () => 
   for (let i = 1; i < 30; i++) text += `x${i}: &x${i} [${`*x${i - 1}, `.repeat(9)}]\n`;
   const started = performance.now();
   const lines = refuse(text);
-  assert.ok(performance.now() - started < 5000);
+  // Without a limit there are 9^30 values.
+  assert.ok(performance.now() - started < 60_000);
   assert.equal(lines.filter((line) => line.includes("stands for too much")).length, 1);
   // What is left out for that reason is not complained about besides.
   const scalars = `acl:\n  allow_cn: [&a a${", *a".repeat(1500)}]\n`;
@@ -333,7 +334,8 @@ Deno.test({ name: "load: many keys and rules take no long time", permissions: "n
   const protocols = Array.from({ length: 90_000 }, (_, i) => `p${i}`);
   const { alpn } = acceptOne(`${SERVER}${TLS}  alpn: [${protocols.join(", ")}]\n`).tls;
   assert.equal(alpn.length, protocols.length);
-  assert.ok(performance.now() - started < 20_000);
+  // Some 2 s at rest; work by the square of the number takes many minutes.
+  assert.ok(performance.now() - started < 120_000);
 });
 
 Deno.test({ name: "load: the process keeps its environment", permissions: "none" }, () => {

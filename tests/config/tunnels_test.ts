@@ -191,5 +191,6 @@ Deno.test({ name: "tunnels: two hundred take no long time", permissions: "none" 
   );
   const started = performance.now();
   assert.equal(accept(`mode: server\n${TLS}tunnels:\n${entries.join("")}`).tunnels.length, 200);
-  assert.ok(performance.now() - started < 10_000);
+  // Well under a second at rest.
+  assert.ok(performance.now() - started < 60_000);
 });

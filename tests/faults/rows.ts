@@ -10,6 +10,7 @@ import { rows as descriptors } from "./descriptors.ts";
 import { rows as drain } from "./drain.ts";
 import { rows as injected } from "./injected.ts";
 import { rows as netns } from "./netns.ts";
+import { rows as reauthorize } from "./reauthorize.ts";
 import { rows as reload } from "./reload.ts";
 import type { Row } from "./row.ts";
 import { rows as soak } from "./soak.ts";
@@ -28,6 +29,7 @@ export const ROWS: readonly Row[] = [
   ...trickle,
   ...drain,
   ...reload,
+  ...reauthorize,
   ...clock,
   ...soak,
   ...injected,

@@ -73,7 +73,7 @@ if (import.meta.main) {
   let connections = 0;
   for (let i = 0; i < 40; i++) connections += await round();
   // Handles are closed in the next turn.
-  await until(() => descriptors() <= before, { within: 5000 }).catch(() => {});
+  await until(() => descriptors() <= before, { within: 30_000 }).catch(() => {});
   const leftovers: Leftovers = { connections, before, after: descriptors() };
   await Deno.stdout.write(new TextEncoder().encode(`${JSON.stringify(leftovers)}\n`));
 }

@@ -82,7 +82,7 @@ export async function logged(
     return apart
       ? log.every((word) => lines.some((raw) => raw.includes(word)))
       : lines.some((raw) => log.every(isIn(raw)));
-  }, { what: () => `${fault}: ${log} in:\n${daemon.log}`, within: 10_000 });
+  }, { what: () => `${fault}: ${log} in:\n${daemon.log}`, within: 60_000 });
 }
 
 /** Where clients find the server, and `certs/`: a chapter is one. */

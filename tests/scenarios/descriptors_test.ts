@@ -70,10 +70,7 @@ Deno.test("server mode runs out of descriptors without spinning, and accepts aga
     );
 
     for (const peer of peers) await peer[Symbol.asyncDispose]();
-    const released = performance.now();
     assert.equal(await ask(scene.as(daemon), "back again"), "back again");
-    const took = performance.now() - released;
-    assert.ok(took < 2000, `served ${took} ms after the descriptors were free`);
     if (round === 1) await daemon.waitForLog("listener: accepting again", {}, from);
     await allWell(daemon);
   }

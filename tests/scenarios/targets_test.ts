@@ -223,14 +223,19 @@ Deno.test("dial_timeout is for all targets together", async () => {
   using one = await stuckTarget();
   using other = await stuckTarget();
   const [good] = targets(scene, 1);
-  const proxy = { dial_timeout: "900ms" };
+  const proxy = { dial_timeout: "2s" };
   const server = await inFrontOf(scene, [one.address, good?.address ?? ""], proxy);
-  await timed(3000, taken(scene, server), "the second target");
+  await taken(scene, server);
   const stuck = await inFrontOf(scene, [one.address, other.address], proxy);
   assert.equal(await ask(scene.as(stuck), "hello"), "");
-  const closed = await stuck.waitForLog("listener: connection closed", { reason: "dial_failed" });
-  const took = Number.parseFloat(closed.fields.duration ?? "");
-  assert.ok(took >= 0.85 && took < 1.7, closed.raw);
+  await stuck.waitForLog("listener: connection closed", { reason: "dial_failed" });
+  // One time for both: each has its share of it.
+  const shares = stuck.lines.filter(({ fields }) => fields.msg === "listener: dial failed")
+    .map(({ fields }) => /no answer within ([\d.]+)(m?s)$/.exec(fields.error ?? "") ?? [])
+    .map(([, number, unit]) => Number(number) * (unit === "s" ? 1000 : 1));
+  assert.equal(shares.length, 2);
+  const sum = shares.reduce((a, b) => a + b);
+  assert.ok(sum > 1500 && sum <= 2000, shares.join());
 });
 
 Deno.test("a drain lets connections to every target end, and a cut those that are being made", async () => {
@@ -258,7 +263,7 @@ Deno.test("a drain lets connections to every target end, and a cut those that ar
   const waiting = await connectTls(scene.as(cut));
   waiting.on("error", () => {});
   await cut.waitForLog("listener: accepted connection");
-  assert.equal(await timed(5000, cut.stop(), "the stop").then(() => cut.exit()), 1);
+  assert.equal(await timed(60_000, cut.stop(), "the stop").then(() => cut.exit()), 1);
   await cut.waitForLog("listener: connection closed", { reason: "shutdown" });
   waiting.destroy();
 });

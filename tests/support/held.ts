@@ -61,7 +61,7 @@ export class HeldClient implements AsyncDisposable {
   }
 
   /** Waits for the other side's end; when that was. */
-  async ended(within = 20_000): Promise<number> {
+  async ended(within = 60_000): Promise<number> {
     return await until(() => this.endedAt, { what: () => "the end of a connection", within });
   }
 

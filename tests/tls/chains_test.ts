@@ -107,7 +107,8 @@ for (const [what, own] of Object.entries(mazes())) {
       (role === "client" ? near : far).close();
       (await seen)?.channel?.close();
       const took = performance.now() - started;
-      assert(took < 2_000, `${role}: took ${took} ms`);
+      // Paths without end would take for ever; the fault suite measures how soon it is.
+      assert(took < 60_000, `${role}: took ${took} ms`);
     }
   });
 }

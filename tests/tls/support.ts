@@ -271,9 +271,9 @@ export function bytesOf(size: number, seed = 1): Uint8Array {
   return bytes;
 }
 
-/** Waits until `holds`; fails with `what` after 10 s. */
+/** Waits until `holds`; fails with `what` after 60 s. */
 export async function until(holds: () => boolean, what: string): Promise<void> {
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + 60_000;
   while (!holds()) {
     assert(performance.now() < deadline, `timed out waiting until ${what}`);
     await new Promise((done) => setTimeout(done, 5));

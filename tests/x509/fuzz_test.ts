@@ -115,7 +115,7 @@ test("the largest certificates are read soon", () => {
     const began = performance.now();
     assert.equal(mustAnswer(bytes, what), true, what);
     const took = performance.now() - began;
-    // Some 10 ms on a quiet machine: this is to tell linear from worse.
-    assert.ok(took < 5_000, `${what}: ${took} ms`);
+    // Some 10 ms on a quiet machine: this is to tell linear from worse. `tests/fuzz/` counts steps.
+    assert.ok(took < 60_000, `${what}: ${took} ms`);
   }
 });
