@@ -1,0 +1,89 @@
+/**
+ * Names that look the same and are not: RFC 5280 section 4.1.2.4 has CAs write the name of the issuer
+ * byte for byte as it stands in the issuer's certificate, and paths are built by that. For messages only:
+ * nothing is let in by what is found here.
+ *
+ * @module
+ */
+
+import { type Certificate, CertificateError, type Name } from "./certificate.ts";
+import { DerReader, sequence, TAG } from "./der.ts";
+import { formatName } from "./names.ts";
+
+const STRING_TYPES: Readonly<Record<number, string>> = {
+  [TAG.utf8String]: "UTF8String",
+  [TAG.printableString]: "PrintableString",
+  [TAG.teletexString]: "TeletexString",
+  [TAG.ia5String]: "IA5String",
+  [TAG.universalString]: "UniversalString",
+  [TAG.bmpString]: "BMPString",
+};
+
+/** What two names that look the same have in common: letters, not their case, encoding or spaces. */
+function looks({ attributes }: Name): string {
+  return JSON.stringify(
+    attributes.map(({ oid, guess }) => [
+      oid,
+      guess.normalize("NFKC").toLowerCase().trim().replaceAll(/\s+/g, " "),
+    ]),
+  );
+}
+
+/** Certificates by what their subjects look like, for as long as the list is held. */
+const indexes = new WeakMap<
+  readonly Certificate[],
+  ReadonlyMap<string, readonly Certificate[]>
+>();
+
+/** A certificate whose subject looks like `name` and is another one, if there is one. */
+export function lookalike(
+  name: Name,
+  certificates: readonly Certificate[],
+): Certificate | undefined {
+  let index = indexes.get(certificates);
+  if (index === undefined) {
+    index = Map.groupBy(certificates, ({ subject }) => looks(subject));
+    indexes.set(certificates, index);
+  }
+  return index.get(looks(name))?.find(({ subject }) => subject.key !== name.key);
+}
+
+/** The types of the strings of a name, in the order of its attributes. */
+function typesOf({ der }: Name): readonly string[] {
+  const types: string[] = [];
+  try {
+    const rdns = sequence(der, "name");
+    while (!rdns.done) {
+      const rdn = new DerReader(rdns.next("name", TAG.set).content);
+      while (!rdn.done) {
+        const pair = new DerReader(rdn.next("name", TAG.sequence).content);
+        pair.next("name");
+        const { tag } = pair.next("name");
+        types.push(STRING_TYPES[tag] ?? `a value with tag ${tag}`);
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof CertificateError)) throw error;
+    return []; // What cannot be read has no types; the caller goes on without.
+  }
+  return types;
+}
+
+/**
+ * What differs between two names that look the same, of the first attribute that does: `CN is a
+ * UTF8String in the one and a PrintableString in the other`.
+ */
+export function describeDifference(one: Name, other: Name): string {
+  const [types, otherTypes] = [typesOf(one), typesOf(other)];
+  for (const [i, attribute] of one.attributes.entries()) {
+    const [label = "?"] = formatName({ ...one, attributes: [attribute] }).split("=");
+    const [type, otherType] = [types[i], otherTypes[i]];
+    if (type !== otherType) {
+      return `${label} is a ${type ?? "?"} in the one and a ${otherType ?? "?"} in the other`;
+    }
+    if (attribute.guess !== other.attributes[i]?.guess) {
+      return `${label} differs in letter case, spaces or the form of its letters`;
+    }
+  }
+  return "their attributes are grouped differently";
+}
