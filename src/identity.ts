@@ -83,6 +83,26 @@ function formatSan(name: GeneralName): string {
   }
 }
 
+/** Names that are listed where a server has another one than was asked for, and how long each may be. */
+const MAX_NAMES = 8;
+const MAX_NAME_LENGTH = 80;
+
+/** The names that a server's certificate carries, up to a bound, in words for a message. */
+export function namesOf({ subjectAltNames, subject }: Certificate): string {
+  const names = subjectAltNames.filter(({ kind }) => kind === "dns" || kind === "ip");
+  if (names.length === 0) {
+    const named = subject.attributes.some(({ oid }) => oid === ATTRIBUTE.commonName);
+    return "it carries no DNS name or IP address (SAN)" +
+      (named ? ", and the CN of its subject does not count" : "");
+  }
+  const shown = names.slice(0, MAX_NAMES).map((name) => {
+    const text = formatSan(name);
+    return text.length > MAX_NAME_LENGTH ? `${text.slice(0, MAX_NAME_LENGTH)}...` : text;
+  });
+  const more = names.length - shown.length;
+  return `it carries ${shown.join(", ")}${more === 0 ? "" : ` and ${more} more`}`;
+}
+
 /**
  * What a verified certificate says about its holder.
  *

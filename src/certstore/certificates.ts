@@ -145,6 +145,11 @@ function tryRead(der: Uint8Array): Certificate | CertificateError {
   }
 }
 
+/** The command that makes a v3 certificate of a v1 one, of the peer's or of the own. */
+export function renewAsV3(): string {
+  return V3_COMMANDS.own.replace(/^: /, "");
+}
+
 /**
  * What `openssl` makes of a v1 certificate a v3 one with; no quotes and no backslashes, which a log
  * would escape. The name and the key stay, so that what a CA has signed stays valid.

@@ -5,6 +5,7 @@
  */
 
 import { verifySignature } from "../tls/signature.ts";
+import { describeUnsupported } from "../x509/algorithms.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import { formatTime, type Listed, readCertificates, validity } from "./certificates.ts";
 import type { FileReport } from "./findings.ts";
@@ -75,8 +76,8 @@ function checkLeaf(
   }
   if (signatureAlgorithm.kind === "unsupported") {
     report.warn(
-      `${who} is signed with the algorithm ${signatureAlgorithm.oid}, not with SHA-2 and RSA, ` +
-        "ECDSA or Ed25519: mtlsd and many others refuse it",
+      `${who} is signed with ${describeUnsupported(signatureAlgorithm)}: mtlsd and many others ` +
+        "refuse it",
     );
   }
   if (certificate.keyUsage?.digitalSignature === false) {

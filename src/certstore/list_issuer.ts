@@ -5,11 +5,13 @@
  */
 
 import { verifySignature } from "../tls/signature.ts";
-import { fits, weakKey } from "../x509/algorithms.ts";
+import { describeUnsupported, fits, weakKey } from "../x509/algorithms.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import type { CertificateList } from "../x509/crl.ts";
 import { formatName } from "../x509/names.ts";
+import { describeDifference, lookalike } from "../x509/lookalike.ts";
 import { validatePath } from "../x509/path.ts";
+import { describeRefusal } from "../x509/refusal.ts";
 import { quoteText } from "./findings.ts";
 import type { LeftOut } from "./material.ts";
 
@@ -45,7 +47,7 @@ export function findListIssuer(
   const { signatureAlgorithm: algorithm, tbs, signature } = list;
   if (algorithm.kind === "unsupported") {
     return refuse(
-      `is signed with an algorithm (${algorithm.oid}) that is not SHA-2 with RSA, ECDSA or Ed25519`,
+      `is signed with ${describeUnsupported(algorithm)}`,
     );
   }
   const namesakes = [...anchors, ...helpers].filter(({ subject }) =>
@@ -55,6 +57,17 @@ export function findListIssuer(
     const unable = leftOut.find(({ name }) => name === list.issuer.key);
     if (unable !== undefined) {
       return refuse(`is of a CA that is left out of tls.ca: ${unable.fault}`);
+    }
+    for (const [where, known] of [["tls.ca", anchors], ["the intermediates", helpers]] as const) {
+      const like = lookalike(list.issuer, known);
+      if (like === undefined) continue;
+      return refuse(
+        `is of an issuer whose name looks like that of a CA of ${where} but is written in other ` +
+          `bytes: ${
+            describeDifference(list.issuer, like.subject)
+          }; issue one of the two anew with ` +
+          "the name as the other has it",
+      );
     }
     return refuse(
       `is of an unknown issuer: ${quoteText(formatName(list.issuer))} is no CA of tls.ca and no ` +
@@ -68,7 +81,9 @@ export function findListIssuer(
   let fault: string | undefined;
   for (const issuer of signers) {
     const why = unfit(issuer) ??
-      (anchors.includes(issuer) ? undefined : unverified(issuer, helpers, anchors, now));
+      (anchors.includes(issuer)
+        ? undefined
+        : unverified(issuer, helpers, { anchors, leftOut }, now));
     if (why === undefined) return { ok: true, issuer };
     fault ??= `is signed by certificate ${quoteText(formatName(issuer.subject))}, ${why}`;
   }
@@ -94,17 +109,14 @@ function unfit({ basicConstraints, keyUsage, publicKey }: Certificate): string |
 function unverified(
   issuer: Certificate,
   helpers: readonly Certificate[],
-  anchors: readonly Certificate[],
+  { anchors, leftOut }: Pick<ListIssuers, "anchors" | "leftOut">,
   now: number,
 ): string | undefined {
-  const verdict = validatePath([issuer, ...helpers], {
-    anchors,
-    purpose: "issuer",
-    now,
-    verifySignature,
-  });
-  return verdict.ok
-    ? undefined
-    : `which the CAs of tls.ca do not verify: ${verdict.detail}; put what leads from it to one of ` +
-      "them into tls.intermediates, or take the list out";
+  const readable = [issuer, ...helpers.filter((helper) => helper !== issuer)];
+  const verdict = validatePath(readable, { anchors, purpose: "issuer", now, verifySignature });
+  if (verdict.ok) return undefined;
+  const shown = { presented: [issuer.der], readable: [issuer] };
+  const why = describeRefusal(verdict, shown, { anchors, intermediates: helpers, leftOut });
+  return `which the CAs of tls.ca do not verify: ${why}; put what leads from it to one of ` +
+    "them into tls.intermediates, or take the list out";
 }

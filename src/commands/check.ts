@@ -19,6 +19,7 @@ import { verifySignature } from "../tls/signature.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import { formatName } from "../x509/names.ts";
 import { validatePath } from "../x509/path.ts";
+import { describeRefusal } from "../x509/refusal.ts";
 import { revocationWarnings } from "./check_revocation.ts";
 import { summary, validUntil } from "./check_summary.ts";
 import {
@@ -111,13 +112,16 @@ async function checkFiles(
 
 async function keyWarnings({ tls: { key: path }, nameOf }: Side): Promise<readonly string[]> {
   let mode: number | null;
+  let uid: number | null;
   try {
-    mode = (await Deno.stat(path)).mode;
+    ({ mode, uid } = await Deno.stat(path));
   } catch {
     return []; // That it cannot be read is said with all else that is wrong with it.
   }
   // Windows has no modes.
   if (Deno.build.os === "windows" || mode === null || (mode & 0o077) === 0) return [];
+  // How a Secret is mounted for a group: root wrote it, the group of the Pod may read it.
+  if (uid === 0 && (mode & 0o777) === 0o440) return [];
   const octal = (mode & 0o777).toString(8).padStart(4, "0");
   return [
     `${nameOf("tls.key")}: ${quote(path)} has mode ${octal}: not only its owner has access; ` +
@@ -178,7 +182,7 @@ function roleWarnings({ own, tls }: Side, leaf: Certificate): readonly string[] 
 /** Both ends mostly share their CAs, so an own chain that ours do not verify is a likely mistake. */
 function pathWarnings(
   { own, tls, nameOf }: Side,
-  { chain, anchors, intermediates, revocation, leaf }: Material,
+  { chain, anchors, leftOut, intermediates, revocation, leaf }: Material,
   now: number,
 ): readonly string[] {
   const usages = leaf.extendedKeyUsage;
@@ -190,8 +194,10 @@ function pathWarnings(
   const verdict = validatePath(chain, policy);
   // That it is revoked is said when the files are loaded.
   if (verdict.ok || verdict.fault === "revoked") return [];
+  const shown = { presented: chain.map(({ der }) => der), readable: chain };
+  const known = { anchors, intermediates: sent, leftOut };
   return [
     `tls.cert: ${quote(tls.cert)}: a peer with the CAs of ${nameOf("tls.ca")} would refuse it: ` +
-    `${verdict.detail}; this is in order only where peers trust other CAs`,
+    `${describeRefusal(verdict, shown, known)}; this is in order only where peers trust other CAs`,
   ];
 }

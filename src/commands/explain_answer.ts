@@ -11,6 +11,7 @@ import { dnsName } from "../acl/dns.ts";
 import { textFault } from "../acl/text.ts";
 import { uriFault } from "../acl/uri.ts";
 import { shownIn } from "../acl/view.ts";
+import { renewAsV3 } from "../certstore/certificates.ts";
 import type { TlsConfig } from "../config/config.ts";
 import { quote } from "../config/problem.ts";
 import { identityOf, type PeerIdentity } from "../identity.ts";
@@ -53,6 +54,7 @@ export function describe(question: Asked, opinion: Opinion, now: number): readon
     return [
       "verdict: denied",
       `chain: ${reason}: ${detail}`,
+      ...(detail.includes("X.509 v1 ") ? [`fix: ${renewAsV3()}`] : []),
       ...(leaf === undefined
         ? []
         : describeLeaf(leaf, identityOf(leaf, spkiSha256(leaf.publicKey)))),

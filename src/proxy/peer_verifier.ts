@@ -22,12 +22,13 @@ export type PeerRole =
  */
 export function peerVerifier(
   role: PeerRole,
-  { anchors, intermediates, revocation }: Material,
+  { anchors, leftOut, intermediates, revocation }: Material,
   now: () => number,
   shared: Pick<VerifierOptions, "signatures" | "queue"> = {},
 ): PeerVerifier {
   return new PeerVerifier({
     anchors,
+    leftOut,
     intermediates,
     revocation,
     ...role,

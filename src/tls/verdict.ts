@@ -67,10 +67,12 @@
  * @module
  */
 
+import { namesOf } from "../identity.ts";
 import type { HandshakeReason } from "../proxy/outcome.ts";
 import { type Certificate, CertificateError } from "../x509/certificate.ts";
 import { parseCertificate } from "../x509/parse.ts";
 import { type Purpose, type Steps, validationSteps } from "../x509/path.ts";
+import { describeRefusal, describeUnreadable, type Known } from "../x509/refusal.ts";
 import { NO_REVOCATION, type Revocation } from "../x509/revocation.ts";
 import { carriesName } from "../x509/server_name.ts";
 import { FairQueue } from "./fair_queue.ts";
@@ -118,6 +120,8 @@ export type VerifierOptions = {
   readonly anchors: readonly Certificate[];
   /** Certificates to build paths from besides those that the peer shows; default none. */
   readonly intermediates?: readonly Certificate[];
+  /** What of the bundle cannot serve, for messages; default nothing. */
+  readonly leftOut?: Known["leftOut"];
   /** Who is revoked; default nobody. */
   readonly revocation: Revocation;
   /** The role that the peer plays. */
@@ -258,7 +262,7 @@ export class PeerVerifier {
     }
     const leaf = tryParse(leafDer);
     if (leaf instanceof CertificateError) {
-      return { reason: "bad_certificate", detail: `the peer's certificate: ${leaf.message}` };
+      return { reason: "bad_certificate", detail: describeUnreadable(leafDer, leaf) };
     }
     // What cannot be read cannot be part of a path, and does no harm beside one.
     const others = rest.map(tryParse).filter((parsed): parsed is Certificate =>
@@ -268,11 +272,15 @@ export class PeerVerifier {
     const { purpose, serverName } = this.#options;
     const policy = { anchors, intermediates, revocation, purpose, now };
     const verdict = yield* validationSteps([leaf, ...others], policy);
-    if (!verdict.ok) return { reason: verdict.fault, detail: verdict.detail };
+    if (!verdict.ok) {
+      const shown = { presented, readable: [leaf, ...others] };
+      const known = { anchors, intermediates, leftOut: this.#options.leftOut ?? [] };
+      return { reason: verdict.fault, detail: describeRefusal(verdict, shown, known) };
+    }
     if (serverName !== undefined && !carriesName(leaf, serverName)) {
       return {
         reason: "name_mismatch",
-        detail: `the server's certificate does not carry the name ${serverName}`,
+        detail: `the server's certificate does not carry the name ${serverName}; ${namesOf(leaf)}`,
       };
     }
     const against = disagreement(verdict.path, now);

@@ -7,7 +7,15 @@
  */
 
 import { CertificateError, type PublicKey, type SignatureAlgorithm } from "./certificate.ts";
-import { DerReader, readBitString, readOid, readUnsigned, sequence, TAG } from "./der.ts";
+import {
+  DerReader,
+  readBitString,
+  readOid,
+  readSmallInteger,
+  readUnsigned,
+  sequence,
+  TAG,
+} from "./der.ts";
 import { toHex } from "./names.ts";
 
 type Hash = "sha256" | "sha384" | "sha512";
@@ -57,8 +65,47 @@ export function readSignatureAlgorithm(content: Uint8Array): SignatureAlgorithm 
   }
   const pss = oid === RSA_PSS ? PSS_HASHES[parameters] : undefined;
   if (pss !== undefined) return { kind: "rsa-pss", hash: pss };
+  const detail = oid === RSA_PSS ? describePss(parameters) : undefined;
+  if (detail !== undefined) return { kind: "unsupported", oid, detail };
   if (oid === ED25519 && parameters === "") return { kind: "ed25519" };
   return { kind: "unsupported", oid };
+}
+
+/** Octets of the hashes of {@linkcode PSS_HASHES}, by their OIDs. */
+const HASH_LENGTHS: Readonly<Record<string, readonly [name: string, octets: number]>> = {
+  "2.16.840.1.101.3.4.2.1": ["SHA-256", 32],
+  "2.16.840.1.101.3.4.2.2": ["SHA-384", 48],
+  "2.16.840.1.101.3.4.2.3": ["SHA-512", 64],
+};
+
+/** The salt of RSASSA-PSS where that is why the parameters are not taken (RFC 4055 section 3.1). */
+function describePss(parameters: string): string | undefined {
+  try {
+    const fields = sequence(Uint8Array.fromHex(parameters), "parameters");
+    const hash = fields.optional("hash", 0xa0);
+    fields.optional("mask", 0xa1);
+    const salt = fields.optional("salt", 0xa2);
+    const known = hash && HASH_LENGTHS[
+      readAlgorithm(sequence(hash.content, "hash"), "hash").oid
+    ];
+    const octets = salt === undefined
+      ? 20
+      : readSmallInteger(new DerReader(salt.content).next("salt", TAG.integer).content, "salt");
+    if (known === undefined || octets === known[1]) return undefined;
+    return `RSASSA-PSS with a salt of ${octets} bytes where ${known[0]} has ${known[1]}; sign it ` +
+      "again with the option -sigopt rsa_pss_saltlen:digest of openssl";
+  } catch (error) {
+    if (error instanceof CertificateError) return undefined; // Not even that can be read.
+    throw error;
+  }
+}
+
+/** What it is signed with that the profile does not know, to go on from "is signed with". */
+export function describeUnsupported(
+  { oid, detail }: Extract<SignatureAlgorithm, { kind: "unsupported" }>,
+): string {
+  return detail ??
+    `an algorithm (${oid}) that is not SHA-2 with RSA, ECDSA or Ed25519`;
 }
 
 function readAlgorithm(reader: DerReader, what: string): { oid: string; parameters: string } {

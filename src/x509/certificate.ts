@@ -39,7 +39,8 @@ export type SignatureAlgorithm =
   | { readonly kind: "rsa-pkcs1"; readonly hash: "sha256" | "sha384" | "sha512" }
   | { readonly kind: "rsa-pss"; readonly hash: "sha256" | "sha384" | "sha512" }
   | { readonly kind: "ed25519" }
-  | { readonly kind: "unsupported"; readonly oid: string };
+  /** `detail` says what is wrong with the parameters of an algorithm that is known. */
+  | { readonly kind: "unsupported"; readonly oid: string; readonly detail?: string };
 
 /** The public keys that the profile accepts, and the rest. */
 export type PublicKey =

@@ -11,12 +11,12 @@ import { DerReader, sequence, TAG } from "./der.ts";
 import { formatName } from "./names.ts";
 
 const STRING_TYPES: Readonly<Record<number, string>> = {
-  [TAG.utf8String]: "UTF8String",
-  [TAG.printableString]: "PrintableString",
-  [TAG.teletexString]: "TeletexString",
-  [TAG.ia5String]: "IA5String",
-  [TAG.universalString]: "UniversalString",
-  [TAG.bmpString]: "BMPString",
+  [TAG.utf8String]: "a UTF8String",
+  [TAG.printableString]: "a PrintableString",
+  [TAG.teletexString]: "a TeletexString",
+  [TAG.ia5String]: "an IA5String",
+  [TAG.universalString]: "a UniversalString",
+  [TAG.bmpString]: "a BMPString",
 };
 
 /** What two names that look the same have in common: letters, not their case, encoding or spaces. */
@@ -79,7 +79,7 @@ export function describeDifference(one: Name, other: Name): string {
     const [label = "?"] = formatName({ ...one, attributes: [attribute] }).split("=");
     const [type, otherType] = [types[i], otherTypes[i]];
     if (type !== otherType) {
-      return `${label} is a ${type ?? "?"} in the one and a ${otherType ?? "?"} in the other`;
+      return `${label} is ${type ?? "?"} in the one and ${otherType ?? "?"} in the other`;
     }
     if (attribute.guess !== other.attributes[i]?.guess) {
       return `${label} differs in letter case, spaces or the form of its letters`;

@@ -16,7 +16,7 @@
  * @module
  */
 
-import { fits, weakKey } from "./algorithms.ts";
+import { describeUnsupported, fits, weakKey } from "./algorithms.ts";
 import type { Certificate, PublicKey, SignatureAlgorithm } from "./certificate.ts";
 import { formatName, isSelfIssued, toHex } from "./names.ts";
 import { MAX_NAME_COMPARISONS, type NameBudget, nameConstraintFault } from "./name_constraints.ts";
@@ -55,7 +55,13 @@ export type PathVerdict =
     /** ... to here, as long as the anchors stay. */
     readonly validUntil: number;
   }
-  | { readonly ok: false; readonly fault: PathFault; readonly detail: string };
+  | {
+    readonly ok: false;
+    readonly fault: PathFault;
+    readonly detail: string;
+    /** Whose fault it is, where it is one certificate's. */
+    readonly certificate?: Certificate;
+  };
 
 /** What a chain is judged by. */
 export type PathPolicy = {
@@ -80,8 +86,8 @@ type Refusal = Extract<PathVerdict, { ok: false }>;
 
 const EKU = { client: "1.3.6.1.5.5.7.3.2", server: "1.3.6.1.5.5.7.3.1" } as const;
 
-function refuse(fault: PathFault, detail: string): Refusal {
-  return { ok: false, fault, detail };
+function refuse(fault: PathFault, detail: string, certificate?: Certificate): Refusal {
+  return { ok: false, fault, detail, ...(certificate === undefined ? {} : { certificate }) };
 }
 
 function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
@@ -153,7 +159,7 @@ class PathSearch {
   *#signed(subject: Certificate, issuer: Certificate): Steps<boolean> {
     const weak = weakKey(issuer.publicKey);
     if (subject.signatureAlgorithm.kind === "unsupported" || weak !== undefined) {
-      this.obstacle ??= refuse("bad_certificate", unfit(subject, weak));
+      this.obstacle ??= refuse("bad_certificate", unfit(subject, weak), subject);
       return false;
     }
     // A namesake of the issuer with another kind of key: not the issuer, and no fault of the leaf's.
@@ -207,7 +213,7 @@ class PathSearch {
 function unfit(subject: Certificate, weak: string | undefined): string {
   const { signatureAlgorithm: algorithm } = subject;
   const how = algorithm.kind === "unsupported"
-    ? `with an algorithm (${algorithm.oid}) that is not SHA-2 with RSA, ECDSA or Ed25519`
+    ? `with ${describeUnsupported(algorithm)}`
     : `by ${weak}`;
   return `certificate ${formatName(subject.subject)} is signed ${how}`;
 }
@@ -274,6 +280,7 @@ function* checkPath(
     return refuse(
       "bad_certificate",
       `certificate ${formatName(leaf.subject)} may not sign a handshake (key usage)`,
+      leaf,
     );
   }
   if (first === 1 && path.length > 1 && leaf?.basicConstraints?.ca === true) {
@@ -291,12 +298,13 @@ function* checkPath(
         formatName(leaf.subject)
       } has ${leaf.engineCannotRead}, which the TLS engine ` +
         "cannot read in a peer's own certificate; issue it without",
+      leaf,
     );
   }
   for (const [i, certificate] of path.entries()) {
     const refusal = checkEach(certificate, policy) ??
       (i < first ? undefined : checkIssuer(certificate, path.slice(0, i)));
-    if (refusal !== undefined) return refusal;
+    if (refusal !== undefined) return { ...refusal, certificate };
   }
   const fault = nameConstraintFault(path, budget) ?? policyFault(path);
   if (fault !== undefined) return refuse("bad_certificate", fault);
@@ -307,6 +315,7 @@ function* checkPath(
       `certificate ${formatName(revoked.subject)} (serial ${revoked.serial}) was revoked by ${
         formatName(revoked.issuer)
       }`,
+      revoked,
     );
   }
   return {

@@ -128,6 +128,6 @@ Deno.test("what is in force holds on to none of the bytes that were read", async
   const [list] = revocation.lists;
   assert.deepEqual(
     Object.keys(list ?? {}).sort(),
-    ["entries", "issuer", "nextUpdate", "number", "serials", "thisUpdate"],
+    ["distributionPoint", "entries", "issuer", "nextUpdate", "number", "serials", "thisUpdate"],
   );
 });

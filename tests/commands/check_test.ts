@@ -257,6 +257,9 @@ Deno.test({
       );
     }
     assert.deepEqual((await run({ keyMode: 0o400 })).warnings, []);
+    // How a Secret is mounted, if root wrote it.
+    const mounted = (await run({ keyMode: 0o440 })).warnings;
+    assert.deepEqual(mounted.length, Deno.uid() === 0 ? 0 : 1);
   },
 });
 

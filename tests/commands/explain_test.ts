@@ -201,8 +201,9 @@ Deno.test("explain: a certificate that cannot be read is a verdict, not a fault"
   assert.equal(v1.status, 1);
   assert.match(
     line(v1, "chain") ?? "",
-    /^bad_certificate: the peer's certificate: it is an X\.509 v1/,
+    /^bad_certificate: the peer's certificate \(.*CN=.*\): it is an X\.509 v1/,
   );
+  assert.match(line(v1, "fix") ?? "", /^echo .* && openssl x509 .* -out NEW\.pem$/);
   assert.equal(line(v1, "subject"), undefined);
 });
 

@@ -244,7 +244,11 @@ export function signatureParts(
 }
 
 /** RSASSA-PSS parameters (RFC 4055 section 3.1), for any mix of hashes and salt. */
-export function pssAlgorithm(hash: Hash, mgfHash: Hash = hash, salt = HASH_SIZE[hash]): Der {
+export function pssAlgorithm(
+  hash: Hash,
+  mgfHash: Hash = hash,
+  salt: number = HASH_SIZE[hash],
+): Der {
   const id = (h: Hash): Der => der.seq(der.oid(HASH_OID[h]), der.nil());
   const fields = [
     ...(hash === "sha1" ? [] : [der.explicit(0, id(hash))]),

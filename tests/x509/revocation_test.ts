@@ -67,11 +67,9 @@ const deep = makeLeaf({ subject: "deep" }, inter);
 
 Deno.test("a leaf that its issuer's list names is revoked, and the verdict says by whom", () => {
   const result = judge([leaf], [root], [revoking(root, leaf)]);
-  assert.deepEqual(result, {
-    ok: false,
-    fault: "revoked",
-    detail: "certificate CN=leaf (serial 1234) was revoked by CN=root",
-  });
+  assert.ok(!result.ok);
+  assert.equal(result.fault, "revoked");
+  assert.equal(result.detail, "certificate CN=leaf (serial 1234) was revoked by CN=root");
 });
 
 Deno.test("others of the same issuer are not, nor anybody without a list", () => {
