@@ -11,7 +11,7 @@ import { formatDuration } from "../config/duration.ts";
 import { type Ends, TlsChannel } from "./channel.ts";
 import { engineError, HandshakeCut, HandshakeError, wireError } from "./handshake_error.ts";
 import type { Asker, PeerVerdict, VerifiedPeer, VerifyPeer } from "./verdict.ts";
-import { MAX_FRUITLESS, Wire } from "./wire.ts";
+import { MAX_FRUITLESS, MAX_MESSAGE, MAX_SILENCE, Wire } from "./wire.ts";
 
 export { engineError, HandshakeCut, HandshakeError };
 
@@ -318,7 +318,8 @@ async function feed(
   for (let fed = 0; !settled();) {
     await verifying();
     if (settled()) return;
-    const count = await wire.pull();
+    const isUnderWay = () => settled() || verifying() !== undefined;
+    const count = fed <= MAX_MESSAGE ? await wire.pull() : await pullSoon(wire, isUnderWay);
     fed += count ?? 0;
     if (count !== undefined && fed < MAX_FRUITLESS) {
       // The engine reports some failures a little later than it is fed.
@@ -330,9 +331,33 @@ async function feed(
       await new Promise((done) => setTimeout(done, 0));
     }
     if (settled()) return;
+    // The end of a peer that is being verified is the channel's.
+    if (verifying() !== undefined) continue;
     if (count === undefined) {
       throw new HandshakeError("reset", "the peer left during the handshake");
     }
     throw new HandshakeError("protocol", `no handshake within ${MAX_FRUITLESS} bytes`);
+  }
+}
+
+/** Reads once more of a peer that has sent so much that the engine may have given up on a message. */
+async function pullSoon(wire: Wire, isDone: () => boolean): Promise<number | undefined> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const silence = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      // The engine may have done its part in the meantime.
+      if (isDone()) return;
+      reject(
+        new HandshakeError(
+          "protocol",
+          `a handshake message of more than ${MAX_MESSAGE} bytes, counted with its records`,
+        ),
+      );
+    }, MAX_SILENCE);
+  });
+  try {
+    return await Promise.race([wire.pull(), silence]);
+  } finally {
+    clearTimeout(timer);
   }
 }

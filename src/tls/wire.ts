@@ -25,6 +25,19 @@ const LINGER_BYTES = 256 * 1024;
 export const MAX_FRUITLESS: number = 128 * 1024;
 
 /**
+ * So many bytes on the wire, the headers and tags of its records included, a message may take: that is
+ * what the engine holds. A certificate of 4.7 KB in records of one byte takes 108 KB with TLS 1.3.
+ */
+export const MAX_MESSAGE: number = 64 * 1024 - 1;
+
+/**
+ * Milliseconds that a peer may be silent when it has sent more than that and the handshake is not done.
+ * Whether the engine has given up on a message it does not tell, but then nothing that the peer still has
+ * to send would help.
+ */
+export const MAX_SILENCE = 2000;
+
+/**
  * A minimal stream object over a {@linkcode Channel}: just what `node:tls` uses of a `Duplex`.
  *
  * The engine may call `pause`, `resume` and `destroy` as it likes: none of them does anything,

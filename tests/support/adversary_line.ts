@@ -24,6 +24,8 @@ export class Line {
   pending: Protection | undefined;
   /** Descriptions of the alerts received (RFC 8446 section 6). */
   readonly alerts: number[] = [];
+  /** How much of a handshake message a record that is sent has at most, in octets. */
+  fragment = FRAGMENT;
   /** The TCP connection. */
   readonly peer: Peer;
   #received: Buffer = NONE;
@@ -44,8 +46,9 @@ export class Line {
 
   /** Writes into the next flight: records of this content, protected where that is on. */
   put(type: number, content: Uint8Array): void {
-    for (let at = 0; at === 0 || at < content.length; at += FRAGMENT) {
-      const part = content.subarray(at, at + FRAGMENT);
+    const size = type === RECORD.handshake ? this.fragment : FRAGMENT;
+    for (let at = 0; at === 0 || at < content.length; at += size) {
+      const part = content.subarray(at, at + size);
       this.#out.push(this.writing?.seal(type, part) ?? record(type, part));
     }
   }

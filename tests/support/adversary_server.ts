@@ -46,6 +46,8 @@ export type ServerPlay = {
   readonly incurious?: boolean;
   /** Last word on the server's first flight, before it is protected or sent; `undefined`: leaves. */
   readonly edit?: (step: ServerStep, octets: Buffer) => Buffer | undefined;
+  /** How much of a handshake message a record has at most, in octets. */
+  readonly fragment?: number;
   /** Answers the hello with these octets in place of everything, and ends. */
   readonly answer?: Uint8Array;
   /** What it says once the handshake is over; the client's words are taken whole first. */
@@ -243,6 +245,7 @@ export async function playServer(
   play: ServerPlay,
 ): Promise<Betrayed> {
   const line = new Line(peer);
+  if (play.fragment !== undefined) line.fragment = play.fragment;
   const run = new Run(play, line);
   try {
     const hello = await line.message();
