@@ -10,6 +10,7 @@ import { Buffer } from "node:buffer";
 import { X509Certificate } from "node:crypto";
 import type { Certificate } from "../x509/certificate.ts";
 import { formatName } from "../x509/names.ts";
+import { withoutUniqueIds } from "../x509/unique_ids.ts";
 import { verifyWithKey } from "./signature.ts";
 
 /**
@@ -22,12 +23,9 @@ export function disagreement(path: readonly Certificate[], now: number): string 
   let below: Seen | undefined;
   for (const certificate of path) {
     const who = `certificate ${formatName(certificate.subject)}`;
-    let seen: X509Certificate;
-    try {
-      seen = new X509Certificate(Buffer.from(certificate.der));
-    } catch {
-      return `${who} cannot be read by the second reader`;
-    }
+    const read = readAgain(certificate);
+    if (read === undefined) return `${who} cannot be read by the second reader`;
+    const { seen } = read;
     const from = Date.parse(seen.validFrom);
     const to = Date.parse(seen.validTo);
     // The last second counts in full.
@@ -38,19 +36,36 @@ export function disagreement(path: readonly Certificate[], now: number): string 
         return `${who} did not sign the certificate below it for the second reader`;
       }
     }
-    below = { certificate, seen };
+    below = read;
   }
   return undefined;
 }
 
 /** A certificate as both readers have it. */
-type Seen = { readonly certificate: Certificate; readonly seen: X509Certificate };
+type Seen = {
+  readonly certificate: Certificate;
+  readonly seen: X509Certificate;
+  /** Whether the second reader has read all that was signed. */
+  readonly whole: boolean;
+};
 
-function isSigner(issuer: X509Certificate, { certificate, seen }: Seen): boolean {
+/** The second reader knows no unique identifiers: it reads such a certificate without them. */
+function readAgain(certificate: Certificate): Seen | undefined {
+  try {
+    const stripped = withoutUniqueIds(certificate.der);
+    const seen = new X509Certificate(Buffer.from(stripped ?? certificate.der));
+    return { certificate, seen, whole: stripped === undefined };
+  } catch {
+    return undefined;
+  }
+}
+
+function isSigner(issuer: X509Certificate, { certificate, seen, whole }: Seen): boolean {
   const { signatureAlgorithm: algorithm, tbs, signature } = certificate;
   try {
-    // The second reader knows no RSA-PSS: there it is just the key that it has read by itself.
-    return algorithm.kind === "rsa-pss"
+    // Where it has not read all that was signed, and of RSA-PSS, which it does not know, it is just the
+    // issuer's key that it has read by itself.
+    return algorithm.kind === "rsa-pss" || !whole
       ? verifyWithKey(algorithm, issuer.publicKey, tbs, signature)
       : seen.verify(issuer.publicKey);
   } catch {

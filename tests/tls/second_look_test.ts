@@ -7,6 +7,7 @@
 import assert from "node:assert/strict";
 import { disagreement } from "../../src/tls/second_look.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
+import * as der from "../support/der.ts";
 import * as pki from "../support/pki.ts";
 
 function look(path: readonly pki.Issued[], now = Date.now()): string | undefined {
@@ -32,6 +33,35 @@ Deno.test("second look: every key and signature of the profile", () => {
       const forged = pki.makeLeaf({ signature, forged: true, subject: "x" }, ca);
       assert.match(look([forged, ca]) ?? "", /did not sign/, signature);
     }
+  }
+});
+
+Deno.test("second look: issuers with unique identifiers, which it reads without them", () => {
+  const ids = { issuerUniqueId: der.raw("0102"), subjectUniqueId: der.raw("80") };
+  const ca = pki.makeCa({ subject: "ca", ...ids });
+  for (const more of [{}, { kind: "rsa2048" }, { subject: { CN: "x".repeat(300) } }] as const) {
+    const middle = pki.makeCa({ subject: "middle", issuer: ca, ...ids, ...more });
+    const leaf = pki.makeLeaf({ subject: "leaf" }, middle);
+    assert.equal(look([leaf, middle, ca]), undefined);
+    const forged = pki.makeCa({ subject: "m", issuer: ca, forged: true, ...ids, ...more });
+    assert.match(look([pki.makeLeaf({}, forged), forged, ca]) ?? "", /CN=ca did not sign/);
+  }
+});
+
+Deno.test("second look: what CAs in use write besides DER", () => {
+  const ca = pki.makeCa({ subject: "ca" });
+  const odd: readonly pki.IssueOptions[] = [
+    { serial: "ff01" },
+    { serial: "7f".repeat(256) },
+    { omit: ["keyUsage"], extra: [pki.extension("keyUsage", der.raw("0303000600"), true)] },
+    { extra: [der.seq(der.oid(pki.OID.unknown), der.bool(false), der.octet(der.nil()))] },
+    { extra: [pki.subjectAltName([der.implicit(2, der.octet(der.raw("c3bc")))])] },
+    { extra: [pki.extension("inhibitAnyPolicy", der.int(0), true)] },
+    { extra: [pki.nameConstraints({ permitted: [pki.uri(".a.example"), pki.directory("x")] })] },
+  ];
+  for (const [i, options] of odd.entries()) {
+    const middle = pki.makeCa({ subject: "middle", issuer: ca, ...options });
+    assert.equal(look([pki.makeLeaf({}, middle), middle, ca]), undefined, `${i}`);
   }
 });
 
