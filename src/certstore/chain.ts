@@ -19,6 +19,9 @@ export const EKU_CLIENT = "1.3.6.1.5.5.7.3.2";
 /** An own certificate that is not valid yet, and when it will be. */
 export type NotYet = { readonly validFrom: number };
 
+/** Of the critical extensions that mtlsd does not process the one that the TLS engine reads. */
+const CRL_DISTRIBUTION_POINTS = "2.5.29.31";
+
 /**
  * Reads the own chain and checks it by itself. What peers refuse but some may take (an expired
  * intermediate where a peer knows another path) is a warning; `early` hears of a leaf that is not
@@ -86,16 +89,18 @@ function checkLeaf(
   if (usages !== undefined && !usages.includes(EKU_SERVER) && !usages.includes(EKU_CLIENT)) {
     report.warn(`${who} is not for TLS (extended key usage): peers refuse it`);
   }
-  if (certificate.engineCannotRead !== undefined) {
+  const unknown = certificate.unknownCritical.find((oid) => oid !== CRL_DISTRIBUTION_POINTS);
+  const unreadable = certificate.engineCannotRead ??
+    (unknown === undefined ? undefined : `a critical extension ${unknown}`);
+  if (unreadable !== undefined) {
     report.error(
-      `${who} has ${certificate.engineCannotRead}, which the TLS engine cannot read in an own ` +
-        "certificate; issue it without",
+      `${who} has ${unreadable}, which the TLS engine cannot read: no handshake would succeed; ` +
+        "issue one without",
     );
-  }
-  if (certificate.unknownCritical.length > 0) {
+  } else if (certificate.unknownCritical.length > 0) {
     report.warn(
-      `${who} has a critical extension ${certificate.unknownCritical[0]} that mtlsd does not ` +
-        "know: mtlsd and many others refuse it",
+      `${who} has a critical extension ${CRL_DISTRIBUTION_POINTS} that mtlsd does not process: ` +
+        "mtlsd and many others refuse it",
     );
   }
 }

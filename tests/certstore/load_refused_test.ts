@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { formatFinding } from "../../src/certstore/load.ts";
+import * as der from "../support/der.ts";
 import * as pki from "../support/pki.ts";
 import {
   ca,
@@ -194,6 +195,22 @@ const REFUSED: Readonly<Record<string, readonly [Files | (() => Promise<Files>),
   "own v1": [
     { ...sound, cert: v1Leaf.pem, key: v1Leaf.keyPem },
     /^tls\.cert: .*certificate \(line 1, "CN=mtlsd test leaf"\): it is an X\.509 v1 certificate/,
+  ],
+  "a critical extension that nobody knows": [
+    leafFiles({ extra: [pki.extension("unknown", Uint8Array.of(5, 0), true)] }),
+    /^tls\.cert: .*a critical extension 1\.3\.6\.1\.4\.1\.55555\.1, which the TLS engine cannot read/,
+  ],
+  "unique identifiers": [
+    leafFiles({ subjectUniqueId: Uint8Array.of(1) }),
+    /^tls\.cert: .* has a subject unique ID, which the TLS engine cannot read: no handshake/,
+  ],
+  "critical policies": [
+    leafFiles({
+      extra: [
+        pki.extension("certificatePolicies", der.seq(der.seq(der.oid("1.2.3"))), true),
+      ],
+    }),
+    /critical certificate policies \(extension 2\.5\.29\.32\), which .*; issue one without$/,
   ],
   "own with trailing bytes": [
     { ...leafFiles({ trailing: "00" }) },

@@ -72,12 +72,12 @@ const WARNED: Readonly<Record<string, readonly [Files, ...RegExp[]]>> = {
       extensions: [
         pki.keyUsage(["keyEncipherment"]),
         pki.extendedKeyUsage(["codeSigning"]),
-        pki.extension("unknown", Uint8Array.of(5, 0), true),
+        pki.extension("crlDistributionPoints", Uint8Array.of(0x30, 0), true),
       ],
     }),
     /is not for signatures \(key usage\)/,
     /is not for TLS \(extended key usage\)/,
-    /has a critical extension 1\.3\.6\.1\.4\.1\.55555\.1 that mtlsd does not know/,
+    /has a critical extension 2\.5\.29\.31 that mtlsd does not process/,
   ],
   "expired CA": [
     bundle(

@@ -12,7 +12,18 @@ import { spkiSha256 } from "../../src/tls/fingerprint.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
 import { makeCrl } from "../support/crl.ts";
 import { mtlsd } from "../support/daemon.ts";
-import { chainPem, dns, ip, type Issued, makeCa, makeLeaf, pathOf, uri } from "../support/pki.ts";
+import * as der from "../support/der.ts";
+import {
+  chainPem,
+  dns,
+  extension,
+  ip,
+  type Issued,
+  makeCa,
+  makeLeaf,
+  pathOf,
+  uri,
+} from "../support/pki.ts";
 
 const DAY = 86_400_000;
 /** Whole seconds, as certificates have them. */
@@ -362,4 +373,41 @@ Deno.test("explain: the program, by its command line", async () => {
     const denied = await mtlsd(["explain", config, "--no-cert"], { flags });
     assert.equal(denied.code, 1);
   });
+});
+
+Deno.test("explain: a certificate that the TLS engine cannot read is refused, with the reason", async () => {
+  const oids = der.seq(der.seq(der.oid("1.2.3")));
+  const cases: readonly [string, Parameters<typeof makeLeaf>[0]][] = [
+    [
+      "critical certificate policies (extension 2.5.29.32)",
+      { extra: [extension("certificatePolicies", oids, true)] },
+    ],
+    ["an issuer unique ID", { issuerUniqueId: Uint8Array.of(1, 2) }],
+  ];
+  for (const [what, options] of cases) {
+    const ran = await run(client({ subject: "web", ...options }).pem);
+    assert.equal(ran.status, 1);
+    const said = ran.out.join("\n");
+    assert.match(said, /^verdict: refused/);
+    assert(
+      said.includes(`has ${what}, which the TLS engine cannot read in a peer's own certificate`),
+      said,
+    );
+  }
+});
+
+Deno.test("explain: a chain that lacks the policy that a CA asks for is refused, with the reason", async () => {
+  const constraints = der.seq(der.implicit(0, der.int(0)));
+  const strict = makeCa({
+    subject: "strict CA",
+    issuer: ca,
+    extra: [extension("policyConstraints", constraints, true)],
+  });
+  const without = makeLeaf({ subject: "web", role: "client" }, strict);
+  const ran = await run(chainPem(...pathOf(without)));
+  assert.equal(ran.status, 1);
+  assert.match(
+    ran.out.join("\n"),
+    /^verdict: refused(.|\n)*names no certificate policy that holds along the whole chain/,
+  );
 });

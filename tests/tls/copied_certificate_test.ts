@@ -9,7 +9,15 @@ import { Buffer } from "node:buffer";
 import { TcpChannel } from "../../src/net.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
 import * as der from "../support/der.ts";
-import { dns, type Issued, type IssueOptions, makeKey, makeLeaf, pem } from "../support/pki.ts";
+import {
+  dns,
+  extension,
+  type Issued,
+  type IssueOptions,
+  makeKey,
+  makeLeaf,
+  pem,
+} from "../support/pki.ts";
 import { shapes } from "../x509/support/shapes.ts";
 import {
   admit,
@@ -47,6 +55,15 @@ bothWays("whatever our reader takes, the engine asks for its key", async () => {
     { subject: { CN: der.bmp("localhost") } },
     { subject: der.seq() },
     { subject: { CN: ["localhost", "other"] } },
+    { serial: "ff01" },
+    { serial: "7f".repeat(256) },
+    { omit: ["keyUsage"], extra: [extension("keyUsage", der.raw("0303008000"), true)] },
+    { extra: [der.seq(der.oid("1.2.3"), der.bool(false), der.octet())] },
+    {
+      omit: ["subjectAltName"],
+      extra: [extension("subjectAltName", der.seq(der.implicit(2, der.octet(der.raw("fc")))))],
+    },
+    { extra: [extension("certificatePolicies", der.seq(der.seq(der.oid("1.2.3"))))] },
   ];
   const genuine = [
     ...odd.map((options) => makeLeaf({ san: [dns("localhost")], ...options }, pki().ca)),
