@@ -123,6 +123,14 @@ export function readName(der: Uint8Array, what: string): Name {
 
 const GENERAL_NAME = { email: 0x81, dns: 0x82, directory: 0xa4, uri: 0x86, ip: 0x87 } as const;
 
+/** Forms that nothing here compares. */
+const OTHER_FORM = {
+  otherName: 0xa0,
+  x400Address: 0xa3,
+  ediPartyName: 0xa5,
+  registeredId: 0x88,
+} as const;
+
 /**
  * A name of an ASCII form. One that holds other bytes is a name of its form that is equal to none: it
  * matches no rule and no server name, and no CA whose constraints are about its form may sign for it.
@@ -168,8 +176,37 @@ export function readGeneralName(
     case GENERAL_NAME.directory:
       return { kind: "directory", value: readName(content, what) };
     default:
-      if ((tag & 0xc0) !== 0x80) throw new CertificateError(`${what} holds no general name`);
+      checkOtherForm(element, what);
       return { kind: "other", tag };
+  }
+}
+
+/**
+ * The forms that nothing here compares. What they hold has to be what RFC 5280 section 4.2.1.6 says all
+ * the same: other readers drop the whole list of names over one that is broken, or take a tag that is
+ * close to a known one for that.
+ */
+function checkOtherForm({ tag, content }: Element, what: string): void {
+  const inner = new DerReader(content);
+  switch (tag) {
+    case OTHER_FORM.otherName: {
+      readOid(inner.next(what, TAG.oid).content, what);
+      const value = new DerReader(inner.next(what, 0xa0).content);
+      value.next(what);
+      value.end(what);
+      return inner.end(what);
+    }
+    case OTHER_FORM.ediPartyName:
+      inner.optional(what, 0xa0);
+      inner.next(what, 0xa1);
+      return inner.end(what);
+    case OTHER_FORM.registeredId:
+      readOid(content, what);
+      return;
+    case OTHER_FORM.x400Address:
+      return;
+    default:
+      throw new CertificateError(`${what} holds no general name`);
   }
 }
 

@@ -219,7 +219,36 @@ test("names that are not ASCII count for nothing, and the others do", () => {
   ]);
 });
 
-test("a general name whose tag is close to a known one is of another form", () => {
-  const extensions = [pki.subjectAltName([der.tlv(0xa2, der.ia5("a.example"))])];
-  assert.deepEqual(parsed({ extensions }).subjectAltNames, [{ kind: "other", tag: 0xa2 }]);
+test("general names that other readers understand differently, or not at all, are refused", () => {
+  const withName = (name: string) => ({
+    extensions: [pki.subjectAltName([pki.dns("a.example"), raw(name)])],
+  });
+  const sound = {
+    otherName: ["a00a0603550403a003020100", 0xa0],
+    x400Address: ["a3023000", 0xa3],
+    ediPartyName: ["a505a1030c0161", 0xa5],
+    "ediPartyName with its assigner": ["a50aa0030c0161a1030c0161", 0xa5],
+    registeredID: ["8803550403", 0x88],
+  } as const;
+  for (const [what, [name, tag]] of Object.entries(sound)) {
+    const [, other] = parsed(withName(name)).subjectAltNames;
+    assert.deepEqual(other, { kind: "other", tag }, what);
+  }
+  const broken = {
+    "an otherName of nothing": "a000",
+    "one without a value": "a0050603550403",
+    "one whose value is empty": "a0070603550403a000",
+    "one whose value is two": "a00b0603550403a00405000500",
+    "one with more behind": "a00b0603550403a00205000500",
+    "an ediPartyName without a party": "a505a0030c0161",
+    "a registeredID of nothing": "8800",
+    "one that is cut off": "88025580",
+    "a form that there is not": "890161",
+    "a constructed dNSName": "a2030c0161",
+    "a primitive directoryName": "84023000",
+    "a primitive otherName": "80016f",
+  };
+  for (const [what, name] of Object.entries(broken)) {
+    assert.throws(() => parsed(withName(name)), { name: "CertificateError" }, what);
+  }
 });

@@ -29,9 +29,6 @@ function brief(verdict: PeerVerdict): string {
   return verdict.ok ? `until ${verdict.peer.validUntil}` : `${verdict.reason}: ${verdict.detail}`;
 }
 
-/** A critical extension with certificate policies. */
-const CRITICAL_POLICIES = "0603551d200101ff";
-
 /** As `paths`, and what the verifier adds. */
 export const chains: Target = {
   name: "chains",
@@ -82,8 +79,6 @@ export const chains: Target = {
         const key = KEYS.get(verdict.peer.certificate.publicKey.der.toHex());
         // Nobody has the key of a certificate whose key was changed.
         if (leaf === undefined || key === undefined) return;
-        // The engine ends the handshake on these, which lets nobody in.
-        if (leaf.toHex().includes(CRITICAL_POLICIES)) return;
         const keyPem = key.export({ type: "pkcs8", format: "pem" }).toString();
         assert.equal(engineRefuses(leaf, keyPem), undefined, "the engine reads the certificate");
       },

@@ -77,14 +77,19 @@ function agree(ours: CertificateList, theirs: X509Crl): void {
   assert.equal(theirs.thisUpdate.getTime(), ours.thisUpdate, "thisUpdate");
   assert.equal(theirs.nextUpdate?.getTime(), ours.nextUpdate, "nextUpdate");
   assert.equal(theirs.entries.length, ours.entries, "entries");
-  const theirSerials = theirs.entries.map(({ serialNumber }) =>
-    serialNumber.toLowerCase().replace(/^(?:00)+(?=..)/, "")
-  );
-  const missing = [...new Set(ours.serials).difference(new Set(theirSerials))];
-  assert.deepEqual(missing, [], "serial numbers that the other does not find");
-  // Negative ones we leave out; the other shows them without their sign.
-  const more = theirSerials.filter((serial) =>
-    !ours.serials.has(serial) && !/^[89a-f]/.test(serial)
-  );
+  // The other shows numbers without their sign: those that begin with a one bit are either of two.
+  const found = theirs.entries.map(({ serialNumber }): readonly bigint[] => {
+    const value = BigInt(`0x${serialNumber || "0"}`);
+    return [value, BigInt.asIntN(4 * serialNumber.length, value)];
+  });
+  const serials = new Set([...ours.serials].map(toNumber));
+  const missing = serials.difference(new Set(found.flat()));
+  assert.deepEqual([...missing], [], "serial numbers that the other does not find");
+  const more = found.filter((values) => !values.some((value) => serials.has(value)));
   assert.deepEqual(more, [], "serial numbers that only the other finds");
+}
+
+/** A serial number as `Certificate.serial` has it. */
+function toNumber(serial: string): bigint {
+  return serial.startsWith("-") ? -BigInt(`0x${serial.slice(1)}`) : BigInt(`0x${serial}`);
 }
