@@ -183,7 +183,7 @@ export class Listener {
       // A handshake may have taken the last connection meanwhile, and accepting cannot be called
       // off: this one waits here, as unnoticed as it would in the kernel's queue.
       const room = await this.#admission.room(this.#stopping.signal);
-      if (room) this.#accepted(connection, this.#admission.enter());
+      if (room) this.#accepted(connection, this.#admission.enter(networkOf(connection.remote)));
       else connection.close();
     } catch (error) {
       connection.close();

@@ -3,15 +3,20 @@
  * one of the connections. Peers that are slow with their handshake so cannot take the connections of
  * those that are not.
  *
- * A new one is accepted while a connection is free. When all places for handshakes are taken, the one
- * that has been at it longest gives way to it, though not before it had its {@linkcode FAIR_CHANCE}. A
- * handshake that is over takes a connection; when others have taken the last one meanwhile, it waits
+ * A new one is accepted while a connection is free, however many handshakes are under way: when all
+ * places for them are taken, one is evicted at once. It is the oldest of the source that has most of
+ * them, and of several sources that have as many the oldest of all. So who opens connections by the
+ * thousand evicts its own, and others have all the time that they need; who does so from thousands of
+ * addresses leaves everybody the time in which as many new ones come as there are places. It makes no
+ * difference what a handshake has come to: bytes that trickle, or a chain that is being verified, are as
+ * cheap to have as silence.
+ *
+ * A handshake that is over takes a connection; when others have taken the last one meanwhile, it waits
  * for its turn, and nobody new is accepted before it.
  *
  * @module
  */
 
-import { type SetTimer, setTimer } from "./deadlines.ts";
 import { type Slot, Slots } from "./limits.ts";
 
 /**
@@ -21,13 +26,18 @@ import { type Slot, Slots } from "./limits.ts";
  */
 export const MAX_HANDSHAKES = 256;
 
-/** So long a handshake may go on, in milliseconds, before it gives way to newer ones. */
+/**
+ * Short of descriptors, so long the only handshake of a source may go on, in milliseconds, before it is
+ * evicted. What is missing may be held by others than handshakes.
+ */
 export const FAIR_CHANCE = 1000;
 
 /** What a connection holds of what there is. */
 export interface Place {
   /** Called when the handshake has to give way to others; says why. The place is gone by then. */
   onYield: (why: string) => void;
+  /** The handshake is another source's than who connected: a balancer has said on whose behalf it is. */
+  moveTo(source: string): void;
   /**
    * The handshake is over: from this call on the place is not taken away any more. True once it is one
    * of the connections; false when `signal` aborted first. Never rejects.
@@ -43,8 +53,6 @@ export type AdmissionOptions = {
   readonly maxHandshakes: number;
   /** Milliseconds on a clock that never goes back. */
   readonly monotonic?: (() => number) | undefined;
-  /** The runtime's timer unless a test has its own. */
-  readonly setTimer?: SetTimer | undefined;
 };
 
 /** A place, for whoever gave it. */
@@ -53,13 +61,17 @@ export interface Seat extends Place {
   release(): void;
 }
 
+/** A handshake under way. */
+type Handshake = { source: string; readonly began: number };
+
 /** Hands out places. */
 export class Admission {
   readonly #options: AdmissionOptions;
   readonly #slots: Slots;
-  /** Handshakes under way and when they began, the oldest first. */
-  readonly #handshakes = new Map<Place, number>();
-  #wake = (): void => {};
+  /** The oldest first. */
+  readonly #handshakes = new Map<Place, Handshake>();
+  /** How many of them each source has. */
+  readonly #sources = new Map<string, number>();
 
   /**
    * All places are free.
@@ -83,85 +95,96 @@ export class Admission {
 
   /** Waits until a connection may be accepted; false when `signal` aborts first. Never rejects. */
   async room(signal: AbortSignal): Promise<boolean> {
-    while (!signal.aborted) {
-      await this.#slots.vacancy(signal);
-      if (signal.aborted) break;
-      const wait = this.#full ? this.#untilFair() : 0;
-      if (wait <= 0) return true;
-      await this.#change(wait, signal);
-    }
-    return false;
+    await this.#slots.vacancy(signal);
+    return !signal.aborted;
   }
 
   /**
-   * A place for a connection that was accepted.
+   * A place for a connection that was accepted. `source` is where it comes from: what is one for the
+   * network, as `networkOf` gives it.
    *
    * @throws {Error} when there is none, which cannot be right after {@linkcode Admission.room}.
    */
-  enter(): Seat {
-    if (this.#options.maxHandshakes > 0) {
-      if (this.#full) this.#yieldOldest();
-      return this.#seat(undefined);
+  enter(source: string): Seat {
+    const { maxHandshakes } = this.#options;
+    if (maxHandshakes > 0) {
+      const seat = this.#seat(undefined);
+      this.#add(seat, { source, began: this.#now });
+      if (this.#handshakes.size > maxHandshakes) this.#evict(this.#first());
+      return seat;
     }
     const slot = this.#slots.tryAcquire();
     if (slot === undefined) throw new Error("Cannot enter: all connections are taken");
     return this.#seat(slot);
   }
 
-  /** Descriptors are short: the oldest handshake gives way if it had its chance. */
+  /** Descriptors are short: a handshake is evicted, if its source has others or it had its chance. */
   relieve(): void {
-    if (this.#handshakes.size > 0 && this.#untilFair() <= 0) this.#yieldOldest();
-  }
-
-  get #full(): boolean {
-    const { maxHandshakes } = this.#options;
-    return maxHandshakes > 0 && this.#handshakes.size >= maxHandshakes;
+    const first = this.#first();
+    if (first === undefined) return;
+    const [, { source, began }] = first;
+    const several = (this.#sources.get(source) ?? 0) > 1;
+    if (several || began + FAIR_CHANCE <= this.#now) this.#evict(first);
   }
 
   get #now(): number {
     return (this.#options.monotonic ?? (() => performance.now()))();
   }
 
-  /** So many milliseconds until the oldest handshake has had its chance. */
-  #untilFair(): number {
-    const [began = -Infinity] = this.#handshakes.values();
-    return began + FAIR_CHANCE - this.#now;
+  #add(place: Place, handshake: Handshake): void {
+    const { source } = handshake;
+    this.#handshakes.set(place, handshake);
+    this.#sources.set(source, (this.#sources.get(source) ?? 0) + 1);
   }
 
-  #yieldOldest(): void {
-    const [place] = this.#handshakes.keys();
-    if (place === undefined) return;
-    const count = this.#handshakes.size;
+  #remove(place: Place): void {
+    const handshake = this.#handshakes.get(place);
+    if (handshake === undefined) return;
     this.#handshakes.delete(place);
-    place.onYield(`gave way to newer connections, the oldest of ${count} handshakes under way`);
+    this.#leave(handshake.source);
   }
 
-  /** Resolves when a handshake has ended, after so many milliseconds, or on `signal`. */
-  #change(milliseconds: number, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const done = () => {
-        cancel();
-        signal.removeEventListener("abort", done);
-        this.#wake = () => {};
-        resolve();
-      };
-      const cancel = (this.#options.setTimer ?? setTimer)(done, Math.ceil(milliseconds));
-      signal.addEventListener("abort", done, { once: true });
-      this.#wake = done;
-    });
+  #leave(source: string): void {
+    const left = (this.#sources.get(source) ?? 0) - 1;
+    // A source without handshakes is forgotten: peers come and go.
+    if (left > 0) this.#sources.set(source, left);
+    else this.#sources.delete(source);
+  }
+
+  /** Whose turn it is to be evicted: the oldest one of those sources that have most. */
+  #first(): readonly [Place, Handshake] | undefined {
+    const most = Math.max(...this.#sources.values());
+    for (const one of this.#handshakes) {
+      if (this.#sources.get(one[1].source) === most) return one;
+    }
+    return undefined;
+  }
+
+  #evict(first: readonly [Place, Handshake] | undefined): void {
+    if (first === undefined) return;
+    const [place, { source }] = first;
+    const [its, all] = [this.#sources.get(source) ?? 0, this.#handshakes.size];
+    this.#remove(place);
+    place.onYield(
+      `gave way to newer connections: the oldest of ${its} handshakes from ${source}, of ${all} under way`,
+    );
   }
 
   #seat(slot: Slot | undefined): Seat {
     let held = slot;
     let released = false;
     let established = slot === undefined ? undefined : Promise.resolve(true);
-    const leave = () => {
-      if (this.#handshakes.delete(seat)) this.#wake();
-    };
     const seat: Seat = {
       onYield: () => {},
+      moveTo: (source) => {
+        const handshake = this.#handshakes.get(seat);
+        if (handshake === undefined) return;
+        this.#leave(handshake.source);
+        handshake.source = source;
+        this.#sources.set(source, (this.#sources.get(source) ?? 0) + 1);
+      },
       establish: (signal) => {
-        leave();
+        this.#remove(seat);
         return established ??= this.#slots.acquire(signal).then(
           (slot) => {
             if (released) slot.release();
@@ -174,11 +197,10 @@ export class Admission {
       release: () => {
         if (released) return;
         released = true;
-        leave();
+        this.#remove(seat);
         held?.release();
       },
     };
-    if (slot === undefined) this.#handshakes.set(seat, this.#now);
     return seat;
   }
 }

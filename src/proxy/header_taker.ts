@@ -52,6 +52,8 @@ export class HeaderTaker {
     const result = await acceptHeader(accepted, limits);
     if (result.kind === "accepted") {
       const { channel, destination } = result;
+      // The balancer has as many handshakes as it has clients; each of those answers for its own.
+      life.moveTo(networkOf(channel.remote));
       return {
         channel,
         destination: destination && formatEndpoint(destination),

@@ -136,6 +136,11 @@ export class Life implements Disposable {
     return await this.#place.establish(this.signal) && !this.signal.aborted;
   }
 
+  /** The connection is made on behalf of another, who is there: see {@linkcode Place.moveTo}. */
+  moveTo(source: string): void {
+    this.#place.moveTo(source);
+  }
+
   /**
    * The first peer was let in: to be called in the turn of the decision, so that no change of state
    * comes in between. What {@linkcode Life.enter} says.

@@ -8,6 +8,7 @@ import { rows as backend } from "./backend.ts";
 import { rows as clock } from "./clock.ts";
 import { rows as descriptors } from "./descriptors.ts";
 import { rows as drain } from "./drain.ts";
+import { rows as handshakeFlood } from "./handshake_flood.ts";
 import { rows as injected } from "./injected.ts";
 import { rows as netns } from "./netns.ts";
 import { rows as reauthorize } from "./reauthorize.ts";
@@ -30,6 +31,7 @@ export const ROWS: readonly Row[] = [
   ...drain,
   ...reload,
   ...reauthorize,
+  ...handshakeFlood,
   ...clock,
   ...soak,
   ...injected,

@@ -38,7 +38,7 @@ export function near(peer: VerifiedPeer | undefined): Admitted {
 
 /** A place that is there at once, unless it is told to wait. */
 export function place(wait: Promise<boolean> = Promise.resolve(true)): Place {
-  return { onYield: () => {}, establish: () => wait };
+  return { onYield: () => {}, moveTo: () => {}, establish: () => wait };
 }
 
 /** What {@linkcode start} makes. */

@@ -134,7 +134,7 @@ function start(port: number, afterDecision: (side: Side) => void) {
     tls: () => ({ connect: shake("far") }) as unknown as TlsClient,
     acl: () => sides.far.state.acl,
   });
-  const place = { onYield: () => {}, establish: () => Promise.resolve(true) };
+  const place = { onYield: () => {}, moveTo: () => {}, establish: () => Promise.resolve(true) };
   const run = async (mode: Mode): Promise<void> => {
     const accepted = new FakeChannel();
     channels.push(accepted);

@@ -9,10 +9,13 @@ import { MAX_HANDSHAKES } from "../../src/proxy/admission.ts";
 import type { TestDaemon } from "../support/daemon.ts";
 import { assertBalanced, closedBy, HeldClient } from "../support/held.ts";
 import { HoldBack } from "../support/hold_back.ts";
-import { echoBackend } from "../support/peers.ts";
+import { octets } from "../proxy_protocol/support.ts";
+import { balancer, behind, line, through } from "../support/balancer.ts";
+import { ask, echoBackend } from "../support/peers.ts";
 import { settled } from "../support/process.ts";
 import { Scene } from "../support/scene.ts";
 import { Peer } from "../support/sockets.ts";
+import { until } from "../support/wait.ts";
 
 /** Slow peers stay so long where nobody needs their place: longer than any test waits. */
 const LONG = { handshake_timeout: "10m" };
@@ -46,6 +49,60 @@ Deno.test("300 silent peers and 3 connections: a good client gets in, the oldest
   const second = await goodClient(scene, server);
   const third = await goodClient(scene, server);
   for (const client of [first, second, third]) await client.echo("still here");
+  await assertBalanced(server);
+});
+
+Deno.test("one address that takes all places evicts its own, and nobody at another", async () => {
+  await using scene = await Scene.create();
+  const server = await scene.server(scene.use(echoBackend()).address);
+  const others = await Promise.all(
+    Array.from({ length: 20 }, (_, i) => Peer.connect(server.port, `127.0.0.${2 + i % 4}`)),
+  );
+  for (const peer of others) scene.use(peer);
+  await server.waitForMetric("mtlsd_active_connections", others.length);
+  const flood = await Promise.all(Array.from({ length: 400 }, () => Peer.connect(server.port)));
+  for (const peer of flood) scene.use(peer);
+  await server.waitForMetric("mtlsd_connections_total", others.length + flood.length);
+  await server.waitForMetric("mtlsd_active_connections", MAX_HANDSHAKES);
+  await (await goodClient(scene, server)).echo("still here");
+  // Those that had all the time were there first, and are still.
+  assert.ok(others.every(({ ending }) => ending === "open"));
+  // Less those who found a place that was free, at most.
+  await until(() => flood.filter(({ ending }) => ending !== "open").length >= 164);
+  const failed = server.lines.filter(({ fields }) => fields.msg === "listener: handshake failed");
+  assert.ok(failed.length > 0);
+  for (const { fields } of failed) {
+    assert.match(fields.remote ?? "", /^127\.0\.0\.1:/);
+    assert.match(
+      fields.error ?? "",
+      /the oldest of \d+ handshakes from 127\.0\.0\.1, of 257 under/,
+    );
+  }
+  await assertBalanced(server);
+});
+
+Deno.test("behind a balancer it is the client that counts, not the balancer", async () => {
+  await using scene = await Scene.create();
+  const server = await behind(scene, scene.use(echoBackend()).address);
+  const arrive = async (count: number, host: number) => {
+    const peers = await Promise.all(Array.from({ length: count }, () => Peer.connect(server.port)));
+    for (const peer of peers) scene.use(peer);
+    await Promise.all(peers.map((peer, i) => peer.send(line(1024 + i, host))));
+    return peers;
+  };
+  // A handshake that has begun, and slowly goes on.
+  const slow = await arrive(20, 10);
+  for (const peer of slow) await peer.send(Uint8Array.of(22));
+  await server.waitForMetric("mtlsd_active_connections", slow.length);
+  await arrive(400, 66);
+  await server.waitForMetric("mtlsd_connections_total", 420);
+  await server.waitForMetric("mtlsd_active_connections", MAX_HANDSHAKES);
+  assert.ok(slow.every(({ ending }) => ending === "open"));
+  const failed = server.lines.filter(({ fields }) => fields.msg === "listener: handshake failed");
+  for (const { fields } of failed) assert.match(fields.remote ?? "", /^198\.51\.100\.66:/);
+  const relay = await balancer(scene, server.port, [octets(line(4711, 11))]);
+  assert.equal(await ask(through(scene, relay), "hello"), "hello");
+  assert.ok(slow.every(({ ending }) => ending === "open"));
   await assertBalanced(server);
 });
 

@@ -7,8 +7,6 @@
 
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
-import { once } from "node:events";
-import net from "node:net";
 import { PER_SOURCE } from "../../src/logging/limiter.ts";
 import { behind, line } from "../support/balancer.ts";
 import { closedBy } from "../support/held.ts";
@@ -20,13 +18,6 @@ import { Peer } from "../support/sockets.ts";
 import { attempt } from "../support/tools.ts";
 
 const CLOSED = "listener: connection closed";
-
-/** A peer at another address of this machine. */
-async function connectFrom(localAddress: string, port: number): Promise<Peer> {
-  const socket = net.connect({ port, host: "127.0.0.1", localAddress, allowHalfOpen: true });
-  await once(socket, "connect");
-  return new Peer(socket);
-}
 
 /** No TLS, so many times over. */
 async function flood(port: number, count: number): Promise<void> {
@@ -75,7 +66,7 @@ for (const format of ["text", "json"] as const) {
     const { conn = "" } = fields;
     await server.waitForLog(CLOSED, { conn, reason: "completed" });
     // ... and the same kind of message from another address.
-    await using other = await connectFrom("127.0.0.2", server.port);
+    await using other = await Peer.connect(server.port, "127.0.0.2");
     void other.send("GET / HTTP/1.0\r\n\r\n");
     await server.waitForLog("listener: handshake failed", { remote: /^127\.0\.0\.2:/ });
     await server.waitForLog(CLOSED, { remote: /^127\.0\.0\.2:/ });

@@ -45,9 +45,15 @@ export class Peer implements AsyncDisposable {
     this.onEnding(ending);
   }
 
-  /** Connects to a port of 127.0.0.1. */
-  static async connect(port: number): Promise<Peer> {
-    const socket = net.connect({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
+  /** Connects to a port of 127.0.0.1; `from` is the own address, any of 127.0.0.0/8. */
+  static async connect(port: number, from?: string): Promise<Peer> {
+    const socket = net.connect({
+      port,
+      host: "127.0.0.1",
+      allowHalfOpen: true,
+      noDelay: true,
+      ...(from === undefined ? {} : { localAddress: from }),
+    });
     await once(socket, "connect");
     return new Peer(socket);
   }
