@@ -111,8 +111,7 @@ function limitBy(counters: Counters, { policy }: PolicyCertificate): void {
 }
 
 function missing({ subject }: PolicyCertificate): string {
-  return `certificate ${
-    formatName(subject)
-  } names no certificate policy that holds along the whole ` +
-    "chain, and its chain asks for one (policy constraints)";
+  const who = `certificate ${formatName(subject)}`;
+  return `${who} names no certificate policy that all CAs above it allow, and one is required ` +
+    "(policy constraints)";
 }
