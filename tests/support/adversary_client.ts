@@ -21,6 +21,7 @@ import {
   signerFor,
 } from "./adversary_crypto.ts";
 import { clientHello, randomOf, shareOf, type Version } from "./adversary_hello.ts";
+import type { HybridShare } from "./adversary_hybrid.ts";
 import { Line } from "./adversary_line.ts";
 import { MESSAGE, message, RECORD, u16, vector } from "./adversary_octets.ts";
 import { Peer } from "./sockets.ts";
@@ -35,6 +36,8 @@ export type ClientPlay = {
   /** Signs the handshake; a `signer` wins over it. */
   readonly key?: KeyObject;
   readonly signer?: Signer;
+  /** Prefers the hybrid key exchange, TLS 1.3 only. */
+  readonly hybrid?: HybridShare;
   /** Last word on a message before it is sent and counts as said; `undefined` leaves it out. */
   readonly edit?: (step: Step, octets: Buffer, line: Line) => Buffer | undefined;
   /** Last word on the first flight; by default it is sent in one write. */
@@ -146,10 +149,15 @@ class Run {
   async run13(): Promise<void> {
     const line = this.#line;
     const share = keyShare();
-    await this.say("hello", clientHello("TLS1.3", share.own));
+    await this.say("hello", clientHello("TLS1.3", share.own, this.#play.hybrid?.own));
     const hello = (await this.hear(MESSAGE.serverHello)).get(MESSAGE.serverHello);
     if (hello === undefined) throw new Over();
-    const secrets = handshakeSecrets(share.agree(shareOf(hello)));
+    const { hybrid } = this.#play;
+    const theirs = shareOf(hello);
+    const isHybrid = hybrid !== undefined && theirs.length > share.own.length;
+    const secrets = handshakeSecrets(
+      isHybrid ? await hybrid.agree(theirs) : share.agree(theirs),
+    );
     const own = secrets.handshake("c hs traffic", this.transcript);
     line.writing = protection13(own);
     line.reading = protection13(secrets.handshake("s hs traffic", this.transcript));

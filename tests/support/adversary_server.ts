@@ -21,6 +21,7 @@ import {
   signerFor,
 } from "./adversary_crypto.ts";
 import { offeredShare, readHello, type Version } from "./adversary_hello.ts";
+import { hybridAnswer, X25519_MLKEM768 } from "./adversary_hybrid.ts";
 import { Line } from "./adversary_line.ts";
 import {
   helloExtension,
@@ -42,6 +43,8 @@ export type ServerPlay = {
   /** Signs the handshake; a `signer` wins over it. */
   readonly key?: KeyObject;
   readonly signer?: Signer;
+  /** Asks for the hybrid key exchange before all else, TLS 1.3 only. */
+  readonly hybrid?: boolean;
   /** Does not ask the client for a certificate. */
   readonly incurious?: boolean;
   /** Last word on the server's first flight, before it is protected or sent; `undefined`: leaves. */
@@ -78,6 +81,9 @@ class Over extends Error {
 
 const SCHEMES = vector(2, ...[0x0403, 0x0503, 0x0804, 0x0807].map(u16));
 const NONE: Buffer = Buffer.alloc(0);
+
+/** The random of a server that asks for another key (RFC 8446 section 4.1.3): SHA-256 of its name. */
+export const RETRY: Buffer = sha256(Buffer.from("HelloRetryRequest"));
 
 /** One run of the server. */
 class Run {
@@ -123,22 +129,41 @@ class Run {
     return Buffer.concat([u16(scheme), vector(2, signature)]);
   }
 
-  async run13(hello: Buffer): Promise<void> {
-    const line = this.#line;
+  #hello13(random: Buffer, sessionId: Buffer, keyShare: readonly Buffer[]): void {
+    const chosen = [
+      helloExtension(43, Buffer.from([3, 4])),
+      helloExtension(51, ...keyShare),
+    ];
+    const suite = Buffer.concat([u16(SUITE_13), Buffer.from([0])]);
+    const parts = [Buffer.from([3, 3]), random, sessionId, suite, vector(2, ...chosen)];
+    this.#say("hello", message(MESSAGE.serverHello, ...parts));
+  }
+
+  /** Asks for a key of the hybrid (RFC 8446 section 4.1.4), and answers it; gives what both know then. */
+  async #hybrid13(hello: Buffer): Promise<Buffer> {
+    // What was said before counts by its hash (section 4.4.1).
+    this.transcript = message(254, sha256(hello));
+    this.#hello13(RETRY, readHello(hello).sessionId, [u16(X25519_MLKEM768)]);
+    await this.#line.flush();
+    const { whole } = await this.#hear();
+    this.#heard(whole);
+    const { sessionId, extensions } = readHello(whole);
+    const { own, secret } = await hybridAnswer(offeredShare(extensions, X25519_MLKEM768));
+    this.#hello13(randomBytes(32), sessionId, [u16(X25519_MLKEM768), vector(2, own)]);
+    return secret;
+  }
+
+  #x25519(hello: Buffer): Buffer {
     const { sessionId, extensions } = readHello(hello);
     const share = keyShare();
-    const chosen = vector(
-      2,
-      helloExtension(43, Buffer.from([3, 4])),
-      helloExtension(51, u16(X25519), vector(2, share.own)),
-    );
-    const suite = Buffer.concat([u16(SUITE_13), Buffer.from([0])]);
-    const version = Buffer.from([3, 3]);
-    this.#say(
-      "hello",
-      message(MESSAGE.serverHello, version, randomBytes(32), sessionId, suite, chosen),
-    );
-    const secrets = handshakeSecrets(share.agree(offeredShare(extensions)));
+    this.#hello13(randomBytes(32), sessionId, [u16(X25519), vector(2, share.own)]);
+    return share.agree(offeredShare(extensions));
+  }
+
+  async run13(hello: Buffer): Promise<void> {
+    const line = this.#line;
+    const shared = this.#play.hybrid ? await this.#hybrid13(hello) : this.#x25519(hello);
+    const secrets = handshakeSecrets(shared);
     const own = secrets.handshake("s hs traffic", this.transcript);
     const theirs = secrets.handshake("c hs traffic", this.transcript);
     line.writing = protection13(own);
