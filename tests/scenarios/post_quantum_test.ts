@@ -15,6 +15,7 @@ import { ROOT } from "../support/daemon.ts";
 import { sClient, sServer } from "../support/openssl.ts";
 import { echoBackend } from "../support/peers.ts";
 import { pathOf } from "../support/pki.ts";
+import { section } from "../support/readme.ts";
 import { type DaemonOptions, Scene } from "../support/scene.ts";
 import { Peer, PeerServer } from "../support/sockets.ts";
 import { GROUP, Tap } from "../support/tap.ts";
@@ -128,8 +129,9 @@ for (const [way, options] of WAYS) {
     await caller.send("hello\n");
     await caller.receives("hello\n");
     const exchange = await tap.keyExchange();
-    // Should this become the hybrid, README and threat model have to say so.
+    // Should this become the hybrid, the README has to say so.
     assert.equal(exchange.group, GROUP.x25519);
+    assert.match(section("Post-quantum"), /^\| another mtlsd +\| X25519: /m);
     assert.deepEqual(exchange.shares, [GROUP.x25519]);
     assert.deepEqual(exchange.groups, [GROUP.x25519, GROUP.p256, GROUP.p384, GROUP.hybrid]);
   });
