@@ -12,9 +12,6 @@ import { formatName, formOf, isSelfIssued } from "./names.ts";
 /** Comparisons of a name with a constraint that one chain may cost; webpki and Go have the same limit. */
 export const MAX_NAME_COMPARISONS = 250_000;
 
-/** What is left of {@linkcode MAX_NAME_COMPARISONS}. */
-export type NameBudget = { comparisons: number };
-
 /** Whether a constraint covers a name; `undefined` when it cannot be told. */
 type Covers = boolean | undefined;
 
@@ -61,7 +58,12 @@ type Base = (name: Prepared) => Covers;
 /** A name that was read once, to be compared with many constraints. */
 type Prepared =
   | { readonly kind: "dns"; readonly host: Host; readonly parent: Domain | undefined }
-  | { readonly kind: "email"; readonly host: Host; readonly user: string }
+  | {
+    readonly kind: "email";
+    readonly host: Host;
+    readonly user: string;
+    readonly lowerUser: string;
+  }
   | { readonly kind: "uri"; readonly host: Host }
   | { readonly kind: "ip"; readonly address: Uint8Array }
   | { readonly kind: "directory"; readonly parts: Parts }
@@ -80,7 +82,8 @@ function prepare(name: GeneralName): Prepared {
       const at = name.value.lastIndexOf("@");
       if (at < 1) return ODD;
       const host = hostOf(name.value.slice(at + 1));
-      return { kind: "email", host, user: name.value.slice(0, at) };
+      const user = name.value.slice(0, at);
+      return { kind: "email", host, user, lowerUser: user.toLowerCase() };
     }
     case "uri": {
       const host = uriHost(name.value);
@@ -141,7 +144,7 @@ function emailBase(base: string, side: keyof NameConstraints): Base {
     if (host.text !== name.host.text) return false;
     // Case counts before the `@`, but hardly anybody has two mailboxes that differ in nothing else.
     return user === name.user ||
-      (side === "excluded" && lowerUser === name.user.toLowerCase());
+      (side === "excluded" && lowerUser === name.lowerUser);
   };
 }
 
@@ -249,7 +252,7 @@ function namesOf(certificate: Certificate): readonly GeneralName[] {
   return names;
 }
 
-/** The names of a certificate by form; each is read once, however many CAs it is compared for. */
+/** The names of a certificate by form, read when they are first asked for. */
 class CertificateNames {
   readonly #byForm: ReadonlyMap<number, readonly GeneralName[]>;
   readonly #prepared = new Map<number, readonly Prepared[]>();
@@ -263,74 +266,91 @@ class CertificateNames {
   }
 
   prepared(form: number): readonly Prepared[] {
-    const known = this.#prepared.get(form);
-    if (known !== undefined) return known;
-    const names = (this.#byForm.get(form) ?? []).map(prepare);
-    this.#prepared.set(form, names);
-    return names;
+    return getOr(this.#prepared, form, () => (this.#byForm.get(form) ?? []).map(prepare));
   }
 }
 
-/** The constraints of one form. */
-type FormBases = {
-  readonly permitted: GeneralName[];
-  readonly excluded: GeneralName[];
+/** The constraints of one form, read when they are first asked for. */
+class FormConstraints {
   /** What comparing one name with all of them costs. */
-  cost: number;
-};
+  readonly cost: number;
+  readonly #raw: Readonly<Record<keyof NameConstraints, readonly GeneralName[]>>;
+  #bases: Readonly<Record<keyof NameConstraints, readonly Base[]>> | undefined;
 
-function basesByForm({ permitted, excluded }: NameConstraints): Map<number, FormBases> {
-  const forms = new Map<number, FormBases>();
-  const add = (base: GeneralName, side: keyof NameConstraints): void => {
-    const form = formOf(base);
-    const bases = forms.get(form) ?? { permitted: [], excluded: [], cost: 0 };
-    bases[side].push(base);
-    bases.cost += base.kind === "directory" ? 1 + base.value.attributes.length : 1;
-    forms.set(form, bases);
-  };
-  for (const base of permitted) add(base, "permitted");
-  for (const base of excluded) add(base, "excluded");
-  return forms;
-}
-
-/**
- * Whether a CA with these constraints may stand above a certificate with these names; `undefined` when
- * telling would cost more comparisons than `budget` has, which is found out before the first one.
- */
-function allows(
-  constraints: NameConstraints,
-  names: CertificateNames,
-  budget: NameBudget,
-): boolean | undefined {
-  const byForm = basesByForm(constraints);
-  for (const [form, { cost }] of byForm) budget.comparisons -= cost * names.count(form);
-  if (budget.comparisons < 0) return undefined;
-  for (const [form, bases] of byForm) {
-    if (names.count(form) > 0 && !formAllows(bases, names.prepared(form))) return false;
+  constructor(raw: Readonly<Record<keyof NameConstraints, readonly GeneralName[]>>) {
+    this.#raw = raw;
+    this.cost = [...raw.permitted, ...raw.excluded].reduce(
+      (sum, base) => sum + (base.kind === "directory" ? 1 + base.value.attributes.length : 1),
+      0,
+    );
   }
-  return true;
+
+  /** Whether each of the names is in a permitted subtree, if there are any, and in no excluded one. */
+  allow(names: readonly Prepared[]): boolean {
+    const { permitted, excluded } = this.#bases ??= {
+      permitted: this.#raw.permitted.map((base) => baseOf(base, "permitted")),
+      excluded: this.#raw.excluded.map((base) => baseOf(base, "excluded")),
+    };
+    return names.every((name) =>
+      (permitted.length === 0 || permitted.some((covers) => covers(name) === true)) &&
+      excluded.every((covers) => covers(name) === false)
+    );
+  }
 }
 
-/** Whether each of the names is in a permitted subtree, if there are any, and in no excluded one. */
-function formAllows(bases: FormBases, names: readonly Prepared[]): boolean {
-  const permitted = bases.permitted.map((base) => baseOf(base, "permitted"));
-  const excluded = bases.excluded.map((base) => baseOf(base, "excluded"));
-  return names.every((name) =>
-    (permitted.length === 0 || permitted.some((covers) => covers(name) === true)) &&
-    excluded.every((covers) => covers(name) === false)
+function constraintsByForm(
+  { permitted, excluded }: NameConstraints,
+): ReadonlyMap<number, FormConstraints> {
+  const [inside, outside] = [Map.groupBy(permitted, formOf), Map.groupBy(excluded, formOf)];
+  const forms = new Set([...inside.keys(), ...outside.keys()]);
+  return new Map(
+    [...forms].map((form) => [
+      form,
+      new FormConstraints({
+        permitted: inside.get(form) ?? [],
+        excluded: outside.get(form) ?? [],
+      }),
+    ]),
   );
 }
 
+function getOr<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  const known = map.get(key);
+  if (known !== undefined) return known;
+  const made = make();
+  map.set(key, made);
+  return made;
+}
+
 /**
- * Whether a CA with these constraints may stand above `certificate`; `undefined` when telling would cost
- * more than `budget` has.
+ * The comparisons for one chain, of all of its paths: no more than a limit, and each name and constraint
+ * is read once.
  */
-export function constraintsAllow(
-  constraints: NameConstraints,
-  certificate: Certificate,
-  budget: NameBudget = { comparisons: MAX_NAME_COMPARISONS },
-): boolean | undefined {
-  return allows(constraints, new CertificateNames(certificate), budget);
+export class NameComparisons {
+  /** How many are left. */
+  left: number;
+  readonly #names = new Map<Certificate, CertificateNames>();
+  readonly #constraints = new Map<NameConstraints, ReadonlyMap<number, FormConstraints>>();
+
+  /** Allows so many. */
+  constructor(limit = MAX_NAME_COMPARISONS) {
+    this.left = limit;
+  }
+
+  /**
+   * Whether a CA with these constraints may stand above `certificate`; `undefined` when telling would
+   * cost more comparisons than are left, which is found out before the first one.
+   */
+  allow(constraints: NameConstraints, certificate: Certificate): boolean | undefined {
+    const byForm = getOr(this.#constraints, constraints, () => constraintsByForm(constraints));
+    const names = getOr(this.#names, certificate, () => new CertificateNames(certificate));
+    for (const [form, { cost }] of byForm) this.left -= cost * names.count(form);
+    if (this.left < 0) return undefined;
+    for (const [form, constraint] of byForm) {
+      if (names.count(form) > 0 && !constraint.allow(names.prepared(form))) return false;
+    }
+    return true;
+  }
 }
 
 /**
@@ -340,16 +360,13 @@ export function constraintsAllow(
  */
 export function nameConstraintFault(
   path: readonly Certificate[],
-  budget: NameBudget,
+  comparisons: NameComparisons,
 ): string | undefined {
-  const names = new Map<Certificate, CertificateNames>();
   for (const [i, { nameConstraints, subject }] of path.entries()) {
     if (nameConstraints === undefined) continue;
     for (const [j, certificate] of path.slice(0, i).entries()) {
       if (j > 0 && isSelfIssued(certificate)) continue;
-      const own = names.get(certificate) ?? new CertificateNames(certificate);
-      names.set(certificate, own);
-      const allowed = allows(nameConstraints, own, budget);
+      const allowed = comparisons.allow(nameConstraints, certificate);
       if (allowed === true) continue;
       const who = `certificate ${formatName(subject)}`;
       return allowed === undefined

@@ -19,7 +19,7 @@
 import { describeUnsupported, fits, weakKey } from "./algorithms.ts";
 import type { Certificate, PublicKey, SignatureAlgorithm } from "./certificate.ts";
 import { formatName, isSelfIssued, toHex } from "./names.ts";
-import { MAX_NAME_COMPARISONS, type NameBudget, nameConstraintFault } from "./name_constraints.ts";
+import { NameComparisons, nameConstraintFault } from "./name_constraints.ts";
 import { policyFault } from "./policies.ts";
 import { findRevoked, NO_REVOCATION, type Revocation } from "./revocation.ts";
 
@@ -272,7 +272,7 @@ function checkIssuer(
 function* checkPath(
   path: readonly Certificate[],
   policy: PathPolicy,
-  budget: NameBudget,
+  comparisons: NameComparisons,
 ): Steps<PathVerdict> {
   const [leaf] = path;
   const first = policy.purpose === "issuer" ? 0 : 1;
@@ -306,7 +306,7 @@ function* checkPath(
       (i < first ? undefined : checkIssuer(certificate, path.slice(0, i)));
     if (refusal !== undefined) return { ...refusal, certificate };
   }
-  const fault = nameConstraintFault(path, budget) ?? policyFault(path);
+  const fault = nameConstraintFault(path, comparisons) ?? policyFault(path);
   if (fault !== undefined) return refuse("bad_certificate", fault);
   const revoked = yield* findRevoked(path, policy.revocation ?? NO_REVOCATION);
   if (revoked !== undefined) {
@@ -337,11 +337,11 @@ export function* validationSteps(
 ): Steps<PathVerdict> {
   const [leaf, ...intermediates] = presented;
   if (leaf === undefined) return refuse("bad_certificate", "the peer showed no certificate");
-  const budget: NameBudget = { comparisons: MAX_NAME_COMPARISONS };
+  const comparisons = new NameComparisons();
   let accepted: PathVerdict | undefined;
   let first: Refusal | undefined;
   const accept = function* (path: readonly Certificate[]): Steps<boolean> {
-    const verdict = yield* checkPath(path, policy, budget);
+    const verdict = yield* checkPath(path, policy, comparisons);
     if (verdict.ok) {
       accepted = verdict;
     } else if (first === undefined || (verdict.fault === "revoked" && first.fault !== "revoked")) {

@@ -6,7 +6,7 @@
  */
 
 import assert from "node:assert/strict";
-import { constraintsAllow, MAX_NAME_COMPARISONS } from "../../src/x509/name_constraints.ts";
+import { MAX_NAME_COMPARISONS, NameComparisons } from "../../src/x509/name_constraints.ts";
 import type { Certificate, NameConstraints } from "../../src/x509/certificate.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
 import * as der from "../support/der.ts";
@@ -24,6 +24,13 @@ function constraints(options: Parameters<typeof pki.nameConstraints>[0]): NameCo
   const read = parseCertificate(pki.issue({ key, signatureBytes, extensions }).der);
   assert.ok(read.nameConstraints);
   return read.nameConstraints;
+}
+
+function constraintsAllow(
+  constraints: NameConstraints,
+  certificate: Certificate,
+): boolean | undefined {
+  return new NameComparisons().allow(constraints, certificate);
 }
 
 function holder(san: readonly Uint8Array[], subject: pki.NameInput = der.seq()): Certificate {
@@ -291,9 +298,9 @@ test("each comparison of a name with a constraint of its form is counted, before
     options: Parameters<typeof constraints>[0],
     ...certificate: Parameters<typeof holder>
   ): number => {
-    const budget = { comparisons: MAX_NAME_COMPARISONS };
-    constraintsAllow(constraints(options), holder(...certificate), budget);
-    return MAX_NAME_COMPARISONS - budget.comparisons;
+    const comparisons = new NameComparisons();
+    comparisons.allow(constraints(options), holder(...certificate));
+    return MAX_NAME_COMPARISONS - comparisons.left;
   };
   const one = { permitted: [pki.dns("a")] };
   assert.equal(spent(one, []), 0);
@@ -304,8 +311,7 @@ test("each comparison of a name with a constraint of its form is counted, before
   // A directory name is as many comparisons as it has parts, and one more.
   const acme = { excluded: [pki.directory({ O: "acme", OU: "x" })] };
   assert.equal(spent(acme, [pki.directory("a")], "leaf"), 6);
-  const budget = { comparisons: 1 };
   const names = holder([pki.dns("b"), pki.dns("b")]);
-  assert.equal(constraintsAllow(constraints(one), names, budget), undefined);
+  assert.equal(new NameComparisons(1).allow(constraints(one), names), undefined);
   assert.equal(constraintsAllow(constraints(one), names), false);
 });
