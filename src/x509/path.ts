@@ -219,29 +219,29 @@ function unfit(subject: Certificate, weak: string | undefined): string {
 }
 
 function checkEach(certificate: Certificate, policy: PathPolicy): Refusal | undefined {
-  const who = `certificate ${formatName(certificate.subject)}`;
+  const who = (): string => `certificate ${formatName(certificate.subject)}`;
   const { now, purpose } = policy;
   if (now < certificate.notBefore) {
     return refuse(
       "not_yet_valid",
-      `${who} is valid from ${new Date(certificate.notBefore).toISOString()}`,
+      `${who()} is valid from ${new Date(certificate.notBefore).toISOString()}`,
     );
   }
   // The last second counts in full.
   if (now >= certificate.notAfter + 1000) {
-    return refuse("expired", `${who} expired at ${new Date(certificate.notAfter).toISOString()}`);
+    return refuse("expired", `${who()} expired at ${new Date(certificate.notAfter).toISOString()}`);
   }
   const weak = weakKey(certificate.publicKey);
-  if (weak !== undefined) return refuse("bad_certificate", `${who} has ${weak}`);
+  if (weak !== undefined) return refuse("bad_certificate", `${who()} has ${weak}`);
   if (certificate.unknownCritical.length > 0) {
     return refuse(
       "bad_certificate",
-      `${who} has a critical extension ${certificate.unknownCritical[0]} that is not understood`,
+      `${who()} has a critical extension ${certificate.unknownCritical[0]} that is not understood`,
     );
   }
   const usages = certificate.extendedKeyUsage;
   if (purpose !== "issuer" && usages !== undefined && !usages.includes(EKU[purpose])) {
-    return refuse("bad_certificate", `${who} is not for TLS ${purpose}s (extended key usage)`);
+    return refuse("bad_certificate", `${who()} is not for TLS ${purpose}s (extended key usage)`);
   }
   return undefined;
 }
@@ -250,12 +250,12 @@ function checkIssuer(
   issuer: Certificate,
   below: readonly Certificate[],
 ): Refusal | undefined {
-  const who = `certificate ${formatName(issuer.subject)}`;
+  const who = (): string => `certificate ${formatName(issuer.subject)}`;
   if (issuer.basicConstraints?.ca !== true) {
-    return refuse("bad_certificate", `${who} signs others and is no CA (basic constraints)`);
+    return refuse("bad_certificate", `${who()} signs others and is no CA (basic constraints)`);
   }
   if (issuer.keyUsage?.keyCertSign === false) {
-    return refuse("bad_certificate", `${who} may not sign certificates (key usage)`);
+    return refuse("bad_certificate", `${who()} may not sign certificates (key usage)`);
   }
   const { pathLength } = issuer.basicConstraints;
   // RFC 5280 section 6.1.4 (l): a CA that changed its key stands below itself without counting.
@@ -263,7 +263,7 @@ function checkIssuer(
   if (pathLength !== undefined && intermediates > pathLength) {
     return refuse(
       "bad_certificate",
-      `${who} allows ${pathLength} CAs below it and has ${intermediates}`,
+      `${who()} allows ${pathLength} CAs below it and has ${intermediates}`,
     );
   }
   return undefined;
