@@ -26,9 +26,9 @@ import { type FileReport, quoteText } from "./findings.ts";
 import { isKeyLabel } from "./foreign.ts";
 import type { LeftOut } from "./material.ts";
 
-/** At most this many CAs; the engine takes them all apart for each connection. */
+/** At most this many CAs: each of them can make a peer of any name, and more are a mistake. */
 export const MAX_CAS = 256;
-/** Above this number the cost of a handshake is warned of. */
+/** Above this number it is warned of. */
 const MANY_CAS = 20;
 /** At most this many certificates of one bundle are warned of one by one, unless asked for more. */
 export const MAX_WARNED = 8;
@@ -69,8 +69,8 @@ export function readBundle(
   if (fault !== undefined) report.warn(`${fault}: nobody is let in`);
   if (able.length > MANY_CAS) {
     report.warn(
-      `it holds ${able.length} CAs: all of them are read anew with each handshake, and a server ` +
-        "sends their names; keep those that sign the peers",
+      `it holds ${able.length} CAs, and each of them can make a peer of any name; keep those that ` +
+        "sign the peers",
     );
   }
   const leftOut = unable.map(({ subject, fault }) => ({ name: subject?.key, fault }));

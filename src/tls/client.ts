@@ -150,9 +150,7 @@ function clientError(error: Error): HandshakeError {
   return new HandshakeError(
     "untrusted",
     "the server did not prove that it holds the certificate's key",
-    {
-      cause: error,
-    },
+    { cause: error },
   );
 }
 

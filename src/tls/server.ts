@@ -174,7 +174,8 @@ function clientError(error: Error, verifyCode?: string): HandshakeError {
   if (named.reason !== "untrusted") return named;
   return new HandshakeError(
     "untrusted",
-    "the peer did not prove that it holds the key of its certificate, or that cannot be read",
+    "the peer did not prove that it holds the key of its certificate, or the TLS engine cannot read " +
+      "that (a critical extension that it does not know, unique IDs): mtlsd explain --cert says which",
     { cause: error },
   );
 }

@@ -218,6 +218,16 @@ Deno.test("explain: a certificate that cannot be read is a verdict, not a fault"
   assert.equal(line(v1, "subject"), undefined);
 });
 
+Deno.test("explain: a critical extension that is not known is named by its OID", async () => {
+  const extra = [extension("unknown", der.nil(), true)];
+  const odd = await run(client({ extra }).pem);
+  assert.equal(odd.status, 1);
+  assert.match(
+    line(odd, "chain") ?? "",
+    /^bad_certificate: certificate .* has a critical extension .*1\.3\.6\.1\.4\.1\.55555\.1/,
+  );
+});
+
 Deno.test("explain: client mode asks for the server's name as well", async () => {
   const asClient = (text: string): string =>
     text.replace("mode: server", "mode: client").replace(":8443", "127.0.0.1:8443")
