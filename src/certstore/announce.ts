@@ -9,6 +9,7 @@ import type { Fields, Logger } from "../logging.ts";
 import type { Metrics, TunnelMetrics } from "../metrics.ts";
 import { formatName } from "../x509/names.ts";
 import { earliestUpdate, type RevocationList } from "../x509/revocation.ts";
+import { nextEnd } from "./bundle.ts";
 import { formatTime } from "./certificates.ts";
 import type { MaterialPaths } from "./load.ts";
 import type { Material } from "./material.ts";
@@ -25,6 +26,8 @@ export type Announcer = {
   readonly sets: readonly FileSet[];
   readonly logger: Pick<Logger, "info" | "warn">;
   readonly metrics: StoreMetrics;
+  /** Milliseconds since the epoch; default `Date.now`. */
+  readonly now?: () => number;
 };
 
 /** The log fields that tell one material from another. */
@@ -101,7 +104,10 @@ export function announceReload(
 }
 
 /** Logs what should be looked at and sets the gauges. */
-function announce(materials: Materials, { tunnels, sets, logger, metrics }: Announcer): void {
+function announce(
+  materials: Materials,
+  { tunnels, sets, logger, metrics, now = Date.now }: Announcer,
+): void {
   for (const set of sets) {
     const users = sets.length === 1 ? {} : usersOf(set);
     for (const warning of materials.of(set.files).warnings) {
@@ -110,20 +116,19 @@ function announce(materials: Materials, { tunnels, sets, logger, metrics }: Anno
   }
   for (const { name, tls, upstream } of tunnels) {
     const sides = [tls, ...(upstream === undefined ? [] : [upstream.tls])];
-    measure(sides.map((side) => materials.of(side)), metrics.tunnel(name));
+    measure(sides.map((side) => materials.of(side)), now(), metrics.tunnel(name));
   }
 }
 
 /** Of both sides of a bridge it is the first to end that matters. */
 function measure(
   sides: readonly Material[],
+  now: number,
   metrics: ReturnType<StoreMetrics["tunnel"]>,
 ): void {
   metrics.certNotAfter("own", Math.min(...sides.map(({ leaf }) => leaf.notAfter)) / 1000);
-  const anchors = sides.flatMap(({ anchors }) => anchors);
-  if (anchors.length > 0) {
-    metrics.certNotAfter("ca", Math.min(...anchors.map(({ notAfter }) => notAfter)) / 1000);
-  }
+  const ends = sides.flatMap(({ anchors }) => nextEnd(anchors, now) ?? []);
+  if (ends.length > 0) metrics.certNotAfter("ca", Math.min(...ends) / 1000);
   const updates = sides.flatMap(({ revocation }) => earliestUpdate(revocation) ?? []);
   if (updates.length > 0) metrics.crlNextUpdate(Math.min(...updates) / 1000);
 }

@@ -239,6 +239,19 @@ function limits(entry: Listed, now: number): string | undefined {
 }
 
 /**
+ * When the first of the CAs that have not expired does; of those that all have, when the last did. Roots
+ * that expired long ago stand in many bundles, and say nothing about when to act. `undefined` without any.
+ *
+ * @param now milliseconds since the epoch, as the result is.
+ */
+export function nextEnd(anchors: readonly Certificate[], now: number): number | undefined {
+  const ends = anchors.map(({ notAfter }) => notAfter);
+  const left = ends.filter((end) => end + 1000 > now);
+  if (left.length > 0) return Math.min(...left);
+  return ends.length === 0 ? undefined : Math.max(...ends);
+}
+
+/**
  * Why a bundle verifies nobody at `now`, of "it", where none of its certificates is valid: the one
  * that was valid last, or else the one that will be first. `undefined` where one is valid, and for an
  * empty bundle.

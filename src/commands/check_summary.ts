@@ -5,6 +5,8 @@
  */
 
 import type { Material } from "../certstore/material.ts";
+import { nextEnd } from "../certstore/bundle.ts";
+import { validity } from "../certstore/certificates.ts";
 import { formatAddress } from "../config/address.ts";
 import type { AclConfig, Address, TunnelConfig } from "../config/config.ts";
 import { identityOf } from "../identity.ts";
@@ -85,10 +87,11 @@ function publicKeyName({ publicKey }: Certificate): string {
 }
 
 function cas({ anchors }: Material, now: number): string {
-  const first = Math.min(...anchors.map(({ notAfter }) => notAfter));
-  return anchors.length === 1
-    ? `1 CA, valid until ${validUntil(first, now)}`
-    : `${anchors.length} CAs, the first to expire at ${validUntil(first, now)}`;
+  const end = validUntil(nextEnd(anchors, now) ?? now, now);
+  if (anchors.length === 1) return `1 CA, valid until ${end}`;
+  const expired = anchors.filter((anchor) => validity(anchor, now) === "expired").length;
+  return `${anchors.length} CAs, ` + (expired === 0 ? "" : `${expired} of them expired, `) +
+    `the ${expired === 0 ? "first" : "next"} to expire at ${end}`;
 }
 
 function rules({ allow, deny, mode, allowAnonymous }: AclConfig): string {

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { rootCertificates } from "node:tls";
 import { loadMaterial } from "../../src/certstore/load.ts";
-import { trustFault } from "../../src/certstore/bundle.ts";
+import { nextEnd, trustFault } from "../../src/certstore/bundle.ts";
 import { verifySignature } from "../../src/tls/signature.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
 import { validatePath } from "../../src/x509/path.ts";
@@ -122,6 +122,15 @@ Deno.test("bundle: where none of it is valid now that is said", async () => {
   assert.ok(warnings.some((line) => line.endsWith(`${fault}: nobody is let in`)), `${warnings}`);
   assert.equal(trustFault(anchors, NOW + DAY + 1000), undefined);
   assert.equal(trustFault([], NOW), undefined);
+});
+
+Deno.test("bundle: the next end is that of the first CA that has not expired", () => {
+  const ends = (...times: readonly number[]) =>
+    nextEnd(times.map((notAfter) => ({ ...parseCertificate(ca.der), notAfter })), NOW);
+  assert.equal(ends(NOW + 5000, NOW - DAY, NOW + 9000), NOW + 5000);
+  assert.equal(ends(NOW - 500, NOW + 9000), NOW - 500, "its last second counts");
+  assert.equal(ends(NOW - DAY, NOW - 2 * DAY), NOW - DAY);
+  assert.equal(ends(), undefined);
 });
 
 /** Bundles in use: that of this system, and that of the runtime. */
