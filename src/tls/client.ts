@@ -150,7 +150,9 @@ function clientError(error: Error): HandshakeError {
   return new HandshakeError(
     "untrusted",
     "the server did not prove that it holds the certificate's key",
-    { cause: error },
+    {
+      cause: error,
+    },
   );
 }
 
