@@ -6,8 +6,11 @@
 
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
+import { parse } from "yaml";
 import { ROOT } from "../support/daemon.ts";
-import { examplePath, textAt } from "./support.ts";
+import { commandOf, workload } from "./manifests.ts";
+import { example, examplePath, run, startOf, textAt, textsAt } from "./support.ts";
+import { readUnit } from "./unit.ts";
 
 /** The files of a folder of `examples` and of those below it, with their text. */
 async function texts(folder: string): Promise<readonly (readonly [path: string, text: string])[]> {
@@ -35,6 +38,48 @@ Deno.test("deployment: wherever mtlsd is run, the engine's memory is kept small,
   assert.equal(running.length, 6);
   for (const [path, text] of running) {
     assert.match(text, new RegExp(`--v8-flags=\\S*${flags}(?=[\\s",\\]])`), path);
+  }
+});
+
+/** Every command line of the examples that starts mtlsd. */
+async function commands(): Promise<readonly (readonly string[])[]> {
+  const dockerfile = (await example("docker", "Dockerfile")).replaceAll(/\\\n\s*/g, "");
+  const lists = [...dockerfile.matchAll(/^ENTRYPOINT (\[.*\])$| CMD (\["\/.*\])$/gm)]
+    .map(([, entry, check]) => textsAt({ list: JSON.parse(entry ?? check ?? "") }, "list"));
+  const compose: unknown = parse(await example("docker", "compose.yaml"), { merge: true });
+  const units = await Promise.all(
+    ["server", "client"].map(async (mode) =>
+      readUnit(await example("systemd", `mtlsd-${mode}.service`)).words("Service", "ExecStart")
+    ),
+  );
+  const pods = await Promise.all(
+    (["gateway", "sidecar"] as const).map(async (part) =>
+      commandOf((await workload(part)).container)
+    ),
+  );
+  return [...lists, textsAt(compose, "services", "client", "entrypoint"), ...units, ...pods];
+}
+
+Deno.test("deployment: Deno finds the variables of its command and no others, and never gets SIGUSR1", async () => {
+  const all = await commands();
+  // The image's two, the composition's, two units', two workloads'.
+  assert.equal(all.length, 7);
+  const hostile = {
+    NODE_OPTIONS: "--require=/nowhere/evil.cjs",
+    DENO_SERVE_ADDRESS: "tcp:0.0.0.0:1",
+  };
+  for (const words of all) {
+    const { variables, deno } = startOf(words);
+    assert.deepEqual(Object.keys(variables), ["DENO_DIR", "DENO_NO_UPDATE_CHECK", "NO_COLOR"]);
+    const [env = "", ...args] = words.slice(0, words.indexOf(deno));
+    const see = ["/bin/cat", "/proc/self/environ", "/proc/self/status"];
+    const { code, stdout, stderr } = await run(env, [...args, ...see], { env: hostile });
+    assert.equal(code, 0, stderr);
+    const found = stdout.split("\0");
+    const status = found.pop() ?? "";
+    assert.deepEqual(found, Object.entries(variables).map(([name, value]) => `${name}=${value}`));
+    const blocked = BigInt(`0x${/^SigBlk:\s*(\w+)$/m.exec(status)?.[1] ?? "0"}`);
+    assert.equal(blocked, 1n << 9n, status);
   }
 });
 

@@ -25,6 +25,7 @@ import {
   portOf,
   run,
   seconds,
+  startOf,
   textAt,
   textsAt,
 } from "./support.ts";
@@ -61,9 +62,16 @@ async function copied(): Promise<readonly (readonly [from: string, to: string])[
 }
 
 Deno.test("docker: the image is made of the Deno that the project is made for", async () => {
-  const bases = all(await instructions(), "FROM").map((rest) => rest.split(" ")[0]);
+  const found = await instructions();
+  const bases = all(found, "FROM").map((rest) => rest.split(" ")[0]);
   const { deno } = Deno.version;
-  assert.deepEqual(bases, [`denoland/deno:${deno}`, `denoland/deno:distroless-${deno}`]);
+  assert.deepEqual(bases, [
+    `denoland/deno:${deno}`,
+    "debian:12-slim",
+    `denoland/deno:distroless-${deno}`,
+  ]);
+  // The last one has no program but Deno.
+  assert.ok(all(found, "COPY").includes("--from=env /usr/bin/env /usr/bin/env"));
 });
 
 Deno.test("docker: what it copies is there, and is let into the context, and nothing else is", async () => {
@@ -97,7 +105,7 @@ Deno.test("docker: what it copies is all that the programs need, at the place wh
     const options = { cwd: app, env: { NO_COLOR: "1" } };
     const cached = await run(Deno.execPath(), command.split(" "), options);
     assert.equal(cached.code, 0, cached.stderr);
-    const entry = words(all(found, "ENTRYPOINT")[0]).slice(1);
+    const entry = startOf(words(all(found, "ENTRYPOINT")[0])).rest;
     const said = await run(Deno.execPath(), [...entry, "version"], options);
     assert.match(said.stdout, /^mtlsd \d/, said.stderr);
     // Built and run in one place: what is transpiled is found by its path.
@@ -111,7 +119,8 @@ Deno.test("docker: the image grants what its config needs, has no root, and expo
   const found = await instructions();
   const text = await example("docker", "server.yaml");
   const command = [...words(all(found, "ENTRYPOINT")[0]), ...words(all(found, "CMD")[0])];
-  assert.deepEqual(command.slice(0, 3), ["/bin/deno", "run", "--cached-only"]);
+  const { deno, rest } = startOf(command);
+  assert.deepEqual([deno, ...rest.slice(0, 2)], ["/bin/deno", "run", "--cached-only"]);
   assertGranted(command, text, "/etc/mtlsd/server.yaml");
   assert.deepEqual(all(found, "USER"), ["65532:65532"]);
   const config: unknown = parse(text);
@@ -129,6 +138,10 @@ Deno.test("docker: the check of health asks the probe that the config serves, wi
   assert.ok(command.includes(`--allow-net=${address}`), list);
   assert.equal(command.at(-1), `http://${address}/healthz`);
   assert.equal(command.filter((word) => word.startsWith("--allow")).length, 1);
+  assert.deepEqual(
+    startOf(command).variables,
+    startOf(words(all(found, "ENTRYPOINT")[0])).variables,
+  );
   // The client has its probes at the same place, so the image's check is right for it too.
   assert.equal(textAt(parse(await example("docker", "client.yaml")), "health", "listen"), address);
 });

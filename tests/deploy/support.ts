@@ -141,6 +141,29 @@ export function assertGranted(words: readonly string[], text: string, path: stri
   for (const word of words.slice(0, from)) assert.doesNotMatch(word, /^(-A|--allow|--deny)/);
 }
 
+/** How a command line starts Deno. */
+export type Start = {
+  /** All that Deno finds in its environment. */
+  readonly variables: Readonly<Record<string, string>>;
+  /** The path of Deno. */
+  readonly deno: string;
+  /** What Deno is given. */
+  readonly rest: readonly string[];
+};
+
+/** Takes a command line apart that gives Deno an environment of its own, and keeps SIGUSR1 from it. */
+export function startOf(words: readonly string[]): Start {
+  const at = words.findIndex((word) => /(^|\/)deno$/.test(word));
+  const [env, clean, block, ...assignments] = words.slice(0, at);
+  assert.deepEqual([env, clean, block], ["/usr/bin/env", "-i", "--block-signal=USR1"], `${words}`);
+  const variables = Object.fromEntries(assignments.map((word) => {
+    const [, name = "", value = ""] = /^(\w+)=(.*)$/.exec(word) ?? [];
+    assert.notEqual(name, "", `${word} is no variable`);
+    return [name, value];
+  }));
+  return { variables, deno: words[at] ?? "", rest: words.slice(at + 1) };
+}
+
 /** What a config of a deployment cannot have here. */
 export type Local = {
   readonly target: string;

@@ -18,6 +18,7 @@ import {
   numberAt,
   run,
   seconds,
+  startOf,
   textAt,
 } from "./support.ts";
 import { readUnit, type Unit } from "./unit.ts";
@@ -87,6 +88,29 @@ for (const mode of MODES) {
     assertGranted(words("Service", "ExecStart"), config, `/etc/mtlsd/${mode}.yaml`);
   });
 
+  Deno.test(`systemd: the ${mode}'s unit may listen on what its config listens on, and nothing else`, async () => {
+    const { one, words } = await unit(mode);
+    const config: unknown = parse(await example("systemd", `${mode}.yaml`));
+    const listens = [["listen"], ["health", "listen"], ["metrics", "listen"]]
+      .map((keys) => textAt(config, ...keys));
+    assert.equal(one("Service", "SocketBindDeny"), "any");
+    // Every interface is one of IPv6 that takes IPv4 too, or where there is no IPv6 one of IPv4.
+    const rules = listens.map((address) => {
+      const [, host = "", port = ""] = /^(.*):(\d+)$/.exec(address) ?? [];
+      assert.match(host, /^(127\.0\.0\.1)?$/);
+      return `${host === "" ? "" : "ipv4:"}tcp:${port}`;
+    });
+    assert.deepEqual(words("Service", "SocketBindAllow"), rules);
+  });
+
+  Deno.test(`systemd: the ${mode}'s unit has no variables but those of its command`, async () => {
+    const { settings, words } = await unit(mode);
+    const { deno, variables } = startOf(words("Service", "ExecStart"));
+    assert.equal(deno, "/usr/local/bin/deno");
+    assert.equal(variables.DENO_DIR, "/opt/mtlsd/cache");
+    assert.deepEqual(settings.filter(([, key]) => /Environment/.test(key)), []);
+  });
+
   Deno.test(`systemd: the ${mode}'s unit leaves room for what its config allows`, async () => {
     const { one } = await unit(mode);
     const config: unknown = parse(await example("systemd", `${mode}.yaml`));
@@ -122,7 +146,7 @@ Deno.test("systemd: both units are hardened alike", async () => {
   const [server, client] = await Promise.all(MODES.map(unit));
   assert.ok(server !== undefined && client !== undefined);
   const rest = ({ settings }: Unit) =>
-    settings.filter(([, key]) => !["ExecStart", "Description"].includes(key));
+    settings.filter(([, key]) => !["ExecStart", "Description", "SocketBindAllow"].includes(key));
   assert.deepEqual(rest(server), rest(client));
 });
 
