@@ -65,7 +65,7 @@ Deno.test("deployment: Deno finds the variables of its command and no others, an
   // The image's two, the composition's, two units', two workloads'.
   assert.equal(all.length, 7);
   const hostile = {
-    NODE_OPTIONS: "--require=/nowhere/evil.cjs",
+    NODE_OPTIONS: "--require /nowhere/evil.cjs",
     DENO_SERVE_ADDRESS: "tcp:0.0.0.0:1",
   };
   for (const words of all) {
