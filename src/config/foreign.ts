@@ -41,6 +41,7 @@ const NAMES: readonly (readonly [key: string, names: string])[] = [
   ],
   ["tls.max_version", "maximumversion maxtlsversion tlsmaxversion sslversionmax"],
   ["tls.alpn", "alpnprotocols nextprotos applicationprotocols"],
+  ["tls.intermediates", "chainfile sslcertificatechainfile untrusted untrustedcerts"],
   ["tls.crl", "crlfile crlpath crlfiles sslcrl revocationlist"],
   [
     "listen",

@@ -7,9 +7,10 @@
 
 import assert from "node:assert/strict";
 import { makeCrl } from "../support/crl.ts";
-import { changeFile } from "../support/held.ts";
+import { Gateway } from "../support/gateway.ts";
+import { changeFile, HeldClient } from "../support/held.ts";
 import { ask, echoBackend } from "../support/peers.ts";
-import { type Issued, makeCa, makeLeaf } from "../support/pki.ts";
+import { dns, type Issued, makeCa, makeLeaf } from "../support/pki.ts";
 import { Scene } from "../support/scene.ts";
 
 const FAILED = "certstore: reload failed, keeping the previous certificates";
@@ -50,4 +51,66 @@ Deno.test("a list below an intermediate counts, and what verifies it lets nobody
   assert.equal(await answer(client), "");
   await changeFile(server, intermediates, issuing.pem);
   assert.equal(await answer(other), "hello");
+});
+
+Deno.test("an intermediate that leaves the file takes with it whom only it led to the root", async () => {
+  await using scene = await Scene.create();
+  const { ca } = scene.pki;
+  const [issuing, other] = ["issuing CA", "other CA"].map((subject) =>
+    makeCa({ subject, issuer: ca })
+  ) as [Issued, Issued];
+  const below = makeLeaf({ role: "client", subject: "below" }, issuing);
+  await Deno.mkdir(`${scene.dir}/below`);
+  const intermediates = await scene.write("below/inter.pem", issuing.pem);
+  const backend = scene.use(echoBackend());
+  const server = await scene.server(backend.address, { tls: { intermediates } });
+
+  const led = scene.use(await HeldClient.open({ ...scene.as(server), identity: below }));
+  const direct = scene.use(await HeldClient.open(scene.as(server)));
+  await changeFile(server, intermediates, other.pem);
+  await led.ended();
+  const line = await server.waitForLog("listener: connection closed", { reason: "untrusted" });
+  assert.match(line.fields.error ?? "", /its issuer is CN=issuing CA, which is neither in the/);
+  await direct.echo("still here");
+
+  // SIGHUP reads it as well.
+  const from = server.lines.length;
+  await Deno.writeTextFile(intermediates, issuing.pem);
+  server.kill("SIGHUP");
+  await server.waitForLog("certstore: certificates reloaded successfully", {
+    trigger: "signal",
+  }, from);
+  assert.equal(await ask({ ...scene.as(server), identity: below }, "hello"), "hello");
+});
+
+Deno.test("a server completes its own chain, for clients that know the root alone", async () => {
+  await using scene = await Scene.create();
+  const issuing = makeCa({ subject: "issuing CA", issuer: scene.pki.ca });
+  const own = makeLeaf({ role: "server", subject: "localhost", san: [dns("localhost")] }, issuing);
+  const tls = {
+    cert: await scene.write("own.pem", own.pem),
+    key: await scene.write("own-key.pem", own.keyPem),
+  };
+  const intermediates = await scene.write("inter.pem", issuing.pem);
+  const backend = scene.use(echoBackend());
+  const bare = await scene.server(backend.address, { tls });
+  assert.equal(await ask(scene.as(bare), "hello").catch(() => ""), "");
+  const complete = await scene.server(backend.address, { tls: { ...tls, intermediates } });
+  assert.equal(await ask(scene.as(complete), "hello"), "hello");
+});
+
+Deno.test("a bridge uses the intermediates of the side that they are for", async () => {
+  await using gateway = await Gateway.create();
+  const { scene, far } = gateway;
+  const issuing = makeCa({ subject: "far issuing CA", issuer: far.ca });
+  const own = makeLeaf({ role: "server", san: [dns("localhost")] }, issuing);
+  // It shows its own certificate alone.
+  const target = gateway.echo({ ...own, issuer: undefined });
+  const intermediates = await scene.write("inter.pem", issuing.pem);
+  const answer = async (sides: Parameters<Gateway["bridge"]>[1]) => {
+    const bridge = await gateway.bridge(target.address, sides);
+    return await ask(gateway.as(bridge), "hello").catch(() => "");
+  };
+  assert.equal(await answer({ upstream_tls: { intermediates } }), "hello");
+  assert.equal(await answer({ tls: { intermediates } }), "");
 });
