@@ -13,6 +13,7 @@ import type { Channel } from "../../src/channel.ts";
 import { Admission } from "../../src/proxy/admission.ts";
 import { Quota } from "../../src/proxy/limits.ts";
 import { Life, Lives } from "../../src/proxy/lives.ts";
+import { TlsNear } from "../../src/proxy/near_tls.ts";
 import { TlsClient } from "../../src/tls/client.ts";
 import { TlsServer } from "../../src/tls/server.ts";
 import { PeerVerifier } from "../../src/tls/verdict.ts";
@@ -147,6 +148,16 @@ function watchEngine(): void {
           return done;
         });
     };
+  // Its first bytes are read before the engine is there.
+  patch(
+    TlsNear.prototype,
+    "receive",
+    (real) =>
+      function (this: unknown, accepted: Channel, ...args: unknown[]) {
+        become(accepted, "wire");
+        return Reflect.apply(real, this, [accepted, ...args]);
+      },
+  );
   patch(TlsServer.prototype, "accept", handshake);
   patch(TlsClient.prototype, "connect", handshake);
 }
@@ -158,9 +169,9 @@ function watchPlaces(): void {
       return fault ?? Reflect.apply(real, this, args);
     });
   patch(Admission.prototype, "enter", (real) =>
-    function (this: Admission) {
+    function (this: Admission, ...args: unknown[]) {
       entering = false;
-      return trip("place") ?? Reflect.apply(real, this, []);
+      return trip("place") ?? Reflect.apply(real, this, args);
     });
   const dispose = Life.prototype[Symbol.dispose];
   Life.prototype[Symbol.dispose] = function (this: Life) {
