@@ -8,7 +8,7 @@
 import { setImmediate } from "node:timers";
 
 /** A job of at least this many milliseconds lets others run before it goes on. */
-const SLICE = 2;
+const SLICE = 1;
 
 /** A job's way to let others run: to be awaited before each piece of work. */
 export type Pause = () => Promise<void> | undefined;

@@ -5,6 +5,7 @@
  */
 
 import { rows as backend } from "./backend.ts";
+import { rows as chains } from "./chains.ts";
 import { rows as clock } from "./clock.ts";
 import { rows as descriptors } from "./descriptors.ts";
 import { rows as drain } from "./drain.ts";
@@ -28,6 +29,7 @@ export const ROWS: readonly Row[] = [
   ...resets,
   ...halfClose,
   ...trickle,
+  ...chains,
   ...drain,
   ...reload,
   ...reauthorize,
