@@ -8,7 +8,9 @@ import { formatAddress } from "../config/address.ts";
 import type { AclConfig } from "../config/config.ts";
 import type { Fields } from "../logging.ts";
 import type { LogLimiter } from "../logging/limiter.ts";
-import { dial, type NativeTcp } from "../net.ts";
+import { formatDuration } from "../config/duration.ts";
+import { dial, DialError, type NativeTcp } from "../net.ts";
+import { CostlyServers } from "./costly_servers.ts";
 import type { TlsClient } from "../tls/client.ts";
 import { HandshakeCut, HandshakeError } from "../tls/handshake.ts";
 import { admitPeer, logDenied, verdictFields } from "./authorize_peer.ts";
@@ -37,10 +39,12 @@ export type TlsFarDeps = ReachDeps & {
 /** Dials, handshakes and judges the server; nothing of the caller's leaves before that. */
 export class TlsFar implements FarEnd<Near> {
   readonly #deps: TlsFarDeps;
+  readonly #costly: CostlyServers;
 
   /** For all connections of one tunnel. */
   constructor(deps: TlsFarDeps) {
     this.#deps = deps;
+    this.#costly = new CostlyServers(deps.monotonic);
   }
 
   /** Reaches a server that is what it should be. One that is not is like one that is not there. */
@@ -63,6 +67,15 @@ export class TlsFar implements FarEnd<Near> {
         if (limiter.allows("error", "handshake failed", sourceOf(attempt))) {
           life.logger.error("dialer: handshake failed", { ...fields, reason, error: message });
         }
+        const { server } = fields;
+        const pause = this.#costly.failed(formatAddress(attempt.address), error.engineCpu);
+        if (pause > 0) {
+          life.logger.error("dialer: leaving a server alone: its certificates cost too much", {
+            server,
+            cpu: formatDuration(Math.round(error.engineCpu)),
+            pause: formatDuration(Math.round(pause)),
+          });
+        }
       }
       throw error;
     }
@@ -76,6 +89,14 @@ export class TlsFar implements FarEnd<Near> {
     const { address, target: { serverName = "" }, timeout, signal } = attempt;
     const { limiter, metrics, native, monotonic, handshakeTimeout } = this.#deps;
     const start = monotonic();
+    const pause = this.#costly.pauseOf(formatAddress(address));
+    if (pause > 0) {
+      const left = formatDuration(Math.ceil(pause / 1000) * 1000);
+      throw new DialError(
+        "other",
+        `left alone for another ${left}: its certificates cost too much`,
+      );
+    }
     const transport = await dial(address, { timeout, signal, native });
     let opened = transport;
     try {

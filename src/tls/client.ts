@@ -93,6 +93,7 @@ export class TlsClient {
       transport,
       {
         start: (wire, events) => this.#start(wire, events),
+        metered: true,
         demand: { kind: "certificate", verify: this.#verify, optional: false },
         requireCloseNotify: this.#requireCloseNotify,
       },

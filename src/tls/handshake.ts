@@ -93,6 +93,8 @@ export type Role = {
   readonly demand: PeerDemand;
   /** Whether a peer that ends TCP without close_notify has broken the connection off. */
   readonly requireCloseNotify: boolean;
+  /** Whether it is counted what the peer's bytes cost the engine. */
+  readonly metered: boolean;
 };
 
 /** Text that says something; `undefined` for all else. */
@@ -213,6 +215,7 @@ export async function handshake<T>(
       return (over ??= new AbortController()).signal;
     },
   };
+  wire.metered = role.metered;
   const fail = (error: unknown) => {
     settle();
     reject(error instanceof HandshakeError ? error : wireError(error));
@@ -254,6 +257,7 @@ export async function handshake<T>(
     if (refused) wire.mute();
     const channel = admit ? open() : undefined;
     wire.release();
+    wire.metered = false;
     resolve({ value, peer, ...session, channel });
   };
 
@@ -290,6 +294,7 @@ export async function handshake<T>(
     if (result.channel === undefined) abandon(wire, engine);
     return result;
   } catch (error) {
+    if (error instanceof HandshakeError) error.engineCpu = wire.engineCpu;
     const alert = error instanceof HandshakeError && !refused && sendsAlert(error);
     if (alert) await wire.linger(limits.signal);
     abandon(wire, engine);

@@ -13,6 +13,8 @@ export class HandshakeError extends Error {
   override readonly name = "HandshakeError";
   /** The metric's reason. */
   readonly reason: HandshakeReason;
+  /** Milliseconds of CPU that the engine spent on a server's bytes; 0 for clients. */
+  engineCpu = 0;
 
   /** `message` is for the log and may hold the peer's words. */
   constructor(reason: HandshakeReason, message: string, options?: ErrorOptions) {

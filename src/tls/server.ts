@@ -102,6 +102,7 @@ export class TlsServer {
       transport,
       {
         start: (wire, events) => this.#startNative(wire, events) ?? this.#start(wire, events),
+        metered: false,
         demand: this.#demand,
         requireCloseNotify: this.#requireCloseNotify,
       },

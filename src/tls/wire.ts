@@ -6,6 +6,7 @@
  */
 
 import { EventEmitter } from "node:events";
+import process from "node:process";
 import { type Channel, ChannelError, type Take } from "../channel.ts";
 import { Records } from "./records.ts";
 
@@ -62,6 +63,10 @@ export class Wire extends EventEmitter {
   #reading: Promise<Uint8Array | null> | undefined;
   #muted = false;
   #broken = false;
+  /** Milliseconds of CPU that the engine spent in {@linkcode Wire.pull}, where that is metered. */
+  engineCpu = 0;
+  /** Whether {@linkcode Wire.engineCpu} is counted. */
+  metered = false;
   /** Lets go what is held back. */
   #release: (() => void) | undefined;
 
@@ -91,7 +96,9 @@ export class Wire extends EventEmitter {
     if (bytes === null) return undefined;
     // The engine copies the bytes before it returns, and they may be overwritten then.
     const count = bytes.length;
+    const before = this.metered ? cpuMilliseconds() : 0;
     this.emit("data", bytes);
+    if (this.metered) this.engineCpu += cpuMilliseconds() - before;
     return count;
   }
 
@@ -251,4 +258,10 @@ export class Wire extends EventEmitter {
 
   /** Engine: has no effect. */
   uncork(): void {}
+}
+
+/** Time on a CPU and not on the wall: a process that is stopped for a while has not worked. */
+function cpuMilliseconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
 }

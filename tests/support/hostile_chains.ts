@@ -57,7 +57,7 @@ function lean(subject: string, key: KeyObject, issuer: Issued | undefined): Issu
  * Levels of CAs: each of a level is a possible issuer of each below it. The highest ones name `top` as
  * their issuer, or themselves.
  */
-function forest(kind: Kind, options: {
+export function forest(kind: Kind, options: {
   readonly name: string;
   readonly levels: number;
   readonly width: number;
@@ -86,7 +86,7 @@ function forest(kind: Kind, options: {
     cas.push(...made);
     above = made[0];
   }
-  return behind(name, makeLeaf({ subject: "stranger", role: "client", kind }, above), cas);
+  return behind(name, makeLeaf({ subject: "stranger", kind }, above), cas);
 }
 
 /** CAs under one key, each the issuer of each other by name and signature. */
@@ -97,7 +97,7 @@ function mesh(ca: Issued): HostileChain {
     roots.map((_, j) => lean(`mesh ${j}`, key, i === j ? undefined : issuer))
   );
   const toTheCa = makeCa({ subject: "mesh 13", key, issuerName: ca.subject });
-  const leaf = makeLeaf({ subject: "stranger", role: "client" }, roots[0]);
+  const leaf = makeLeaf({ subject: "stranger" }, roots[0]);
   return behind("a mesh of 14 CAs under one key", leaf, [toTheCa, ...links]);
 }
 
@@ -105,7 +105,7 @@ function mesh(ca: Issued): HostileChain {
 function forgedLinks(ca: Issued, kind: Kind): HostileChain {
   const keys = repeat(100, () => makeKey(kind, "forged"));
   const links = keys.map((key) => makeCa({ subject: "link", key, issuerName: ca.subject }));
-  const leaf = makeLeaf({ subject: "stranger", role: "client" }, links[0]);
+  const leaf = makeLeaf({ subject: "stranger" }, links[0]);
   return behind(`100 forged links to the CA, ${kind}`, leaf, links);
 }
 
@@ -129,7 +129,7 @@ function withIssuerKey(name: string, ca: Issued, spki: der.Der, bytes: number): 
     }));
   const leaf = makeLeaf({
     subject: "stranger",
-    role: "client",
+
     issuerName: "big",
     signature: "rsa-sha256",
     signatureBytes,
@@ -148,7 +148,7 @@ export function hostileChains(ca: Issued, insider: Issued): readonly HostileChai
     extra: [nameConstraints({ permitted: zones, excluded: zones })],
   });
   const leaf = (options: Parameters<typeof makeLeaf>[0], issuer?: Issued) =>
-    makeLeaf({ subject: "stranger", role: "client", ...options }, issuer);
+    makeLeaf({ subject: "stranger", ...options }, issuer);
   const policy = (i: number) => der.oid(`2.999.${i}`);
   const policies = extension(
     "2.5.29.32",
