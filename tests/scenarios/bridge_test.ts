@@ -262,7 +262,8 @@ Deno.test("bridge: a stop while the target is dialled, or while its handshake ha
 Deno.test("bridge: dial_timeout covers the target's handshake", async () => {
   await using gateway = await Gateway.create();
   const silent = gateway.scene.use(await PeerServer.listen());
-  const bridge = await gateway.bridge(silent.address, { proxy: { dial_timeout: "200ms" } });
+  // Enough to connect on a busy machine, and the rest of it for the handshake that never is.
+  const bridge = await gateway.bridge(silent.address, { proxy: { dial_timeout: "3s" } });
   assert.equal(await attempt(gateway.as(bridge)), "");
   await bridge.waitForLog("dialer: handshake failed", { reason: "timeout" });
   await bridge.waitForLog("listener: connection closed", { reason: "dial_failed" });
