@@ -23,6 +23,7 @@ import type { Life } from "./lives.ts";
 import type { CloseReason } from "./outcome.ts";
 import { networkOf } from "./peer_key.ts";
 import { splice } from "./splice.ts";
+import { takeLeave } from "./farewell.ts";
 
 /** A step that ended the connection; it has logged why, or the connection's life says so. */
 export type Stopped = {
@@ -186,7 +187,12 @@ async function pass<N extends Near>(
   }
   try {
     const far = await way.far.reach(near, life);
-    if ("stopped" in far) return { reason: far.stopped, refused: false, fields: near.fields };
+    if ("stopped" in far) {
+      // Nothing was forwarded. Where we ended it that is told in good order, else it is no good end.
+      if (life.ending === undefined) near.channel.reset();
+      else await takeLeave(near.channel);
+      return { reason: far.stopped, refused: false, fields: near.fields };
+    }
     try {
       return await join(far.permit, near, far, deps, life.signal);
     } finally {

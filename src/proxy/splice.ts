@@ -31,6 +31,7 @@
  */
 
 import { type Channel, ChannelError } from "../channel.ts";
+import { FAREWELL } from "./farewell.ts";
 import { CLOSE_REASONS, type CloseReason, type Direction } from "./outcome.ts";
 
 /** Settings of {@linkcode splice}; durations are milliseconds, at most 2^31 - 1. */
@@ -67,9 +68,6 @@ const GRACE = 250;
  */
 const LINGER = 5000;
 const LINGER_SILENCE = 1000;
-
-/** So many milliseconds both sides have to take the end of a connection that we end. */
-const FAREWELL = 250;
 
 /**
  * Copy both ways until both have ended, something breaks, a limit is reached or `signal` aborts.

@@ -96,6 +96,7 @@ Deno.test("the header comes before the client has said a word, and once", async 
     assert.equal(answer, "welcome");
     socket.destroy();
     await peer.ended();
+    peer.end();
     assert.equal(rest(), words);
     assert.equal(target.peers.length, 1);
     // The client's bytes are counted, ours are not.

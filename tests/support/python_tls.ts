@@ -9,7 +9,7 @@ import { Process } from "./openssl.ts";
 import type { PkiFiles } from "./pki.ts";
 
 /** How the peer ends its half. */
-export type PythonEnd = "fin" | "close_notify" | "half a record" | "reset";
+export type PythonEnd = "fin" | "close_notify" | "half a record" | "reset" | "none";
 
 /** What both peers have in common: `converse` sends, ends its half and reads the rest. */
 const COMMON = `
@@ -42,7 +42,8 @@ def converse(peer):
             pass
         peer.setblocking(True)
     # The socket's own method: that of ssl would give up TLS with it.
-    socket.socket.shutdown(peer, socket.SHUT_WR)
+    if end != "none":
+        socket.socket.shutdown(peer, socket.SHUT_WR)
     got = 0
     how = "eof"
     try:

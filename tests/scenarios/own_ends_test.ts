@@ -1,0 +1,141 @@
+/**
+ * What the daemon ends by itself ends with close_notify on each TLS connection, in either role, and waits
+ * for nobody who does not take it.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import type { TestDaemon } from "../support/daemon.ts";
+import { changeRules } from "../support/held.ts";
+import { baseline, waitForDescriptors } from "../support/process.ts";
+import { gotBy, pythonClient, type PythonPeer, pythonServer } from "../support/python_tls.ts";
+import { type DaemonOptions, Scene } from "../support/scene.ts";
+import { plainTarget, tlsEnd } from "../support/ends.ts";
+import { stuckTarget } from "../support/hold_back.ts";
+import { Peer, PeerServer } from "../support/sockets.ts";
+import { until } from "../support/wait.ts";
+
+const NO_HANDLES = fileURLToPath(new URL("../support/no_handles.ts", import.meta.url));
+const WAYS = { native: {}, public: { preload: NO_HANDLES } } as const;
+
+/** How a daemon comes to end a connection, and what it calls that. */
+type Cause = {
+  readonly proxy?: Readonly<Record<string, unknown>>;
+  readonly act?: (daemon: TestDaemon) => Promise<unknown>;
+  readonly reason: string;
+};
+
+const CAUSES: Readonly<Record<string, Cause>> = {
+  "idle_timeout": { proxy: { idle_timeout: "300ms" }, reason: "idle_timeout" },
+  "max_lifetime": { proxy: { max_lifetime: "500ms" }, reason: "max_lifetime" },
+  "a drain that is out of time": {
+    proxy: { shutdown_timeout: "300ms" },
+    act: (daemon) => Promise.resolve(daemon.kill("SIGTERM")),
+    reason: "shutdown",
+  },
+  "a second signal": {
+    act: async (daemon) => {
+      daemon.kill("SIGTERM");
+      await daemon.waitForLog("shutting down");
+      daemon.kill("SIGTERM");
+    },
+    reason: "shutdown",
+  },
+};
+
+/** Says something, and then hears what comes without having ended its half. */
+const listening = (scene: Scene, version: PythonPeer["version"]): PythonPeer => ({
+  files: scene.files,
+  version,
+  size: 1000,
+  end: "none",
+});
+
+for (const [way, preload] of Object.entries(WAYS)) {
+  for (const version of ["TLSv1_2", "TLSv1_3"] as const) {
+    for (const [name, { proxy = {}, act, reason }] of Object.entries(CAUSES)) {
+      const options: DaemonOptions = { ...preload, proxy };
+
+      Deno.test(`${name} sends close_notify to a client, ${version}, ${way}`, async () => {
+        await using scene = await Scene.create();
+        const backend = scene.use(await PeerServer.listen());
+        const server = await scene.server(backend.address, options);
+        const peer = scene.use(pythonClient(server.port, listening(scene, version)));
+        const far = await backend.peer(0);
+        await until(() => far.received === 1000);
+        await act?.(server);
+        assert.deepEqual(await gotBy(peer), { size: 0, end: "eof" });
+        assert.equal(await far.ended(), "end");
+        await server.waitForLog("listener: connection closed", { reason });
+      });
+
+      Deno.test(`${name} sends close_notify to a server, ${version}, ${way}`, async () => {
+        await using scene = await Scene.create();
+        const target = scene.use(await pythonServer(listening(scene, version)));
+        const client = await scene.client(target.address, options);
+        await using caller = await Peer.connect(client.port);
+        await until(() => caller.received === 1000);
+        await act?.(client);
+        assert.deepEqual(await gotBy(target.process), { size: 0, end: "eof" });
+        assert.equal(await caller.ended(), "end");
+        await client.waitForLog("dialer: connection closed", { reason });
+      });
+    }
+  }
+}
+
+Deno.test("a peer that the rules do not admit any more gets close_notify", async () => {
+  await using scene = await Scene.create();
+  const backend = scene.use(await PeerServer.listen());
+  const server = await scene.server(backend.address);
+  const peer = scene.use(pythonClient(server.port, listening(scene, "TLSv1_3")));
+  const far = await backend.peer(0);
+  await until(() => far.received === 1000);
+  await changeRules(server, { deny_cn: ["frontend-service"] });
+  assert.deepEqual(await gotBy(peer), { size: 0, end: "eof" });
+  await server.waitForLog("listener: connection closed", { reason: "denied" });
+});
+
+Deno.test("an end while the target is dialled has close_notify as well", async () => {
+  await using scene = await Scene.create();
+  using target = await stuckTarget();
+  const server = await scene.server(target.address, { proxy: { max_lifetime: "500ms" } });
+  const peer = scene.use(pythonClient(server.port, listening(scene, "TLSv1_3")));
+  assert.deepEqual(await gotBy(peer), { size: 0, end: "eof" });
+  await server.waitForLog("listener: connection closed", { reason: "max_lifetime" });
+});
+
+Deno.test("a target that cannot be reached is no end in good order", async () => {
+  await using scene = await Scene.create();
+  const { server, client } = await scene.tunnel("127.0.0.1:1");
+  const peer = scene.use(pythonClient(server.port, listening(scene, "TLSv1_3")));
+  assert.notEqual((await gotBy(peer)).end, "eof");
+  await using caller = await Peer.connect(client.port);
+  assert.equal(await caller.ended(), "reset");
+  await client.waitForLog("dialer: connection closed", { reason: "target_reset" });
+});
+
+Deno.test("peers that take nothing hold up neither an end nor a descriptor", async () => {
+  await using scene = await Scene.create();
+  const target = scene.use(plainTarget());
+  const server = await scene.server(target.address, { proxy: { max_lifetime: "1s" } });
+  const base = await baseline(server);
+  for (let peer = 0; peer < 5; peer++) {
+    const [near, far] = await Promise.all([tlsEnd(server.port, scene.pki), target.next()]);
+    scene.use(near);
+    // Both sides send, and none reads.
+    for (const end of [near, far]) {
+      void (async () => {
+        try {
+          for (;;) await end.write(new Uint8Array(100_000));
+        } catch {
+          // Ended, as it should be.
+        }
+      })();
+    }
+  }
+  await server.waitForMetric('mtlsd_connections_closed_total{reason="max_lifetime"}', 5);
+  await waitForDescriptors(server.pid, base);
+});
