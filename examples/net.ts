@@ -133,7 +133,15 @@ export async function serve(
   listener: Deno.Listener,
   handle: (conn: Deno.Conn) => Promise<void>,
 ): Promise<void> {
-  for await (const conn of listener) {
+  for (;;) {
+    let conn: Deno.Conn;
+    try {
+      conn = await listener.accept();
+    } catch (error) {
+      // The other side reset it before it was accepted.
+      if (error instanceof Deno.errors.NotConnected) continue;
+      throw error;
+    }
     handle(conn)
       .catch((error) => console.error(`${program}: ${wordsOf(error)}`))
       .finally(() => closeQuietly(conn));

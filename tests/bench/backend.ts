@@ -5,6 +5,7 @@
  * @module
  */
 
+import { connectionsOf } from "../support/peers.ts";
 import { REQUEST_BYTES } from "./load_protocol.ts";
 
 /** The ports of 127.0.0.1 that it serves. */
@@ -69,7 +70,7 @@ function listen(serve: Serve): number {
 }
 
 async function accept(listener: Deno.TcpListener, serve: Serve): Promise<void> {
-  for await (const conn of listener) {
+  for await (const conn of connectionsOf(listener)) {
     conn.setNoDelay(true);
     // A subject that is ended cuts its connections; the next one finds the backend as it was.
     serve(conn).catch(() => {}).finally(() => conn.close());

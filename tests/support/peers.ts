@@ -25,7 +25,7 @@ export class Backend implements AsyncDisposable {
   }
 
   async #run(serve: (conn: Deno.TcpConn, backend: Backend) => Promise<void>): Promise<void> {
-    for await (const conn of this.#listener) {
+    for await (const conn of connectionsOf(this.#listener)) {
       this.connections++;
       this.#open.add(conn);
       const life = serve(conn, this).catch(() => {}).finally(() => {
@@ -53,6 +53,20 @@ export class Backend implements AsyncDisposable {
     for (const conn of this.#open) closeQuietly(conn);
     await this.#loop.catch(() => {});
     await Promise.all(this.#lives);
+  }
+}
+
+/** What a listener accepts until it is closed; what was reset in its queue is passed over. */
+export async function* connectionsOf(listener: Deno.TcpListener): AsyncGenerator<Deno.TcpConn> {
+  for (;;) {
+    try {
+      yield await listener.accept();
+    } catch (error) {
+      if (error instanceof Deno.errors.NotConnected) continue;
+      if (error instanceof Deno.errors.BadResource) return;
+      if (error instanceof Deno.errors.Interrupted) return;
+      throw error;
+    }
   }
 }
 

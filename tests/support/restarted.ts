@@ -4,7 +4,7 @@
  * @module
  */
 
-import { closeQuietly, writeAll } from "./peers.ts";
+import { closeQuietly, connectionsOf, writeAll } from "./peers.ts";
 import { ownAddress, split } from "./tools.ts";
 
 /** Says its name, and then sends back what comes. */
@@ -34,7 +34,7 @@ export class Restarted implements AsyncDisposable {
     const listener = Deno.listen(split(this.address));
     this.#listener = listener;
     const run = async () => {
-      for await (const conn of listener) {
+      for await (const conn of connectionsOf(listener)) {
         this.connections++;
         this.#open.add(conn);
         this.#lives.push(this.#serve(conn));
