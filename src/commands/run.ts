@@ -18,6 +18,7 @@ import { createLogger, type Logger, stderrSink } from "../logging.ts";
 import { tlsFields } from "../logging/tls_fields.ts";
 import { createMetrics, type Metrics } from "../metrics.ts";
 import { nativeTcp } from "../net.ts";
+import { runtimeVariables } from "../runtime_environment.ts";
 import { onSignals } from "../signals.ts";
 import { nativeTls } from "../tls/engine.ts";
 import { isUntested, TESTED_DENO, VERSION } from "../version.ts";
@@ -108,6 +109,9 @@ async function serve(
   const { deno } = Deno.version;
   if (isUntested(deno)) {
     logger.warn("mtlsd was not tested with this version of Deno", { deno, tested: TESTED_DENO });
+  }
+  for (const variable of runtimeVariables()) {
+    logger.warn("Deno goes by a variable of its environment, whatever is granted", { variable });
   }
   // Not disposed of: the process is about to end, and closing its watches could keep it from that.
   const daemon = await Daemon.start({

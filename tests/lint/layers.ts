@@ -41,6 +41,7 @@ const PLACES: Readonly<Record<string, Layer>> = {
   "net/": "adapters",
   "pki.ts": "adapters",
   "pki/": "adapters",
+  "runtime_environment.ts": "adapters",
   "signals.ts": "adapters",
   "tls/": "adapters",
 

@@ -7,11 +7,12 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { stringify } from "yaml";
+import { TESTED_DENO } from "../../src/version.ts";
 import { mtlsd, startDaemon, type TestDaemon } from "../support/daemon.ts";
 import { ask, lineBackend, sh } from "../support/peers.ts";
 import { makeCa, makeLeaf, pem } from "../support/pki.ts";
 import { Scene } from "../support/scene.ts";
-import { assertPlain, linesAt, ownAddress, refuses } from "../support/tools.ts";
+import { assertPlain, countLog, linesAt, ownAddress, refuses } from "../support/tools.ts";
 
 Deno.test("server mode says what it does from the start to the stop", async () => {
   await using scene = await Scene.create();
@@ -246,4 +247,34 @@ Deno.test("SIGINT of a terminal stops the daemon too", async () => {
   assert.equal(code, 0);
   assert.equal(await server.exit(), 0);
   await server.waitForLog("shutting down", { signal: "SIGINT" });
+});
+
+Deno.test("a Deno that is too new is warned of, and so are variables that it goes by, where they show", async () => {
+  await using scene = await Scene.create();
+  const fake = await scene.write(
+    "fake.ts",
+    'Object.defineProperty(Deno, "version", { value: { ...Deno.version, deno: "3.0.0" } });',
+  );
+  const set = ["env", "OTEL_DENO=false"];
+  const daemon = await scene.server("127.0.0.1:9", { preload: fake, wrapper: set });
+  const { fields } = await daemon.waitForLog("mtlsd starting");
+  assert.equal(fields.deno, "3.0.0");
+  await daemon.waitForLog("mtlsd was not tested with this version of Deno", {
+    level: "WARN",
+    deno: "3.0.0",
+    tested: TESTED_DENO,
+  });
+  const GOES_BY = "Deno goes by a variable of its environment, whatever is granted";
+  // Under its own grants it cannot look.
+  assert.equal(countLog(daemon, GOES_BY), 0);
+  assert.equal(await daemon.stop(), 0);
+
+  const { ca, server: cert, serverKey: key } = scene.files;
+  const wide = await scene.daemon(
+    { mode: "server", listen: "127.0.0.1:0", target: "127.0.0.1:9", tls: { cert, key, ca } },
+    { wrapper: ["env", "OTEL_DENO=false"], flags: ["--no-prompt", "--allow-all"] },
+  );
+  await wide.waitForLog(GOES_BY, { level: "WARN", variable: "OTEL_DENO" });
+  assert.equal(countLog(wide, GOES_BY), 1);
+  assert.equal(await wide.stop(), 0);
 });
