@@ -140,6 +140,9 @@ export type VerifierOptions = {
 const MAX_REMEMBERED = 1024;
 const MAX_REMEMBERED_BYTES = 8 * 1024 * 1024;
 
+/** The longest handshake message that the engine takes. */
+const MAX_MESSAGE_BYTES = 0xffff;
+
 type Remembered = { readonly peer: VerifiedPeer; readonly validFrom: number };
 type Refused = { readonly reason: HandshakeReason; readonly detail: string };
 
@@ -259,6 +262,16 @@ export class PeerVerifier {
     const [leafDer, ...rest] = presented;
     if (leafDer === undefined) {
       return { reason: "no_certificate", detail: "the peer showed no certificate" };
+    }
+    // A Certificate message of TLS 1.3 (RFC 8446 section 4.4.2), without request context and extensions.
+    const size = presented.reduce((sum, der) => sum + der.length + 5, 4);
+    if (size > MAX_MESSAGE_BYTES) {
+      return {
+        reason: "bad_certificate",
+        detail:
+          `the ${presented.length} certificates shown take ${size} bytes in a handshake, and ` +
+          `${MAX_MESSAGE_BYTES} are the most; leave out what leads to no CA of the peer's trust`,
+      };
     }
     const leaf = tryParse(leafDer);
     if (leaf instanceof CertificateError) {
