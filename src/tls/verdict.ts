@@ -179,7 +179,7 @@ export class PeerVerifier {
     const known = this.#recall(fingerprint);
     if (known !== undefined) return known;
     const checks = this.#signatures.checks();
-    const steps = this.#steps(presented, this.#options.now());
+    const steps = this.#steps(presented, presented.map(tryParse), this.#options.now());
     let next = steps.next();
     while (next.done !== true) {
       const check = next.value;
@@ -204,8 +204,13 @@ export class PeerVerifier {
       // Another connection may have come with the same chain meanwhile.
       const known = this.#recall(fingerprint);
       if (known !== undefined) return known;
+      const read: Read[] = [];
+      for (const der of presented) {
+        await pause();
+        read.push(tryParse(der));
+      }
       const checks = this.#signatures.checks();
-      const steps = this.#steps(presented, this.#options.now());
+      const steps = this.#steps(presented, read, this.#options.now());
       let next = steps.next();
       while (next.done !== true) {
         const check = next.value;
@@ -257,10 +262,15 @@ export class PeerVerifier {
     if (this.#remembered.delete(fingerprint)) this.#rememberedBytes -= sizeOf(known);
   }
 
-  /** The whole verification; asks for the signature checks that it needs. */
-  *#steps(presented: readonly Uint8Array[], now: number): Steps<Remembered | Refused> {
-    const [leafDer, ...rest] = presented;
-    if (leafDer === undefined) {
+  /** The whole verification of what was shown and read; asks for the signature checks that it needs. */
+  *#steps(
+    presented: readonly Uint8Array[],
+    read: readonly Read[],
+    now: number,
+  ): Steps<Remembered | Refused> {
+    const [leafDer] = presented;
+    const [leaf, ...rest] = read;
+    if (leafDer === undefined || leaf === undefined) {
       return { reason: "no_certificate", detail: "the peer showed no certificate" };
     }
     // A Certificate message of TLS 1.3 (RFC 8446 section 4.4.2), without request context and extensions.
@@ -273,14 +283,11 @@ export class PeerVerifier {
           `${MAX_MESSAGE_BYTES} are the most; leave out what leads to no CA of the peer's trust`,
       };
     }
-    const leaf = tryParse(leafDer);
     if (leaf instanceof CertificateError) {
       return { reason: "bad_certificate", detail: describeUnreadable(leafDer, leaf) };
     }
     // What cannot be read cannot be part of a path, and does no harm beside one.
-    const others = rest.map(tryParse).filter((parsed): parsed is Certificate =>
-      !(parsed instanceof CertificateError)
-    );
+    const others = rest.filter((one): one is Certificate => !(one instanceof CertificateError));
     const { anchors, intermediates = [], revocation = NO_REVOCATION } = this.#options;
     const { purpose, serverName } = this.#options;
     const policy = { anchors, intermediates, revocation, purpose, now };
@@ -308,7 +315,10 @@ function sizeOf({ peer: { chain } }: Remembered): number {
   return chain.reduce((sum, der) => sum + der.length, 0);
 }
 
-function tryParse(der: Uint8Array): Certificate | CertificateError {
+/** A certificate, or why it cannot be read. */
+type Read = Certificate | CertificateError;
+
+function tryParse(der: Uint8Array): Read {
   try {
     return parseCertificate(der);
   } catch (error) {

@@ -116,13 +116,14 @@ async function together(rounds: number): Promise<string> {
   const quiet = await echo.longest();
   const stalls: { readonly name: string; readonly stall: number }[] = [];
   for (const chain of chains) {
-    let least = Infinity;
+    const longest: number[] = [];
     for (let round = 0; round < rounds; round++) {
       await echo.longest();
       await Promise.all(Array.from({ length: AT_ONCE }, () => attack(server, "TLS1.3", chain)));
-      least = Math.min(least, await echo.longest());
+      longest.push(await echo.longest());
     }
-    stalls.push({ name: chain.name, stall: least });
+    const stall = longest.toSorted((a, b) => a - b)[rounds >> 1] ?? Infinity;
+    stalls.push({ name: chain.name, stall });
   }
   stalls.sort((a, b) => b.stall - a.stall);
   const [most] = stalls;
@@ -143,7 +144,8 @@ export const rows: readonly Row[] = [
   {
     subject: "server",
     fault: `${AT_ONCE} hostile chains at once, of every shape`,
-    holds: `an established connection's echo takes less than ${MAX_STALL} ms`,
-    run: (scale) => together(scale === "full" ? 3 : 2),
+    holds:
+      `an established connection's longest echo is less than ${MAX_STALL} ms, median of some rounds`,
+    run: (scale) => together(scale === "full" ? 5 : 3),
   },
 ];
