@@ -50,6 +50,13 @@ export type ListenerOptions = {
 /** First and longest pause after a failed accept, in milliseconds; it doubles in between. */
 const MIN_PAUSE = 5;
 const MAX_PAUSE = 1000;
+/**
+ * At most so many are accepted in so many milliseconds, several times as many as handshakes can be done
+ * in that time. Without a limit those who connect by the ten thousand and say nothing would leave no turn
+ * to open connections.
+ */
+const ACCEPTS_AT_ONCE = 16;
+const ACCEPT_PERIOD = 5;
 /** After so many peers that could not be taken the rest of the process gets its turn. */
 const MISSED_AT_ONCE = 64;
 /** So many milliseconds without a failure end an incident; the next failure is logged again. */
@@ -75,6 +82,8 @@ export class Listener {
   #cameAt = 0;
   #pause = 0;
   #waitingSince = Infinity;
+  #accepts = 0;
+  #periodSince = -Infinity;
   #incident = false;
   #failures = 0;
   #missed = 0;
@@ -170,11 +179,23 @@ export class Listener {
         if (!await this.#admission.room(signal)) return;
         this.#waitingSince = performance.now();
         await this.#enter(await this.#options.socket.accept());
+        await this.#pace();
       } catch (error) {
         // Not even a fault in telling of it ends the loop, or keeps it spinning.
         await this.#failed(error).catch(() => this.#sleep(MAX_PAUSE));
       }
     }
+  }
+
+  /** Waits for the next period when this one's accepts are used up. */
+  async #pace(): Promise<void> {
+    const now = performance.now();
+    if (now - this.#periodSince >= ACCEPT_PERIOD) {
+      this.#periodSince = now;
+      this.#accepts = 0;
+    }
+    if (++this.#accepts < ACCEPTS_AT_ONCE) return;
+    await this.#sleep(this.#periodSince + ACCEPT_PERIOD - now);
   }
 
   /** Never rejects: whatever goes wrong from here on concerns this connection only. */

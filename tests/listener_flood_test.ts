@@ -18,6 +18,22 @@ Deno.test("listener: a flood of peers that are gone leaves everybody else a turn
   await listener.drained();
 });
 
+Deno.test("listener: a flood of connections leaves everybody else a turn", async () => {
+  const { socket, listener } = start({ onConnection: () => Promise.resolve() });
+  await until(() => socket.accepts === 1);
+  socket.answers.push(...Array.from({ length: 10_000 }, () => new Stub()));
+  socket.give(new Stub());
+  for (let turn = 0; turn < 10; turn++) {
+    const before = socket.accepts;
+    await new Promise((done) => setTimeout(done, 0));
+    assert.ok(socket.accepts - before < 100, `${socket.accepts - before} before anybody else`);
+  }
+  const before = socket.accepts;
+  await until(() => socket.accepts > before + 100);
+  listener.stop();
+  await listener.drained();
+});
+
 Deno.test("listener: short of descriptors a handshake that had its chance gives way", async () => {
   const yielded: string[] = [];
   const { socket, listener } = start({

@@ -11,7 +11,8 @@ import { PER_SOURCE } from "../../src/logging/limiter.ts";
 import { behind, line } from "../support/balancer.ts";
 import { closedBy } from "../support/held.ts";
 import { ask, lineBackend } from "../support/peers.ts";
-import { makeLeaf } from "../support/pki.ts";
+import { dns, makeLeaf } from "../support/pki.ts";
+import { plainServer } from "../support/plain_tls.ts";
 import type { LogLine, TestDaemon } from "../support/daemon.ts";
 import { Scene } from "../support/scene.ts";
 import { Peer } from "../support/sockets.ts";
@@ -84,6 +85,61 @@ for (const format of ["text", "json"] as const) {
     }
   });
 }
+
+for (const format of ["text", "json"] as const) {
+  Deno.test(`a server with hostile names writes short lines, and not many: ${format}`, async () => {
+    await using scene = await Scene.create();
+    // Our CA signs these as they are: what is unverified is cut in the same place.
+    const words = "\u200b\u202e".repeat(500);
+    const names = Array.from({ length: 200 }, (_, i) => dns(`host-${i}.${"x".repeat(40)}.example`));
+    const forged = makeLeaf(
+      { subject: { O: [words, words], CN: words }, san: names },
+      scene.pki.ca,
+    );
+    const listed = makeLeaf(
+      { subject: { O: [words, words], OU: words, CN: words }, san: [...names, dns("localhost")] },
+      scene.pki.ca,
+    );
+    for (const identity of [forged, listed]) {
+      await using front = await plainServer(
+        { cert: identity.pem, key: identity.keyPem },
+        (socket) => socket.end(),
+      );
+      const client = await scene.client(`127.0.0.1:${front.port}`, {
+        acl: { allow_cn: ["backend"] },
+        logging: { format },
+      });
+      const CALLS = 230;
+      for (let i = 0; i < CALLS; i++) {
+        await using caller = await Peer.connect(client.port);
+        await caller.ended();
+      }
+      const failed = client.lines.filter(({ fields }) =>
+        /^dialer: (handshake failed|denied connection)$/.test(fields.msg ?? "")
+      );
+      assert.ok(failed.length >= PER_SOURCE.burst && failed.length < CALLS, `${failed.length}`);
+      assert.equal(await client.stop(), 0);
+      for (const { raw } of client.lines) {
+        assert.ok(new TextEncoder().encode(raw).length < 2600, raw);
+      }
+      // Callers are let in by whoever may reach the port: each has its last line.
+      assert.equal(linesOf(client, "dialer: connection closed").length, CALLS);
+      assert.ok(linesOf(client, "log lines suppressed").length > 0);
+    }
+  });
+}
+
+Deno.test("client mode: a caller that says nothing and leaves is a connection as any other", async () => {
+  await using scene = await Scene.create();
+  const backend = scene.use(lineBackend());
+  const { client, server } = await scene.tunnel(backend.address);
+  // The server may be the one that speaks first, so there is nothing to wait for.
+  await look(client.port, "end");
+  for (const daemon of [client, server]) {
+    await daemon.waitForMetric(closedBy("completed"), 1);
+    assert.equal((await daemon.metrics()).get(closedBy("no_data")), 0);
+  }
+});
 
 /** How a health check leaves. */
 const LEAVES = ["end", "reset"] as const;
