@@ -176,6 +176,52 @@ for (const [what, options] of Object.entries(REFUSED)) {
   });
 }
 
+Deno.test("encodings: CAs that changed their key, by us and by openssl", async () => {
+  type Rolled = { readonly path: readonly (string | number)[]; readonly fine: boolean };
+  // Names from the anchor down; a number is the path length of the CA before it.
+  const cases: readonly Rolled[] = [
+    { path: ["root", 0, "root"], fine: true },
+    { path: ["root", 0, "root", "root"], fine: true },
+    { path: ["root", 0, "root", "other"], fine: false },
+    { path: ["root", 1, "root", "other"], fine: true },
+    { path: ["root", 1, "root", "other", "other"], fine: true },
+    { path: ["root", 1, "other", "other", "third"], fine: false },
+    { path: ["root", 1, "other", 0, "other"], fine: true },
+    { path: ["root", "other", 0, "other", 0, "other"], fine: true },
+    { path: ["root", "other", 0, "other", "root"], fine: false },
+  ];
+  for (const { path, fine } of cases) {
+    const cas: pki.Issued[] = [];
+    for (const [i, subject] of path.entries()) {
+      if (typeof subject === "number") continue;
+      const limit = path[i + 1];
+      const issuer = cas.at(-1);
+      cas.push(pki.makeCa({
+        subject,
+        ...(issuer ? { issuer } : {}),
+        ...(typeof limit === "number" ? { pathLength: limit } : {}),
+      }));
+    }
+    const [ca, ...middles] = cas;
+    assert.ok(ca);
+    const leaf = pki.makeLeaf({ subject: "leaf" }, cas.at(-1));
+    const how = path.join(" ");
+    assert.equal(verdictOn([leaf, ...middles], [ca]) === "ok", fine, how);
+    await using files = await filesIn({
+      leaf: leaf.pem,
+      middles: pki.chainPem(...middles),
+      ca: ca.pem,
+    });
+    const { success } = await new Deno.Command("openssl", {
+      args: [
+        ...["verify", "-purpose", "sslclient", "-CAfile", files.path("ca")],
+        ...["-untrusted", files.path("middles"), files.path("leaf")],
+      ],
+    }).output();
+    assert.equal(success, fine, how);
+  }
+});
+
 Deno.test("encodings: a name that is not ASCII is no server's, and those beside it are", () => {
   const san = [odd(2, "c3bc2e6578616d706c65"), pki.dns("a.example"), odd(6, "ff")];
   const certificate = parseCertificate(pki.makeLeaf({ san }).der);

@@ -34,6 +34,15 @@ const limits = (permitted: readonly Uint8Array[], excluded?: readonly Uint8Array
   ],
 });
 
+/** What a leaf names here. */
+export const SANS: readonly Uint8Array[] = [
+  pki.dns("a.example"),
+  pki.dns("*.w.a.example"),
+  pki.ip("10.0.0.1"),
+  pki.email("me@a.example"),
+  pki.uri("https://a.example/x"),
+];
+
 /** Each changes one certificate. */
 export const FLAWS: Readonly<Record<string, pki.IssueOptions>> = {
   none: {},
@@ -85,6 +94,23 @@ export const FLAWS: Readonly<Record<string, pki.IssueOptions>> = {
   "no extensions": { extensions: [] },
   "empty subject": { subject: der.seq() },
   "serial 0": { serial: 0 },
+  "key usage with zeros": {
+    omit: ["keyUsage"],
+    extra: [pki.extension("keyUsage", der.raw("0303008600"), true)],
+  },
+  "criticality spelled out": {
+    extra: [der.seq(der.oid(pki.OID.unknown), der.bool(false), der.octet(der.nil()))],
+  },
+  "a name that is not ASCII": {
+    omit: ["subjectAltName"],
+    extra: [
+      pki.subjectAltName([der.implicit(2, der.octet(der.raw("fc2e6578616d706c65"))), ...SANS]),
+    ],
+  },
+  "policies": { extra: [pki.extension("certificatePolicies", policies)] },
+  "asks for a policy": {
+    extra: [pki.extension("policyConstraints", der.seq(der.implicit(0, der.int(0))))],
+  },
   "serial of 21 bytes": { serial: "00" + "ff".repeat(20) },
   "negative serial": { serial: "ff01" },
   "long serial": { serial: "7f".repeat(30) },
@@ -129,12 +155,3 @@ export const FLAWS: Readonly<Record<string, pki.IssueOptions>> = {
   "excludes its e-mail in capitals": limits([], [pki.email("ME@a.example")]),
   "excludes its URIs": limits([], [pki.uri("a.example")]),
 };
-
-/** What a leaf names here. */
-export const SANS: readonly Uint8Array[] = [
-  pki.dns("a.example"),
-  pki.dns("*.w.a.example"),
-  pki.ip("10.0.0.1"),
-  pki.email("me@a.example"),
-  pki.uri("https://a.example/x"),
-];
