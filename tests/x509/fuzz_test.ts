@@ -139,24 +139,3 @@ test("the largest certificates are read soon", () => {
     assert.ok(user + system < 1_000_000, `${what}: ${user + system} microseconds of CPU`);
   }
 });
-
-test("four times as many extensions take about four times as long", () => {
-  const time = (count: number): number => {
-    const extensions = Array.from(
-      { length: count },
-      (_, i) => pki.extension(`1.2.${i + 1}`, der.raw(""), true),
-    );
-    const { der: bytes } = pki.issue({ issuerName: "ca", extensions });
-    const times = Array.from({ length: 20 }, () => {
-      const began = process.cpuUsage();
-      parseCertificate(bytes);
-      const { user, system } = process.cpuUsage(began);
-      return user + system;
-    });
-    return Math.min(...times);
-  };
-  time(1_100);
-  const [few, many] = [time(1_100), time(4_400)];
-  // It was 16 times as long when each one copied those before.
-  assert.ok(many < 9 * few, `${few} and ${many} microseconds of CPU`);
-});
