@@ -35,7 +35,8 @@ export async function run(path: string, io: CommandIo): Promise<number> {
 
   const logger = createLogger({ ...config.logging, write: stderrSink() });
   const metrics = createMetrics({ version: VERSION, tunnels: config.tunnels });
-  using _faults = survive(logger);
+  // What was thrown may have the words of a peer in it.
+  using _faults = survive(logger.forPeers());
   try {
     return await serve(config, path, logger, metrics);
   } catch (error) {
