@@ -45,7 +45,10 @@ const ignore = (() => {
 })();
 
 /** The attacker, in the network of a process, while `during` goes on; how far it got. */
-async function attacked(pid: number, during: () => Promise<void>): Promise<Attack> {
+async function attacked(
+  pid: number,
+  during: (gotIn: () => boolean) => Promise<void>,
+): Promise<Attack> {
   await using child = new Deno.Command("nsenter", {
     args: [
       "-t",
@@ -66,10 +69,10 @@ async function attacked(pid: number, during: () => Promise<void>): Promise<Attac
     for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) said += text;
   })();
   await until(() => said.startsWith("waiting\n"));
-  await during();
+  await during(() => said.includes("got in\n"));
   await child.stdin.close();
   await reading;
-  return JSON.parse(said.slice("waiting\n".length));
+  return JSON.parse(said.trim().split("\n").at(-1) ?? "");
 }
 
 /** Whether something listens on the debugger's port in the network of a process. */
@@ -151,11 +154,11 @@ Deno.test({
     })();
     try {
       await until(() => hears(child.pid));
-      const attack = await attacked(child.pid, async () => {
+      const attack = await attacked(child.pid, async (gotIn) => {
         child.kill("SIGUSR1");
         await until(() => said.includes("Debugger listening on"));
         await until(() => isOpen(child.pid));
-        await new Promise((done) => setTimeout(done, 1000));
+        await until(gotIn);
       });
       assert.ok(attack.evaluated > 0, JSON.stringify(attack));
     } finally {

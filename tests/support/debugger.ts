@@ -22,12 +22,12 @@ async function attack(counts: Attack): Promise<void> {
   const [hostname = "", port = ""] = ADDRESS.split(":");
   (await Deno.connect({ hostname, port: Number(port) })).close();
   counts.connected++;
-  const signal = AbortSignal.timeout(1000);
+  const signal = AbortSignal.timeout(10_000);
   const list = await (await fetch(`http://${ADDRESS}/json/list`, { signal })).json();
   counts.listed++;
   const socket = new WebSocket(list[0].webSocketDebuggerUrl);
   await new Promise<void>((done) => {
-    const timer = setTimeout(done, 1000);
+    const timer = setTimeout(done, 10_000);
     const end = (): void => {
       clearTimeout(timer);
       done();
@@ -54,6 +54,7 @@ if (import.meta.main) {
   while (!over) {
     try {
       await attack(counts);
+      if (counts.evaluated === 1) write("got in");
     } catch {
       // Not open, or closed again: that is what is counted.
       await new Promise((done) => setTimeout(done));
