@@ -55,6 +55,28 @@ Deno.test("environment: NODE_OPTIONS runs a file, and not in a unit", () =>
     assert.equal((await start(scene, env, true)).stdout, "program: prompt\n");
   }));
 
+Deno.test("environment: what is not in the cache cannot be loaded where the units start Deno", () =>
+  inScene(async ({ dir }) => {
+    const words = readUnit(await example("systemd", "mtlsd-server.service"))
+      .words("Service", "ExecStart");
+    assert.ok(words.includes("--cached-only"), words.join(" "));
+    const program = join(dir, "import.ts");
+    for (const specifier of ["npm:left-pad@1.3.0", "https://esm.sh/left-pad@1.3.0"]) {
+      await Deno.writeTextFile(
+        program,
+        `
+        const [scheme, rest] = ${JSON.stringify(specifier.split(":"))};
+        await import(scheme + ":" + rest).catch((error) => console.log(String(error)));`,
+      );
+      const { stdout } = await run(
+        Deno.execPath(),
+        ["run", "--no-prompt", "--no-config", "--cached-only", program],
+        { env: { NO_COLOR: "1", DENO_DIR: join(dir, "empty") } },
+      );
+      assert.match(stdout, /not found in cache/, specifier);
+    }
+  }));
+
 Deno.test("environment: a permission broker decides over grants, and not in a unit", () =>
   inScene(async (scene) => {
     await Deno.writeTextFile(
