@@ -84,10 +84,10 @@ export type NativeTcp = StreamState & {
   /** Closes a handle that was adopted, which makes room for another one. Once. */
   readonly release: (handle: Handle) => void;
   /**
-   * Closes both with RST. Nothing may be under way on the connection, except for a write that waits for
-   * the peer.
+   * Closes both with RST. Nothing may be under way on the connection but a write, which `isWriting` has to
+   * tell: it is cut short then.
    */
-  readonly reset: (handle: Handle, conn: Deno.TcpConn) => void;
+  readonly reset: (handle: Handle, conn: Deno.TcpConn, isWriting: boolean) => void;
 };
 
 /** The error number of an end of file. */
@@ -141,11 +141,13 @@ export function nativeTcp(
       adopted--;
       handle.close();
     },
-    reset: (handle, conn) => {
+    reset: (handle, conn, isWriting) => {
       adopted--;
       handle.reset();
       handle.close();
-      abandon(conn);
+      // A write waits behind bytes that the peer has not taken, and the FIN of `close` waits with them.
+      if (isWriting) conn.close();
+      else abandon(conn);
     },
   };
 }
@@ -165,8 +167,7 @@ function abandon(conn: Deno.TcpConn): void {
   try {
     conn.close();
   } catch {
-    // It is gone already. Where it is not, a write waits behind bytes that the peer has not taken, and a
-    // FIN would wait with them: the reset is first.
+    // It is gone already, as it should be.
   }
 }
 

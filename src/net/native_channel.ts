@@ -130,7 +130,7 @@ export class NativeChannel implements Channel {
 
   /** Closes the socket: RST. */
   reset(): void {
-    this.#over(() => this.#native.reset(this.#handle, this.#conn));
+    this.#over(() => this.#native.reset(this.#handle, this.#conn, this.#writingByConn));
   }
 
   #over(drop: () => void): void {
