@@ -1,6 +1,6 @@
 /**
- * Access control by what the peer's verified certificate says. Pure; the one place that makes a
- * {@linkcode Permit}.
+ * Access control based on the peer's verified certificate. Pure (no I/O), and the only module that
+ * creates a {@linkcode Permit}.
  *
  * @module
  */
@@ -12,14 +12,14 @@ import { PeerView } from "./acl/view.ts";
 import type { AclConfig } from "./config/config.ts";
 import type { PeerIdentity } from "./identity.ts";
 
-/** Known to this module alone, so that not even a cast leads to a permit. */
+/** Private to this module, so that a permit cannot be created elsewhere, not even with a cast. */
 const MINT = Symbol("mint");
 
 let permit: (verdict: Verdict) => Permit;
 
 /**
- * Leave to join a peer with the target. Only {@linkcode authorize} makes one, and dialling takes one:
- * that nothing is dialled before the decision is checked by the compiler.
+ * Permission to connect a peer to the target. Only {@linkcode authorize} creates one and dialling
+ * requires one, so the compiler checks that nothing is dialled before the decision.
  */
 export class Permit {
   readonly #verdict: Verdict;
@@ -29,7 +29,7 @@ export class Permit {
     this.#verdict = verdict;
   }
 
-  /** What the decision rests on. */
+  /** What the decision is based on. */
   get basis(): Basis {
     return this.#verdict.basis;
   }
@@ -39,9 +39,9 @@ export class Permit {
   }
 }
 
-/** The decision on one connection: what the rules say, and what follows from it. */
+/** The decision on one connection: what the rules say, and what is done. */
 export type Decision =
-  /** Let in. `wouldDeny`: only because the rules are on trial. */
+  /** Admitted. `wouldDeny` is true when the rules deny the peer and only audit mode admits it. */
   | {
     readonly admit: true;
     readonly permit: Permit;
@@ -51,12 +51,12 @@ export type Decision =
   | { readonly admit: false; readonly verdict: Verdict };
 
 /**
- * What the rules say of a peer; `undefined` is one without a certificate, which only gets here where
- * `client_auth` lets it.
+ * Evaluates the rules for a peer. `undefined` is a peer without a certificate, which is possible
+ * only where `client_auth` allows it.
  *
- * A deny rule that matches beats every allow rule. All allow rules of all dimensions are OR'd; with no
- * allow rule at all everybody else is let in. Rules are tried in the order of the config, dimension by
- * dimension, and the first that matches is the one that is named.
+ * A matching deny rule takes precedence over all allow rules. The allow rules of all dimensions are
+ * OR'd; without any allow rule, every peer that no deny rule matches is allowed. Rules are tried
+ * dimension by dimension, in the order of the config, and the verdict names the first that matches.
  */
 export function judge(peer: PeerIdentity | undefined, acl: AclConfig): Verdict {
   if (peer === undefined) {
@@ -78,10 +78,11 @@ export function judge(peer: PeerIdentity | undefined, acl: AclConfig): Verdict {
 }
 
 /**
- * Decides about one peer, anew for each connection, resumed or not, and for open ones on a reload.
+ * Decides on one peer. Called for every new connection, whether or not its TLS session was resumed,
+ * and again for open connections after a reload.
  *
- * On trial (`acl.mode: audit`) everybody with a certificate is let in, which was verified before;
- * whether one without may come in is up to `acl.allow_anonymous` as ever.
+ * In audit mode (`acl.mode: audit`) every peer with a certificate is admitted, since its chain has
+ * been verified by then. Peers without a certificate still need `acl.allow_anonymous`.
  */
 export function authorize(peer: PeerIdentity | undefined, acl: AclConfig): Decision {
   const verdict = judge(peer, acl);

@@ -1,38 +1,42 @@
 /**
- * The decision on a peer as one value: what decided, what the peer showed, what nearly matched. The
- * log line, the metrics and `explain` all read this, so they cannot disagree.
+ * The decision on a peer as one value: what it is based on, what the peer presented, and which rule
+ * nearly matched. The log line, the metrics and `explain` all read this value, so they cannot
+ * disagree.
  *
  * @module
  */
 
 import { formatRule, type Rule } from "./rule.ts";
 
-/** An allow rule that came close, for the people who wonder why. */
+/** The allow rule that came closest to matching, to help find out why a peer was denied. */
 export type NearMiss = {
   readonly rule: Rule;
-  /** What the peer showed, in its own words; the beginning of it if it is long. */
+  /** The value that the peer presented, verbatim; truncated if it is long. */
   readonly shown: string;
-  /** Why it does not match. */
+  /** Why the rule does not match it. */
   readonly why: string;
 };
 
-/** What a verdict rests on. */
+/** What a verdict is based on. */
 export type Basis =
-  /** A rule matched what the peer showed. */
+  /** A rule matched a value that the peer presented. */
   | { readonly kind: "rule"; readonly rule: Rule; readonly shown: string }
   /** There are no allow rules, and no deny rule matched. */
   | { readonly kind: "open" }
   /** There are allow rules, and none matched. */
   | { readonly kind: "no_match"; readonly nearest: NearMiss | undefined }
-  /** The peer showed no certificate, and that is fine. */
+  /** The peer presented no certificate, and none is required. */
   | { readonly kind: "anonymous" }
-  /** The peer showed no certificate, and there are allow rules. */
+  /** The peer presented no certificate, and there are allow rules. */
   | { readonly kind: "anonymous_denied" };
 
-/** What the rules say, whatever is done about it. */
+/** What the rules say, independent of what is done about it (see `acl.mode`). */
 export type Verdict = { readonly allowed: boolean; readonly basis: Basis };
 
-/** Why, in a form that fits a log line. Holds the peer's words: escape it where it is shown. */
+/**
+ * The basis as a short text for log lines. It can contain text from the peer: escape it for
+ * display.
+ */
 export function formatBasis(basis: Basis): string {
   switch (basis.kind) {
     case "rule":
@@ -51,7 +55,7 @@ export function formatBasis(basis: Basis): string {
   }
 }
 
-/** The near miss in words; `undefined` where there is none. */
+/** The nearest miss as a sentence; `undefined` if there is none. Contains text from the peer. */
 export function formatNearest(basis: Basis): string | undefined {
   if (basis.kind !== "no_match" || basis.nearest === undefined) return undefined;
   const { rule, shown, why } = basis.nearest;

@@ -7,20 +7,20 @@
 import { dnsNameFault, parseIp } from "../config/ip.ts";
 import type { ParsedRule } from "./rule.ts";
 
-/** A rule: `wildcard` stands for one label in front of `name`. */
+/** A parsed rule. With `wildcard`, exactly one label must stand in front of `name`. */
 export type DnsPattern = { readonly name: string; readonly wildcard: boolean };
 
-/** ASCII to lower case, and nothing else: the Kelvin sign is no K. */
+/** Lowercases ASCII only: Unicode case mapping would turn the Kelvin sign into a "k". */
 function lower(name: string): string {
   return name.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }
 
-/** Lower case, without a final dot. */
+/** Lower case, without a trailing dot. */
 function normalize(name: string): string {
   return lower(name).replace(/\.$/, "");
 }
 
-/** A rule: a name, or `*.` and a name, where the star is one label. */
+/** Parses a rule: a name, or `*.` and a name, where the star stands for exactly one label. */
 export function parseDnsRule(text: string): ParsedRule {
   const name = normalize(text);
   const wildcard = name.startsWith("*.");
@@ -37,13 +37,15 @@ export function parseDnsRule(text: string): ParsedRule {
       reason: 'a star stands for the whole first label and nowhere else: "*.example.com"',
     };
   }
-  // The star stands for one character at least.
+  // The star stands for at least one character, which counts towards the maximum length.
   const fault = dnsNameFault(wildcard ? `x.${base}` : base, { underscores: true });
   if (fault !== undefined) return { ok: false, reason: fault };
   return { ok: true, value: { kind: "dns", name: base, wildcard } };
 }
 
-/** The name as allow rules see it, or `undefined` where it is none: a wildcard is not a name. */
+/**
+ * The name as allow rules see it; `undefined` if the value is not a valid name. A wildcard is not.
+ */
 export function dnsName(value: string): string | undefined {
   const name = normalize(value);
   return dnsNameFault(name, { underscores: true }) === undefined ? name : undefined;
@@ -54,7 +56,7 @@ function parentOf(name: string): string | undefined {
   return dot === -1 ? undefined : name.slice(dot + 1);
 }
 
-/** Names by themselves and by what is behind their first label; each leads to what was written. */
+/** Values by name and by the part of the name behind the first label. */
 class Index {
   readonly #names = new Map<string, string>();
   readonly #parents = new Map<string, string>();
@@ -70,11 +72,11 @@ class Index {
   }
 }
 
-/** The names that allow rules see, ready to be asked for many rules. */
+/** The names that allow rules see, indexed so that each rule costs one look-up. */
 export class DnsNames {
   readonly #index = new Index();
 
-  /** `values` as the certificate has them. */
+  /** `values` are the names as they stand in the certificate. */
   constructor(values: readonly string[]) {
     for (const value of values) {
       const name = dnsName(value);
@@ -82,13 +84,16 @@ export class DnsNames {
     }
   }
 
-  /** What the pattern matches, as the certificate has it. */
+  /** The value that the pattern matches, as it stands in the certificate. */
   find(pattern: DnsPattern): string | undefined {
     return this.#index.find(pattern);
   }
 }
 
-/** What a lax reader may take a name for: up to a NUL, without what is not seen, without dots. */
+/**
+ * The ways a lenient parser may read a name: cut at a NUL, without control characters and blanks,
+ * without trailing dots.
+ */
 function readings(value: string): readonly string[] {
   const texts = [value, value.replace(/\0.*$/s, "")].map((text) =>
     // deno-lint-ignore no-control-regex -- control characters are what it takes out
@@ -97,10 +102,10 @@ function readings(value: string): readonly string[] {
   return [...new Set(texts)];
 }
 
-/** A label with stars, as the pieces between them. */
+/** A label with stars, split at the stars. */
 type Starred = { readonly pieces: readonly (readonly string[])[]; readonly value: string };
 
-/** Whether a label with stars, given by the pieces between them, may stand for `label`. */
+/** Whether a label with stars, given as the pieces between them, can stand for `label`. */
 function labelCovers(label: string, pieces: readonly string[] = []): boolean {
   const [first = "", ...rest] = pieces;
   const last = rest.pop();
@@ -117,17 +122,18 @@ function labelCovers(label: string, pieces: readonly string[] = []): boolean {
 }
 
 /**
- * Names with stars that are alike from some label on; when there are more than these, they are taken
- * to stand for anything, so that a certificate full of them costs no more than another.
+ * Maximum number of wildcard names that share the labels behind the last star and are compared one
+ * by one. The next one is taken to match anything, so that a certificate full of wildcards is not
+ * slow to check.
  */
 const MAX_ALIKE = 32;
 
-/** By the number of labels, and those behind the last star. */
+/** Key for wildcard names: the number of labels, and the labels behind the last star. */
 function tailKey(labels: readonly string[], from: number): string {
   return `${labels.length} ${from} ${labels.slice(from).join(".")}`;
 }
 
-/** Names of the certificate with stars in them: each counts for every name that it may stand for. */
+/** The wildcard names of a certificate. Each matches every name that it could stand for. */
 class Wildcards {
   readonly #byTail = new Map<string, Starred[]>();
 
@@ -158,14 +164,14 @@ class Wildcards {
 }
 
 /**
- * The names that deny rules see: whatever a value may be taken for. A wildcard of the certificate
- * counts as itself and for every name that it may stand for.
+ * The names that deny rules see: every way in which a value can be read. A wildcard in the
+ * certificate matches as itself and as every name that it could stand for.
  */
 export class LaxDnsNames {
   readonly #index = new Index();
   readonly #wildcards = new Wildcards();
 
-  /** `values` as the certificate has them. */
+  /** `values` are the names as they stand in the certificate. */
   constructor(values: readonly string[]) {
     for (const value of values) {
       for (const name of readings(value)) {
@@ -175,7 +181,7 @@ export class LaxDnsNames {
     }
   }
 
-  /** What the pattern matches, as the certificate has it. */
+  /** The value that the pattern matches, as it stands in the certificate. */
   find(pattern: DnsPattern): string | undefined {
     return this.#index.find(pattern) ?? this.#wildcards.find(pattern);
   }

@@ -1,6 +1,6 @@
 /**
- * IP addresses in rules and certificates. An IPv4-mapped IPv6 address is the IPv4 address (RFC 4291
- * section 2.5.5.2).
+ * IP addresses in rules and certificates. An IPv4-mapped IPv6 address is treated as the IPv4
+ * address (RFC 4291 section 2.5.5.2).
  *
  * @module
  */
@@ -9,10 +9,10 @@ import { parseIp, unmapIp } from "../config/ip.ts";
 import { formatIp } from "../identity.ts";
 import type { ParsedRule } from "./rule.ts";
 
-/** A network: 4 or 16 bytes, of which the first `bits` bits count; the others are 0. */
+/** A network: 4 or 16 bytes, of which the first `bits` bits are compared; the others are 0. */
 export type IpPattern = { readonly bytes: readonly number[]; readonly bits: number };
 
-/** Bits in front of the IPv4 address in a mapped one. */
+/** Number of bits in front of the IPv4 address in an IPv4-mapped IPv6 address. */
 const MAPPED_BITS = 96;
 
 function network(bytes: Uint8Array, bits: number): number[] {
@@ -22,7 +22,9 @@ function network(bytes: Uint8Array, bits: number): number[] {
   });
 }
 
-/** A rule: an address, or a network as `10.0.0.0/8`, in which the bits after the prefix are 0. */
+/**
+ * Parses a rule: an address, or a network such as `10.0.0.0/8` whose bits after the prefix are 0.
+ */
 export function parseIpRule(text: string): ParsedRule {
   const refuse = (reason: string): ParsedRule => ({ ok: false, reason });
   const [host = "", length, ...rest] = text.split("/");
@@ -54,26 +56,26 @@ export function parseIpRule(text: string): ParsedRule {
   return { ok: true, value: { kind: "ip", bytes: base, bits } };
 }
 
-/** What networks of one length are told apart by. */
+/** Key that is equal for addresses in the same network of `bits` bits. */
 function networkKey(bytes: Uint8Array, bits: number): string {
   return String.fromCharCode(...network(bytes, bits));
 }
 
 /**
- * The addresses of one peer, ready to be asked for many rules: a question costs one look-up, however
- * many addresses there are.
+ * The addresses of one peer, indexed so that each rule costs one look-up, however many addresses
+ * there are.
  */
 export class Addresses {
   readonly #addresses: readonly { readonly value: Uint8Array; readonly bytes: Uint8Array }[];
-  /** By the length of the address and that of the prefix. */
+  /** One table for each combination of address length and prefix length. */
   readonly #tables = new Map<string, ReadonlyMap<string, Uint8Array>>();
 
-  /** `values` as the certificate has them, 4 or 16 bytes. */
+  /** `values` are the addresses as they stand in the certificate, 4 or 16 bytes each. */
   constructor(values: readonly Uint8Array[]) {
     this.#addresses = values.map((value) => ({ value, bytes: unmapIp(value) }));
   }
 
-  /** An address that lies in the network, as the certificate has it. */
+  /** The first address in the network, as it stands in the certificate. */
   find({ bytes, bits }: IpPattern): Uint8Array | undefined {
     if (this.#addresses.length === 0) return undefined;
     const name = `${bytes.length}/${bits}`;

@@ -1,6 +1,6 @@
 /**
- * One rule against one peer. Allow rules match what is written, exactly and in its plain form; deny
- * rules match whatever it could be taken for.
+ * Matches one rule against one peer. Allow rules match exactly, and only values in their canonical
+ * form; deny rules match every way in which a value can be read.
  *
  * @module
  */
@@ -9,14 +9,15 @@ import { formatIp } from "../identity.ts";
 import type { Rule } from "./rule.ts";
 import type { PeerView } from "./view.ts";
 
-/** What the peer showed that the rule matches; `undefined` when it does not match. */
+/** The value of the peer that the rule matches; `undefined` if the rule does not match. */
 export function matchRule({ side, pattern }: Rule, view: PeerView): string | undefined {
   const deny = side === "deny";
   switch (pattern.kind) {
     case "text": {
       const texts = view.texts[pattern.of];
       if (deny) return texts.lax().get(pattern.value);
-      // Which of several CNs is the peer's name? Whoever asks would have to guess.
+      // With several CNs it is undefined which one is the peer's name, so no allow rule matches any
+      // of them.
       if (pattern.of === "cn" && view.peer.commonNames.length > 1) return undefined;
       return texts.exact().get(pattern.value);
     }

@@ -1,10 +1,10 @@
 /**
- * The allow rule that came closest to what a denied peer showed: most denials are a slip of the pen on
- * one side or the other.
+ * Finds the allow rule that came closest to matching a denied peer. Most denials come from a typo
+ * in the rule or in the certificate.
  *
- * The work is bounded whatever the peer shows and however many rules there are: of long values only
- * the beginning is looked at, of many only the first ones, and only the few likeliest pairs are
- * compared in full.
+ * The work is bounded, whatever the peer presents and however many rules there are: only the
+ * beginning of long values is compared, only the first values of each dimension are considered, and
+ * only the few most similar pairs are compared in full.
  *
  * @module
  */
@@ -19,15 +19,15 @@ import { shownIn } from "./view.ts";
 
 /** UTF-16 units of a value that are compared. */
 const MAX_LENGTH = 96;
-/** Values of one dimension that are looked at. */
+/** Values that are considered in each dimension. */
 const MAX_VALUES = 16;
-/** Pairs of a rule and a value that are looked at, and those that are compared in full. */
+/** Pairs of a rule and a value that are considered, and pairs that are compared in full. */
 const MAX_PAIRS = 16_384;
 const MAX_COMPARED = 8;
-/** UTF-16 units of a value that are shown. */
+/** UTF-16 units of a value that are reported. */
 const MAX_SHOWN = 200;
 
-/** A value and its place among those of its dimension. */
+/** A value and its index among the values of its dimension. */
 type Shown = {
   readonly dimension: Dimension;
   readonly place: number;
@@ -37,14 +37,18 @@ type Shown = {
 
 type Pair = { readonly rule: Rule; readonly shown: Shown; readonly likeness: number };
 
-/** What people do not tell apart: width, composition, case, spaces around. */
+/**
+ * Removes differences that are hard to see: character width, composition, case, surrounding blanks.
+ */
 function fold(text: string): string {
   const folded = text.slice(0, MAX_LENGTH).normalize("NFKC").toLowerCase().trim();
-  // One character may have become many.
+  // Normalization can make a text longer.
   return folded.slice(0, MAX_LENGTH);
 }
 
-/** How much of the longer text is the same from the front and from the end, 0 to 1. */
+/**
+ * A cheap similarity from 0 to 1: the share of the longer text that is a common prefix or suffix.
+ */
 function likeness(a: string, b: string): number {
   const shorter = Math.min(a.length, b.length);
   const longer = Math.max(a.length, b.length);
@@ -69,7 +73,7 @@ function shownBy(peer: PeerIdentity, dimension: Dimension): readonly Shown[] {
   }));
 }
 
-/** Why nothing would match the value as it stands, or why not this rule. */
+/** Why no rule matches the value as it stands or, failing that, why this rule does not. */
 function why(rule: Rule, { dimension, place, value }: Shown, peer: PeerIdentity): string {
   if (dimension !== rule.dimension) {
     return `the peer shows it as ${dimension}, not as ${rule.dimension}`;
@@ -111,10 +115,10 @@ function difference(wanted: string, shown: string): string {
   return "it is another value";
 }
 
-/** Dimensions in which people write what belongs in another one. */
+/** Dimensions that are often confused with one another. */
 const CONFUSED: readonly Dimension[] = ["cn", "org", "ou", "dns"];
 
-/** The likeliest pairs, the likeliest first. */
+/** The most similar pairs, best first. */
 function likeliest(rules: readonly Rule[], peer: PeerIdentity): readonly Pair[] {
   const shown = new Map<Dimension, readonly Shown[]>();
   const inDimension = (dimension: Dimension): readonly Shown[] => {
@@ -148,16 +152,16 @@ function likeliest(rules: readonly Rule[], peer: PeerIdentity): readonly Pair[] 
   return best;
 }
 
-/** How many edits are between a rule and a value. */
+/** The number of edits between a rule and a value. */
 function distanceOf({ rule, shown }: Pair): number {
   const beyond = (text: string): number => Math.max(0, text.length - MAX_LENGTH);
-  // What the fold hides counts as less than one letter.
+  // A difference that folding removes counts less than one letter.
   const slip = rule.text === shown.value ? 0 : 0.5;
   return editDistance(fold(rule.text), shown.folded) + slip +
     Math.abs(beyond(rule.text) - beyond(shown.value));
 }
 
-/** The nearest allow rule; what shares less than half is no near miss. */
+/** The nearest allow rule; `undefined` if no value has at least half in common with a rule. */
 export function nearestRule(rules: readonly Rule[], peer: PeerIdentity): NearMiss | undefined {
   let best: { readonly pair: Pair; readonly distance: number } | undefined;
   for (const pair of likeliest(rules, peer)) {

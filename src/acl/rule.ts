@@ -1,6 +1,6 @@
 /**
- * Rules of access control: what the config says, parsed into patterns of plain data. A pattern that
- * can never match is refused here, so that no rule stands in a file to no effect.
+ * Access control rules: the texts in the config, parsed into patterns of plain data. Patterns that
+ * can never match are rejected, so that no rule in a config is without effect.
  *
  * @module
  */
@@ -11,26 +11,26 @@ import { parseSpkiRule } from "./spki.ts";
 import { parseTextRule } from "./text.ts";
 import { parseUriRule, type UriPattern } from "./uri.ts";
 
-/** What rules look at, in the order in which they are tried. */
+/** The certificate fields that rules can check, in the order in which they are tried. */
 export const DIMENSIONS = ["cn", "org", "ou", "dns", "ip", "uri", "spki"] as const;
 
 /** One of {@linkcode DIMENSIONS}. */
 export type Dimension = typeof DIMENSIONS[number];
 
-/** The dimensions of the subject's attributes. */
+/** The dimensions that are attributes of the subject. */
 export type TextDimension = "cn" | "org" | "ou";
 
-/** Whether a rule lets in or keeps out. */
+/** Whether a rule allows or denies. */
 export const SIDES = ["allow", "deny"] as const;
 
 /** One of {@linkcode SIDES}. */
 export type Side = typeof SIDES[number];
 
-/** What a rule is compared with. Plain data, so that it can be handed to another thread. */
+/** What a rule is compared with. Plain data, so that it can be passed to another thread. */
 export type Pattern =
-  /** CN, O, OU: the decoded string, exactly. */
+  /** CN, O or OU: the decoded string, compared exactly. */
   | { readonly kind: "text"; readonly of: TextDimension; readonly value: string }
-  /** DNS SAN: lower case, no final dot. */
+  /** DNS SAN: in lower case, without a trailing dot. */
   | ({ readonly kind: "dns" } & DnsPattern)
   /** IP SAN. */
   | ({ readonly kind: "ip" } & IpPattern)
@@ -39,35 +39,38 @@ export type Pattern =
   /** SHA-256 of the public key (SubjectPublicKeyInfo), base64. */
   | { readonly kind: "spki"; readonly sha256: string };
 
-/** One rule. */
+/** One rule of the config. */
 export type Rule = {
-  /** The block that it stands in, where that is not `acl`. */
+  /** The config block that the rule is in, if that is not `acl`. */
   readonly block?: "upstream_acl";
   readonly side: Side;
   readonly dimension: Dimension;
-  /** As the config has it. */
+  /** The rule as written in the config. */
   readonly text: string;
   readonly pattern: Pattern;
 };
 
-/** A parsed value, or why there is none: `reason` completes `Cannot use "...": `. */
+/** A parsed pattern, or the reason for rejecting it, which completes `Cannot use "...": `. */
 export type ParsedRule =
   | { readonly ok: true; readonly value: Pattern }
   | { readonly ok: false; readonly reason: string };
 
-/** The rule's key in the config: `acl.allow_cn`, of a bridge's target `upstream_acl.allow_cn`. */
+/**
+ * The config key of the rule: `acl.allow_cn`, or `upstream_acl.allow_cn` for the upstream of a
+ * bridge.
+ */
 export function ruleKey(
   { block, side, dimension }: Pick<Rule, "block" | "side" | "dimension">,
 ): string {
   return `${block ?? "acl"}.${side}_${dimension}`;
 }
 
-/** The rule for people: `acl.allow_cn: frontend`. */
+/** The rule for display: `acl.allow_cn: frontend`. */
 export function formatRule(rule: Rule): string {
   return `${ruleKey(rule)}: ${rule.text}`;
 }
 
-/** Parses what a list of the config holds. */
+/** Parses one entry of a rule list in the config. */
 export function parseRule(dimension: Dimension, text: string): ParsedRule {
   if (text === "") return { ok: false, reason: "a rule must not be empty" };
   switch (dimension) {

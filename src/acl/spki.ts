@@ -1,5 +1,5 @@
 /**
- * Pins of public keys: `sha256:` and base64 (RFC 7469 section 2.4).
+ * Public key pins: `sha256:` and base64 (RFC 7469 section 2.4).
  *
  * @module
  */
@@ -10,7 +10,7 @@ const PREFIX = "sha256:";
 const HOW = "openssl x509 -in peer.pem -noout -pubkey | openssl pkey -pubin -outform DER | " +
   "openssl dgst -sha256 -binary | base64";
 
-/** Base64 of 32 bytes, as everybody writes it: the bits that pad the last character are 0. */
+/** Base64 of 32 bytes in canonical form: the bits that pad the last character are 0. */
 const DIGEST = /^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/;
 
 function hexDigest(text: string): string | undefined {
@@ -24,7 +24,7 @@ function reasonAgainst(text: string): string {
   if (algorithm !== undefined && !/^sha-?256$/i.test(algorithm)) {
     return `only SHA-256 is known: write "${PREFIX}" and the base64 of that digest`;
   }
-  // "sha256//" is curl's way to write it.
+  // curl writes "sha256//".
   const digest = text.replace(/^sha-?256(:|\/\/)?/i, "");
   const hex = hexDigest(digest);
   if (hex !== undefined) return `the digest is in base64, not in hex: write "${PREFIX}${hex}"`;
@@ -37,7 +37,7 @@ function reasonAgainst(text: string): string {
     `"=": ${HOW}`;
 }
 
-/** A rule: `sha256:BASE64`. */
+/** Parses a rule: `sha256:BASE64`. */
 export function parseSpkiRule(text: string): ParsedRule {
   const sha256 = text.startsWith(PREFIX) ? text.slice(PREFIX.length) : "";
   if (!DIGEST.test(sha256)) return { ok: false, reason: reasonAgainst(text) };

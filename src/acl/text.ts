@@ -1,6 +1,6 @@
 /**
- * CN, O and OU: exactly the decoded string for allow rules, whatever it may be taken for for deny
- * rules.
+ * CN, O and OU. Allow rules match exactly the decoded string, deny rules every way in which the
+ * value can be read.
  *
  * @module
  */
@@ -8,10 +8,13 @@
 import type { SubjectValue } from "../identity.ts";
 import type { ParsedRule, TextDimension } from "./rule.ts";
 
-/** C0, DEL, C1, and the character that stands for what has no text. */
+/**
+ * C0, DEL and C1 control characters, and the replacement character of a value that could not be
+ * decoded.
+ */
 const CONTROL = /[\p{Cc}\ufffd]/u;
 
-/** A rule: any text that a certificate can show. */
+/** Parses a rule: any text that a certificate can contain. */
 export function parseTextRule(of: TextDimension, text: string): ParsedRule {
   if (CONTROL.test(text)) {
     return {
@@ -29,7 +32,7 @@ export function parseTextRule(of: TextDimension, text: string): ParsedRule {
   return { ok: true, value: { kind: "text", of, value: text } };
 }
 
-/** Why no allow rule matches the value, whatever it says; `undefined` where one may. */
+/** Why no allow rule can match the value, whatever the rule; `undefined` if one can. */
 export function textFault({ text }: SubjectValue): string | undefined {
   if (text === undefined) {
     return "its string type, or a byte in it, has no meaning that all agree on";
@@ -37,12 +40,12 @@ export function textFault({ text }: SubjectValue): string | undefined {
   return CONTROL.test(text) ? "it holds a control character" : undefined;
 }
 
-/** What an allow rule is compared with. */
+/** The text that allow rules are compared with; `undefined` if none can match. */
 export function textKey(value: SubjectValue): string | undefined {
   return textFault(value) === undefined ? value.text : undefined;
 }
 
-/** Bytes that were read as characters of their own, read as UTF-8. */
+/** Undoes the decoding of UTF-8 bytes as Latin-1. */
 function asUtf8(guess: string): string {
   if (/[\u0100-\uffff]/.test(guess)) return guess;
   const bytes = new Uint8Array(guess.length);
@@ -50,7 +53,7 @@ function asUtf8(guess: string): string {
   return new TextDecoder().decode(bytes);
 }
 
-/** Everything that a lax reader may take the value for. */
+/** Every way in which a lenient parser may read the value. */
 export function textReadings({ text, guess }: SubjectValue): readonly string[] {
   const read = text === undefined ? [guess, asUtf8(guess)] : [text];
   const cut = read.flatMap((one) => [one, one.replace(/\0.*$/s, "")]);

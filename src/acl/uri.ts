@@ -1,48 +1,48 @@
 /**
- * URIs in rules and certificates: patterns by segments, `*` for one whole segment, `**` as the last
- * one for any number of them, none included.
+ * URIs in rules and certificates. Patterns are compared by segment: `*` stands for exactly one
+ * segment, `**` at the end for any number of segments, including none.
  *
- * A URI that can be written in more than one way is a way around rules. So an allow rule only ever
- * matches a URI in its one plain form, while a deny rule matches whatever a reader could take it for
- * (see `uri_readings.ts`).
+ * If a URI could be written in several ways, rules could be bypassed. Therefore an allow rule
+ * matches only URIs in their canonical form, while a deny rule matches every way in which a URI can
+ * be read (see `uri_readings.ts`).
  *
  * @module
  */
 
-/** A pattern: all but the segments is compared exactly. */
+/** A parsed rule. Scheme and authority are compared exactly. */
 export type UriPattern = {
-  /** Lower case. */
+  /** In lower case. */
   readonly scheme: string;
-  /** Lower case, or `*` for any. */
+  /** In lower case, or `*` for any. */
   readonly authority: string;
-  /** Segments of the path; `*` for any one. */
+  /** Segments of the path; `*` stands for any one segment. */
   readonly segments: readonly string[];
-  /** Whether any number of segments may follow. */
+  /** Whether any number of further segments may follow. */
   readonly open: boolean;
   /** Whether the URI may end in a slash. */
   readonly slash: boolean;
 };
 
-/** A pattern, or why there is none. */
+/** A pattern, or the reason for rejecting it. */
 export type ParsedUriRule =
   | { readonly ok: true; readonly value: UriPattern }
   | { readonly ok: false; readonly reason: string };
 
-/** A URI taken apart. */
+/** The components of a URI. */
 export type UriParts = {
   readonly scheme: string;
   readonly authority: string;
   readonly segments: readonly string[];
-  /** Whether a slash ends it. */
+  /** Whether the URI ends in a slash. */
   readonly slash: boolean;
 };
 
-/** Why a URI is not in its plain form, said of "it", and what to write in its place. */
+/** Why a URI is not in its canonical form (a clause about "it"), and what to write instead. */
 export type UriFault = { readonly why: string; readonly fix: string };
 
 const FORM = 'write it like "spiffe://acme/ns/*/web"';
 
-/** RFC 3986 section 3, as far as a path under an authority goes: `spiffe://acme/ns/web`. */
+/** RFC 3986 section 3, for URIs with an authority and a path only: `spiffe://acme/ns/web`. */
 function split(uri: string): UriParts | undefined {
   const match = /^([^:/?#]+):\/\/([^/?#]*)((?:\/[^?#]*)?)$/.exec(uri);
   const [, scheme, authority, path] = match ?? [];
@@ -52,10 +52,10 @@ function split(uri: string): UriParts | undefined {
   return { scheme, authority, segments: slash ? segments.slice(0, -1) : segments, slash };
 }
 
-/** What RFC 3986 section 2 lets a URI hold. */
+/** The characters that RFC 3986 section 2 allows in a URI. */
 const CHARACTERS = /^[A-Za-z0-9._~!$&'()*+,;=:@/?#%[\]-]*$/;
 
-/** Percent-encoded: control characters, `%`, `#`, `?`, `*`, `.`, `/`, `\`. */
+/** Percent-encoded control characters, `%`, `#`, `?`, `*`, `.`, `/` and `\`. */
 const TRICKY = /%([01][0-9a-f]|7f|25|23|3f|2a|2e|2f|5c)/i;
 
 function encodingFault(uri: string): UriFault | undefined {
@@ -106,7 +106,7 @@ function partsFault({ scheme, authority, segments }: UriParts): UriFault | undef
   return undefined;
 }
 
-/** Takes a URI apart, or says why it is not in its plain form. */
+/** Splits a URI, or says why it is not in its canonical form. */
 function readPlain(uri: string): { readonly parts: UriParts } | { readonly fault: UriFault } {
   if (!CHARACTERS.test(uri)) {
     return {
@@ -130,13 +130,13 @@ function readPlain(uri: string): { readonly parts: UriParts } | { readonly fault
   return fault === undefined ? { parts } : { fault };
 }
 
-/** Why an allow rule never matches the URI; `undefined` where one may. */
+/** Why no allow rule can match the URI; `undefined` if one can. */
 export function uriFault(uri: string): UriFault | undefined {
   const read = readPlain(uri);
   return "fault" in read ? read.fault : undefined;
 }
 
-/** The parts of a URI in its plain form; `undefined` where it is not. */
+/** The components of a URI in its canonical form; `undefined` for any other URI. */
 export function plainUri(uri: string): UriParts | undefined {
   const read = readPlain(uri);
   return "parts" in read ? read.parts : undefined;

@@ -1,6 +1,5 @@
 /**
- * The URIs of one peer, ready to be asked for many rules: a question costs one look-up, however many
- * URIs there are.
+ * The URIs of one peer, indexed so that each rule costs one look-up, however many URIs there are.
  *
  * @module
  */
@@ -10,11 +9,11 @@ import { laxPattern, uriReadings } from "./uri_readings.ts";
 
 type Entry = { readonly value: string; readonly parts: UriParts };
 
-/** What patterns have in common that are answered from one table. */
+/** What patterns must have in common to share one table. */
 type Shape = Pick<UriPattern, "open" | "slash"> & {
   readonly anyAuthority: boolean;
   readonly count: number;
-  /** Which segments may be anything. */
+  /** Indexes of the segments that can be anything. */
   readonly free: ReadonlySet<number>;
 };
 
@@ -33,7 +32,10 @@ function shapeName({ anyAuthority, count, free, open, slash }: Shape): string {
   return `${anyAuthority} ${count} ${open} ${slash} ${[...free]}`;
 }
 
-/** What has to be equal. None of the parts holds a slash, so different parts give different texts. */
+/**
+ * Key of the parts that must be equal. No part contains a slash, so different parts make different
+ * keys.
+ */
 function keyOf(
   { scheme, authority, segments }: Pick<UriParts, "scheme" | "authority" | "segments">,
   { anyAuthority, count, free }: Shape,
@@ -42,7 +44,7 @@ function keyOf(
   return `${scheme}:${anyAuthority ? "" : authority}/${fixed.join("/")}`;
 }
 
-/** Takes URIs by what a pattern leaves fixed. */
+/** Tables of URIs, keyed by the parts that patterns of one shape fix. */
 class Tables {
   readonly #entries: readonly Entry[];
   readonly #tables = new Map<string, ReadonlyMap<string, string>>();
@@ -73,11 +75,11 @@ class Tables {
   }
 }
 
-/** The URIs that allow rules see: those in their plain form. */
+/** The URIs that allow rules see: only those in canonical form. */
 export class PlainUris {
   readonly #tables: Tables;
 
-  /** `values` as the certificate has them. */
+  /** `values` are the URIs as they stand in the certificate. */
   constructor(values: readonly string[]) {
     this.#tables = new Tables(values.flatMap((value) => {
       const parts = plainUri(value);
@@ -85,19 +87,22 @@ export class PlainUris {
     }));
   }
 
-  /** What the pattern matches, as the certificate has it. */
+  /** The value that the pattern matches, as it stands in the certificate. */
   find(pattern: UriPattern): string | undefined {
     return this.#tables.find(pattern);
   }
 }
 
-/** The URIs that deny rules see: all of them, as whatever they may be taken for. */
+/** The URIs that deny rules see: all of them, in every way in which they can be read. */
 export class LaxUris {
   readonly #tables: Tables;
-  /** One that cannot be read to its end could be anything: every rule matches it. */
+  /**
+   * A URI with too many layers of encoding to be decoded: it could be anything, so every rule
+   * matches it.
+   */
   readonly #endless: string | undefined;
 
-  /** `values` as the certificate has them. */
+  /** `values` are the URIs as they stand in the certificate. */
   constructor(values: readonly string[]) {
     const read = values.map((value) => ({ value, readings: uriReadings(value) }));
     this.#endless = read.find(({ readings }) => readings === undefined)?.value;
@@ -106,7 +111,7 @@ export class LaxUris {
     );
   }
 
-  /** What the pattern matches, as the certificate has it. */
+  /** The value that the pattern matches, as it stands in the certificate. */
   find(pattern: UriPattern): string | undefined {
     return this.#endless ?? this.#tables.find(pattern) ?? this.#tables.find(laxPattern(pattern));
   }

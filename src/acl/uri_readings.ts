@@ -1,19 +1,21 @@
 /**
- * What a URI may be taken for: deny rules match any of it, so that no way of writing a URI leads
- * around them.
+ * All the ways in which a URI can be read. Deny rules match any of them, so that no spelling of a
+ * URI bypasses a rule.
  *
  * @module
  */
 
 import { plainUri, type UriParts, type UriPattern } from "./uri.ts";
 
-/** Rounds of percent-decoding after which a URI is no honest one. */
+/** Rounds of percent-decoding; a URI that still changes after them is not a legitimate one. */
 const MAX_ROUNDS = 8;
 
-/** One round, byte for character; the overlong UTF-8 of ASCII (`%c0%af`) is ASCII to some readers. */
+/**
+ * Decodes one layer, a byte to a character. Some parsers read overlong UTF-8 (`%c0%af`) as ASCII.
+ */
 function decodeOnce(text: string): string {
   return text
-    // An encoded percent sign, however often, in one go.
+    // Percent signs that are themselves encoded, however many times, in one step.
     .replace(/%(?:25)+/g, "%")
     .replace(
       /%(c[01])%([89ab][0-9a-f])/gi,
@@ -23,7 +25,7 @@ function decodeOnce(text: string): string {
     .replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
 }
 
-/** Decoded until nothing is left to decode; `undefined` where there is no end in sight. */
+/** Decodes until the text no longer changes; `undefined` after {@linkcode MAX_ROUNDS} rounds. */
 function decoded(text: string): string | undefined {
   let last = text;
   for (let round = 0; round < MAX_ROUNDS; round++) {
@@ -34,7 +36,7 @@ function decoded(text: string): string | undefined {
   return undefined;
 }
 
-/** Dot segments resolved (RFC 3986 section 5.2.4) or left out, empty ones left out. */
+/** Resolves dot segments (RFC 3986 section 5.2.4), or drops them; drops empty segments. */
 function collapse(segments: readonly string[], resolve: boolean): string[] {
   const kept: string[] = [];
   for (const segment of segments) {
@@ -48,7 +50,9 @@ function collapse(segments: readonly string[], resolve: boolean): string[] {
   return kept;
 }
 
-/** The text as it is, without what many readers skip, and up to a NUL, where C's strings end. */
+/**
+ * The text as it is, without characters that many parsers skip, and cut at a NUL as in C strings.
+ */
 function spellings(text: string): string[] {
   const slashed = text.replaceAll("\\", "/");
   const all = [slashed, slashed.replace(/\0.*$/s, "")].flatMap((one) => [
@@ -59,7 +63,7 @@ function spellings(text: string): string[] {
   return all.flatMap((one) => [one, one.replace(/[?#].*$/s, "")]);
 }
 
-/** The host as it is written, without a user, without a port, without both. */
+/** The host as it is written, without user info, without port, and without both. */
 function hosts(authority: string): ReadonlySet<string> {
   const withoutUser = authority.replace(/^.*@/s, "");
   const all = [authority, withoutUser].flatMap((host) => [host, host.replace(/:\d*$/, "")]);
@@ -84,12 +88,13 @@ function readText(text: string): UriParts[] {
 }
 
 /**
- * Every URI that a lax reader may take this one for, each without a final slash; `undefined` for one
- * that cannot be read to its end.
+ * Every URI that a lenient parser may read in this one, each without a trailing slash; `undefined`
+ * for one with too many layers of encoding.
  */
 export function uriReadings(uri: string): readonly UriParts[] | undefined {
   const parts = plainUri(uri);
-  // Nothing to decode, no port, no dot behind the host: there is no other way to read it.
+  // Nothing is encoded, there is no port and no trailing dot in the host: there is only one
+  // reading.
   if (parts !== undefined && !uri.includes("%") && /^[\w.~-]*[\w~-]$/.test(parts.authority)) {
     return [{ ...parts, slash: false }];
   }
@@ -99,7 +104,7 @@ export function uriReadings(uri: string): readonly UriParts[] | undefined {
   return [...texts].flatMap(readText);
 }
 
-/** A pattern as it reads when percent signs are decoded; rules hold no more than one layer. */
+/** The pattern with percent signs decoded; rules contain at most one layer of encoding. */
 export function laxPattern(pattern: UriPattern): UriPattern {
   return {
     ...pattern,

@@ -1,6 +1,6 @@
 /**
- * What a peer shows, prepared for many rules: each value is taken apart once for a decision, and only
- * where a rule asks, so that neither many rules nor a large certificate make it slow.
+ * The peer as rules see it. Each value is parsed at most once for a decision, and only if a rule
+ * needs it, so that neither many rules nor a large certificate make a decision slow.
  *
  * @module
  */
@@ -17,7 +17,7 @@ function memo<T>(make: () => T): () => T {
   return () => (made ??= { value: make() }).value;
 }
 
-/** Texts to what the peer showed; the first that shows one counts. */
+/** Maps each key to the value that the peer presented; the first value with a key wins. */
 function indexed(
   values: readonly SubjectValue[],
   keys: (value: SubjectValue) => readonly (string | undefined)[],
@@ -33,21 +33,21 @@ function indexed(
 
 /** The values of one subject attribute. */
 export class TextView {
-  /** For allow rules: the exact texts. */
+  /** The exact texts, for allow rules. */
   readonly exact: () => ReadonlyMap<string, string>;
-  /** For deny rules: all that they may be taken for. */
+  /** Every way in which the values can be read, for deny rules. */
   readonly lax: () => ReadonlyMap<string, string>;
 
-  /** Prepares nothing yet. */
+  /** Computes nothing until it is asked. */
   constructor(values: readonly SubjectValue[]) {
     this.exact = memo(() => indexed(values, (value) => [textKey(value)]));
     this.lax = memo(() => indexed(values, textReadings));
   }
 }
 
-/** A peer as rules see it. */
+/** One peer as rules see it. Each function computes its result at the first call. */
 export class PeerView {
-  /** The peer itself. */
+  /** The identity that the view is made of. */
   readonly peer: PeerIdentity;
   /** Subject attributes. */
   readonly texts: Readonly<Record<TextDimension, TextView>>;
@@ -62,7 +62,7 @@ export class PeerView {
   /** URIs for deny rules. */
   readonly laxUris: () => LaxUris;
 
-  /** Prepares nothing yet. */
+  /** Computes nothing until it is asked. */
   constructor(peer: PeerIdentity) {
     this.peer = peer;
     this.texts = {
@@ -78,7 +78,7 @@ export class PeerView {
   }
 }
 
-/** What a peer shows in one dimension, as text: its own words. */
+/** The values that a peer presents in one dimension, as text, verbatim. */
 export function shownIn(dimension: Dimension, peer: PeerIdentity): readonly string[] {
   switch (dimension) {
     case "cn":
