@@ -1,97 +1,97 @@
 /**
- * The one shape of everything that carries bytes: a plain connection is a `Channel`, and so is TLS
- * over one. Reading is pulled, so flow control is simply that nobody reads what nobody has
- * written on.
+ * The interface of everything that carries bytes: a plain connection is a `Channel`, and so is TLS
+ * over one. Readers pull, so back-pressure means not reading until the last chunk was written.
  *
  * @module
  */
 
 /**
- * One end of a connection as the log shows it: `host:port` (`[host]:port` for IPv6), or `unix:` and the
- * path of a socket; `unix:@` where that end has none, as who connects to one has not. A path is the word
- * of whoever bound it.
+ * One end of a connection as the log shows it: `host:port` (`[host]:port` for IPv6), or `unix:` and
+ * the path of a socket. `unix:@` is an unnamed end, as connecting clients usually have. A path is
+ * chosen by the process that bound it.
  */
 export type RemoteAddress = string;
 
 /**
- * Takes one chunk of what comes. The bytes are only valid until it returns, but may be handed to
- * another channel's `write`. Where it returns a promise, no more comes until that resolves.
+ * Receives one chunk. The bytes are valid only until it returns, but may be passed to another
+ * channel's `write`. Where it returns a promise, the next chunk follows once that resolves.
  */
 export type Take = (bytes: Uint8Array) => Promise<void> | undefined;
 
 /**
- * A two-way byte stream with independent halves.
+ * A two-way byte stream whose halves end independently.
  *
- * At most one `read` or `pump` and one `write` are in progress at a time; `close` may be called at
+ * At most one `read` or `pump` and one `write` are in progress at a time. `close` may be called at
  * any time and more than once, and settles both.
  */
 export interface Channel {
-  /** Who is at the other end. */
+  /** The peer's address. */
   readonly remote: RemoteAddress;
-  /** Our own end: what was connected to, for a connection that was accepted. */
+  /** Our own address; for an accepted connection, the one that the peer connected to. */
   readonly local: RemoteAddress;
   /**
-   * The next bytes, or `null` once the peer has ended its half. The array is only valid until the
-   * next `read`: channels reuse their buffers.
+   * Returns the next bytes, or `null` once the peer has ended its half. The array is valid only
+   * until the next `read`: channels reuse their buffers.
    *
    * @throws {ChannelError} when the connection broke or was closed.
    */
   read(): Promise<Uint8Array | null>;
   /**
-   * Hands everything that comes to `take`, without a promise for each chunk; resolves once the peer
-   * has ended its half. Where `take` throws or its promise rejects, this rejects with the same, and
-   * what had not been taken can still be read.
+   * Passes everything received to `take`, without a promise for each chunk. Resolves once the peer
+   * has ended its half. Where `take` throws or its promise rejects, this rejects with the same
+   * error, and data that was not passed on can still be read.
    *
    * @throws {ChannelError} when the connection broke or was closed.
    */
   pump(take: Take): Promise<void>;
   /**
-   * Send all of `data`: `undefined` where the kernel took it at once, else a promise that resolves
-   * when it has, and `data` must not change before.
+   * Sends all of `data`. Returns `undefined` where the kernel took it at once, else a promise that
+   * resolves when it has; `data` must not change before that.
    *
-   * @throws {ChannelError} when the connection broke or was closed; by a promise that rejects.
+   * @throws {ChannelError} as a rejection, when the connection broke or was closed.
    */
   write(data: Uint8Array): Promise<void> | undefined;
   /**
-   * End our half: the peer sees an end of file after everything written before. Reading goes on.
+   * Ends our half: the peer sees an end of file after everything written before. Reading continues.
    *
    * @throws {ChannelError} when the connection broke or was closed.
    */
   closeWrite(): Promise<void>;
-  /** Drop the connection, both halves, at once. Never throws. */
+  /** Drops both halves of the connection at once. Never throws. */
   close(): void;
   /**
-   * Drop the connection so that the peer can tell it from an end in good order: by RST, where there is
-   * one (TCP by native handles). What was written and has not arrived yet is lost. Never throws.
+   * Drops the connection so that the peer can tell it from a clean end: with RST where that is
+   * possible (TCP on native handles). Data that was written and has not arrived is lost. Never
+   * throws.
    */
   reset(): void;
-  /** The peer has ended TLS by FIN alone, without close_notify, and that was taken for an end. */
+  /** The peer ended TLS with FIN alone, without close_notify, and this was accepted as an end. */
   readonly endedWithoutNotify?: boolean | undefined;
 }
 
 /** How a channel broke. `truncated`: TLS ended without close_notify (RFC 8446 section 6.1). */
 export type ChannelFault = "reset" | "truncated" | "protocol" | "closed" | "other";
 
-/** A channel broke: what happened, for the outcome and the log. */
+/** A channel broke; carries what the close reason and the log need. */
 export class ChannelError extends Error {
   /** The name of the class. */
   override readonly name = "ChannelError";
   /** The kind of failure. */
   readonly fault: ChannelFault;
 
-  /** Says what broke; `cause` carries the engine's or the system's own error. */
+  /** The message says what broke; `cause` carries the error of the TLS library or the system. */
   constructor(fault: ChannelFault, message: string, options?: ErrorOptions) {
     super(message, options);
     this.fault = fault;
   }
 }
 
-/** The bytes, the caller's to keep. (What `slice` gives of a Node buffer is still the same memory.) */
+/** A copy of the bytes. (`slice` of a Node `Buffer` would still share the memory.) */
 export function copyOf(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes);
 }
 
-/** `pump` for a channel that has no better way than one `read` after the other. */
+/** Implements `pump` by one `read` after the other. */
 export async function pumpByReading(channel: Pick<Channel, "read">, take: Take): Promise<void> {
   for (;;) {
     const bytes = await channel.read();

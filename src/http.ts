@@ -1,12 +1,13 @@
 /**
- * A small HTTP server for tiny answers, GET and HEAD only; nothing that a client sends is read beyond
- * its request line and headers.
+ * A small HTTP server for short answers, GET and HEAD only. It reads nothing beyond the request
+ * line and headers.
  *
- * Two things of `Deno.serve` shape it. Out of file descriptors it gives up for good and rejects
- * `finished`, which unhandled ends the process: here that drops this server's connections and binds
- * the port again, with growing pauses, until somebody can be served. And it has no limit on
- * connections or on the time to send a request, so whoever reaches the port can hold descriptors
- * open: keep it on loopback or behind a network policy. It cannot hold up the stop: `close` cuts.
+ * Two properties of `Deno.serve` shape it. When it runs out of file descriptors it gives up for
+ * good and rejects `finished`, which ends the process if unhandled. Here that drops this server's
+ * connections and binds the port again, with growing pauses, until requests are served again. And
+ * it has no limit on connections or on the time to send a request, so any client that reaches the
+ * port can hold descriptors open: keep it on loopback or behind a network policy. Such clients
+ * cannot delay a stop: `close` cuts their connections.
  *
  * @module
  */
@@ -20,18 +21,20 @@ import { HINTS } from "./net/listen_error.ts";
 import { otherAddress, SERVE_VARIABLE } from "./net/served.ts";
 import { codeOf, isLookupFailure, missingGrant, wordsOf } from "./net/system.ts";
 
-/** An HTTP server that is bound and serves. */
+/** A bound and serving HTTP server. */
 export interface HttpEndpoint extends AsyncDisposable {
   /**
-   * Where it listens: as asked for, with the port that was given. Where port 0 was asked for, binding
-   * again may give another.
+   * Where it listens: as requested, with the assigned port. Where port 0 was requested, rebinding
+   * may assign another.
    */
   readonly address: HostPort;
-  /** Stop listening and cut every connection, idle, slow or busy. May be called more than once. */
+  /**
+   * Stops listening and cuts every connection, idle, slow or busy. May be called more than once.
+   */
   close(): Promise<void>;
 }
 
-/** Makes the answer for one path. */
+/** Makes the response for one path. */
 export type Handler = () => Response | Promise<Response>;
 
 /** Handlers by exact path. */
@@ -39,7 +42,7 @@ export type Routes = ReadonlyMap<string, Handler>;
 
 /** A server from one bind to its end; `cut` drops the listener and all of its connections. */
 type Generation = {
-  /** Where it is bound: several addresses for `localhost`, with one port. */
+  /** The bound addresses: several for `localhost`, with one port. */
   readonly bound: NonEmpty<HostPort>;
   /** Rejects when one of its listeners has given up. */
   readonly finished: Promise<unknown>;
@@ -51,10 +54,10 @@ const FIRST_PAUSE = 50;
 const LONGEST_PAUSE = 1000;
 
 /**
- * Bind, log `<name> listening` with the address, and serve `routes` until closed.
+ * Binds, logs `<name> listening` with the address, and serves `routes` until closed.
  *
- * @throws {ListenError} (as a rejection) when the address cannot be bound, or the environment has Deno
- * listen on another one.
+ * @throws {ListenError} (as a rejection) when the address cannot be bound, or the environment makes
+ * Deno listen on another one.
  */
 export async function serveHttp(
   name: string,
@@ -64,8 +67,8 @@ export async function serveHttp(
 ): Promise<HttpEndpoint> {
   let closed = false;
   let wake = (): void => {};
-  // An incident lasts from the first failure until a request has been served again; what goes wrong
-  // in it is logged once.
+  // An incident lasts from the first failure until a request has been served again; each error is
+  // logged once per incident.
   let pause = FIRST_PAUSE;
   const reported = new Set<string>();
 
@@ -91,7 +94,7 @@ export async function serveHttp(
         resolve();
       };
     });
-  /** Sets `current` in the same turn as it binds, so that `close` cannot miss the new one. */
+  /** Sets `current` in the same turn as it binds, so that `close` cannot miss the new server. */
   const rebind = async (): Promise<void> => {
     for (;;) {
       await sleep();
@@ -105,7 +108,10 @@ export async function serveHttp(
       }
     }
   };
-  /** The same port; where only "a free one" is granted (`--allow-net=127.0.0.1:0`), a free one. */
+  /**
+   * Binds the same port; where only an ephemeral one is granted (`--allow-net=127.0.0.1:0`), a new
+   * one.
+   */
   const bindAgain = (): Generation => {
     try {
       return bind(address, handle);
@@ -123,7 +129,7 @@ export async function serveHttp(
       try {
         await current.finished;
       } catch (error) {
-        // Its open connections live on otherwise, and hold the descriptors that are missing.
+        // Its open connections would otherwise live on and hold the descriptors that are missing.
         current.cut();
         report(error);
         if (!closed) await rebind();
@@ -159,8 +165,8 @@ export async function serveHttp(
 }
 
 /**
- * Binds once for nothing: the first server of a process is the one that the environment can move, or
- * give a second listener that nothing shows. The next one is where it is asked for.
+ * Binds once and discards the server: the environment can move only the first server of a process,
+ * or silently add a second listener to it. The next server listens where it is asked to.
  *
  * @throws {ListenError}
  */
@@ -170,7 +176,7 @@ async function useUpVariable(listen: HostPort): Promise<void> {
   try {
     first = bind(listen, refuse);
   } catch (error) {
-    // The address's own fault, unless it can be had now.
+    // If this succeeds the address is fine, and the environment caused the error.
     const second = bind(listen, refuse);
     await drop(second);
     const cause = error instanceof ListenError ? error.cause : error;
@@ -187,7 +193,7 @@ async function drop(generation: Generation): Promise<void> {
   await generation.finished;
 }
 
-/** Deno does not listen where it was asked to. */
+/** Deno listens on another address than the requested one. */
 class MovedError extends Error {
   override readonly name = "MovedError";
 
@@ -215,8 +221,8 @@ function bindOne(
   listen: HostPort,
   handler: (request: Request) => Promise<Response>,
 ): Bound {
-  // Not `shutdown()`: it waits for connections that sent half a request or speak HTTP/2, and once
-  // it was called the signal can no longer cut them (aborting then is an uncaught BadResource).
+  // Not `shutdown()`: it waits for connections that sent half a request or speak HTTP/2, and after
+  // it the signal can no longer cut them (aborting then is an uncaught BadResource).
   const abort = new AbortController();
   const bindTo = (hostname: string): Deno.HttpServer<Deno.NetAddr> => {
     const server = Deno.serve(
@@ -236,7 +242,7 @@ function bindOne(
   }
 }
 
-/** An empty host is `::`, which takes IPv4 too; where there is no IPv6, `0.0.0.0`. */
+/** An empty host means `::`, which takes IPv4 too; where there is no IPv6, `0.0.0.0`. */
 function bindToHost<T>(host: string, bindTo: (hostname: string) => T): T {
   if (host !== "") return bindTo(host);
   try {
@@ -255,7 +261,7 @@ async function answer(
   if (request.method !== "GET" && request.method !== "HEAD") {
     return json(405, { error: "method not allowed" }, { allow: "GET, HEAD" });
   }
-  // A Host header that makes no URL leaves no path to look up.
+  // With an invalid Host header the request has no valid URL, and so no path.
   const path = URL.parse(request.url)?.pathname;
   if (path === undefined) return json(400, { error: "bad request" });
   const route = routes.get(path);
@@ -268,12 +274,12 @@ async function answer(
   }
 }
 
-/** An answer in JSON. */
+/** A JSON response. */
 export function json(status: number, body: unknown, headers?: Record<string, string>): Response {
   return reply(status, "application/json", JSON.stringify(body), headers);
 }
 
-/** An answer that no cache keeps and no browser takes for something else. */
+/** A response that is not cached and whose type browsers do not guess. */
 export function reply(
   status: number,
   contentType: string,

@@ -1,6 +1,6 @@
 /**
- * The accept loop: connections come in one by one, each in a place of its own, and nothing that one of
- * them does, or the system's want of descriptors, ends the loop. Only {@linkcode Listener.stop} does.
+ * The accept loop. It admits connections one by one, and neither the failure of a connection nor a
+ * shortage of descriptors ends it. Only {@linkcode Listener.stop} does.
  *
  * @module
  */
@@ -12,15 +12,15 @@ import { AcceptError } from "./net.ts";
 import { Admission, type Place, type Seat } from "./proxy/admission.ts";
 import { networkOf } from "./proxy/peer_key.ts";
 
-/** A socket that listens; `listenTcp` makes one. */
+/** A listening socket, as `listenTcp` makes it. */
 export interface Acceptor {
-  /** What it is bound to, `host:port`. */
+  /** The bound address, `host:port` or `unix:/path`. */
   readonly address: string;
-  /** The next connection; rejects when that failed or after `close`. */
+  /** Accepts the next connection; rejects when that failed or after `close`. */
   accept(): Promise<Channel>;
-  /** Whether whoever looks for it finds it, where it can be lost. Never throws. */
+  /** Whether clients can still find the socket; absent where it cannot be lost. Never throws. */
   inPlace?(): boolean;
-  /** Stop listening; a pending `accept` rejects. Never throws. */
+  /** Stops listening; a pending `accept` rejects. Never throws. */
   close(): void;
 }
 
@@ -28,56 +28,56 @@ export interface Acceptor {
 export type ListenerOptions = {
   /** Owned by the listener from now on. */
   readonly socket: Acceptor;
-  /** At most this many connections at once, the rest wait in the kernel's queue; 0 = no limit. */
+  /** Maximum of open connections; further ones wait in the kernel's queue. 0 = no limit. */
   readonly maxConnections: number;
   /**
-   * At most this many handshakes besides; 0, the default: there are none, and a connection counts from
-   * the start.
+   * Maximum of concurrent handshakes, in addition to connections. 0, the default: there is no
+   * handshake phase, and a connection counts from the start.
    */
   readonly maxHandshakes?: number | undefined;
   /**
-   * One connection's whole life; its place is free again when the promise settles. A failure is logged
-   * and concerns nobody else. The connection is closed afterwards in any case.
+   * Carries one connection to its end; its place is released when the promise settles. A failure is
+   * logged and affects no other connection. The connection is closed afterwards in any case.
    */
   readonly onConnection: (connection: Channel, place: Place) => Promise<void>;
   readonly logger: Logger;
-  /** Bounds lines that strangers can cause. */
+  /** Rate-limits log lines that strangers can cause. */
   readonly limiter: LogLimiter;
-  /** Aborting it is the same as calling `stop`. */
+  /** Aborting it has the same effect as calling `stop`. */
   readonly signal?: AbortSignal | undefined;
 };
 
-/** First and longest pause after a failed accept, in milliseconds; it doubles in between. */
+/** First and longest pause after a failed accept, in milliseconds; doubled each time. */
 const MIN_PAUSE = 5;
 const MAX_PAUSE = 1000;
 /**
- * At most so many are accepted in so many milliseconds, several times as many as handshakes can be done
- * in that time. Without a limit those who connect by the ten thousand and say nothing would leave no turn
- * to open connections.
+ * At most this many connections are accepted in one period of milliseconds, several times as many as
+ * handshakes can be completed in that time. Without this limit, peers that connect by the ten thousand
+ * and send nothing would starve the open connections.
  */
 const ACCEPTS_AT_ONCE = 16;
 const ACCEPT_PERIOD = 5;
-/** After so many peers that could not be taken the rest of the process gets its turn. */
+/** After this many connections that could not be taken, other work of the process gets a turn. */
 const MISSED_AT_ONCE = 64;
-/** So many milliseconds without a failure end an incident; the next failure is logged again. */
+/** Milliseconds without a failure that end an incident; the next failure is logged again. */
 const CALM = 10_000;
-/** An incident that goes on is logged again after so many milliseconds. */
+/** Milliseconds after which an ongoing incident is logged again. */
 const REMIND = 60_000;
-/** Once nobody has come for so many milliseconds there is nobody on the way to us any more, ... */
+/** Close once no connection has arrived for this many milliseconds ... */
 const QUIET = 100;
-/** ... or so it is taken to be after so many. */
+/** ... or after this many milliseconds in any case. */
 const LAST_CALL = 2000;
-/** An accept that is still pending after so many milliseconds has found nothing wrong. */
+/** Milliseconds after which a pending accept counts as healthy. */
 const SETTLED = 100;
 
-/** Accepts connections from the moment it is made until it is stopped. */
+/** Accepts connections from construction until it is stopped. */
 export class Listener {
   readonly #options: ListenerOptions;
   readonly #admission: Admission;
   readonly #stopping = new AbortController();
   readonly #loop: Promise<void>;
   readonly #connections = new Set<Promise<void>>();
-  /** The last call, where there was one. */
+  /** The pending `close`, if it was called. */
   #closing: Promise<void> | undefined;
   #cameAt = 0;
   #pause = 0;
@@ -94,7 +94,7 @@ export class Listener {
   /**
    * Starts accepting.
    *
-   * @throws {RangeError} for a `maxConnections` that is no whole number from 0 up.
+   * @throws {RangeError} unless `maxConnections` is a whole number from 0 up.
    */
   constructor(options: ListenerOptions) {
     this.#options = options;
@@ -110,19 +110,19 @@ export class Listener {
     this.#loop = this.#run();
   }
 
-  /** What it is bound to, `host:port`. */
+  /** The bound address, `host:port` or `unix:/path`. */
   get address(): string {
     return this.#options.socket.address;
   }
 
-  /** How many connections are open. */
+  /** Number of open connections. */
   get active(): number {
     return this.#connections.size;
   }
 
   /**
-   * Whether new connections are let in, as far as is known: not stopped, no accept failing, and the file
-   * of a UNIX socket is there.
+   * Whether new connections are accepted, as far as is known: the listener is not stopped,
+   * accepting does not fail, and the file of a UNIX socket is in place.
    */
   get accepting(): boolean {
     if (this.#closing !== undefined || this.#stopping.signal.aborted) return false;
@@ -131,8 +131,8 @@ export class Listener {
   }
 
   /**
-   * Stop listening: the port is free a turn of the event loop later. Connections that wait in the
-   * kernel's queue are reset, open ones go on. Never throws; later calls do nothing.
+   * Stops listening: the port is released one turn of the event loop later. Connections that wait
+   * in the kernel's queue are reset, open ones continue. Never throws; later calls do nothing.
    */
   stop(): void {
     if (this.#stopping.signal.aborted) return;
@@ -141,8 +141,8 @@ export class Listener {
   }
 
   /**
-   * Lets in whoever has come already, or comes while word gets around that this one stops, and then
-   * stops: when nobody came for 100 ms, after 2 s at most. Those who find no room until then are reset.
+   * Accepts the connections that are queued or still arrive, then stops: once no connection has
+   * arrived for 100 ms, or after 2 s. Connections that find no free place until then are reset.
    */
   close(): void {
     this.#closing ??= this.#lastCall();
@@ -161,10 +161,7 @@ export class Listener {
     this.stop();
   }
 
-  /**
-   * Resolves when no connection is open; after `close` or `stop` there will be none any more. Never
-   * rejects.
-   */
+  /** Resolves when no connection is open; after `close` or `stop`, none follows. Never rejects. */
   async drained(): Promise<void> {
     await this.#closing;
     if (this.#stopping.signal.aborted) await this.#loop;
@@ -175,19 +172,19 @@ export class Listener {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       try {
-        // Before accepting: whoever finds no room stays in the kernel's queue, unaccepted.
+        // Before accepting: while no place is free, connections stay in the kernel's queue.
         if (!await this.#admission.room(signal)) return;
         this.#waitingSince = performance.now();
         await this.#enter(await this.#options.socket.accept());
         await this.#pace();
       } catch (error) {
-        // Not even a fault in telling of it ends the loop, or keeps it spinning.
+        // Not even a failure to report the error may end the loop, or make it spin.
         await this.#failed(error).catch(() => this.#sleep(MAX_PAUSE));
       }
     }
   }
 
-  /** Waits for the next period when this one's accepts are used up. */
+  /** Waits for the next period once this period's accepts are used up. */
   async #pace(): Promise<void> {
     const now = performance.now();
     if (now - this.#periodSince >= ACCEPT_PERIOD) {
@@ -198,11 +195,12 @@ export class Listener {
     await this.#sleep(this.#periodSince + ACCEPT_PERIOD - now);
   }
 
-  /** Never rejects: whatever goes wrong from here on concerns this connection only. */
+  /** Never rejects: from here on a failure affects this connection only. */
   async #enter(connection: Channel): Promise<void> {
     try {
-      // A handshake may have taken the last connection meanwhile, and accepting cannot be called
-      // off: this one waits here, as unnoticed as it would in the kernel's queue.
+      // A handshake may have taken the last connection meanwhile, and accepting cannot be
+      // cancelled: this connection waits here, which looks to the peer like waiting in the kernel's
+      // queue.
       const room = await this.#admission.room(this.#stopping.signal);
       if (room) this.#accepted(connection, this.#admission.enter(networkOf(connection.remote)));
       else connection.close();
@@ -247,7 +245,7 @@ export class Listener {
       if (!limiter.allows("error", "connection failed", { source: networkOf(remote) })) return;
       logger.error("listener: connection failed", { remote, error: detail });
     } catch {
-      // There is nobody else to tell, and others wait to be served.
+      // Logging itself failed. There is no other place to report it, and the loop must go on.
     }
   }
 
@@ -255,8 +253,8 @@ export class Listener {
     if (this.#stopping.signal.aborted) return;
     if (error instanceof AcceptError && (error.peerGone || error.peerUnnamed)) {
       this.#missedOne(error);
-      // A pause for each would let anybody who connects and resets keep all others waiting; none at
-      // all would let them keep the process busy with nothing else.
+      // A pause after each one would let a peer that connects and resets delay all others; no pause
+      // at all would let it keep the process busy.
       if (++this.#missed % MISSED_AT_ONCE === 0) await this.#sleep(MIN_PAUSE);
       return;
     }
@@ -279,12 +277,12 @@ export class Listener {
     const { logger, limiter } = this.#options;
     const fields = { error: message };
     const now = performance.now();
-    // It comes back as long as it is not told why, and as often as it likes.
+    // The peer cannot see why it was dropped, and may retry at any rate: log one warning a minute.
     if (!peerGone && now - this.#refusedAt > REMIND) {
       this.#refusedAt = now;
       return logger.warn("listener: cannot take a caller", fields);
     }
-    // Nothing is known of who it was.
+    // The peer's address is not known.
     if (!limiter.allows("debug", "peer gone before accept", { source: "" })) return;
     if (peerGone) logger.debug("listener: peer gone before accept", fields);
     else logger.debug("listener: cannot take a caller", fields);

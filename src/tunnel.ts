@@ -1,8 +1,8 @@
 /**
- * One tunnel: a listener, the way of its connections, and the state that decides about them.
+ * One tunnel: a listener, the path of its connections, and the state that authorizes them.
  *
- * Driven by plain data only (config, material, rules), so that what it needs can be handed to it from
- * anywhere.
+ * It is driven by plain data only (config, credentials, rules), so it does not depend on where
+ * these come from.
  *
  * @module
  */
@@ -29,35 +29,38 @@ import { type TargetMetrics, Targets } from "./proxy/targets.ts";
 import type { NativeTls } from "./tls/engine.ts";
 import type { FairQueue } from "./tls/fair_queue.ts";
 
-/** What decides about connections: swapped as one, looked at by each new or resumed connection. */
+/**
+ * What authorizes connections. Replaced as a whole; every new or resumed connection uses the
+ * current one.
+ */
 export type TunnelState = EnginesState;
 
-/** What a tunnel counts. */
+/** The metrics of a tunnel. */
 export type CountedByTunnel = SessionMetrics & TargetMetrics & {
-  /** A line of the log was left out. */
+  /** A log line was suppressed. */
   logLineSuppressed(message: LimitedMessage): void;
 };
 
-/** What a tunnel needs from outside. */
+/** Dependencies of a tunnel. */
 export type TunnelDeps = {
   readonly logger: Logger;
   readonly metrics: CountedByTunnel;
-  /** The number of the next connection, which no other one of the process has. */
+  /** Returns the number of the next connection, unique in the process. */
   readonly nextConn: () => number;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** Milliseconds on a clock that never goes back. */
+  /** Milliseconds on a monotonic clock. */
   readonly monotonic: () => number;
-  /** The runtime's own handles, where they are known to be right. */
+  /** The runtime's internal handles, where they are known to work. */
   readonly native?: Native | undefined;
-  /** Where peers wait for the verification of their chains; default one of the tunnel's own. */
+  /** Queue for the verification of peers' chains; default one of the tunnel's own. */
   readonly queue?: FairQueue | undefined;
 };
 
-/** Ways past the public interface of the runtime; each is `undefined` where it cannot be gone. */
+/** The native backend's two parts; each is `undefined` where the runtime was not tested with it. */
 export type Native = { readonly tcp: NativeTcp | undefined; readonly tls: NativeTls | undefined };
 
-/** A tunnel that accepts connections until it is told to stop. */
+/** A tunnel that accepts connections until it is drained or cut. */
 export class Tunnel {
   readonly #listener: Listener;
   readonly #lives: Lives;
@@ -90,14 +93,14 @@ export class Tunnel {
     outside: TunnelDeps,
   ): Promise<Tunnel> {
     const { mode, proxy, targets: list } = config;
-    // What a peer has a part in is short, and there is only so much of it.
+    // Values that peers influence are cut short, and the lines about them rate-limited.
     const logger = outside.logger.forPeers();
     const { metrics, monotonic } = outside;
     const count = (message: LimitedMessage) => metrics.logLineSuppressed(message);
     const limiter = new LogLimiter({ logger, count, monotonic, setTimer });
     const deps: Limited = { ...outside, logger, limiter };
     const name = mode === "client" ? "dialer" : "listener";
-    // Everything that can fail is made before the address is bound.
+    // Everything that can fail is built before the address is bound.
     const engines = new Engines(config, state, deps);
     const lives = livesOf(name, config, engines, deps);
     const targets = new Targets({
@@ -112,7 +115,7 @@ export class Tunnel {
     const listener = new Listener({
       socket: await listen(config.listen, { native: deps.native?.tcp, socketMode }),
       maxConnections: proxy.maxConnections,
-      // In client mode nothing is waited for but a header.
+      // In client mode the only thing to wait for is a PROXY header.
       maxHandshakes: mode === "client" && proxy.acceptProxyProtocol.length === 0
         ? 0
         : MAX_HANDSHAKES,
@@ -129,25 +132,25 @@ export class Tunnel {
     return this.#listener.accepting;
   }
 
-  /** Connections that are open. */
+  /** Number of open connections. */
   get active(): number {
     return this.#listener.active;
   }
 
   /**
-   * From now on `state` decides; established connections whose peers it does not admit are ended soon
-   * after, the others go on.
+   * Replaces the state. Established connections whose peers the new state does not admit are closed
+   * soon after; the others continue.
    */
   update(state: TunnelState): void {
     this.#engines.update(state);
     this.#lives.rejudge();
-    // Who was not trusted before may be now.
+    // An upstream that failed verification may pass it now.
     this.#targets.forgive();
   }
 
   /**
-   * Stops accepting, once those are in who were on their way. Resolves when the last connection has
-   * ended.
+   * Stops accepting, after the connections that are already arriving. Resolves when the last
+   * connection has ended.
    */
   async drain(): Promise<void> {
     this.#listener.close();
@@ -155,14 +158,14 @@ export class Tunnel {
     this.#limiter.report();
   }
 
-  /** Ends every connection now, and accepts none. */
+  /** Closes every connection now and accepts no more. */
   cut(): void {
     this.#listener.stop();
     this.#lives.cut();
   }
 }
 
-/** The tunnel's own, besides what is from outside. */
+/** The tunnel's dependencies, with its own log limiter. */
 type Limited = TunnelDeps & { readonly limiter: LogLimiter };
 
 function announce(bound: string, { mode, targets }: TunnelConfig, logger: Logger): void {
@@ -177,7 +180,7 @@ function announce(bound: string, { mode, targets }: TunnelConfig, logger: Logger
   }
 }
 
-/** The list of a tunnel's connections, judged by the state of the moment. */
+/** The table of a tunnel's connections, which are reauthorized with the current state. */
 function livesOf(
   name: string,
   { proxy }: TunnelConfig,
@@ -196,10 +199,10 @@ function livesOf(
   });
 }
 
-/** What carries one connection. */
+/** Carries one connection. */
 type Servant = (accepted: Channel, life: Life) => Promise<void>;
 
-/** The mode's two ends, joined. */
+/** Builds the function that carries a connection in the tunnel's mode. */
 function servant(
   name: string,
   config: TunnelConfig,

@@ -1,5 +1,5 @@
 /**
- * Listening on, and connecting to, an address of either kind.
+ * Listens on, and connects to, a TCP or UNIX address.
  *
  * @module
  */
@@ -12,14 +12,14 @@ import { dialUnix, listenUnix } from "./unix.ts";
 
 /** Settings of {@linkcode listen}. */
 export type SocketOptions = Pick<ListenOptions, "native"> & {
-  /** Permission bits of a UNIX socket; says nothing for TCP. */
+  /** Permission bits of a UNIX socket; ignored for TCP. */
   readonly socketMode: number;
 };
 
 /**
- * Listen.
+ * Listens on a TCP or UNIX address.
  *
- * @throws {ListenError} when the address cannot be had.
+ * @throws {ListenError} when the address cannot be bound.
  */
 export async function listen(address: Address, options: SocketOptions): Promise<SocketListener> {
   switch (address.kind) {
@@ -33,9 +33,9 @@ export async function listen(address: Address, options: SocketOptions): Promise<
 }
 
 /**
- * Connect.
+ * Connects to a TCP or UNIX address.
  *
- * @throws {DialError} when there is no connection; then nothing stays open.
+ * @throws {DialError} when the connection fails; nothing is left open then.
  */
 export function dial(address: Address, options: DialOptions): Promise<Channel> {
   switch (address.kind) {

@@ -15,16 +15,18 @@ import {
 } from "../channel.ts";
 import { codeOf, formatNetAddr, formatUnixAddr, wordsOf } from "./system.ts";
 
-/** Sizes of the read buffer, in bytes: it starts small, and quiet connections keep it so. */
+/**
+ * Sizes of the read buffer, in bytes. It starts small, so that idle connections hold little memory.
+ */
 const MIN_BUFFER = 4 * 1024;
 const MAX_BUFFER = 64 * 1024;
 const BUFFER_STEP = 4;
 
-/** What every kind of plain connection has in common. */
+/** What TCP and UNIX connections have in common. */
 export abstract class PlainChannel implements Channel {
   /** The peer's address. */
   readonly remote: RemoteAddress;
-  /** Our own. */
+  /** Our own address. */
   readonly local: RemoteAddress;
   readonly #conn: Deno.Conn;
   #buffer = new Uint8Array(0);
@@ -40,10 +42,12 @@ export abstract class PlainChannel implements Channel {
   }
 
   /**
-   * The next bytes, in a buffer that grows and shrinks with the traffic, or `null` at the peer's FIN.
+   * Returns the next bytes, or `null` at the peer's FIN. The buffer grows and shrinks with the
+   * traffic.
    *
-   * After ECONNRESET the system reports an end of file, as if the peer had ended in good order; here a
-   * connection that was reset stays so, and data that had arrived before can still be read.
+   * After ECONNRESET the system reports an end of file, as if the peer had closed cleanly. Here a
+   * connection that was reset stays reset, and data that arrived before the reset can still be
+   * read.
    */
   async read(): Promise<Uint8Array | null> {
     if (this.#buffer.length !== this.#bufferSize) this.#buffer = new Uint8Array(this.#bufferSize);
@@ -61,7 +65,7 @@ export abstract class PlainChannel implements Channel {
     if (count === buffer.length) {
       this.#bufferSize = Math.min(MAX_BUFFER, buffer.length * BUFFER_STEP);
     } else if (count * 2 * BUFFER_STEP < buffer.length) {
-      // The factor of two keeps traffic around the border from allocating at every turn.
+      // The factor of two keeps traffic near the threshold from reallocating on every read.
       this.#bufferSize = Math.max(MIN_BUFFER, buffer.length / BUFFER_STEP);
     }
     return buffer.subarray(0, count);
@@ -72,7 +76,7 @@ export abstract class PlainChannel implements Channel {
     return pumpByReading(this, take);
   }
 
-  /** Sends all of `data`, of a copy: the bytes may be lent by the pump of another channel. */
+  /** Sends a copy of all of `data`: the bytes may be on loan from another channel's `pump`. */
   async write(data: Uint8Array): Promise<void> {
     const bytes = copyOf(data);
     for (let sent = 0; sent < bytes.length;) {
@@ -84,7 +88,10 @@ export abstract class PlainChannel implements Channel {
     }
   }
 
-  /** Sends FIN. On a connection that the peer has reset this may succeed: the system does not tell. */
+  /**
+   * Sends FIN. This may succeed on a connection that the peer has reset: the system does not report
+   * it.
+   */
   async closeWrite(): Promise<void> {
     try {
       await this.#conn.closeWrite();
@@ -93,7 +100,7 @@ export abstract class PlainChannel implements Channel {
     }
   }
 
-  /** Closes the socket: FIN, or RST where bytes of the peer were left unread. */
+  /** Closes the socket: sends FIN, or RST where bytes from the peer were left unread. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -101,7 +108,7 @@ export abstract class PlainChannel implements Channel {
     try {
       this.#conn.close();
     } catch (error) {
-      // Then it was not open any more, which is all that was wanted.
+      // It was closed already, which is the result we want.
       this.#fail("close", error);
     }
   }
@@ -115,13 +122,13 @@ export abstract class PlainChannel implements Channel {
     const fault = this.#closed ? "closed" : faultOf(error);
     const what = fault === "closed" ? "the connection was closed" : wordsOf(error);
     const failure = new ChannelError(fault, `Cannot ${action}: ${what}`, { cause: error });
-    // After EPIPE an end of file is the peer's own: a FIN came before the reset.
+    // After EPIPE an end of file is genuine: the peer's FIN arrived before its reset.
     if (fault !== "closed" && codeOf(error) !== "EPIPE") this.#broken ??= failure;
     return failure;
   }
 }
 
-/** A plain TCP connection. Sends small writes at once and keeps quiet connections alive. */
+/** A plain TCP connection, with TCP_NODELAY and keep-alive. */
 export class TcpChannel extends PlainChannel {
   /** Owns `conn` from now on. */
   constructor(conn: Deno.TcpConn) {
@@ -130,14 +137,14 @@ export class TcpChannel extends PlainChannel {
       conn.setNoDelay(true);
       conn.setKeepAlive(true);
     } catch {
-      // Some systems refuse on a connection that is broken already; the first read says so.
+      // Some systems refuse on a connection that is already broken; the first read reports that.
     }
   }
 }
 
 /**
- * A connection over a UNIX socket. Its peer is on this machine: there are no packets to hold back, and
- * no end that vanishes unseen.
+ * A connection over a UNIX socket. The peer is on this machine, so neither TCP_NODELAY nor
+ * keep-alive applies.
  */
 export class UnixChannel extends PlainChannel {
   /** Owns `conn` from now on. */
@@ -146,7 +153,9 @@ export class UnixChannel extends PlainChannel {
   }
 }
 
-/** ETIMEDOUT: keep-alive or retransmission gave up; the peer is gone, as after a reset. */
+/**
+ * ETIMEDOUT means that keep-alive or retransmission gave up: the peer is gone, as after a reset.
+ */
 function faultOf(error: unknown): ChannelFault {
   switch (codeOf(error)) {
     case "ECONNRESET":

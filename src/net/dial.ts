@@ -1,5 +1,5 @@
 /**
- * Reaching a TCP address, and what all that dials has in common.
+ * Connects to a TCP address, with the error type and time limit that UNIX sockets share.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { openChannel } from "./open.ts";
 import type { NativeTcp } from "./native.ts";
 import { codeOf, isLookupFailure, missingGrant, wordsOf } from "./system.ts";
 
-/** Why a target could not be reached, in short. */
+/** Why a target could not be reached. */
 export type DialReason =
   | "refused"
   | "timeout"
@@ -24,17 +24,18 @@ export type DialReason =
   | "aborted"
   | "other";
 
-/** A target could not be reached; the message says which and has the system's words. */
+/** A target could not be reached. The message names the target and quotes the system's error. */
 export class DialError extends Error {
   /** The name of the class. */
   override readonly name = "DialError";
   /**
-   * The kind of failure. Of a UNIX socket: `not found`, there is no such file; `permission denied`, its
-   * mode, or that of a directory above, keeps us out. `not permitted` is Deno's word.
+   * The kind of failure. For a UNIX socket, `not found` means that the file does not exist, and
+   * `permission denied` that its mode, or that of a parent directory, excludes us. `not permitted`
+   * means that a Deno permission is missing.
    */
   readonly reason: DialReason;
 
-  /** Says what failed; `cause` carries the system's own error. */
+  /** The message says what failed; `cause` carries the system's error. */
   constructor(reason: DialReason, message: string, options?: ErrorOptions) {
     super(message, options);
     this.reason = reason;
@@ -43,18 +44,18 @@ export class DialError extends Error {
 
 /** Settings of {@linkcode dialTcp}. */
 export type DialOptions = {
-  /** Give up after so many milliseconds, name look-up included. More than 0. */
+  /** Give up after this many milliseconds, name look-up included. Must be more than 0. */
   readonly timeout: number;
   /** Give up when this aborts. */
   readonly signal?: AbortSignal | undefined;
-  /** Carries the connection by a native handle. */
+  /** Carries the connection on a native handle, where one is available. */
   readonly native?: NativeTcp | undefined;
 };
 
 /**
- * Connect. A name with several addresses is tried over both families (RFC 8305).
+ * Connects. A name with several addresses is tried over both families (RFC 8305).
  *
- * @throws {DialError} when there is no connection; then nothing stays open.
+ * @throws {DialError} when the connection fails; nothing is left open then.
  */
 export function dialTcp(address: HostPort, options: DialOptions): Promise<Channel> {
   const { host: hostname, port } = address;
@@ -63,7 +64,7 @@ export function dialTcp(address: HostPort, options: DialOptions): Promise<Channe
     let ours = true;
     try {
       if (isOwnEnd(conn)) throw Object.assign(new Error(OWN_END), { code: "ECONNREFUSED" });
-      // It came through in the very moment of giving up, and nobody waits for it any more.
+      // The connection was established just as the attempt was abandoned.
       if (signal.aborted) return undefined;
       ours = false;
     } finally {
@@ -76,19 +77,20 @@ export function dialTcp(address: HostPort, options: DialOptions): Promise<Channe
 const OWN_END = "nobody listens there, the connection came back to itself";
 
 /**
- * Whether both ends are one. The system picks a port to dial from, and where that is the very one that
- * is dialled, on this machine, TCP sees both ends open at once, which makes a connection although nobody
- * listens (RFC 9293 section 3.5). Whoever it is for would be answered with his own words, and the target
- * that comes back could not have its port.
+ * Whether the connection is connected to itself. When the ephemeral port that the system picks
+ * equals the dialled port on this machine, TCP performs a simultaneous open (RFC 9293 section 3.5)
+ * and the connection succeeds although no process listens. Our own bytes would be echoed back as
+ * the answer, and the target could not bind its port when it restarts.
  */
 function isOwnEnd({ localAddr, remoteAddr }: Deno.TcpConn): boolean {
   return localAddr.port === remoteAddr.port && localAddr.hostname === remoteAddr.hostname;
 }
 
 /**
- * Runs an attempt to connect, which gives up when its signal aborts, and says what became of it.
+ * Runs an attempt to connect, aborts it at the time limit or on the signal, and translates its
+ * errors.
  *
- * @throws {DialError} when it fails, in words about `address`.
+ * @throws {DialError} when it fails, with a message about `address`.
  */
 export async function withinLimits<T>(
   address: Address | HostPort,
@@ -116,8 +118,8 @@ export async function withinLimits<T>(
 }
 
 /**
- * What to do about a path that no grant reaches, for an error over one: Deno 2.9 says that a grant is
- * there, and refuses all the same.
+ * How to fix a path that no grant can cover; `undefined` for any other error. Deno 2.9 refuses such
+ * a path even though the grant for it is present.
  */
 export function beyondGrants(error: unknown): string | undefined {
   if (!(error instanceof Deno.errors.NotCapable)) return undefined;

@@ -1,5 +1,5 @@
 /**
- * Listening on a TCP address, and what all that listens has in common.
+ * Listens on a TCP address, with the types that UNIX sockets share.
  *
  * @module
  */
@@ -13,13 +13,13 @@ import { HINTS, ListenError, type ListenReason } from "./listen_error.ts";
 import type { NativeTcp } from "./native.ts";
 import { codeOf, formatNetAddr, isLookupFailure, missingGrant, wordsOf } from "./system.ts";
 
-/** How many connections may wait to be accepted; the kernel has a limit of its own (`somaxconn`). */
+/** How many connections may wait to be accepted; the kernel caps it (`somaxconn`). */
 const BACKLOG = 4096;
 
 /**
- * What accepting says of a connection that ended while it was queued. ENOTCONN: the peer has reset it,
- * and Deno finds no address any more. The rest is what accept(2) may hand on from the network, where
- * the next connection is a new chance.
+ * Errors of `accept` about a connection that ended while it was queued. ENOTCONN: the peer reset
+ * it, so Deno finds no address. The others are network errors that accept(2) may pass on; the next
+ * connection may succeed.
  */
 const PEER_GONE: readonly string[] = [
   "ENOTCONN",
@@ -37,20 +37,21 @@ const PEER_GONE: readonly string[] = [
 ];
 
 /**
- * Whether accepting failed over who it was: over a UNIX socket, somebody whose own socket is bound to a
- * name that is no UTF-8. Deno has no way to show that, drops the connection and says so.
+ * Whether accepting failed because of the peer's address: over a UNIX socket, a peer whose own
+ * socket is bound to a name that is not UTF-8. Deno cannot represent the name, drops the connection
+ * and throws.
  */
 export function isUnnamed(error: unknown): boolean {
   return error instanceof Deno.errors.InvalidData;
 }
 
-/** No connection could be accepted this time. The message is the system's. */
+/** A connection could not be accepted. The message is the system's. */
 export class AcceptError extends Error {
   /** The name of the class. */
   override readonly name = "AcceptError";
-  /** It was only that one peer, who was gone before its turn; the listener itself is fine. */
+  /** Only this peer is affected: it left before it was accepted. The listener itself works. */
   readonly peerGone: boolean;
-  /** It was only that one peer, whose address cannot be told; the listener itself is fine. */
+  /** Only this peer is affected: its address cannot be represented. The listener itself works. */
   readonly peerUnnamed: boolean;
 
   /** Wraps the system's own error. */
@@ -63,46 +64,49 @@ export class AcceptError extends Error {
 
 /** A listening socket. */
 export interface SocketListener {
-  /** What it is bound to: `host:port`, with the port that the system gave for 0, or `unix:/path`. */
+  /**
+   * The bound address: `host:port`, with the assigned port where 0 was requested, or `unix:/path`.
+   */
   readonly address: string;
   /**
-   * The next connection.
+   * Accepts the next connection.
    *
-   * @throws {AcceptError} when that failed or the listener was closed.
+   * @throws {AcceptError} when accepting failed or the listener was closed.
    */
   accept(): Promise<Channel>;
   /**
-   * Whether whoever looks for it finds it, where it can be lost: the file of a UNIX socket may be removed,
-   * and then nobody can connect any more. Never throws.
+   * Whether clients can still find the listener. The file of a UNIX socket may have been removed or
+   * replaced, and then they cannot. Absent where this cannot happen. Never throws.
    */
   inPlace?(): boolean;
   /**
-   * Stop listening. The port is free, and the file of a UNIX socket gone, once a pending `accept` has
-   * rejected, which is a turn of the event loop later. Connections that wait to be accepted are reset.
-   * Never throws.
+   * Stops listening. The port is released, and the file of a UNIX socket removed, once a pending
+   * `accept` has rejected, one turn of the event loop later. Connections that wait to be accepted
+   * are reset. Never throws.
    */
   close(): void;
 }
 
 /** A listening TCP socket. */
 export interface TcpListener extends SocketListener {
-  /** The port that it is bound to. */
+  /** The bound port. */
   readonly port: number;
 }
 
 /** Settings of {@linkcode listenTcp}. */
 export type ListenOptions = {
-  /** Opens the socket; `Deno.listen` unless a test puts itself in between. */
+  /** Opens the socket; default `Deno.listen`. Tests inject their own. */
   readonly listen?: (options: Deno.TcpListenOptions) => Deno.TcpListener;
-  /** Carries connections by native handles. */
+  /** Carries accepted connections on native handles, where they are available. */
   readonly native?: NativeTcp | undefined;
 };
 
 /**
- * Listen. An empty host is every interface: `[::]`, which takes IPv4 as well (unless Linux runs with
- * `net.ipv6.bindv6only=1`), or `0.0.0.0` on a system without IPv6. `localhost` is both loopback addresses.
+ * Listens. An empty host means every interface: `[::]`, which accepts IPv4 as well (unless Linux
+ * runs with `net.ipv6.bindv6only=1`), or `0.0.0.0` on a system without IPv6. `localhost` means both
+ * loopback addresses.
  *
- * @throws {ListenError} when the address cannot be had.
+ * @throws {ListenError} when the address cannot be bound.
  */
 export function listenTcp(address: HostPort, options: ListenOptions = {}): TcpListener {
   const [first, ...rest] = bindAll(

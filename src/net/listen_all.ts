@@ -1,5 +1,5 @@
 /**
- * Listening on every address that `localhost` has, as one.
+ * Listens on every address of `localhost` as if they were one.
  *
  * @module
  */
@@ -11,16 +11,16 @@ import type { TcpListener } from "./listen.ts";
 import { ListenError } from "./listen_error.ts";
 import { codeOf } from "./system.ts";
 
-/** How often a port is asked for that all of them can have. */
+/** How many times to look for a port that is free on all addresses. */
 const TRIES = 16;
 
 /**
- * Binds each address that the host stands for, all to one port: for port 0 to the one that the first was
- * given. An address that this machine does not have is left out as long as another one remains.
+ * Binds each address of the host, all to one port: for port 0, to the port that the first address
+ * was given. An address that this machine does not have is left out as long as another one remains.
  *
- * @param open binds one; throws {@linkcode ListenError}.
- * @param close gives one back.
- * @throws {ListenError} of the first that cannot be had; then none is bound.
+ * @param open binds one address; throws {@linkcode ListenError}.
+ * @param close releases one.
+ * @throws {ListenError} of the first address that cannot be bound; then none is bound.
  */
 export function bindAll<T extends { readonly port: number }>(
   { host, port }: HostPort,
@@ -45,7 +45,7 @@ export function bindAll<T extends { readonly port: number }>(
       return [first, ...rest];
     } catch (error) {
       for (const one of bound) close(one);
-      // The port that the first was given is another one's elsewhere.
+      // The port that the first address was given is taken on another one: try again.
       const taken = error instanceof ListenError && error.reason === "address in use";
       if (port !== 0 || bound.length === 0 || !taken || left <= 1) throw error;
     }
@@ -57,14 +57,14 @@ function isAbsent(error: unknown): boolean {
     (error.reason === "address not available" || codeOf(error.cause) === "EAFNOSUPPORT");
 }
 
-/** Several addresses as the log shows them. */
+/** Formats several addresses for the log, separated by commas. */
 export function formatAddresses(addresses: readonly (HostPort | string)[]): string {
   return addresses
     .map((address) => typeof address === "string" ? address : formatAddress(address))
     .join(",");
 }
 
-/** What one listener has for whoever asks next. */
+/** The outcome of one listener's `accept`. */
 type Arrival = { readonly channel: Channel } | { readonly error: unknown };
 
 /** Several listeners as one. */
@@ -75,35 +75,36 @@ export class JoinedListener implements TcpListener {
   #wake = () => {};
   #closed = false;
 
-  /** Owns the listeners from now on; their ports are one. */
+  /** Owns the listeners from now on; they share one port. */
   constructor(listeners: NonEmpty<TcpListener>) {
     this.#listeners = listeners;
   }
 
-  /** All of them, with commas between. */
+  /** All addresses, separated by commas. */
   get address(): string {
     return formatAddresses(this.#listeners.map(({ address }) => address));
   }
 
-  /** The port of each. */
+  /** The shared port. */
   get port(): number {
     return this.#listeners[0].port;
   }
 
   /**
-   * The next connection of any. Each listener is asked for one at a time, so that as many as there are
-   * other listeners may wait here in place of the kernel's queue.
+   * Accepts the next connection from any listener. Every listener has one `accept` pending, so up
+   * to one connection for each of the other listeners waits here instead of in the kernel's queue.
    */
   async accept(): Promise<Channel> {
     for (const listener of this.#listeners) {
       if (!this.#pending.has(listener)) this.#ask(listener);
     }
-    // Not `Promise.race`: the address that nobody uses would keep a reaction of each connection.
+    // Not `Promise.race`: every connection would leave a reaction on the pending promise of an idle
+    // address.
     while (this.#arrived.length === 0) {
       await new Promise<void>((resolve) => this.#wake = resolve);
     }
     const next = this.#arrived.shift();
-    if (next === undefined) throw new Error("Cannot accept: asked for twice at once");
+    if (next === undefined) throw new Error("Cannot accept: another call is pending");
     if ("error" in next) throw next.error;
     return next.channel;
   }
@@ -122,7 +123,7 @@ export class JoinedListener implements TcpListener {
     this.#wake();
   }
 
-  /** Stops all. Connections that wait here are closed. */
+  /** Stops all listeners and closes the connections that wait here. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

@@ -1,40 +1,43 @@
 /**
- * The runtime's own handles of TCP sockets, which are not part of its public interface.
+ * The runtime's internal handles of TCP sockets, which are not part of its public interface.
  *
- * Through them the kernel's answer to a write is known at once, and what comes is handed over by a call
- * into one buffer that all sockets share, where `Deno.TcpConn` costs a promise for each and a buffer for
- * each connection. That is worth more than a third of a connection's cost, so it is used where it is
- * known to be right: under the versions of the runtime that it was tested with, as long as everything
- * that it takes is there. Under any other {@linkcode nativeTcp} gives `undefined`, and sockets are
- * carried by `Deno.TcpConn`.
+ * With a handle the result of a write is known at once, and incoming data is delivered by a
+ * callback into one buffer that all sockets share; `Deno.TcpConn` takes a promise per operation and
+ * a buffer per connection. This saves more than a third of a connection's cost. Handles are used
+ * only where they are known to work: under the Deno versions that they were tested with, and as
+ * long as every required method exists. Under any other version {@linkcode nativeTcp} returns
+ * `undefined`, and sockets are carried by `Deno.TcpConn`.
  *
  * @module
  */
 
 import process from "node:process";
 
-/** Versions of Deno whose handles were read and tested; a newer one is added when that was done. */
+/** Versions of Deno whose handles were reviewed and tested. Add a version only after doing both. */
 const TESTED: readonly string[] = ["2.9.6"];
 
 /**
- * So many sockets are carried by handles at a time, and those beyond by `Deno.TcpConn`, since a handle
- * takes a second descriptor: thousands of idle connections matter less for their cost than for being
- * there at all. 5,000 connections fit into 20,000 descriptors.
+ * How many sockets use handles at a time; further ones use `Deno.TcpConn`. A handle takes a second
+ * descriptor, and with thousands of idle connections descriptors matter more than CPU. 5,000
+ * connections fit into 20,000 descriptors.
  */
 export const MAX_NATIVE_HANDLES = 8192;
 
-/** What comes from the kernel goes in here first, whatever the socket; in bytes. */
+/** Size in bytes of the receive buffer that all sockets share. */
 const BUFFER = 64 * 1024;
 
 /**
- * A write or shutdown that did not end at once calls back with 0 or a negative error number. `data` is
- * what a write sends from until then.
+ * A write or shutdown that did not complete at once calls back with 0 or a negative error number.
+ * `data` keeps the bytes of a write alive until then.
  */
 export type Request = { oncomplete: (status: number) => void; readonly data?: Uint8Array };
 
-/** What is used of a handle. Numbers that come back are 0 or a negative error number. */
+/** The methods of a handle that we use. Returned numbers are 0 or a negative error number. */
 export type Handle = {
-  /** Called when something came; how much, or what went wrong, is in {@linkcode NativeTcp.count}. */
+  /**
+   * Called when data or an error arrived; {@linkcode NativeTcp.count} has the count or error
+   * number.
+   */
   onread: () => void;
   readonly openFromRid: (rid: number) => number;
   readonly getpeername: (out: { address?: unknown; port?: unknown }) => number;
@@ -45,7 +48,7 @@ export type Handle = {
   readonly shutdown: (request: Request) => number;
   readonly setNoDelay: (on: boolean) => number;
   readonly setKeepAlive: (on: boolean, seconds: number) => number;
-  /** Lets the socket go so that the last close of it sends RST in place of FIN (SO_LINGER of 0 s). */
+  /** Makes the last close of the socket send RST in place of FIN (SO_LINGER of 0 s). */
   readonly reset: () => number;
   readonly close: () => void;
 };
@@ -64,36 +67,36 @@ const METHODS = [
   "close",
 ] as const satisfies readonly (keyof Handle)[];
 
-/** What the runtime says besides of a handle's last read or write. */
+/** What the runtime reports about a handle's last read or write. */
 export type StreamState = {
-  /** In `onread`: so many bytes came, or a negative error number. */
+  /** In `onread`: the number of bytes received, or a negative error number. */
   readonly count: () => number;
-  /** After `writeBuffer`: whether not everything was taken yet. */
+  /** After `writeBuffer`: whether part of the data is still to be written. */
   readonly pending: () => boolean;
 };
 
-/** The way to native handles of TCP sockets. */
+/** Access to native handles of TCP sockets. */
 export type NativeTcp = StreamState & {
-  /** Where each handle puts what comes, valid during its `onread` only. */
+  /** Holds the received data, valid only during `onread`. */
   readonly buffer: Uint8Array;
   /**
-   * A handle on the connection's socket; `undefined` where there is none to be had. It has a
-   * descriptor of its own, and the connection has to stay open besides: closing that ends our half.
+   * Makes a handle on the connection's socket; `undefined` where that is not possible. The handle
+   * has its own descriptor. Keep the connection open as well: closing it ends our half.
    */
   readonly adopt: (conn: Deno.TcpConn) => Handle | undefined;
-  /** Closes a handle that was adopted, which makes room for another one. Once. */
+  /** Closes an adopted handle and frees its place. Call once. */
   readonly release: (handle: Handle) => void;
   /**
-   * Closes both with RST. Nothing may be under way on the connection but a write, which `isWriting` has to
-   * tell: it is cut short then.
+   * Closes both with RST. No operation may be pending on the connection, except a write, which is
+   * cut short; the caller reports it with `isWriting`.
    */
   readonly reset: (handle: Handle, conn: Deno.TcpConn, isWriting: boolean) => void;
 };
 
-/** The error number of an end of file. */
+/** The error number that stands for end of file. */
 export const END_OF_FILE: number = -4095;
 
-/** The state of handles under this runtime, or `undefined` where it is not known to be right. */
+/** Access to the runtime's stream state, or `undefined` under a version that was not tested. */
 export function streamState(version: string = Deno.version.deno): StreamState | undefined {
   if (!TESTED.includes(version)) return undefined;
   const stream = binding("stream_wrap");
@@ -105,7 +108,9 @@ export function streamState(version: string = Deno.version.deno): StreamState | 
   return { count: () => state[countAt] ?? 0, pending: () => state[pendingAt] !== 0 };
 }
 
-/** The way to native handles, `most` at a time, under this runtime, or `undefined` where it is not known to be right. */
+/**
+ * Access to native handles, `most` at a time, or `undefined` under a version that was not tested.
+ */
 export function nativeTcp(
   version: string = Deno.version.deno,
   most: number = MAX_NATIVE_HANDLES,
@@ -145,42 +150,45 @@ export function nativeTcp(
       adopted--;
       handle.reset();
       handle.close();
-      // A write waits behind bytes that the peer has not taken, and the FIN of `close` waits with them.
+      // A pending write queues behind bytes that the peer has not read, and so does the FIN of `close`.
       if (isWriting) conn.close();
       else abandon(conn);
     },
   };
 }
 
-/** Not a certificate. */
+/** Deliberately not a certificate. */
 const NONE = ["-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"];
 
 /**
- * Closes a connection without the FIN that `close` begins with, after which a reset is too late: a
- * reader has seen an end in good order by then. `startTls` takes the socket out of the connection first,
- * and when it then cannot read the CA it closes the socket and nothing else. It sends nothing and takes
- * no grant.
+ * Closes a connection without the FIN that `close` sends first: after that FIN a reset comes too
+ * late, because the peer may already have read a clean end. `startTls` takes the socket out of the
+ * connection first; when it then fails to parse the CA it closes the socket and does nothing else.
+ * It sends nothing and needs no grant.
  */
 function abandon(conn: Deno.TcpConn): void {
-  // That it fails is what it is called for.
+  // This is meant to fail.
   Deno.startTls(conn, { hostname: "localhost", caCerts: NONE }).then((tls) => tls.close(), IGNORED);
   try {
     conn.close();
   } catch {
-    // It is gone already, as it should be.
+    // `startTls` has taken the socket already.
   }
 }
 
 function IGNORED(): void {}
 
-/** A part of the runtime that Node calls a binding; `undefined` where it is not given out. */
+/**
+ * Loads one of the runtime's internal bindings, as Node calls them; `undefined` where it is not
+ * available.
+ */
 function binding(name: string): unknown {
   const find: unknown = Reflect.get(process, "binding");
   if (typeof find !== "function") return undefined;
   try {
     return find.call(process, name);
   } catch {
-    return undefined; // There is none of that name, which is all that is asked here.
+    return undefined; // There is no binding of that name.
   }
 }
 
@@ -192,7 +200,7 @@ function isHandle(object: unknown): object is Handle {
   return METHODS.every((name) => typeof property(object, name) === "function");
 }
 
-/** The number by which the runtime knows a connection. */
+/** The runtime's resource ID of a connection. */
 function resourceOf(conn: Deno.TcpConn): number | undefined {
   const key = Object.getOwnPropertySymbols(conn)
     .find((symbol) => symbol.description === "Deno.internal.rid");
@@ -200,7 +208,7 @@ function resourceOf(conn: Deno.TcpConn): number | undefined {
   return typeof rid === "number" ? rid : undefined;
 }
 
-/** Whether a handle is on the socket of this connection and no other. */
+/** Whether the handle refers to the socket of this connection. */
 function sameSocket(handle: Handle, conn: Deno.TcpConn): boolean {
   const out: { address?: unknown; port?: unknown } = {};
   if (handle.getpeername(out) !== 0) return false;

@@ -1,5 +1,5 @@
 /**
- * A plain TCP connection by its native handle, as a {@linkcode Channel}.
+ * A plain TCP connection over its native handle, as a {@linkcode Channel}.
  *
  * @module
  */
@@ -16,41 +16,41 @@ import {
 import { END_OF_FILE, type Handle, type NativeTcp, type Request } from "./native.ts";
 import { codeOf, formatNetAddr, wordsOf } from "./system.ts";
 
-/** Seconds without traffic until the kernel asks whether the peer is still there. */
+/** Seconds without traffic before the kernel sends keep-alive probes. */
 const KEEP_ALIVE = 60;
 
-/** Whoever waits for what comes. */
+/** The pending `read` or `pump`. */
 type Reader = {
   readonly take: Take;
   readonly ended: () => void;
   readonly failed: (error: unknown) => void;
 };
 
-/** A plain TCP connection. Sends small writes at once and keeps quiet connections alive. */
+/** A plain TCP connection, with TCP_NODELAY and keep-alive. */
 export class NativeChannel implements Channel {
   /** The peer's address. */
   readonly remote: RemoteAddress;
-  /** Our own. */
+  /** Our own address. */
   readonly local: RemoteAddress;
   readonly #native: NativeTcp;
   readonly #handle: Handle;
-  /** The same socket as the runtime gave it: closing it would end our half. */
+  /** The runtime's view of the same socket. Closing it ends our half. */
   readonly #conn: Deno.TcpConn;
-  /** Whether the peer has sent anything yet. */
+  /** Whether the peer has sent any bytes yet. */
   #heard = false;
   #reader: Reader | undefined;
   #reading = false;
   #ended = false;
-  /** Reading is over. */
+  /** Set once reading has failed. */
   #fault: ChannelError | undefined;
-  /** Sending is over; what the peer sent before it broke may still be read. */
+  /** Set once writing has failed; what the peer sent before may still be read. */
   #writeFault: ChannelError | undefined;
   #closed = false;
-  /** What broke sending is also why an end of file is none. */
+  /** The write error, when it means that a following end of file is not genuine. */
   #noEnd: ChannelError | undefined;
-  /** A write past the handle is under way. */
+  /** A write through `#conn` instead of the handle is pending. */
   #writingByConn = false;
-  /** Rejects the write, or the end, that is under way. */
+  /** Rejects the pending write or shutdown. */
   #cutWrite: ((error: ChannelError) => void) | undefined;
 
   private constructor(native: NativeTcp, handle: Handle, conn: Deno.TcpConn) {
@@ -64,7 +64,9 @@ export class NativeChannel implements Channel {
     handle.setKeepAlive(true, KEEP_ALIVE);
   }
 
-  /** Takes `conn` over; `undefined` where that cannot be done, and then `conn` is as it was. */
+  /**
+   * Takes over `conn`. Returns `undefined` where that is not possible, and leaves `conn` unchanged.
+   */
   static adopt(native: NativeTcp, conn: Deno.TcpConn): NativeChannel | undefined {
     const handle = native.adopt(conn);
     if (handle === undefined) return undefined;
@@ -76,7 +78,7 @@ export class NativeChannel implements Channel {
     }
   }
 
-  /** The next bytes, the caller's to keep, or `null` at the peer's FIN. */
+  /** Returns a copy of the next bytes, or `null` at the peer's FIN. */
   read(): Promise<Uint8Array | null> {
     return new Promise((resolve, reject) => {
       this.#wait({
@@ -91,7 +93,7 @@ export class NativeChannel implements Channel {
     });
   }
 
-  /** Hands on everything until the peer's FIN. */
+  /** Passes everything to `take` until the peer's FIN. */
   pump(take: Take): Promise<void> {
     return new Promise((ended, failed) => this.#wait({ take, ended, failed }));
   }
@@ -100,10 +102,10 @@ export class NativeChannel implements Channel {
   write(data: Uint8Array): Promise<void> | undefined {
     if (this.#writeFault !== undefined) return Promise.reject(this.#writeFault);
     if (data.length === 0) return undefined;
-    // What is left of it would be overwritten by the next socket's bytes.
+    // The shared receive buffer would be overwritten by the next socket's data.
     const bytes = data.buffer === this.#native.buffer.buffer ? copyOf(data) : data;
-    // The handle takes a peer that ends its half without ever having said a word for one that is gone,
-    // and drops what waits to be written.
+    // A handle whose peer ends its half before sending any byte treats the peer as gone, and drops
+    // the writes that are pending.
     if (!this.#heard) return this.#writeByConn(bytes);
     const request: Request = { oncomplete: IGNORED, data: bytes };
     const status = this.#handle.writeBuffer(request, bytes);
@@ -111,7 +113,7 @@ export class NativeChannel implements Channel {
     return this.#native.pending() ? this.#settled("write", request) : undefined;
   }
 
-  /** Sends FIN after everything that was written. */
+  /** Sends FIN after all pending writes. */
   async closeWrite(): Promise<void> {
     if (this.#writeFault !== undefined) throw this.#writeFault;
     const request: Request = { oncomplete: IGNORED };
@@ -120,7 +122,7 @@ export class NativeChannel implements Channel {
     await this.#settled("end the connection", request);
   }
 
-  /** Closes the socket: FIN, and RST where bytes of the peer were left unread. */
+  /** Closes the socket: sends FIN, or RST where bytes from the peer were left unread. */
   close(): void {
     this.#over(() => {
       this.#native.release(this.#handle);
@@ -128,7 +130,7 @@ export class NativeChannel implements Channel {
     });
   }
 
-  /** Closes the socket: RST. */
+  /** Closes the socket with RST. */
   reset(): void {
     this.#over(() => this.#native.reset(this.#handle, this.#conn, this.#writingByConn));
   }
@@ -163,13 +165,13 @@ export class NativeChannel implements Channel {
     this.#handle.readStop();
   }
 
-  /** Nobody waits any more. */
+  /** Drops the reader and stops reading. */
   #rest(): void {
     this.#reader = undefined;
     this.#pause();
   }
 
-  /** Called by the runtime: nobody would catch what this throws. */
+  /** Called by the runtime, which does not catch what this throws. */
   #onRead(): void {
     const reader = this.#reader;
     if (reader === undefined) return this.#pause();
@@ -200,8 +202,8 @@ export class NativeChannel implements Channel {
     this.#reading = false;
     if (count !== END_OF_FILE) return this.#breakReading(systemError("read", count));
     if (this.#cutWrite === undefined && !this.#writingByConn) return this.#end();
-    // A write that the peer's reset met takes the error with it, and what is left reads like an end in
-    // good order. The write is told of it in this turn.
+    // A pending write consumes the error of the peer's reset, and the read then looks like a clean
+    // end. The write reports its error within this turn, so decide after it.
     setTimeout(() => this.#end(), 0);
   }
 
@@ -221,7 +223,10 @@ export class NativeChannel implements Channel {
     reader?.failed(this.#fault);
   }
 
-  /** Whether an end came before a reset the handle does not tell: it has one number for all errors. */
+  /**
+   * The handle reports one number for every write error, so it cannot tell whether a FIN came
+   * before the reset.
+   */
   #cannotWrite(action: string, status: number): ChannelError {
     this.#writeFault ??= systemError(action, status);
     return this.#noEnd ??= this.#writeFault;
@@ -246,7 +251,7 @@ export class NativeChannel implements Channel {
       this.#writeFault ??= new ChannelError("reset", `Cannot write: ${wordsOf(error)}`, {
         cause: error,
       });
-      // After EPIPE an end of file is the peer's own: a FIN came before the reset.
+      // After EPIPE an end of file is genuine: the peer's FIN arrived before its reset.
       if (codeOf(error) !== "EPIPE") this.#noEnd ??= this.#writeFault;
       throw this.#writeFault;
     } finally {
@@ -259,7 +264,7 @@ function closedError(): ChannelError {
   return new ChannelError("closed", "the connection was closed");
 }
 
-/** The system's words for a negative error number. */
+/** Translates a negative error number into the system's message. */
 function systemError(action: string, status: number): ChannelError {
   const [code, words] = getSystemErrorMap().get(status) ?? [`error ${status}`, "unknown error"];
   return new ChannelError(faultOf(code), `Cannot ${action}: ${words} (${code})`);
@@ -267,7 +272,9 @@ function systemError(action: string, status: number): ChannelError {
 
 function IGNORED(): void {}
 
-/** ETIMEDOUT: keep-alive or retransmission gave up; the peer is gone, as after a reset. */
+/**
+ * ETIMEDOUT means that keep-alive or retransmission gave up: the peer is gone, as after a reset.
+ */
 function faultOf(code: string): ChannelFault {
   switch (code) {
     case "ECONNRESET":

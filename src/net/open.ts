@@ -1,5 +1,5 @@
 /**
- * A connection of the runtime as a channel, by the best way there is.
+ * Wraps a connection of the runtime as a channel, natively where possible.
  *
  * @module
  */
@@ -9,13 +9,13 @@ import { TcpChannel } from "./channel.ts";
 import type { NativeTcp } from "./native.ts";
 import { NativeChannel } from "./native_channel.ts";
 
-/** Takes `conn` over: by its native handle where there is one, else as it is. */
+/** Takes over `conn`: on its native handle where there is one, else as it is. */
 export function openChannel(conn: Deno.TcpConn, native: NativeTcp | undefined): Channel {
   try {
     const channel = native === undefined ? undefined : NativeChannel.adopt(native, conn);
     return channel ?? new TcpChannel(conn);
   } catch (error) {
-    // Whoever asked for a channel has nothing to close.
+    // The caller has no channel to close.
     conn.close();
     throw error;
   }

@@ -1,14 +1,15 @@
 /**
- * The addresses of a name, to be dialled one by one.
+ * Looks up the addresses of a name, so that they can be dialled one by one.
  *
  * What Deno 2.9 does, found by experiment:
- * - `Deno.connect` with a name goes to its first address, in the resolver's order, and to the next only
- *   where that fails: it never spreads by itself. The resolver sorts (RFC 6724) but keeps the order of
- *   equals, so that a DNS server that rotates its answers spreads.
- * - A grant for a name and a port is enough to look up the name, by `dns.lookup` that is told the port,
- *   and to connect to the name; it is not enough to connect to one of its addresses. For that there has
- *   to be a grant for all (`--allow-net`), or for the network (`--allow-net=10.0.0.0/8`).
- * - `Deno.resolveDns` wants a grant for the DNS server, and does not know of `/etc/hosts`.
+ * - `Deno.connect` with a name dials the first address in the resolver's order, and the next one
+ *   only if that fails: it does not spread load. The resolver sorts (RFC 6724) but keeps the order
+ *   of equals, so a DNS server that rotates its answers does spread load.
+ * - A grant for a name and a port is enough to look up the name with `dns.lookup`, if that is given
+ *   the port, and to connect to the name. It is not enough to connect to one of the name's
+ *   addresses: that needs a grant for everything (`--allow-net`) or for the network
+ *   (`--allow-net=10.0.0.0/8`).
+ * - `Deno.resolveDns` needs a grant for the DNS server and does not read `/etc/hosts`.
  *
  * @module
  */
@@ -18,35 +19,35 @@ import { parseIp } from "../config/ip.ts";
 import type { TcpAddress } from "../config/config.ts";
 import { type DialOptions, withinLimits } from "./dial.ts";
 
-/** Looks up all addresses of a name; `port` is what it is to be dialled on. */
+/** Looks up all addresses of a name; `port` is the port that will be dialled. */
 export type LookUp = (host: string, port: number) => Promise<readonly string[]>;
 
-/** What a {@linkcode Resolver} needs; each has a default. */
+/** Settings of a {@linkcode Resolver}; each has a default. */
 export type ResolverOptions = {
-  /** All addresses of a name. */
+  /** Looks up all addresses of a name. */
   readonly lookUp?: LookUp;
   /** Whether this address may be dialled. */
   readonly mayDial?: (address: TcpAddress) => boolean;
 };
 
-/** More addresses than a name has for good reasons; the rest is left out. */
+/** Upper bound on the addresses of one name; the rest is ignored. */
 const MAX_ADDRESSES = 256;
 
-/** Looks names up at each dial; those who ask at the same moment share one look-up. */
+/** Looks names up at each dial; concurrent look-ups of the same name share one query. */
 export class Resolver {
   readonly #lookUp: LookUp;
   readonly #mayDial: (address: TcpAddress) => boolean;
   readonly #pending = new Map<string, Promise<readonly string[]>>();
 
-  /** Looks nothing up yet. */
+  /** Starts without any look-up. */
   constructor({ lookUp = systemLookUp, mayDial = isGranted }: ResolverOptions = {}) {
     this.#lookUp = lookUp;
     this.#mayDial = mayDial;
   }
 
   /**
-   * The addresses that a name has, or the name itself: where it is no name, has one address or none, or
-   * where our grants do not reach its addresses. Never empty.
+   * The addresses of a name. Returns the name itself where it is an IP address, has at most one
+   * address, or where our grants do not cover its addresses. Never empty.
    *
    * @throws {DialError} when there is no answer in time.
    */
@@ -70,7 +71,7 @@ export class Resolver {
     const key = `${host}:${port}`;
     const pending = this.#pending.get(key);
     if (pending !== undefined) return pending;
-    // Why there is none the name itself tells, in the usual words, when it is dialled.
+    // Dialling the name itself reports a failed look-up, in the usual words.
     const started = this.#lookUp(host, port).catch(() => []).finally(() => {
       this.#pending.delete(key);
     });
@@ -79,7 +80,9 @@ export class Resolver {
   }
 }
 
-/** Deno asks for a port besides what Node's `lookup` takes: it checks the grant by it. */
+/**
+ * Deno takes a port in addition to the options of Node's `lookup`, and checks the grant with it.
+ */
 type Options = dns.LookupAllOptions & { readonly port: number };
 
 function systemLookUp(host: string, port: number): Promise<readonly string[]> {
@@ -97,7 +100,7 @@ function isGranted({ host, port }: TcpAddress): boolean {
   return Deno.permissions.querySync({ name: "net", host: `${spelt}:${port}` }).state === "granted";
 }
 
-/** `undefined` once the signal aborts; a look-up cannot be called off. */
+/** `undefined` once the signal aborts. A look-up cannot be cancelled. */
 function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
   return new Promise((resolve, reject) => {
     const stop = () => resolve(undefined);

@@ -1,9 +1,10 @@
 /**
- * Where `Deno.serve` listens, compared with where it was to listen.
+ * Compares where `Deno.serve` listens with where it was asked to listen.
  *
- * Deno 2.9 reads DENO_SERVE_ADDRESS of its own environment, without a grant. In the first `Deno.serve` of
- * a process `tcp:HOST:PORT`, `unix:PATH` or `vsock:CID:PORT` takes the place of the address that was
- * asked for, and with `duplicate,` in front it is listened on besides, which nothing shows.
+ * Deno 2.9 reads the environment variable DENO_SERVE_ADDRESS itself, without a grant. For the first
+ * `Deno.serve` of a process, `tcp:HOST:PORT`, `unix:PATH` or `vsock:CID:PORT` replaces the
+ * requested address. With the prefix `duplicate,` Deno listens on it as well, and nothing shows
+ * that.
  *
  * @module
  */
@@ -12,13 +13,13 @@ import { formatAddress } from "../config/address.ts";
 import type { HostPort } from "../config/config.ts";
 import { parseIp } from "../config/ip.ts";
 
-/** What moves `Deno.serve`. */
+/** The environment variable that changes where `Deno.serve` listens. */
 export const SERVE_VARIABLE = "DENO_SERVE_ADDRESS";
 
 /**
- * The address that a server has, where it is not the one that was asked for; `undefined` where it is. Port
- * 0 stands for any. Which address a host name stands for is not known here, so there only the port
- * counts.
+ * The address of a server, where it differs from the requested one; `undefined` where it is the
+ * same. Port 0 matches any port. A host name is not resolved here, so for a name only the port is
+ * compared.
  */
 export function otherAddress(asked: HostPort, got: Deno.Addr): string | undefined {
   if (got.transport !== "tcp") {

@@ -1,9 +1,9 @@
 /**
  * UNIX sockets: listening and connecting.
  *
- * Whoever may write to the directory of a socket may put another in its place: it should belong to the
- * daemon, as `/run/NAME` of a service does. The mode of the socket says who may connect (on Linux, which
- * asks for leave to write).
+ * Write access to a socket's directory is enough to replace the socket, so the directory should
+ * belong to the daemon, like `/run/NAME` of a service. The socket's mode says which users may
+ * connect (on Linux, connecting needs write permission).
  *
  * @module
  */
@@ -20,11 +20,11 @@ import { codeOf, socketGrants, wordsOf } from "./system.ts";
 import { isSame, lockPath, lockSocket, lookAt, type SocketLock } from "./unix_files.ts";
 
 /**
- * Listen. A socket that nobody listens on is replaced; the file is removed by `close`, if it is still
- * the one that was made here. Until then `PATH.lock` keeps others of our kind away.
+ * Listens. Replaces a stale socket that no process listens on. `close` removes the file, if it is
+ * still the one that was created here. Until then `PATH.lock` keeps other mtlsd processes away.
  *
  * @param mode the permission bits of the socket.
- * @throws {ListenError} when the address cannot be had.
+ * @throws {ListenError} when the address cannot be bound.
  */
 export async function listenUnix(address: UnixAddress, mode: number): Promise<SocketListener> {
   const { path } = address;
@@ -87,7 +87,7 @@ class Listening implements SocketListener {
   #lock: SocketLock | undefined;
   #first: Promise<Deno.UnixConn> | undefined;
   #closed = false;
-  /** Rejects the `accept` that is pending. */
+  /** Rejects the pending `accept`. */
   #cut: ((error: AcceptError) => void) | undefined;
 
   constructor(address: UnixAddress, lock: SocketLock, bound: Bound) {
@@ -122,7 +122,7 @@ class Listening implements SocketListener {
     try {
       return isSame(this.#bound.file, lookAt(this.#path));
     } catch {
-      return true; // Who may not look cannot say that it is gone.
+      return true; // Without permission to look, assume that it is in place.
     }
   }
 
@@ -131,8 +131,8 @@ class Listening implements SocketListener {
     this.#closed = true;
     const { listener, file } = this.#bound;
     if (closeSocket(listener, this.#path, file)) {
-      // The file goes when the last call ends that waits for a connection, and nobody may have put
-      // another in its place before.
+      // Deno removes the file when the last pending `accept` ends. Keep the lock until then, so
+      // that no other process binds a socket there that would be removed.
       if (this.#cut !== undefined) return;
       if (this.#first === undefined) return this.#unlock();
       void this.#first.then((conn) => conn.close(), () => {}).finally(() => this.#unlock());
@@ -150,15 +150,15 @@ class Listening implements SocketListener {
 
 const CLOSED = new Error("the listener was closed");
 
-/** Pauses between two tries at a queue that is full, in milliseconds; they double in between. */
+/** Pauses between attempts while the queue is full, in milliseconds; doubled each time. */
 const MIN_PAUSE = 5;
 const MAX_PAUSE = 100;
 
 /**
- * Connect. A queue that is full refuses at once where that of TCP keeps one waiting: here it is waited
- * for all the same.
+ * Connects. A full queue refuses a UNIX connection at once where a TCP one would wait, so this
+ * retries until the time limit.
  *
- * @throws {DialError} when there is no connection; then nothing stays open.
+ * @throws {DialError} when the connection fails; nothing is left open then.
  */
 export function dialUnix(address: UnixAddress, options: DialOptions): Promise<Channel> {
   return withinLimits(address, options, async (signal) => {
@@ -175,7 +175,7 @@ export function dialUnix(address: UnixAddress, options: DialOptions): Promise<Ch
   });
 }
 
-/** `undefined` where the queue is full. */
+/** `undefined` when the queue is full. */
 async function connect(path: string): Promise<Deno.UnixConn | undefined> {
   try {
     return await Deno.connect({ transport: "unix", path });
@@ -185,7 +185,7 @@ async function connect(path: string): Promise<Deno.UnixConn | undefined> {
   }
 }
 
-/** Ends early when the signal aborts. */
+/** Returns early when the signal aborts. */
 function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const wake = () => {

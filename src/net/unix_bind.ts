@@ -1,14 +1,16 @@
 /**
- * Binding a UNIX socket: in place of one that was left behind, never in place of anything else, and
- * closed to everybody whom its mode keeps out from the first connection on.
+ * Binds a UNIX socket. Replaces a stale socket but never anything else, and admits no connection
+ * that the socket's mode excludes, not even the first.
  *
  * What Deno 2.9 does, found by experiment:
- * - A socket is made with the mode that the umask leaves of 0777, and listens at once. To set the umask
- *   takes `--allow-sys=umask`; to set the mode afterwards takes what listening takes. So where the umask
- *   had left more than the mode does, those who came in between are dropped unserved.
- * - Closing a listener removes whatever lies at its path, be it another's, and does so when the last
- *   `accept` that waits has ended.
- * - Connecting to what is no socket is refused, as by a socket without a listener.
+ * - A socket is created with the mode 0777 less the umask, and listens at once. Setting the umask
+ *   needs `--allow-sys=umask`; setting the mode afterwards needs only the grants for listening. So
+ *   where the umask allows more than the mode does, connections made in between are dropped
+ *   unserved.
+ * - Closing a listener removes whatever lies at its path, even another process's file, and does so
+ *   when the last pending `accept` has ended.
+ * - Connecting to a file that is not a socket is refused, just like connecting to a socket without
+ *   a listener.
  *
  * @module
  */
@@ -17,32 +19,35 @@ import { isUnnamed } from "./listen.ts";
 import { isSame, isUntouched, kindOf, lookAt } from "./unix_files.ts";
 import { codeOf, wordsOf } from "./system.ts";
 
-/** A socket that is bound, with the mode that it should have. */
+/** A bound socket with the intended mode. */
 export type BoundSocket = {
   readonly listener: Deno.UnixListener;
-  /** How to know it again. */
+  /** Identifies the socket's file later. */
   readonly file: Deno.FileInfo;
-  /** Accepted already, in a call that cannot be taken back; the first connection to serve. */
+  /**
+   * An `accept` that is already pending and cannot be cancelled; it yields the first connection to
+   * serve.
+   */
   readonly first: Promise<Deno.UnixConn> | undefined;
 };
 
-/** The path is taken; the message says by what. */
+/** The path is in use; the message says by what. */
 export class Occupied extends Error {
   /** The name of the class. */
   override readonly name = "Occupied";
 }
 
-/** Others that come and go at the path in the same moment make more than one necessary. */
+/** How many times to bind: other processes may create and remove files at the path meanwhile. */
 const TRIES = 10;
 
-/** Milliseconds; connecting to ourselves takes less than one. */
+/** Milliseconds to wait for our own connection, which takes less than one. */
 const OWN_CONNECTION = 5000;
 
 /**
- * Binds; the lock of the socket is held.
+ * Binds the socket. The caller holds the socket's lock.
  *
- * @param mode its permission bits.
- * @throws {Occupied} when something is there that is in use, or no socket.
+ * @param mode the permission bits of the socket.
+ * @throws {Occupied} when the path holds a socket in use, or something that is not a socket.
  */
 export async function bindSocket(path: string, mode: number): Promise<BoundSocket> {
   const listener = await bind(path);
@@ -57,7 +62,7 @@ export async function bindSocket(path: string, mode: number): Promise<BoundSocke
     if (file === undefined || !isSame(bound, file) || permissions(file) !== mode) {
       throw new Occupied(REPLACED);
     }
-    // To connect takes leave to write.
+    // Connecting needs write permission.
     const early = (had & ~mode & 0o222) !== 0;
     const { first } = early ? await dropEarly(listener, path) : { first: undefined };
     return { listener, file, first };
@@ -70,8 +75,9 @@ export async function bindSocket(path: string, mode: number): Promise<BoundSocke
 const REPLACED = "it was replaced in the moment it was bound";
 
 /**
- * Closes a listener and so removes its file. Where another's lies at its path it is not closed, only
- * left: nobody finds a way to it any more. Whether it was closed. Never throws.
+ * Closes a listener, which removes the file at its path. Where that file is another process's, the
+ * listener is not closed but only abandoned: no client can reach it any more. Returns whether it
+ * was closed. Never throws.
  */
 export function closeSocket(
   listener: Deno.UnixListener,
@@ -82,7 +88,7 @@ export function closeSocket(
   try {
     there = lookAt(path);
   } catch {
-    // What cannot be looked at cannot be removed either.
+    // A file that cannot be examined cannot be removed either.
   }
   const isOurs = there === undefined || (file !== undefined && isSame(file, there));
   if (isOurs) listener.close();
@@ -105,7 +111,7 @@ async function bind(path: string): Promise<Deno.UnixListener> {
   }
 }
 
-/** Makes room where a socket was left behind. */
+/** Removes a stale socket. */
 async function clear(path: string): Promise<void> {
   const found = lookAt(path);
   if (found === undefined) return;
@@ -115,7 +121,7 @@ async function clear(path: string): Promise<void> {
   if (isUntouched(found, lookAt(path))) Deno.removeSync(path);
 }
 
-/** Why a socket is taken for a live one; `undefined` where nobody listens. */
+/** Why a socket counts as live; `undefined` where no process listens on it. */
 async function answerOf(path: string): Promise<string | undefined> {
   try {
     const conn = await Deno.connect({ transport: "unix", path });
@@ -127,7 +133,7 @@ async function answerOf(path: string): Promise<string | undefined> {
       case "ECONNREFUSED":
       case "ENOENT":
         return undefined;
-      // Its queue is full.
+      // The queue is full.
       case "EAGAIN":
         return "something else listens there";
       default:
@@ -137,10 +143,10 @@ async function answerOf(path: string): Promise<string | undefined> {
 }
 
 /**
- * Drops every connection that was made before the mode was set. They are known by their place in the
- * queue: they come before one that we make ourselves. Nobody that the mode keeps out comes after it.
- * Those that come while we still wait for our own are dropped too. What comes back is the call that was
- * waiting when our own was found.
+ * Drops every connection that was made before the mode was set. The queue is in order, so these
+ * come before a connection that we make ourselves, and every connection after it had to satisfy the
+ * mode. Connections that arrive while we wait for our own are dropped as well. Returns the `accept`
+ * that was pending when our own connection was found.
  */
 async function dropEarly(
   listener: Deno.UnixListener,
@@ -151,7 +157,7 @@ async function dropEarly(
   const { promise: found, resolve, reject } = Promise.withResolvers<"found">();
   const lost = () => reject(new Occupied("connections to it do not arrive here"));
   const timer = setTimeout(lost, OWN_CONNECTION);
-  // Nobody may be waiting for it yet.
+  // Avoids an unhandled rejection before `found` is awaited.
   found.catch(() => {});
   try {
     const own = await connectTo(listener, path);
@@ -159,7 +165,8 @@ async function dropEarly(
     await own.write(token);
     for (;;) {
       const next = listener.accept();
-      // When our own is found this is handed on, and when that fails it is nobody's concern.
+      // When our own connection is found this promise is handed on; a failure of it is handled
+      // there.
       next.catch(() => {});
       const conn = await unlessUnnamed(Promise.race([next, found]));
       if (conn === "found") return { first: next };
@@ -173,7 +180,7 @@ async function dropEarly(
   }
 }
 
-/** Connects, and makes room in the queue where those who came before have filled it. */
+/** Connects; drops queued connections where the queue is full. */
 async function connectTo(listener: Deno.UnixListener, path: string): Promise<Deno.UnixConn> {
   for (;;) {
     try {
@@ -185,7 +192,7 @@ async function connectTo(listener: Deno.UnixListener, path: string): Promise<Den
   }
 }
 
-/** `undefined` for a caller that Deno has dropped already, and nobody else's concern. */
+/** `undefined` for a connection that Deno dropped because of the peer's address. */
 async function unlessUnnamed<T>(accepted: Promise<T>): Promise<T | undefined> {
   try {
     return await accepted;
@@ -195,7 +202,7 @@ async function unlessUnnamed<T>(accepted: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** Whether these are the bytes that come. Never rejects. */
+/** Whether the connection sends exactly `token`. Never rejects. */
 async function isFrom(conn: Deno.UnixConn, token: Uint8Array): Promise<boolean> {
   const got = new Uint8Array(token.length);
   try {
@@ -205,7 +212,7 @@ async function isFrom(conn: Deno.UnixConn, token: Uint8Array): Promise<boolean> 
       count += more;
     }
   } catch {
-    return false; // It is closed, by its peer or because our own was found.
+    return false; // Closed by its peer, or because our own was found.
   }
   return got.every((byte, index) => byte === token[index]);
 }

@@ -1,24 +1,24 @@
 /**
- * The files that belong to a UNIX socket: the socket itself, and the lock that says whose it is.
+ * The files that belong to a UNIX socket: the socket itself, and the lock that marks its owner.
  *
- * A socket that its owner left behind has to be removed before another can be bound there, and between
- * finding that nobody listens and removing it somebody else may have done both already: their socket,
- * a live one, would be gone. No system call removes just the file that was looked at, so whoever binds
- * holds a lock, `PATH.lock`, from before the look until its own socket is gone. The kernel gives the
- * lock back when its holder ends, however it ends, so a file that is left lying there locks nothing.
+ * A stale socket has to be removed before another can be bound. Between finding that no process
+ * listens and removing the file, another process may have done both already, and its live socket
+ * would be removed. No system call removes exactly the file that was examined, so a process holds a
+ * lock, `PATH.lock`, from before the check until its own socket is gone. The kernel releases the
+ * lock when its holder exits for any reason, so a lock file that was left behind locks nothing.
  *
  * @module
  */
 
-/** A lock that is held; disposing gives it back and removes its file. */
+/** A held lock; disposing releases it and removes its file. */
 export type SocketLock = Disposable;
 
-/** Where the lock of a socket lies. */
+/** The path of a socket's lock. */
 export function lockPath(socket: string): string {
   return `${socket}.lock`;
 }
 
-/** What lies at a path, links not followed; `undefined` where there is nothing. */
+/** What lies at a path, without following links; `undefined` where there is nothing. */
 export function lookAt(path: string): Deno.FileInfo | undefined {
   try {
     return Deno.lstatSync(path);
@@ -28,14 +28,17 @@ export function lookAt(path: string): Deno.FileInfo | undefined {
   }
 }
 
-/** Whether two looks saw the same file, which somebody had open all the while. */
+/**
+ * Whether both are the same file. The file must have been held open in between, since inode numbers
+ * are reused.
+ */
 export function isSame(one: Deno.FileInfo, other: Deno.FileInfo | undefined): boolean {
   return other !== undefined && one.ino !== null && one.ino === other.ino && one.dev === other.dev;
 }
 
 /**
- * Whether nothing has happened to a file between two looks. The number of one that is gone may be given
- * to the next one at once, as ext4 does; its times are its own.
+ * Whether a file is unchanged. The inode number of a removed file may be reused at once, as on
+ * ext4, so the times are compared too.
  */
 export function isUntouched(before: Deno.FileInfo, after: Deno.FileInfo | undefined): boolean {
   if (after === undefined || !isSame(before, after)) return false;
@@ -43,7 +46,7 @@ export function isUntouched(before: Deno.FileInfo, after: Deno.FileInfo | undefi
     .every((time) => before[time]?.getTime() === after[time]?.getTime());
 }
 
-/** What a file is, for a message. */
+/** The kind of a file, for a message. */
 export function kindOf(file: Deno.FileInfo): string {
   if (file.isSocket) return "a socket";
   if (file.isSymlink) return "a symbolic link";
@@ -51,13 +54,13 @@ export function kindOf(file: Deno.FileInfo): string {
   return file.isFile ? "a regular file" : "a special file";
 }
 
-/** Another's clean-up in the same moment makes more than one necessary. */
+/** How many times to try: another process may remove the lock file at the same moment. */
 const TRIES = 100;
 
 /**
- * Takes the lock of a socket; `undefined` where it is held already, by whatever process.
+ * Takes the lock of a socket; `undefined` where a process, this one included, holds it already.
  *
- * @throws {Error} when the lock's file cannot be made, or there is something else in its place.
+ * @throws {Error} when the lock file cannot be created, or something else is in its place.
  */
 export function lockSocket(socket: string): SocketLock | undefined {
   const path = lockPath(socket);
@@ -68,8 +71,8 @@ export function lockSocket(socket: string): SocketLock | undefined {
     try {
       if (!file.tryLockSync(true)) return undefined;
       const info = file.statSync();
-      // Its last holder may have removed it after we had opened it: then whoever comes next makes
-      // another.
+      // Its last holder may have removed the file after we opened it; the next process would then
+      // create and lock another one.
       if (isSame(info, lookAt(path))) own = info;
     } finally {
       if (own === undefined) file.close();
@@ -79,7 +82,7 @@ export function lockSocket(socket: string): SocketLock | undefined {
   return undefined;
 }
 
-/** Never through a link, which could have it make a file anywhere. `undefined`: look again. */
+/** Never follows a link, which could make it create a file anywhere. `undefined`: look again. */
 function openLock(path: string): Deno.FsFile | undefined {
   const found = lookAt(path);
   if (found !== undefined && !found.isFile) {
@@ -96,14 +99,14 @@ function openLock(path: string): Deno.FsFile | undefined {
   }
 }
 
-/** The file goes first: once the lock is back, it may be another's. */
+/** Removes the file first: once the lock is released, the file may be another process's. */
 function held(path: string, file: Deno.FsFile, own: Deno.FileInfo): SocketLock {
   return {
     [Symbol.dispose]: () => {
       try {
         if (isSame(own, lookAt(path))) Deno.removeSync(path);
       } catch {
-        // It may stay: it locks nothing by lying there.
+        // A leftover file locks nothing.
       } finally {
         file.close();
       }

@@ -1,6 +1,6 @@
 /**
- * Writes PROXY headers: what the target gets in front of the first byte of a connection, so that it
- * learns who called.
+ * Writes PROXY headers, which carry the downstream address to the target in front of the first byte
+ * of the connection.
  *
  * @module
  */
@@ -23,33 +23,33 @@ import {
 import { type OmittedFact, type TlsFacts, writeTlsFacts } from "./tls_facts.ts";
 import { concat, writeTlv } from "./tlv.ts";
 
-/** The headers that can be sent; `v2-tls` is version 2 with what is known of TLS and certificate. */
+/** The headers that can be sent; `v2-tls` is version 2 with facts about TLS and the certificate. */
 export type HeaderVersion = Exclude<ProxyProtocol, "off">;
 
-/** What is known of a connection. */
+/** Facts about a connection. */
 export type ConnectionFacts = {
-  /** Who connected; `undefined` where it was not over TCP. */
+  /** The downstream address; `undefined` where the connection did not come over TCP. */
   readonly source: Endpoint | undefined;
-  /** What was connected to. */
+  /** The address that was connected to. */
   readonly destination: Endpoint | undefined;
-  /** Only sent with `v2-tls`. */
+  /** Sent only with `v2-tls`. */
   readonly tls?: TlsFacts | undefined;
 };
 
 /** How a header is written. */
 export type EncodeOptions = {
-  /** Add a CRC-32C, in version 2 only; default false. */
+  /** Adds a CRC-32C, in version 2 only; default false. */
   readonly checksum?: boolean;
 };
 
-/** A header, ready to be sent in one write. */
+/** A header to be sent in one write. */
 export type EncodedHeader = {
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** What was known and still left out: too long, or not safe to pass on. */
+  /** Facts that were known but left out: too long, or not safe to pass on. */
   readonly omitted: readonly OmittedFact[];
 };
 
-/** Writes a header, of 4096 bytes at most. */
+/** Writes a header of at most 4096 bytes. */
 export function encodeHeader(
   version: HeaderVersion,
   facts: ConnectionFacts,
@@ -69,7 +69,7 @@ export function encodeHeader(
   }
 }
 
-/** Section 2.1. Numbers and addresses only: nothing in it is of a peer's wording. */
+/** Section 2.1. Contains only numbers and addresses: no text that a peer chose. */
 function encodeLine(pair: PackedPair | undefined): Uint8Array<ArrayBuffer> {
   const words = pair === undefined ? ["UNKNOWN"] : [
     pair.source.length === 4 ? "TCP4" : "TCP6",
@@ -82,8 +82,8 @@ function encodeLine(pair: PackedPair | undefined): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Section 2.2. Where the ends are not TCP or not known the command is LOCAL, as HAProxy itself does it:
- * every receiver must take that, while HAProxy drops a connection that comes with any other family.
+ * Section 2.2. Where the ends are not TCP or not known the command is LOCAL, as in HAProxy: every
+ * receiver must accept that, while HAProxy drops a connection with any other address family.
  */
 function encodeBinary(
   pair: PackedPair | undefined,
@@ -120,7 +120,7 @@ function encodeBinary(
     view.setUint16(ports, pair.sourcePort);
     view.setUint16(ports + 2, pair.destinationPort);
   }
-  // Over the whole header, with zeros in its own place.
+  // Over the whole header, with zeros in place of the checksum.
   if (checksum) view.setUint32(FIXED_LENGTH + family.length + TLV_HEADER_LENGTH, crc32c(bytes));
   return { bytes, omitted };
 }

@@ -1,5 +1,5 @@
 /**
- * The ends of a TCP connection as PROXY headers have them: an IP address and a port.
+ * The ends of a TCP connection as PROXY headers represent them: an IP address and a port.
  *
  * @module
  */
@@ -17,11 +17,11 @@ export type Endpoint = {
   readonly port: number;
 };
 
-/** Both ends of a connection that was passed on. */
+/** Both ends of a proxied connection. */
 export type EndpointPair = {
-  /** Who connected. */
+  /** The end that connected. */
   readonly source: Endpoint;
-  /** What was connected to. */
+  /** The end that was connected to. */
   readonly destination: Endpoint;
 };
 
@@ -34,20 +34,20 @@ export type PackedPair = {
 };
 
 /**
- * The bytes of an address, 4 or 16. IPv4-mapped IPv6 is IPv4, as everywhere; a zone (`%eth0`) means
- * nothing on any other machine and is left out.
+ * The bytes of an address, 4 or 16. IPv4-mapped IPv6 becomes IPv4, as everywhere. A zone (`%eth0`)
+ * has no meaning on another machine and is dropped.
  */
 export function hostBytes(host: string): Uint8Array | undefined {
   const bytes = parseIp(host.replace(/%.*$/s, ""));
   return bytes === undefined ? undefined : unmapIp(bytes);
 }
 
-/** The endpoint of an address in a header: plain IPv4 for mapped IPv6. */
+/** The endpoint of an address in a header: plain IPv4 for IPv4-mapped IPv6. */
 export function endpoint(address: Uint8Array, port: number): Endpoint {
   return { host: formatIp(unmapIp(address)), port };
 }
 
-/** Reads what {@linkcode formatEndpoint} writes; `undefined` where there is no IP address in it. */
+/** Parses what {@linkcode formatEndpoint} writes; `undefined` where it holds no IP address. */
 export function parseEndpoint(remote: RemoteAddress): Endpoint | undefined {
   const [, bracketed, plain, digits] = /^(?:\[([^[\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(remote) ??
     [];
@@ -61,7 +61,7 @@ export function formatEndpoint(end: Endpoint): RemoteAddress {
   return formatAddress(end);
 }
 
-/** Whether this is a port number. */
+/** Whether this is a port number, 0 to 65535. */
 export function isPort(port: number): boolean {
   return Number.isInteger(port) && port >= 0 && port <= 0xffff;
 }
@@ -69,8 +69,8 @@ export function isPort(port: number): boolean {
 const MAPPED_PREFIX = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
 /**
- * Both ends in one family, which is all that a header has room for: where only one is IPv4, it
- * becomes IPv4-mapped IPv6. `undefined` where an end is not known or no IP address.
+ * Puts both ends into one family, since a header has room for one: where only one end is IPv4, it
+ * becomes IPv4-mapped IPv6. `undefined` where an end is not known or not an IP address.
  */
 export function packPair(
   source: Endpoint | undefined,

@@ -15,7 +15,7 @@ const LF = 0x0a;
 /** What is wrong with a line. */
 class LineFault extends Error {}
 
-/** Reads a line; `bytes` begin with `PROXY `. */
+/** Parses a line; `bytes` begin with `PROXY `. */
 export function parseLine(bytes: Uint8Array): ParsedHeader {
   const line = bytes.subarray(0, MAX_LINE);
   const end = line.findIndex((byte) => byte === CR || byte === LF);
@@ -28,7 +28,7 @@ export function parseLine(bytes: Uint8Array): ParsedHeader {
     return { kind: "malformed", reason: "the line does not end with CR and LF" };
   }
   try {
-    // Latin-1: a byte is a character, and what is not ASCII matches nothing below.
+    // Latin-1: one byte is one character, and non-ASCII matches nothing below.
     const words = String.fromCharCode(...line.subarray(0, end)).split(" ");
     return { kind: "header", length, proxied: readWords(words) };
   } catch (error) {
@@ -38,7 +38,7 @@ export function parseLine(bytes: Uint8Array): ParsedHeader {
 }
 
 function readWords([, family = "", ...words]: readonly string[]) {
-  // Whatever stands behind it means nothing.
+  // The specification says to ignore the rest of the line.
   if (family === "UNKNOWN") return undefined;
   if (family !== "TCP4" && family !== "TCP6") {
     throw new LineFault(`"${family}" is not TCP4, TCP6 or UNKNOWN`);

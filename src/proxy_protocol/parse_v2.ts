@@ -10,14 +10,16 @@ import { COMMAND, FAMILY, FIXED_LENGTH, MAX_HEADER, TLV, TRANSPORT, VERSION_2 } 
 import type { ParsedHeader } from "./parse.ts";
 import { readTlvs, type Tlv, tlvFault } from "./tlv.ts";
 
-/** By their code. */
+/** Indexed by code. */
 const FAMILIES = [FAMILY.unspecified, FAMILY.inet, FAMILY.inet6, FAMILY.unix] as const;
 
 function malformed(reason: string): ParsedHeader {
   return { kind: "malformed", reason };
 }
 
-/** Reads a header; `bytes` begin with the signature. Faults are found in the order of the bytes. */
+/**
+ * Parses a header; `bytes` begin with the signature. Errors are found in the order of the bytes.
+ */
 export function parseBinary(bytes: Uint8Array): ParsedHeader {
   const [versionAndCommand, familyAndTransport, high, low] = bytes.subarray(12, FIXED_LENGTH);
   if (versionAndCommand === undefined) return { kind: "more" };
@@ -29,7 +31,7 @@ export function parseBinary(bytes: Uint8Array): ParsedHeader {
     return malformed(`there is no command ${command}`);
   }
   if (familyAndTransport === undefined) return { kind: "more" };
-  // A sender that speaks for itself may put anything into the rest.
+  // With LOCAL the rest of the header is to be ignored.
   const local = command === COMMAND.local;
   const family = FAMILIES[familyAndTransport >> 4];
   const transport = familyAndTransport & 0xf;
@@ -54,8 +56,8 @@ export function parseBinary(bytes: Uint8Array): ParsedHeader {
   const tlvs = readTlvs(header.subarray(tlvStart));
   const fault = tlvFault(tlvs) ?? checksumFault(header, tlvStart, tlvs ?? []);
   if (fault !== undefined) return malformed(fault);
-  // We carry TCP: a datagram or a UNIX socket behind the sender is a valid thing to say, and names
-  // no address that could stand in for the sender's own.
+  // A datagram or UNIX socket behind the sender is valid, but has no TCP address that could replace
+  // the sender's own.
   const proxied = transport === TRANSPORT.stream ? readAddresses(header, family) : undefined;
   return { kind: "header", length, proxied };
 }
@@ -81,10 +83,10 @@ function checksumFault(
 ): string | undefined {
   const sum = tlvs.find(({ type }) => type === TLV.crc32c);
   if (sum === undefined) return undefined;
-  // A copy in every case, which `slice` is not for a Buffer of Node.
+  // Always a copy; `slice` of a Node `Buffer` would share the memory.
   const zeroed = new Uint8Array(header);
   const at = tlvStart + sum.offset;
-  const told = new DataView(zeroed.buffer).getUint32(at);
+  const declared = new DataView(zeroed.buffer).getUint32(at);
   zeroed.fill(0, at, at + 4);
-  return crc32c(zeroed) === told ? undefined : "the checksum does not fit";
+  return crc32c(zeroed) === declared ? undefined : "the checksum does not fit";
 }

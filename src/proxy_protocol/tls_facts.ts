@@ -1,8 +1,9 @@
 /**
  * What a version 2 header says about TLS and the client's certificate.
  *
- * Names in it are the client's words. A receiver may keep them as C strings, or copy them into a line
- * of text: what it could take for another name, or for two lines, is left out, never altered.
+ * The names in it are chosen by the client. A receiver may store them as C strings or copy them
+ * into a line of text: a value that could be read as another name, or as two lines, is left out,
+ * never altered.
  *
  * @module
  */
@@ -11,20 +12,20 @@ import type { PeerIdentity } from "../identity.ts";
 import { CLIENT, SSL_TLV, TLV, TLV_HEADER_LENGTH } from "./format.ts";
 import { concat, writeTlv } from "./tlv.ts";
 
-/** A client's certificate that was verified: there is no telling of any other. */
+/** A verified client certificate; unverified ones are never reported. */
 export type CertificateFacts = {
   readonly der: Uint8Array;
   /** See {@linkcode soleCommonName}. */
   readonly commonName: string | undefined;
-  /** Shown on an earlier connection of a session that this one resumes. */
+  /** It was shown on an earlier connection of a session that this one resumes. */
   readonly resumed: boolean;
 };
 
-/** The client's side of TLS. What is not known is `undefined` and goes unsaid. */
+/** TLS as negotiated with the client. Facts that are not known are `undefined` and left out. */
 export type TlsFacts = {
   /** As OpenSSL names it: `TLSv1.2`, `TLSv1.3`. */
   readonly protocol: string;
-  /** The protocol agreed upon, such as `h2`. */
+  /** The negotiated protocol, such as `h2`. */
   readonly alpn?: string | undefined;
   /** The name that the client asked for (SNI). */
   readonly serverName?: string | undefined;
@@ -34,31 +35,31 @@ export type TlsFacts = {
   readonly keyAlgorithm?: string | undefined;
   /** What our certificate is signed with: `RSA-SHA256`, `ecdsa-with-SHA256`. */
   readonly signatureAlgorithm?: string | undefined;
-  /** `undefined`: the client has none. */
+  /** `undefined`: the client showed none. */
   readonly certificate: CertificateFacts | undefined;
 };
 
-/** What may be left out of a header although it is known. */
+/** Facts that may be left out of a header although they are known. */
 export type OmittedFact = Exclude<keyof TlsFacts, "protocol"> | "commonName";
 
-/** The fields, and what did not go into them. */
+/** The encoded fields, and the facts that were left out. */
 export type TlsFields = {
   readonly fields: Uint8Array;
   readonly omitted: readonly OmittedFact[];
 };
 
 /**
- * The subject's CN where it has exactly one that is readable; `undefined` otherwise. A header has room
- * for one, and of several the receiver would not know which was meant.
+ * The subject's CN where it has exactly one that is readable; `undefined` otherwise. A header has
+ * room for one, and with several the receiver could not know which is meant.
  */
 export function soleCommonName({ commonNames }: PeerIdentity): string | undefined {
   return commonNames.length === 1 ? commonNames[0]?.text : undefined;
 }
 
-/** Bytes: the most that ALPN and DNS names have, and four times the characters of a CN (X.520). */
+/** Bytes: the limit of ALPN and DNS names, and four times the characters of a CN (X.520). */
 const MAX_TEXT = 255;
 
-/** The text in UTF-8; `undefined` where it is empty, too long, or not safe to show. */
+/** The text in UTF-8; `undefined` where it is empty, too long, or unsafe to show. */
 function textBytes(text: string): Uint8Array | undefined {
   if (text === "" || !text.isWellFormed() || /\p{Cc}/u.test(text)) return undefined;
   const bytes = new TextEncoder().encode(text);
@@ -66,8 +67,8 @@ function textBytes(text: string): Uint8Array | undefined {
 }
 
 /**
- * ALPN, authority and SSL, in the order in which HAProxy sends them, in at most `room` bytes: a
- * certificate that does not fit is left out. The rest always has room in 2 KiB.
+ * ALPN, authority and SSL, in HAProxy's order, in at most `room` bytes: a certificate that does not
+ * fit is left out. The other fields always fit into 2 KiB.
  */
 export function writeTlsFacts(facts: TlsFacts, room: number): TlsFields {
   const omitted: OmittedFact[] = [];
@@ -93,7 +94,7 @@ export function writeTlsFacts(facts: TlsFacts, room: number): TlsFields {
   ];
   const without = concat([...outer, writeTlv(TLV.ssl, concat(inner))]);
   if (certificate === undefined) return { fields: without, omitted };
-  // Before it is copied: a certificate is as long as its issuer likes.
+  // Checked before copying: the issuer decides how long a certificate is.
   if (without.length + TLV_HEADER_LENGTH + certificate.der.length > room) {
     return { fields: without, omitted: [...omitted, "certificate"] };
   }
@@ -101,7 +102,7 @@ export function writeTlsFacts(facts: TlsFacts, room: number): TlsFields {
   return { fields: concat([...outer, writeTlv(TLV.ssl, ssl)]), omitted };
 }
 
-/** Client bits, and the verify result: 0 for a certificate that holds, anything else otherwise. */
+/** Client bits and verify result: 0 for a verified certificate, 1 otherwise. */
 function sslStatus(certificate: CertificateFacts | undefined): Uint8Array {
   if (certificate === undefined) return Uint8Array.of(CLIENT.ssl, 0, 0, 0, 1);
   const now = certificate.resumed ? 0 : CLIENT.certificateOnConnection;

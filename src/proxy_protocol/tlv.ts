@@ -1,5 +1,5 @@
 /**
- * The type-length-value fields behind the addresses of a version 2 header.
+ * The type-length-value fields after the addresses of a version 2 header.
  *
  * @module
  */
@@ -10,11 +10,11 @@ import { SSL_FIXED_LENGTH, TLV, TLV_HEADER_LENGTH } from "./format.ts";
 export type Tlv = {
   readonly type: number;
   readonly value: Uint8Array;
-  /** Where the value begins, from the first field on. */
+  /** Offset of the value from the start of the first field. */
   readonly offset: number;
 };
 
-/** All of the parts in one. */
+/** Concatenates the parts. */
 export function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
@@ -25,7 +25,11 @@ export function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   return whole;
 }
 
-/** One field. @throws {RangeError} when the value is longer than 65535 bytes. */
+/**
+ * Encodes one field.
+ *
+ * @throws {RangeError} when the value is longer than 65535 bytes.
+ */
 export function writeTlv(type: number, value: Uint8Array): Uint8Array {
   if (value.length > 0xffff) {
     throw new RangeError(`Cannot write a TLV of ${value.length} bytes: 65535 is the most`);
@@ -33,7 +37,10 @@ export function writeTlv(type: number, value: Uint8Array): Uint8Array {
   return concat([Uint8Array.of(type, value.length >> 8, value.length & 0xff), value]);
 }
 
-/** Takes fields apart; `undefined` where they do not end exactly where `bytes` does. */
+/**
+ * Splits bytes into fields; `undefined` where the last field does not end exactly at the end of
+ * `bytes`.
+ */
 export function readTlvs(bytes: Uint8Array): readonly Tlv[] | undefined {
   const found: Tlv[] = [];
   for (let at = 0; at < bytes.length;) {
@@ -47,7 +54,7 @@ export function readTlvs(bytes: Uint8Array): readonly Tlv[] | undefined {
   return found;
 }
 
-/** Why fields are not to be believed, or `undefined`; what is not known is passed over. */
+/** Why the fields are invalid, or `undefined`. Unknown types are ignored. */
 export function tlvFault(found: readonly Tlv[] | undefined): string | undefined {
   if (found === undefined) return "a TLV goes beyond the end";
   const sums = found.filter(({ type }) => type === TLV.crc32c);
