@@ -1,5 +1,5 @@
 /**
- * What is told of certificates that come into force, and of what becomes of them there.
+ * Log records and gauges for certificates that take effect, and warnings about those in effect.
  *
  * @module
  */
@@ -15,12 +15,12 @@ import type { MaterialPaths } from "./load.ts";
 import type { Material } from "./material.ts";
 import { type FileSet, type Materials, type StoreTunnel, usersOf } from "./sets.ts";
 
-/** What the store counts and measures. */
+/** The metrics that the store updates. */
 export type StoreMetrics = Pick<Metrics, "reloaded"> & {
   tunnel(name: string | undefined): Pick<TunnelMetrics, "certNotAfter" | "crlNextUpdate">;
 };
 
-/** Where it is told, and of what. */
+/** What the announcements need: the tunnels and file sets, a logger and the metrics. */
 export type Announcer = {
   readonly tunnels: readonly StoreTunnel[];
   readonly sets: readonly FileSet[];
@@ -30,7 +30,7 @@ export type Announcer = {
   readonly now?: () => number;
 };
 
-/** The log fields that tell one material from another. */
+/** The log fields that identify one version of the certificates. */
 function describe({ leaf, anchors, revocation: { lists } }: Material): Fields {
   return {
     serial: leaf.serial,
@@ -43,7 +43,7 @@ function describe({ leaf, anchors, revocation: { lists } }: Material): Fields {
   };
 }
 
-/** The files of a set, by their keys in the config. */
+/** The files of a set, by their config keys. */
 function pathFields({ cert, key, ca, intermediates, crl = [] }: MaterialPaths): Fields {
   return {
     cert,
@@ -54,7 +54,10 @@ function pathFields({ cert, key, ca, intermediates, crl = [] }: MaterialPaths): 
   };
 }
 
-/** The log fields of all files: of one set as they are, of several a list for each key, each file once. */
+/**
+ * The log fields that list all files: the paths of a single set as they are, or for several sets
+ * one list per key without duplicates.
+ */
 export function watchedFields([first, ...rest]: NonEmpty<FileSet>): Fields {
   if (rest.length === 0) return pathFields(first.files);
   const lists: Record<string, readonly string[]> = {};
@@ -67,7 +70,7 @@ export function watchedFields([first, ...rest]: NonEmpty<FileSet>): Fields {
   return lists;
 }
 
-/** Logs what was loaded at the start, a line for each set. */
+/** Logs what was loaded at the start, one line for each set. */
 export function announceStart(materials: Materials, announcer: Announcer): void {
   for (const set of announcer.sets) {
     announcer.logger.info("certificates loaded", {
@@ -79,12 +82,12 @@ export function announceStart(materials: Materials, announcer: Announcer): void 
   announce(materials, announcer);
 }
 
-/** Logs that what was loaded anew is in force: one line, however many sets there are. */
+/** Logs that a reload took effect: one line, however many sets there are. */
 export function announceReload(
   materials: Materials,
   { trigger, changes }: {
     readonly trigger: string;
-    /** What else has changed, a text for each key. */
+    /** What else changed, one text per config key. */
     readonly changes: readonly string[];
   },
   announcer: Announcer,
@@ -103,7 +106,7 @@ export function announceReload(
   announce(materials, announcer);
 }
 
-/** Logs what should be looked at and sets the gauges. */
+/** Logs the warnings and sets the gauges. */
 function announce(
   materials: Materials,
   { tunnels, sets, logger, metrics, now = Date.now }: Announcer,
@@ -120,7 +123,7 @@ function announce(
   }
 }
 
-/** Of both sides of a bridge it is the first to end that matters. */
+/** Sets the gauges of one tunnel. A bridge has two sides: the earlier expiry counts. */
 function measure(
   sides: readonly Material[],
   now: number,
@@ -133,11 +136,11 @@ function measure(
   if (updates.length > 0) metrics.crlNextUpdate(Math.min(...updates) / 1000);
 }
 
-/** Warns of revocation lists that grow too old while they are in force, once of each. */
+/** Warns once about each revocation list that passes its `nextUpdate` while it is in effect. */
 export class OverdueLists {
   readonly #told = new WeakSet<RevocationList>();
 
-  /** Looks at the lists in force. `now` is milliseconds since the epoch. */
+  /** Checks the lists in effect. `now` is in milliseconds since the epoch. */
   look(materials: Materials, now: number, { sets, logger }: Announcer): void {
     for (const set of sets) {
       const users = sets.length === 1 ? {} : usersOf(set);

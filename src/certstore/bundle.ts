@@ -1,9 +1,10 @@
 /**
- * The bundle of `tls.ca`: which CAs' peers are let in. And `tls.intermediates`, which help to tell.
+ * The bundle of `tls.ca`, the trust anchors for peers, and `tls.intermediates`, which helps to
+ * build chains to them.
  *
- * Bundles in use hold certificates that cannot serve: of version 1, with encodings that are not DER,
- * with keys that are too short. Such a one is left out with a warning, as long as another remains:
- * leaving out a CA never lets anybody in.
+ * Real bundles contain unusable certificates: X.509 v1, encodings that are not DER, keys that are
+ * too short. They are left out with a warning as long as at least one other remains. This is safe,
+ * since leaving out a CA never admits a peer.
  *
  * @module
  */
@@ -26,33 +27,34 @@ import { type FileReport, quoteText } from "./findings.ts";
 import { isKeyLabel } from "./foreign.ts";
 import type { LeftOut } from "./material.ts";
 
-/** At most this many CAs: each of them can make a peer of any name, and more are a mistake. */
+/** Maximum number of CAs. Each CA can issue a certificate for any name, so more are a mistake. */
 export const MAX_CAS = 256;
-/** Above this number it is warned of. */
+/** A bundle with more CAs than this causes a warning. */
 const MANY_CAS = 20;
-/** At most this many certificates of one bundle are warned of one by one, unless asked for more. */
+/** Default number of certificates of one bundle that are warned about one by one. */
 export const MAX_WARNED = 8;
 
-/** What reading a file of CAs needs to know besides its bytes. */
+/** The context for reading a file of CAs. */
 export type BundleContext = {
   /** Milliseconds since the epoch. */
   readonly now: number;
-  /** What else is meant to be in the same file: the private key, revocation lists. */
+  /** What else the config expects in the same file: the private key, revocation lists. */
   readonly shared: { readonly key: boolean; readonly lists: boolean };
-  /** How many certificates to warn of one by one; default {@linkcode MAX_WARNED}. */
+  /** How many certificates to warn about one by one; default {@linkcode MAX_WARNED}. */
   readonly maxWarned?: number | undefined;
 };
 
-/** A bundle that was read. */
+/** A parsed bundle. */
 export type Bundle = {
   readonly anchors: readonly Certificate[];
   readonly leftOut: readonly LeftOut[];
 };
 
 /**
- * Reads the bundle, each certificate once. Those that cannot serve are left out, each with a warning;
- * if none remains, or the file is cut off, it is refused. Those that have expired, or are not valid
- * yet, stay in, since a refusal can name them then: they verify nobody all the same.
+ * Reads the bundle, without duplicates. Unusable certificates are left out, each with a warning. If
+ * none remains, or the file is truncated, an error is reported and the result is `undefined`.
+ * Certificates that have expired or are not valid yet stay in the bundle so that a denial can name
+ * them; they still verify no peer.
  */
 export function readBundle(
   bytes: Uint8Array,
@@ -78,8 +80,8 @@ export function readBundle(
 }
 
 /**
- * Reads the file of `tls.intermediates` in the same way. What it holds is trusted for nothing, so that
- * only CAs below others help: the rest is left out.
+ * Reads the file of `tls.intermediates` in the same way. Its certificates are not trusted by
+ * themselves; only CAs that another CA issued are useful, and the rest is left out.
  */
 export function readIntermediates(
   bytes: Uint8Array,
@@ -93,14 +95,20 @@ export function readIntermediates(
   return sound ? able.map(({ certificate }) => certificate) : undefined;
 }
 
-/** Those that can serve, each once, those that cannot, and whether nothing else is wrong. */
+/**
+ * The usable certificates without duplicates, the unusable ones, and whether there are no other
+ * errors.
+ */
 type Sorted = {
   readonly able: readonly Listed[];
   readonly unable: readonly Unusable[];
   readonly sound: boolean;
 };
 
-/** Sorts the certificates of a file; `undefined` where it cannot be used, which is reported. */
+/**
+ * Sorts the certificates of a file. Returns `undefined`, and reports an error, if the file is
+ * unusable.
+ */
 function readCas(
   bytes: Uint8Array,
   { shared }: BundleContext,
@@ -156,7 +164,9 @@ function sort(
   return { able: [...able.values()], unable: [...unreadable, ...unable.values()] };
 }
 
-/** Warns of what is left out and of what serves not fully, a line each up to a bound. */
+/**
+ * Warns about certificates that are left out or are of limited use, one line each up to a limit.
+ */
 function warnOfEach(
   unable: readonly Unusable[],
   limited: readonly string[],
@@ -172,7 +182,7 @@ function warnOfEach(
   );
 }
 
-/** Why a certificate can be part of no path, whatever the time. */
+/** Why a certificate can never be part of a chain; `undefined` if it can. */
 function unfitness({ publicKey, unknownCritical }: Certificate): string | undefined {
   const weak = weakKey(publicKey);
   if (weak !== undefined) return `has ${weak}`;
@@ -181,7 +191,7 @@ function unfitness({ publicKey, unknownCritical }: Certificate): string | undefi
     : undefined;
 }
 
-/** Why a certificate of the bundle can never serve. */
+/** Why a certificate of the bundle is of no use at any time; `undefined` if it is of use. */
 function uselessness(certificate: Certificate): string | undefined {
   const usages = certificate.extendedKeyUsage;
   const forTls = usages === undefined || usages.includes(EKU_CLIENT) ||
@@ -191,7 +201,9 @@ function uselessness(certificate: Certificate): string | undefined {
   return fault && `${fault}: it verifies nobody`;
 }
 
-/** Why a certificate can stand in no path between a peer and a CA of the bundle. */
+/**
+ * Why a certificate can never stand between a peer and a CA of the bundle; `undefined` if it can.
+ */
 function unhelpfulness(certificate: Certificate): string | undefined {
   const { basicConstraints, keyUsage } = certificate;
   const fault = unfitness(certificate) ??
@@ -213,7 +225,7 @@ function signedItself(
     verifySignature(signatureAlgorithm, publicKey, tbs, signature);
 }
 
-/** What a certificate that can serve does not do now. */
+/** Why a certificate is of no use at this time; `undefined` if it is valid. */
 function untimely({ certificate, who }: Listed, now: number): string | undefined {
   switch (validity(certificate, now)) {
     case "expired":
@@ -225,7 +237,7 @@ function untimely({ certificate, who }: Listed, now: number): string | undefined
   }
 }
 
-/** What a certificate of the bundle does not do, or not now. */
+/** How the use of a certificate of the bundle is limited; `undefined` if it is not. */
 function limits(entry: Listed, now: number): string | undefined {
   const { certificate, who } = entry;
   const late = untimely(entry, now);
@@ -239,10 +251,11 @@ function limits(entry: Listed, now: number): string | undefined {
 }
 
 /**
- * When the first of the CAs that have not expired does; of those that all have, when the last did. Roots
- * that expired long ago stand in many bundles, and say nothing about when to act. `undefined` without any.
+ * The earliest expiry among the CAs that have not expired or, if all have, the latest expiry. CAs
+ * that expired long ago are common in bundles and must not hide when to act. `undefined` for an
+ * empty bundle.
  *
- * @param now milliseconds since the epoch, as the result is.
+ * @param now milliseconds since the epoch, as is the result.
  */
 export function nextEnd(anchors: readonly Certificate[], now: number): number | undefined {
   const ends = anchors.map(({ notAfter }) => notAfter);
@@ -252,8 +265,8 @@ export function nextEnd(anchors: readonly Certificate[], now: number): number | 
 }
 
 /**
- * Why a bundle verifies nobody at `now`, of "it", where none of its certificates is valid: the one
- * that was valid last, or else the one that will be first. `undefined` where one is valid, and for an
+ * If no certificate of the bundle is valid at `now`: says so in a clause about "it" that names the
+ * last one to expire and the next one to become valid. `undefined` if one is valid, and for an
  * empty bundle.
  *
  * @param now milliseconds since the epoch.

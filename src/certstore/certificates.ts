@@ -1,5 +1,5 @@
 /**
- * The certificates of a PEM file, each read strictly.
+ * Reads the certificates of a PEM file, each with the strict parser.
  *
  * @module
  */
@@ -12,43 +12,48 @@ import { type FileReport, quoteText } from "./findings.ts";
 import { describeNotPem, describeWrongBlocks } from "./foreign.ts";
 import { parsePem, type PemBlock } from "./pem.ts";
 
-/** A certificate and where it stands. */
+/** A certificate and its position in the file. */
 export type Listed = {
   readonly certificate: Certificate;
-  /** `certificate 3 (line 41, "CN=frontend")`; the only one of a file has no number. */
+  /**
+   * `certificate 3 (line 41, "CN=frontend")`; without a number if it is the only one in the file.
+   */
   readonly who: string;
 };
 
-/** A certificate that cannot be used, and whose it is as far as that can be told. */
+/** A certificate that cannot be used. */
 export type Unusable = {
-  /** `certificate 3 (line 41, "CN=frontend"): what is wrong, and how to mend it`. */
+  /** `certificate 3 (line 41, "CN=frontend"): what is wrong, and how to fix it`. */
   readonly fault: string;
-  /** Its subject, as far as that can be read. */
+  /** Its subject; `undefined` if that cannot be parsed. */
   readonly subject: Name | undefined;
-  /** The file ends within it: it is half written, and more may be missing. */
+  /** The file ends within it, so it is probably incomplete and more certificates may be missing. */
   readonly cut: boolean;
 };
 
-/** What a file holds: its certificates, in their order, and its other blocks. */
+/** The contents of a file: its certificates in their order, and its other blocks. */
 export type CertificateFile = {
   readonly listed: readonly Listed[];
   readonly unreadable: readonly Unusable[];
   readonly others: readonly PemBlock[];
 };
 
-/** What a certificate is for: it decides which advice is given. */
+/** What the certificate is used for, which determines the advice in errors. */
 export type CertificateUse = "own" | "ca";
 
-/** At most this many certificates of one file are named one by one in errors. */
+/** Maximum number of certificates of one file that are reported one by one. */
 const MAX_NAMED = 5;
 
 const CERTIFICATE = "CERTIFICATE";
-/** Labels of certificates with OpenSSL's trust settings, or of old; the engine passes over them. */
+/**
+ * Labels of certificates with OpenSSL trust settings, and an obsolete one; the TLS stack ignores
+ * both.
+ */
 const ALIASES = new Set(["TRUSTED CERTIFICATE", "X509 CERTIFICATE"]);
 
 /**
- * Reads all certificates of a file, whether or not each of them can be read; `undefined` when the file
- * holds none, which is reported.
+ * Reads all certificates of a file, including those that cannot be parsed. Returns `undefined`, and
+ * reports an error, if the file contains none.
  */
 export function scanCertificates(
   bytes: Uint8Array,
@@ -115,8 +120,8 @@ export function scanCertificates(
 }
 
 /**
- * Reads all certificates of a file of which each one counts; `undefined` when one of them, or the
- * file, cannot be used, which is reported.
+ * Reads a file in which every certificate must be usable. Returns `undefined`, and reports an
+ * error, if one of them or the file is not.
  */
 export function readCertificates(
   bytes: Uint8Array,
@@ -128,7 +133,7 @@ export function readCertificates(
   return file.unreadable.length === 0 ? file : undefined;
 }
 
-/** Reports certificates that cannot be used as errors, a line each up to a bound. */
+/** Reports unusable certificates as errors, one line each up to a limit. */
 export function reportUnusable(unusable: readonly Unusable[], report: FileReport): void {
   for (const { fault } of unusable.slice(0, MAX_NAMED)) report.error(fault);
   if (unusable.length > MAX_NAMED) {
@@ -145,14 +150,15 @@ function tryRead(der: Uint8Array): Certificate | CertificateError {
   }
 }
 
-/** The command that makes a v3 certificate of a v1 one, of the peer's or of the own. */
+/** The shell command that turns the own v1 certificate into a v3 one. */
 export function renewAsV3(): string {
   return V3_COMMANDS.own.replace(/^: /, "");
 }
 
 /**
- * What `openssl` makes of a v1 certificate a v3 one with; no quotes and no backslashes, which a log
- * would escape. The name and the key stay, so that what a CA has signed stays valid.
+ * Advice with `openssl` commands that turn a v1 certificate into a v3 one. Without quotes and
+ * backslashes, which the log would escape. Name and key stay the same, so what a CA has signed
+ * remains valid.
  */
 const V3_COMMANDS: Readonly<Record<CertificateUse, string>> = {
   ca:
@@ -169,12 +175,15 @@ function advice({ message }: CertificateError, use: CertificateUse): string {
   return message.includes("X.509 v1 ") ? V3_COMMANDS[use] : "";
 }
 
-/** A time for people: ISO 8601, UTC, whole seconds. */
+/** A time for display: ISO 8601, UTC, whole seconds. */
 export function formatTime(ms: number): string {
   return new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
 }
 
-/** Whether a certificate is valid at `now`; its last second counts in full. */
+/**
+ * Whether a certificate is valid at `now`, in milliseconds since the epoch. The second of
+ * `notAfter` is included.
+ */
 export function validity(certificate: Certificate, now: number): "valid" | "early" | "expired" {
   if (now < certificate.notBefore) return "early";
   return now >= certificate.notAfter + 1000 ? "expired" : "valid";

@@ -1,5 +1,5 @@
 /**
- * The own chain: leaf first, each certificate after it a signer of one before.
+ * The own certificate chain: the leaf first, then certificates that each signed an earlier one.
  *
  * @module
  */
@@ -16,16 +16,16 @@ export const EKU_SERVER = "1.3.6.1.5.5.7.3.1";
 /** The extended key usage of TLS clients. */
 export const EKU_CLIENT = "1.3.6.1.5.5.7.3.2";
 
-/** An own certificate that is not valid yet, and when it will be. */
+/** The own certificate is not valid yet; `validFrom` is in milliseconds since the epoch. */
 export type NotYet = { readonly validFrom: number };
 
-/** Of the critical extensions that mtlsd does not process the one that the TLS engine reads. */
+/** The only critical extension that the TLS stack understands but mtlsd does not process. */
 const CRL_DISTRIBUTION_POINTS = "2.5.29.31";
 
 /**
- * Reads the own chain and checks it by itself. What peers refuse but some may take (an expired
- * intermediate where a peer knows another path) is a warning; `early` hears of a leaf that is not
- * valid yet, which is an error as well.
+ * Reads the own chain and checks each certificate by itself. A fault that only some peers reject
+ * (an expired intermediate, where a peer may know another path) is a warning. A leaf that is not
+ * valid yet is an error and is also passed to `early`.
  */
 export function readOwnChain(
   bytes: Uint8Array,
@@ -105,7 +105,10 @@ function checkLeaf(
   }
 }
 
-/** Whether `issuer` signed `subject`; where the algorithm is not known here, by the names alone. */
+/**
+ * Whether `issuer` signed `subject`. If the signature algorithm is unsupported, only names are
+ * compared.
+ */
 function signed(issuer: Certificate, subject: Certificate): boolean {
   const { signatureAlgorithm, tbs, signature } = subject;
   return issuer.subject.key === subject.issuer.key &&
@@ -113,12 +116,12 @@ function signed(issuer: Certificate, subject: Certificate): boolean {
       verifySignature(signatureAlgorithm, issuer.publicKey, tbs, signature));
 }
 
-/** So many certificates of the own chain are put in order; more than a peer takes anyway. */
+/** Maximum length of the own chain; peers do not accept longer ones anyway. */
 const MAX_CHAIN = 16;
 
 /**
- * Checks the order behind the leaf. Cross-signed certificates make forks, so each certificate has
- * to have signed one before it, not just the last one.
+ * Checks the order behind the leaf. With cross-signed certificates the chain can fork, so each
+ * certificate must have signed any earlier one, not necessarily the one right before it.
  */
 export function checkOrder(chain: readonly Listed[], report: FileReport): void {
   if (chain.length > MAX_CHAIN) {
@@ -148,7 +151,10 @@ export function checkOrder(chain: readonly Listed[], report: FileReport): void {
   }
 }
 
-/** Checks that the first certificate is that of the key; reports to the one that is to be mended. */
+/**
+ * Checks that the first certificate belongs to the key. The error is reported for the file that has
+ * to change.
+ */
 export function checkPair(
   chain: readonly Listed[],
   key: OwnKey,

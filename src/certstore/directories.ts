@@ -1,18 +1,18 @@
 /**
- * Which directories decide what a path leads to, symlinks followed.
+ * Finds the directories that determine which files a set of paths leads to, including symlinks.
  *
  * @module
  */
 
 import { dirname, join, resolve } from "node:path";
 
-/** Symlinks that are followed from one path, as many as Linux does. */
+/** Maximum number of symlinks to follow from one path; the same limit as in Linux. */
 const MAX_LINKS = 40;
 
 /**
- * The directories in which a change can change what the paths lead to: `true` for those in which
- * the paths are named, `false` for those that symlinks lead to. Looks at nothing that is not
- * granted, for that could ask the user.
+ * The directories whose changes can affect which files the paths lead to: `true` for those that
+ * contain the paths themselves, `false` for those that symlinks lead to. Never accesses a path that
+ * is not granted, since Deno might prompt the user.
  */
 export async function directoriesOf(
   paths: readonly string[],
@@ -33,7 +33,7 @@ export async function directoriesOf(
   return found;
 }
 
-/** Where the symlinks lead that start at a path, one after the other. */
+/** The targets of the symlinks from a path on, in order. */
 async function linksFrom(path: string): Promise<readonly string[]> {
   const stations: string[] = [];
   let link = path;
@@ -44,7 +44,7 @@ async function linksFrom(path: string): Promise<readonly string[]> {
       stations.push(link);
     }
   } catch {
-    // Not there, or not readable: what is known so far has to do until the next look.
+    // Missing or not readable: use what is known and try again at the next poll.
   }
   return stations;
 }
@@ -57,14 +57,14 @@ async function realPath(path: string): Promise<string | undefined> {
   }
 }
 
-/** Whether Deno may read a path without asking. */
+/** Whether Deno may read a path without a prompt. */
 export async function isGranted(path: string): Promise<boolean> {
   return (await Deno.permissions.query({ name: "read", path })).state === "granted";
 }
 
 /**
- * The paths whose changes can be seen by watching their directories. The others are granted themselves
- * and their directories are not: they can be looked at only.
+ * The paths whose directories may be watched. For the others only the files themselves are granted,
+ * so they can only be polled.
  */
 export async function watchable(paths: readonly string[]): Promise<readonly string[]> {
   const found: string[] = [];
@@ -74,23 +74,26 @@ export async function watchable(paths: readonly string[]): Promise<readonly stri
   return found;
 }
 
-/** Tells a directory from another one of the same name, even where the inode is used again. */
+/**
+ * Identifies a directory, so that a replacement of the same name is noticed even if it has the same
+ * inode number; `undefined` if it does not exist.
+ */
 export async function identityOf(directory: string): Promise<string | undefined> {
   try {
     const { dev, ino, birthtime } = await Deno.stat(directory);
     return `${dev}:${ino}:${birthtime?.getTime()}`;
   } catch {
-    return undefined; // Not there; the caller looks again later.
+    return undefined; // Missing; the caller checks again later.
   }
 }
 
 /**
- * Where a pipe is that a watch on the directory would open, in words: in it, be it behind a link, or in
- * its place. `undefined` where there is none, or none that can be seen.
+ * Looks for a named pipe that a watch on the directory would open: the directory itself, an entry,
+ * or the target of a symlink in it. Returns its description, or `undefined` if none can be seen.
  *
- * Deno 2.9.6 opens whatever an event is about, in the one thread that has all watches of the
- * process. To open a pipe to which nobody writes never returns, and to open or to close a watch
- * waits for that thread: the whole process stops.
+ * Deno 2.9.6 opens every file that an event is about, in the single thread that serves all watches
+ * of the process. Opening a pipe that has no writer blocks forever, and opening or closing a watch
+ * waits for that thread, so the whole process would hang.
  */
 export async function pipeIn(directory: string): Promise<string | undefined> {
   if (await isPipe(directory)) return "it is a pipe";
@@ -100,7 +103,7 @@ export async function pipeIn(directory: string): Promise<string | undefined> {
       return `${JSON.stringify(name)} in it is a pipe`;
     }
   } catch {
-    // Not there, or not readable; what cannot be listed may be watched all the same.
+    // Missing or not readable. A directory that cannot be listed can still be watched.
   }
   return undefined;
 }
@@ -109,6 +112,6 @@ async function isPipe(path: string): Promise<boolean> {
   try {
     return (await Deno.stat(path)).isFifo ?? false;
   } catch {
-    return false; // Gone meanwhile, or a link to nothing.
+    return false; // Removed meanwhile, or a dangling symlink.
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Reading the files that `tls` names: bounded, regular files only, and as one consistent set.
+ * Reads the files that `tls` names: with a size limit, regular files only, and as a consistent set.
  *
  * @module
  */
@@ -7,26 +7,26 @@
 import { createHash } from "node:crypto";
 import { dirname } from "node:path";
 
-/** Reads a whole file of at most `maxBytes`; see {@linkcode readBoundedFile}. */
+/** Reads a whole file of at most `maxBytes` bytes; see {@linkcode readBoundedFile}. */
 export type ReadFile = (path: string, maxBytes?: number) => Promise<Uint8Array>;
 
-/** The most that a file may hold, in bytes: 256 CAs with `openssl -text` output are a fraction of it. */
+/** Maximum file size in bytes; 256 CAs with `openssl -text` output need only a fraction of it. */
 export const MAX_FILE_BYTES = 4 * 1024 * 1024;
-/** The same for revocation lists: about a million entries in DER. */
+/** Maximum size of a revocation list in bytes: about a million entries in DER. */
 export const MAX_LIST_BYTES = 64 * 1024 * 1024;
 
-/** A file that is read is not what it should be; the message says so of "it", with the fix. */
+/** A file is not usable. The message is a clause about "it" and includes the fix. */
 export class FileError extends Error {
   /** `FileError`. */
   override readonly name = "FileError";
 }
 
 /**
- * Reads a regular file of at most `maxBytes`, by default {@linkcode MAX_FILE_BYTES}. Anything else is not opened: a pipe
- * would block and a device might never end.
+ * Reads a regular file of at most `maxBytes` bytes, by default {@linkcode MAX_FILE_BYTES}. Nothing
+ * else is opened: a pipe would block and a device might never end.
  *
- * @throws {FileError} when it is no such file.
- * @throws {Error} what the system or Deno says, for {@linkcode describeReadError}.
+ * @throws {FileError} if it is not a regular file or is too large.
+ * @throws {Error} the system's or Deno's error, for {@linkcode describeReadError}.
  */
 export async function readBoundedFile(
   path: string,
@@ -40,9 +40,9 @@ export async function readBoundedFile(
 }
 
 /**
- * Reads to the end, at most `maxBytes`, by default {@linkcode MAX_FILE_BYTES}.
+ * Reads to the end, at most `maxBytes` bytes, by default {@linkcode MAX_FILE_BYTES}.
  *
- * @throws {FileError} when there is more.
+ * @throws {FileError} if there is more.
  */
 export async function readToEnd(
   source: Pick<Deno.FsFile, "read">,
@@ -71,7 +71,7 @@ export async function readToEnd(
   return whole;
 }
 
-/** Why a file could not be read, of "it", with the fix. */
+/** Why a file could not be read, as a clause about "it" that includes the fix. */
 export function describeReadError(error: unknown, path: string): string {
   if (error instanceof FileError) return error.message;
   if (error instanceof Deno.errors.NotFound) {
@@ -80,7 +80,7 @@ export function describeReadError(error: unknown, path: string): string {
   if (error instanceof Deno.errors.NotCapable) {
     return error.message.includes("--allow-all")
       ? "Deno keeps programs from such files; name a regular file"
-      // Its directory, since that is what has to be watched.
+      // The directory rather than the file, because the directory has to be watched.
       : `Deno may not read it; add --allow-read=${dirname(path)}`;
   }
   if (error instanceof Deno.errors.PermissionDenied) {
@@ -96,21 +96,23 @@ export function describeReadError(error: unknown, path: string): string {
   return `it cannot be read: ${line}`;
 }
 
-/** What tells one state of some files from another: by path, a hash of the bytes or an error. */
+/** Identifies the state of a set of files: for each path a hash of its bytes, or its error. */
 export type Fingerprint = ReadonlyMap<string, string>;
 
 type Content =
   | { readonly kind: "bytes"; readonly bytes: Uint8Array; readonly digest: string }
   | { readonly kind: "error"; readonly error: unknown; readonly digest: string };
 
-/** How often a set of files is read to see it twice the same, and the pause between, in ms. */
+/**
+ * Maximum number of reads to get the same contents twice in a row, and the pause in between in ms.
+ */
 const PASSES = 10;
 const PASS_PAUSE = 20;
 
-/** The system has run out of something: says nothing about the file. */
+/** The system is out of some resource; these errors say nothing about the file. */
 const SHORTAGE = new Set(["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"]);
 
-/** Several files as they were at one time: their bytes, or why there are none. */
+/** The contents of several files at one time, or the errors from reading them. */
 export class Snapshot {
   readonly #contents: ReadonlyMap<string, Content>;
 
@@ -127,9 +129,9 @@ export class Snapshot {
   }
 
   /**
-   * Reads the files until two readings in a row are equal, so that no file of one generation stands
-   * beside one of the next (a symlink swap, a writer at work). A file that keeps changing is
-   * unreadable in the result.
+   * Reads the files until two successive reads agree, so that the result does not mix files of two
+   * generations (a symlink swap, a writer at work). A file that keeps changing is unreadable in the
+   * result.
    */
   static async takeConsistent(
     paths: Iterable<string>,
@@ -148,26 +150,26 @@ export class Snapshot {
     }
   }
 
-  /** Whether a file could not be read because the system has run out of something, not the file's fault. */
+  /** Whether a file could not be read because the system was out of some resource. */
   get blind(): boolean {
     return this.#contents.values().some((content) =>
       content.kind === "error" && SHORTAGE.has(codeOf(content.error))
     );
   }
 
-  /** What to keep for {@linkcode Snapshot.changedSince}; holds no bytes of the files. */
+  /** The value for a later {@linkcode Snapshot.changedSince}; contains no file contents. */
   get fingerprint(): Fingerprint {
     return new Map(this.#contents.entries().map(([path, { digest }]) => [path, digest]));
   }
 
-  /** The files whose bytes, or whose error, are not those of `before`. */
+  /** The files whose bytes or error differ from `before`. */
   changedSince(before: Fingerprint): readonly string[] {
     return [...this.#contents]
       .filter(([path, { digest }]) => before.get(path) !== digest)
       .map(([path]) => path);
   }
 
-  /** Gives what was read in place of reading. */
+  /** Returns the contents in the snapshot, without reading the file again. */
   readonly readFile: ReadFile = (path) => {
     const content = this.#contents.get(path);
     if (content?.kind === "bytes") return Promise.resolve(content.bytes);

@@ -1,22 +1,25 @@
 /**
- * What is wrong with the files that `tls` names: all of it at once, each with its fix.
+ * Findings about the files that `tls` names. All of them are reported at once, each with a fix.
  *
  * @module
  */
 
-/** The setting that names a file. */
+/** The config key that names the file. */
 export type MaterialKey = "tls.cert" | "tls.key" | "tls.ca" | "tls.intermediates" | "tls.crl";
 
 /** One thing that is wrong with a file. */
 export type Finding = {
   readonly key: MaterialKey;
-  /** The file, as the config names it. */
+  /** The file as named in the config. */
   readonly path: string;
-  /** What is wrong and how to mend it, of "it", without a full stop. Never holds key bytes. */
+  /**
+   * What is wrong and how to fix it: a clause about "it", without a full stop. Never contains key
+   * bytes.
+   */
   readonly message: string;
 };
 
-/** Text in quotes on one line, control characters escaped. */
+/** Text in quotes on one line, with control characters escaped. */
 export function quoteText(text: string): string {
   return JSON.stringify(text);
 }
@@ -26,19 +29,19 @@ export function formatFinding({ key, path, message }: Finding): string {
   return `${key}: Cannot use ${quoteText(path)}: ${message}`;
 }
 
-/** The files that `tls` names cannot be used. The message holds all findings on one line. */
+/** The files that `tls` names are not usable. The message contains all findings on one line. */
 export class MaterialError extends Error {
   /** `MaterialError`. */
   override readonly name = "MaterialError";
   /** At least one, in the order `tls.cert`, `tls.key`, `tls.ca`, `tls.intermediates`, `tls.crl`. */
   readonly findings: readonly Finding[];
   /**
-   * Where nothing is wrong but that the own certificate is not valid yet, or a revocation list is of
-   * the future: when that will be over, milliseconds since the epoch.
+   * Set if time is the only problem: when the own certificate becomes valid or the revocation list
+   * takes effect, in milliseconds since the epoch.
    */
   readonly retryAt: number | undefined;
 
-  /** `findings` holds at least one. */
+  /** `findings` must not be empty. */
   constructor(findings: readonly Finding[], retryAt?: number) {
     super(findings.map(formatFinding).join("; "));
     this.findings = Object.freeze([...findings]);
@@ -46,14 +49,14 @@ export class MaterialError extends Error {
   }
 }
 
-/** Collects what the checks of one load find. */
+/** Collects the findings of one load. */
 export class Report {
-  /** What makes the files unusable. */
+  /** Errors that make the files unusable. */
   readonly findings: Finding[] = [];
-  /** What should be looked at; one line each. */
+  /** Warnings, one line each. */
   readonly warnings: string[] = [];
 
-  /** What is wrong with one file is reported through this. */
+  /** The reporter for one file. */
   of(key: MaterialKey, path: string): FileReport {
     return {
       path,
@@ -67,11 +70,11 @@ export class Report {
   }
 }
 
-/** The part of a {@linkcode Report} that concerns one file. */
+/** Reports findings about one file to a {@linkcode Report}. */
 export type FileReport = {
   readonly path: string;
-  /** The file cannot be used. */
+  /** The file is not usable. */
   readonly error: (message: string) => void;
-  /** The file works and should be looked at. */
+  /** The file is usable but needs attention. */
   readonly warn: (message: string) => void;
 };

@@ -1,5 +1,5 @@
 /**
- * What a file holds in place of what was asked for, and how to make of it what is needed.
+ * Recognizes files that contain something other than expected, and says how to convert them.
  *
  * @module
  */
@@ -7,15 +7,15 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { looksLikePem, type PemBlock } from "./pem.ts";
 
-/** What a file was named for. */
+/** What the file is expected to contain. */
 export type Wanted = "certificate" | "private key" | "revocation list";
 
-/** Whether a label is that of a private key in any format. */
+/** Whether a PEM label is that of a private key in any format. */
 export function isKeyLabel(label: string): boolean {
   return label.endsWith("PRIVATE KEY");
 }
 
-/** A path as a word of a shell command. */
+/** Quotes a path as one word of a shell command. */
 export function shellWord(path: string): string {
   return /^[\w@%+=:,./][\w@%+=:,./-]*$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
 }
@@ -24,7 +24,7 @@ function startsWith(bytes: Uint8Array, ...start: readonly number[]): boolean {
   return start.every((byte, i) => bytes[i] === byte);
 }
 
-/** What is wrong with a file in which no PEM block was found. */
+/** Describes a file in which no PEM block was found, with the fix. */
 export function describeNotPem(bytes: Uint8Array, path: string, wanted: Wanted): string {
   const text = new TextDecoder().decode(bytes);
   if (text.trim() === "") return `it is empty; write the ${wanted} to it in PEM`;
@@ -45,7 +45,7 @@ export function describeNotPem(bytes: Uint8Array, path: string, wanted: Wanted):
   return `it is ${not}; write the ${wanted} to it between -----BEGIN and -----END lines`;
 }
 
-/** SEQUENCE { OBJECT IDENTIFIER pkcs7-signedData ... } has this in its first bytes. */
+/** The first bytes of a PKCS#7 file: SEQUENCE { OBJECT IDENTIFIER pkcs7-signedData ... }. */
 const PKCS7 = [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
 
 function describeDer(bytes: Uint8Array, path: string, wanted: Wanted): string {
@@ -78,12 +78,12 @@ function describeDer(bytes: Uint8Array, path: string, wanted: Wanted): string {
     `if it is a ${wanted}, convert it: openssl ${command} -inform DER -in ${file} ${out}`;
 }
 
-/** Whether bytes are a certificate, DER or PEM. */
+/** Whether the bytes are a certificate in DER or PEM. */
 export function isCertificate(bytes: Uint8Array): boolean {
   try {
     return new X509Certificate(bytes).serialNumber !== "";
   } catch {
-    return false; // Which is the answer.
+    return false; // It is none.
   }
 }
 
@@ -93,12 +93,12 @@ function isKey(bytes: Uint8Array): boolean {
       createPrivateKey({ key: bytes.toBase64(), format: "der", type, encoding: "base64" });
       return true;
     } catch {
-      return false; // Not in this format, the next one may fit.
+      return false; // Not in this format; another may fit.
     }
   });
 }
 
-/** What a block is, by its label, and the fix where it is not what was asked for. */
+/** Names the kind of a block by its label, and the fix if it is not the expected kind. */
 function describeLabel(label: string, path: string): { what: string; fix: string } {
   const file = shellWord(path);
   if (isKeyLabel(label)) return { what: "a private key", fix: "name the certificate's file" };
@@ -133,7 +133,7 @@ function describeLabel(label: string, path: string): { what: string; fix: string
   }
 }
 
-/** What is wrong with a file whose PEM blocks are none of those that were asked for. */
+/** Describes a file whose PEM blocks are not of the expected kind, with the fix. */
 export function describeWrongBlocks(
   blocks: readonly PemBlock[],
   path: string,

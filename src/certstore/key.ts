@@ -1,5 +1,5 @@
 /**
- * The own private key: PKCS#8, SEC1 or PKCS#1 in PEM, brought to PKCS#8.
+ * Reads the own private key, PKCS#8, SEC1 or PKCS#1 in PEM, and converts it to PKCS#8.
  *
  * @module
  */
@@ -9,11 +9,11 @@ import type { FileReport } from "./findings.ts";
 import { describeNotPem, describeWrongBlocks, isKeyLabel, shellWord } from "./foreign.ts";
 import { formatPem, parsePem } from "./pem.ts";
 
-/** A private key that the TLS engine can use. */
+/** A private key that TLS can use. */
 export type OwnKey = {
   /** PKCS#8, PEM. */
   readonly pem: string;
-  /** SubjectPublicKeyInfo of its public half, DER. */
+  /** SubjectPublicKeyInfo of the public key, DER. */
   readonly spki: Uint8Array;
 };
 
@@ -22,10 +22,12 @@ const MAX_RSA_BITS = 8192;
 const NEW_KEY = "make a P-256 key (openssl genpkey -algorithm EC -pkeyopt " +
   "ec_paramgen_curve:P-256 -out NEW.pem) and a certificate for it";
 
-/** The OID of prime fields, which stands only in EC keys that spell their curve out. */
+/** The OID of prime fields, which occurs only in EC keys with explicit curve parameters. */
 const PRIME_FIELD = "06072a8648ce3d0101";
 
-/** Reads the private key of a file; reports what is wrong with it. */
+/**
+ * Reads the private key of a file. Returns `undefined`, and reports an error, if it is not usable.
+ */
 export function readOwnKey(bytes: Uint8Array, report: FileReport): OwnKey | undefined {
   const blocks = parsePem(new TextDecoder().decode(bytes));
   const keys = blocks.filter(({ label }) => isKeyLabel(label));
@@ -71,7 +73,7 @@ function usable(label: string, der: Uint8Array, report: FileReport): OwnKey | un
   try {
     key = createPrivateKey(formatPem(label, der));
   } catch {
-    // What the library says of it may quote the key.
+    // The library's error message is not included because it may quote the key.
     report.error(unreadable(label, der));
     return undefined;
   }
@@ -100,7 +102,7 @@ function unreadable(label: string, der: Uint8Array): string {
     : `its "${label}" block holds no private key that can be read; export the key again as PKCS#8`;
 }
 
-/** Why a key cannot be used, `undefined` if it can. */
+/** Why a key cannot be used; `undefined` if it can. */
 function unfitness(key: KeyObject): string | undefined {
   const { namedCurve, modulusLength = 0 } = key.asymmetricKeyDetails ?? {};
   switch (key.asymmetricKeyType) {

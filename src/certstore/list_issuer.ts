@@ -1,5 +1,5 @@
 /**
- * Whose revocation list it is: a CA of the bundle, or an intermediate below one.
+ * Finds the issuer of a revocation list: a CA of the bundle, or an intermediate below one.
  *
  * @module
  */
@@ -15,27 +15,27 @@ import { describeRefusal } from "../x509/refusal.ts";
 import { quoteText } from "./findings.ts";
 import type { LeftOut } from "./material.ts";
 
-/** Whose lists are taken. */
+/** The certificates that may have issued a list. */
 export type ListIssuers = {
   /** The bundle. */
   readonly anchors: readonly Certificate[];
-  /** What else stands in it. */
+  /** The certificates of the bundle that were left out. */
   readonly leftOut: readonly LeftOut[];
   /**
-   * The intermediates of `tls.intermediates` and of the own chain: each may sign lists if the bundle
-   * verifies it, with the help of the others.
+   * The intermediates of `tls.intermediates` and of the own chain. Each may sign lists if the
+   * bundle verifies it, with the help of the others.
    */
   readonly helpers: readonly Certificate[];
 };
 
-/** The CA that signed a list, or what is wrong with the list, of it. */
+/** The CA that signed a list, or a clause that says what is wrong with the list. */
 export type FoundIssuer =
   | { readonly ok: true; readonly issuer: Certificate }
   | { readonly ok: false; readonly fault: string };
 
 /**
- * Finds the CA whose name a list carries, whose key verifies it and that may sign lists (RFC 5280
- * sections 4.2.1.3 and 6.3.3). CAs of one name are tried one after the other.
+ * Finds the CA that has the issuer name of the list, may sign lists, and whose key verifies it (RFC
+ * 5280 sections 4.2.1.3 and 6.3.3). If several CAs have the name, each is tried.
  *
  * @param now milliseconds since the epoch.
  */
@@ -97,7 +97,7 @@ function refuse(fault: string): FoundIssuer {
   return { ok: false, fault };
 }
 
-/** Why a certificate may not sign lists, if it may not. */
+/** Why a certificate may not sign lists; `undefined` if it may. */
 function unfit({ basicConstraints, keyUsage, publicKey }: Certificate): string | undefined {
   const weak = weakKey(publicKey);
   if (weak !== undefined) return `which has ${weak}`;
@@ -105,7 +105,7 @@ function unfit({ basicConstraints, keyUsage, publicKey }: Certificate): string |
   return keyUsage?.cRLSign === false ? "which may not sign lists (key usage)" : undefined;
 }
 
-/** Why the bundle does not verify an intermediate, if it does not. */
+/** Why the bundle does not verify an intermediate; `undefined` if it does. */
 function unverified(
   issuer: Certificate,
   helpers: readonly Certificate[],

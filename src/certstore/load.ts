@@ -1,6 +1,6 @@
 /**
- * Files to {@linkcode Material}: everything that `tls` names is read, parsed, cross-checked and
- * frozen, or refused with all that is wrong.
+ * Loads {@linkcode Material} from files: everything that `tls` names is read, parsed, cross-checked
+ * and frozen, or rejected with all errors at once.
  *
  * @module
  */
@@ -27,33 +27,37 @@ export type MaterialPaths = Pick<TlsConfig, "cert" | "key" | "ca"> & {
   readonly intermediates?: string | undefined;
 };
 
-/** What loading needs from outside. */
+/** The dependencies of loading. */
 export type LoadDeps = {
-  /** `readBoundedFile` of `files.ts`, or what stands in for it. */
+  /** `readBoundedFile` of `files.ts`, or a replacement. */
   readonly readFile: ReadFile;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** How many certificates of a bundle to warn of one by one; default `MAX_WARNED` of `bundle.ts`. */
+  /**
+   * How many certificates of a bundle to warn about one by one; default `MAX_WARNED` of
+   * `bundle.ts`.
+   */
   readonly maxWarned?: number;
 };
 
-/** The paths that a `tls` block names, each once. */
+/** The paths that a `tls` block names, without duplicates. */
 export function materialPaths(tls: MaterialPaths): readonly string[] {
   const { cert, key, ca, intermediates, crl = [] } = tls;
   const named = [cert, key, ca, intermediates, ...crl];
   return [...new Set(named.filter((path) => path !== undefined))];
 }
 
-/** How much the file at a path may hold, in bytes. */
+/** The maximum size of the file at a path, in bytes. */
 export function maxBytesOf({ crl = [] }: MaterialPaths, path: string): number {
   return crl.includes(path) ? MAX_LIST_BYTES : MAX_FILE_BYTES;
 }
 
 /**
- * Loads what `tls` names; a file named twice is read once. The PEM in the result is written anew
- * from what was parsed, so that the TLS engine gets nothing that was not checked.
+ * Loads the files that `tls` names; a file named twice is read once. The PEM in the result is
+ * encoded again from the parsed certificates, so that the TLS stack gets only what has been
+ * checked.
  *
- * @throws {MaterialError} with everything that is wrong.
+ * @throws {MaterialError} with all errors.
  */
 export async function loadMaterial(tls: MaterialPaths, deps: LoadDeps): Promise<Material> {
   const now = deps.now();
@@ -61,7 +65,7 @@ export async function loadMaterial(tls: MaterialPaths, deps: LoadDeps): Promise<
   const files = new Map(
     materialPaths(tls).map((path) => [path, deps.readFile(path, maxBytesOf(tls, path))] as const),
   );
-  // All are under way; one that fails is told of where it is asked for.
+  // Waits for all reads; an error is reported below, for each key that names the file.
   await Promise.allSettled(files.values());
 
   const bytesFor = async (path: string, of: FileReport): Promise<Uint8Array | undefined> => {
@@ -76,7 +80,7 @@ export async function loadMaterial(tls: MaterialPaths, deps: LoadDeps): Promise<
   const certReport = report.of("tls.cert", tls.cert);
   const keyReport = report.of("tls.key", tls.key);
   const certBytes = await bytesFor(tls.cert, certReport);
-  /** What is not valid yet will be at these times. */
+  /** The times at which certificates or lists become valid that are not valid yet. */
   const early: number[] = [];
   const chain = certBytes && readOwnChain(certBytes, now, certReport, ({ validFrom }) => {
     early.push(validFrom);
@@ -155,8 +159,8 @@ function toPem(certificates: readonly Certificate[]): string {
 }
 
 /**
- * Freezes the material and keeps its key out of JSON and of what a console or a log would show. The
- * key stays an ordinary property: the material can still be posted to a Worker.
+ * Freezes the material and hides its key from JSON and from inspection by a console or log. The key
+ * remains an ordinary property, so the material can still be posted to a Worker.
  */
 function seal(material: Material): Material {
   const text = `Material(${formatName(material.leaf.subject)}, serial ${material.leaf.serial})`;

@@ -1,5 +1,5 @@
 /**
- * Certificates, key and trust as one frozen snapshot: what is swapped in is swapped in as one.
+ * Certificates, key and trust as one frozen value, so that a reload replaces all of them at once.
  *
  * @module
  */
@@ -7,34 +7,34 @@
 import type { Certificate } from "../x509/certificate.ts";
 import type { Revocation } from "../x509/revocation.ts";
 
-/** A certificate of the bundle that cannot serve. */
+/** A certificate of the bundle that is not usable. */
 export type LeftOut = {
-  /** Its subject, as {@linkcode Name.key} has it; `undefined` where it cannot be read. */
+  /** Its subject in the form of {@linkcode Name.key}; `undefined` if that cannot be parsed. */
   readonly name: string | undefined;
-  /** `certificate 3 (line 41, "CN=old"): it is an X.509 v1 certificate, ...`. */
+  /** For example `certificate 3 (line 41, "CN=old"): it is an X.509 v1 certificate, ...`. */
   readonly fault: string;
 };
 
 /** Everything that a handshake needs, parsed and cross-checked. */
 export type Material = {
-  /** The own chain, leaf first, as PEM for the TLS engine. */
+  /** The own chain as PEM, leaf first. */
   readonly certPem: string;
-  /** The own private key, PEM, unencrypted. */
+  /** The own private key as unencrypted PEM. */
   readonly keyPem: string;
-  /** The bundle, PEM; `undefined` when nobody's certificate is asked for. */
+  /** The bundle as PEM; `undefined` if no client certificates are requested. */
   readonly caPem: string | undefined;
   /** The own certificate. */
   readonly leaf: Certificate;
   /** The own chain, `leaf` first. */
   readonly chain: readonly Certificate[];
-  /** The bundle, parsed; empty when nobody's certificate is asked for. */
+  /** The bundle, parsed; empty if no client certificates are requested. */
   readonly anchors: readonly Certificate[];
-  /** What else stands in the bundle and verifies nobody: why is for messages. */
+  /** The certificates of the bundle that were left out, with the reasons, for error messages. */
   readonly leftOut: readonly LeftOut[];
-  /** What `tls.intermediates` holds: helps to build paths, and is trusted for nothing by itself. */
+  /** The certificates of `tls.intermediates`: used to build chains, not trusted by themselves. */
   readonly intermediates: readonly Certificate[];
-  /** Who is revoked, by the lists of `tls.crl`. */
+  /** Revocations from the lists of `tls.crl`. */
   readonly revocation: Revocation;
-  /** Things that work and should be looked at, one line each. */
+  /** Warnings, one line each. */
   readonly warnings: readonly string[];
 };

@@ -1,5 +1,5 @@
 /**
- * What the certificate store works with.
+ * Options of the certificate store.
  *
  * @module
  */
@@ -11,21 +11,24 @@ import { readBoundedFile, type ReadFile } from "./files.ts";
 import { type FileSet, maxBytesIn, type StoreTunnel } from "./sets.ts";
 import type { WatchTiming } from "./watch.ts";
 
-/** How long things may take; milliseconds. */
+/** Delays and intervals in milliseconds. */
 export type StoreTiming = WatchTiming & {
-  /** A watched change that cannot be loaded counts as failed after this long. Default 1000. */
+  /**
+   * How long a changed set of files may stay unloadable before it counts as a failure. Default
+   * 1000.
+   */
   readonly settle: number;
 };
 
-/** What a `CertStore` works with. */
+/** Options of a `CertStore`. */
 export type CertStoreOptions = {
-  /** Those whose certificates it holds. */
+  /** The tunnels whose certificates the store holds. */
   readonly tunnels: NonEmpty<StoreTunnel>;
   readonly logger: Pick<Logger, "debug" | "info" | "warn" | "error">;
   readonly metrics: StoreMetrics;
   /**
-   * Called in the same turn in which new materials come into force. If it throws, the previous ones
-   * are in force again; what it has made of the new ones it has to take back itself.
+   * Called in the same turn of the event loop in which new material takes effect. If it throws, the
+   * store restores the previous material; the callee must undo its own changes.
    */
   readonly onSwap?: () => void;
   /** Milliseconds since the epoch; default `Date.now`. */
@@ -35,7 +38,7 @@ export type CertStoreOptions = {
   readonly timing?: Partial<StoreTiming>;
 };
 
-/** Reads each file as far as its kind may go. */
+/** Reads each file up to the maximum size for its kind. */
 export function readerOf(
   sets: readonly FileSet[],
   { readFile = readBoundedFile }: CertStoreOptions,

@@ -1,37 +1,41 @@
 /**
- * PEM as it occurs (RFC 7468, and the headers of RFC 1421 on old keys): text around the blocks, a
- * byte order mark, any line ends, and a block that begins right where the one before ended.
+ * Parses PEM as it occurs in practice (RFC 7468, and the RFC 1421 headers of old keys): text around
+ * the blocks, a byte order mark, any line ends, and a block that begins right behind the previous
+ * one.
  *
  * @module
  */
 
-/** One block, or what was to be one. */
+/** One block, whether or not it can be decoded. */
 export type PemBlock =
   & {
-    /** `CERTIFICATE`, `PRIVATE KEY` and so on. */
+    /** For example `CERTIFICATE` or `PRIVATE KEY`. */
     readonly label: string;
-    /** Where it begins, counted from 1. */
+    /** The line on which it begins, counted from 1. */
     readonly line: number;
   }
   & (
     | { readonly kind: "sound"; readonly der: Uint8Array }
-    /** Encrypted by its RFC 1421 headers; the body is not looked at. */
+    /** Encrypted according to its RFC 1421 headers; the body is not decoded. */
     | { readonly kind: "encrypted" }
-    /** `fault` says what is wrong, of "it"; `cut`: the file ends within it, as one does that is half written. */
+    /**
+     * `fault` is a clause about "it". `cut` is true if the file ends within the block, so that it
+     * is probably incomplete.
+     */
     | { readonly kind: "broken"; readonly fault: string; readonly cut: boolean }
   );
 
-// A label is bounded so that no line of a file can turn up whole in a message.
+// The length of a label is limited so that messages never contain a whole line of a file.
 const BEGIN = /^-----BEGIN ([A-Za-z0-9][A-Za-z0-9 .+/]{0,63})-----$/;
 const END = /^-----END (.*)-----$/;
 const HEADER = /^[A-Za-z][A-Za-z0-9-]*:/;
 
-/** Whether the bytes hold the start of a PEM block at all. */
+/** Whether the text contains the start of a PEM block. */
 export function looksLikePem(text: string): boolean {
   return text.includes("-----BEGIN ");
 }
 
-/** Finds all blocks of a text, in their order. */
+/** Finds all blocks of a text, in order. */
 export function parsePem(text: string): readonly PemBlock[] {
   const blocks: PemBlock[] = [];
   let open: { readonly label: string; readonly line: number; readonly body: string[] } | undefined;
@@ -43,7 +47,7 @@ export function parsePem(text: string): readonly PemBlock[] {
   };
   for (const [i, whole] of text.split(/\r\n|\n|\r/).entries()) {
     for (const part of partsOf(whole)) {
-      // A byte order mark goes as white space does.
+      // Trimming also removes a byte order mark.
       const line = part.trim();
       if (!/^-----(BEGIN|END) /.test(line)) {
         open?.body.push(line);
@@ -58,7 +62,7 @@ export function parsePem(text: string): readonly PemBlock[] {
   return blocks;
 }
 
-/** A line, or two where files were put together with `cat` and the first one had no line end. */
+/** Splits a line in two where files were concatenated and the first had no line end. */
 function partsOf(line: string): readonly string[] {
   return line.includes("----------BEGIN ") ? line.split(/(?<=-----)(?=-----BEGIN )/) : [line];
 }
@@ -91,12 +95,12 @@ function readBody(
       der: Uint8Array.fromBase64(base64, { lastChunkHandling: "strict" }),
     };
   } catch {
-    // The error quotes nothing that helps, and what it might quote may be a key.
+    // The decoder's error message could quote the key, so it is not included.
     return broken("its base64 is malformed");
   }
 }
 
-/** Writes one block with lines of 64 characters and a line end. */
+/** Formats one block with lines of 64 characters and a final line end. */
 export function formatPem(label: string, der: Uint8Array): string {
   const lines = der.toBase64().match(/.{1,64}/g) ?? [];
   return `-----BEGIN ${label}-----\n${lines.join("\n")}\n-----END ${label}-----\n`;

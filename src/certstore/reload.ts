@@ -1,51 +1,56 @@
 /**
- * The words of a reload: who asked, how it came out, and what else takes part in it.
+ * Types of a reload: its trigger, its outcome, and the other steps that take part in it.
  *
  * @module
  */
 
 import type { Fields } from "../logging.ts";
 
-/** Who asked for a reload. */
+/** What triggered the reload. */
 export type ReloadTrigger = "watch" | "signal";
 
-/** How a reload came out; `unchanged` when there was nothing to do. */
+/** The outcome of a reload; `unchanged` if there was nothing to do. */
 export type ReloadOutcome = "success" | "failure" | "unchanged";
 
-/** The last reload, for `/certz`; all `undefined` before the first one. */
+/** The last reload, for `/certz`. All fields are `undefined` before the first one. */
 export type ReloadStatus = {
   /** ISO 8601, UTC. */
   readonly time: string | undefined;
-  /** `failure` also where that reload went well and what an earlier one left out is still left out. */
+  /**
+   * Also `failure` if that reload succeeded but a config change from an earlier one is still
+   * pending.
+   */
   readonly result: "success" | "failure" | undefined;
   /** One line; `undefined` after a success. */
   readonly error: string | undefined;
 };
 
-/** What else a reload has read, before it is in force. */
+/** What other parts of a reload have read, before it takes effect. */
 export type Prepared = {
-  /** What `commit` changes, a text for each key: `acl.allow_cn: 1 → 2 rules`. */
+  /** The changes that `commit` makes, one text per config key: `acl.allow_cn: 1 → 2 rules`. */
   readonly changes: readonly string[];
-  /** What stays as it is although the file says otherwise, the same: `target: needs a restart`. */
+  /**
+   * The changes in the file that do not take effect, in the same form: `target: needs a restart`.
+   */
   readonly kept: readonly string[];
-  /** Puts the changes in force. Must not fail. */
+  /** Applies the changes. Must not throw. */
   readonly commit: () => void;
 };
 
 /**
- * What else is part of a reload: parses it, which may fail. Runs even where the certificates cannot be
- * loaded, so that all that is wrong is logged.
+ * Parses another part of the reload; may fail. It runs even if the certificates cannot be loaded,
+ * so that all errors are logged.
  */
 export type Prepare = () => Promise<Prepared>;
 
-/** How a {@linkcode Prepare} ended. */
+/** The result of a {@linkcode Prepare}. */
 export type Preparation =
   | ({ readonly ok: true } & Prepared)
   | { readonly ok: false; readonly error: unknown };
 
 const NOTHING: Prepared = { changes: [], kept: [], commit: () => {} };
 
-/** Runs `prepare`, if there is one; never rejects. */
+/** Runs `prepare`, if given; never rejects. */
 export async function runPrepare(prepare: Prepare | undefined): Promise<Preparation> {
   try {
     return { ok: true, ...(await prepare?.() ?? NOTHING) };
@@ -55,17 +60,17 @@ export async function runPrepare(prepare: Prepare | undefined): Promise<Preparat
 }
 
 /**
- * What the config says and is not in force, since the last reload that read it. It stands until another
- * one has: certificates that are reloaded meanwhile do not change it.
+ * Config changes that are not in effect, as of the last reload that read the config. Reloads of
+ * certificates alone do not change this.
  */
 export type Leftover = {
   /** One line, for `/certz`. */
   readonly error: string;
-  /** What is logged of it: at once, and again with every later reload. */
+  /** Log lines, written at once and again after every later reload. */
   readonly lines: readonly { readonly message: string; readonly fields: Fields }[];
 };
 
-/** What a reload leaves out; `committed`: whether the changes are in force. */
+/** The changes that a reload leaves out. `committed` says whether its other changes took effect. */
 export function leftoverOf(prepared: Preparation, committed: boolean): Leftover | undefined {
   if (!prepared.ok) {
     const error = oneLine([prepared.error]);
@@ -85,10 +90,10 @@ export function leftoverOf(prepared: Preparation, committed: boolean): Leftover 
 const NEEDS_RESTART = "the config has changes that need a restart";
 const NOT_TAKEN = "the config as it was read last is not in force";
 
-/** The longest text of one line; the log cuts at 1024 UTF-16 units. */
+/** Maximum length of the texts on one line; the log truncates at 1024 UTF-16 units. */
 const MAX_LINE = 900;
 
-/** As many lines as it takes for each text to be read whole. */
+/** Splits the texts over several lines so that none is truncated. */
 function linesOf(message: string, texts: readonly string[]): Leftover["lines"] {
   const lines: string[] = [];
   for (const text of texts) {
@@ -99,7 +104,7 @@ function linesOf(message: string, texts: readonly string[]): Leftover["lines"] {
   return lines.map((keys) => ({ message, fields: { keys } }));
 }
 
-/** What errors say, on one line. */
+/** The messages of several errors, on one line. */
 export function oneLine(errors: readonly unknown[]): string {
   return errors
     .map((error) => error instanceof Error ? error.message : String(error))

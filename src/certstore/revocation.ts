@@ -1,5 +1,5 @@
 /**
- * The revocation lists of `tls.crl`: read, verified and put together.
+ * Reads, verifies and merges the revocation lists of `tls.crl`.
  *
  * @module
  */
@@ -26,35 +26,38 @@ import { parsePem, type PemBlock } from "./pem.ts";
 export type ListFile = {
   readonly bytes: Uint8Array;
   readonly report: FileReport;
-  /** What else the file is meant to hold: it is named for that too. */
+  /** Whether the config also expects certificates or the key in this file. */
   readonly shared: { readonly certificates: boolean; readonly key: boolean };
 };
 
-/** What reading lists needs to know besides. */
+/** The context for reading revocation lists. */
 export type ListContext = {
-  /** Who may have signed them; `undefined` where that could not be loaded: then it is not checked. */
+  /**
+   * The certificates that may have signed the lists. If they could not be loaded, `undefined`: the
+   * signatures are not checked then.
+   */
   readonly issuers: ListIssuers | undefined;
   /** Milliseconds since the epoch. */
   readonly now: number;
-  /** Hears of each list that is not in force yet, and when it will be. */
+  /** Called with the `thisUpdate` of each list that is not in effect yet. */
   readonly early: (thisUpdate: number) => unknown;
 };
 
-/** A list and where it stands. */
+/** A list and its position in the file. */
 type Listed = {
   readonly list: CertificateList;
-  /** `revocation list 2 (line 41, "CN=acme CA")`. */
+  /** For example `revocation list 2 (line 41, "CN=acme CA")`. */
   readonly who: string;
 };
 
 const LABELS = new Set(["X509 CRL", "CRL"]);
 
-/** At most so many lists of one file are told of one by one. */
+/** Maximum number of lists of one file that are reported one by one. */
 const MAX_TOLD = 5;
 
 /**
- * Reads all files; what cannot be used is reported, and then there is nothing to go by. Older lists
- * of the same CA count too, and are warned of.
+ * Reads all files. Lists that are not usable are reported as errors and left out. Older lists of
+ * the same CA still count, with a warning.
  */
 export function readRevocation(files: readonly ListFile[], context: ListContext): Revocation {
   const lists = files.flatMap((file) => {
@@ -75,15 +78,15 @@ export function readRevocation(files: readonly ListFile[], context: ListContext)
   return revocationOf(lists.map(({ list }) => list));
 }
 
-/** Whether `a` is of the CA of `b` and not older. */
+/** Whether `a` was issued by the same CA as `b` and is not older. */
 function supersedes(a: RevocationList, b: RevocationList): boolean {
-  // Lists of two distribution points may be about different certificates.
+  // Lists of two distribution points may cover different certificates.
   return a.issuer.subject.key === b.issuer.subject.key &&
     a.distributionPoint === b.distributionPoint &&
     sameKey(a.issuer.publicKey, b.issuer.publicKey) && a.thisUpdate >= b.thisUpdate;
 }
 
-/** The lists of one file, PEM or DER; none where one of them cannot be read. */
+/** The lists of one file, PEM or DER; empty if one of them cannot be parsed. */
 function readListFile({ bytes, report, shared }: ListFile): readonly Listed[] {
   if (isDer(bytes)) return readDer(bytes, report);
   const blocks = parsePem(new TextDecoder().decode(bytes));
@@ -106,7 +109,7 @@ function readListFile({ bytes, report, shared }: ListFile): readonly Listed[] {
   return readBlocks(own, report);
 }
 
-/** No text begins like that: the second byte is that of a length of more than 127. */
+/** Text cannot begin like this: the second byte encodes a length of more than 127. */
 function isDer([first = 0, second = 0]: Uint8Array): boolean {
   return first === 0x30 && second > 0x80 && second <= 0x84;
 }
@@ -153,7 +156,7 @@ function readBlock(
   }
 }
 
-/** The list, or what is wrong with it. */
+/** The parsed list, or a clause that says what is wrong with it. */
 function tryParse(der: Uint8Array): CertificateList | string {
   try {
     return parseCertificateList(der);
@@ -167,7 +170,7 @@ function nameOf({ issuer }: CertificateList): string {
   return quoteText(formatName(issuer));
 }
 
-/** Checks signature and times. The result holds on to none of the bytes that were read. */
+/** Checks the signature and the times. The result keeps no reference to the bytes of the file. */
 function verifyList(
   { list, who }: Listed,
   report: FileReport,
@@ -198,8 +201,8 @@ function verifyList(
 }
 
 /**
- * Warns of CAs of the bundle that have no list while another one of their name has: after a change of
- * keys it is easily taken for theirs.
+ * Warns about CAs of the bundle that have no list although another CA of the same name has one:
+ * after a key rollover, that list is easily mistaken for theirs.
  */
 export function warnOfNamesakes(
   anchors: readonly Certificate[],
@@ -217,7 +220,7 @@ export function warnOfNamesakes(
   }
 }
 
-/** Warns of own certificates and CAs of the bundle that a list names. */
+/** Warns about own certificates and CAs of the bundle that are revoked. */
 export function warnOfRevoked(
   certificates: readonly Certificate[],
   revocation: Revocation,

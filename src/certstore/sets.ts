@@ -1,6 +1,7 @@
 /**
- * The sets of files that the `tls` blocks of a config name. Blocks that name the same files are one
- * set, whatever else they say: it is loaded once, and all who use it are told of the same material.
+ * The sets of files that the `tls` blocks of a config name. Blocks that name the same files share
+ * one set, whatever their other settings are: it is loaded once, and all of them use the same
+ * material.
  *
  * @module
  */
@@ -18,25 +19,25 @@ import {
 } from "./load.ts";
 import type { Material } from "./material.ts";
 
-/** What the store needs to know of a tunnel; `TunnelConfig` is one. */
+/** What the store needs to know about a tunnel; a `TunnelConfig` fits. */
 export type StoreTunnel = {
-  /** `undefined` for the only one. */
+  /** `undefined` if there is only one tunnel. */
   readonly name: string | undefined;
   readonly tls: TlsConfig;
-  /** The side of the target, where that has a block of its own. */
+  /** The upstream side, if it has a `tls` block of its own. */
   readonly upstream: { readonly tls: TlsConfig } | undefined;
 };
 
-/** Whose `tls` block it is. */
+/** A `tls` block that uses a set. */
 export type SetUser = {
-  /** The name of the tunnel; `undefined` for the only one. */
+  /** The name of the tunnel; `undefined` if there is only one. */
   readonly tunnel: string | undefined;
-  /** Its place in the config. */
+  /** The index of the tunnel in the config. */
   readonly index: number;
   readonly side: "tls" | "upstream_tls";
 };
 
-/** Files that are loaded together, and who uses them. */
+/** Files that are loaded together, and the blocks that use them. */
 export type FileSet = {
   /** Equal for blocks that name the same files. */
   readonly key: string;
@@ -45,12 +46,12 @@ export type FileSet = {
   readonly users: NonEmpty<SetUser>;
 };
 
-/** What tells the files of one block from those of another. */
+/** Key that is equal for blocks that name the same files. */
 export function setKey({ cert, key, ca, intermediates, crl = [] }: MaterialPaths): string {
   return JSON.stringify([cert, key, ca ?? null, intermediates ?? null, ...crl]);
 }
 
-/** The sets that tunnels use, that of the first tunnel at first. */
+/** The sets that the tunnels use; the set of the first tunnel comes first. */
 export function setsOf([first, ...rest]: NonEmpty<StoreTunnel>): NonEmpty<FileSet> {
   const start: FileSet = {
     key: setKey(first.tls),
@@ -73,7 +74,9 @@ export function setsOf([first, ...rest]: NonEmpty<StoreTunnel>): NonEmpty<FileSe
   return [found, ...others.values()];
 }
 
-/** The log fields that say whose set it is; none where there is one tunnel with one block. */
+/**
+ * The log fields that name the users of a set; empty if there is only one tunnel with one block.
+ */
 export function usersOf({ users }: FileSet): Readonly<Record<string, readonly string[] | string>> {
   const tunnels = [...new Set(users.flatMap(({ tunnel }) => tunnel ?? []))];
   return {
@@ -82,36 +85,36 @@ export function usersOf({ users }: FileSet): Readonly<Record<string, readonly st
   };
 }
 
-/** The paths that sets name, each once. */
+/** The paths that the sets name, without duplicates. */
 export function pathsOf(sets: readonly FileSet[]): readonly string[] {
   return [...new Set(sets.flatMap(({ files }) => materialPaths(files)))];
 }
 
-/** How much the file at a path may hold, in bytes: as much as the set that allows it most. */
+/** The maximum size of the file at a path, in bytes: the largest limit of the sets that name it. */
 export function maxBytesIn(sets: readonly FileSet[], path: string): number {
   return Math.max(...sets.map(({ files }) => maxBytesOf(files, path)));
 }
 
-/** The materials of all sets, loaded as one. */
+/** The material of all sets, loaded together. */
 export class Materials {
   readonly #bySet: ReadonlyMap<string, Material>;
   readonly #first: Material;
 
-  /** `first` is that of the first set. */
+  /** `first` is the material of the first set. */
   constructor(first: Material, bySet: ReadonlyMap<string, Material>) {
     this.#first = first;
     this.#bySet = bySet;
   }
 
-  /** That of the first tunnel's own block. */
+  /** The material of the first tunnel's own block. */
   get first(): Material {
     return this.#first;
   }
 
   /**
-   * What was loaded from the files that a block names.
+   * The material of the files that a block names.
    *
-   * @throws {Error} for a block that is none of those that were loaded.
+   * @throws {Error} if these files are not among those that were loaded.
    */
   of(files: MaterialPaths): Material {
     const found = this.#bySet.get(setKey(files));
@@ -120,18 +123,18 @@ export class Materials {
   }
 }
 
-/** A set that cannot be used, and why. */
+/** A set that is not usable, and why. */
 export type FailedSet = { readonly set: FileSet; readonly error: MaterialError };
 
 /**
- * Sets that cannot be used, all of them at once. With several sets the message names the tunnel of
- * each finding.
+ * All sets that are not usable. If there are several sets, the message names the tunnel of each
+ * finding.
  */
 export class SetsError extends MaterialError {
   /** In the order of the sets. */
   readonly failed: NonEmpty<FailedSet>;
 
-  /** `named`: whether there are other sets that could be meant. */
+  /** `named` says whether to name the tunnels, because there are other sets. */
   constructor(failed: NonEmpty<FailedSet>, named: boolean) {
     const retries = failed.map(({ error }) => error.retryAt ?? Infinity);
     const last = Math.max(...retries);
@@ -153,7 +156,7 @@ function namedFindings({ set: { users }, error }: FailedSet): readonly string[] 
 /**
  * Loads all sets, or none.
  *
- * @throws {SetsError} with everything that is wrong with any of them.
+ * @throws {SetsError} with the errors of all sets.
  */
 export async function loadSets(sets: NonEmpty<FileSet>, deps: LoadDeps): Promise<Materials> {
   const loaded = new Map<string, Material>();

@@ -1,18 +1,18 @@
 /**
- * The certificates that the daemon serves with, those of all tunnels: loaded once, reloaded as one
- * transaction, by signal or when the files change. Whatever goes wrong with any of them, the previous
- * state of all keeps serving.
+ * The certificates of all tunnels: loaded at the start, and reloaded as one transaction on a signal
+ * or when the files change. If anything goes wrong, the previous state stays in effect for all
+ * tunnels.
  *
- * Each file is read once for a load, however many sets name it: two sets that share a CA bundle never
- * see two versions of it.
+ * Each file is read once per load, however many sets name it, so two sets that share a CA bundle
+ * never see two versions of it.
  *
- * A watched change that cannot be loaded may be half of one: the new certificate is there and its
- * key not yet. It is looked at again for {@linkcode StoreTiming.settle} before it counts as a
- * failure; then it is reported once, and loaded as soon as the files change again. A signal is the
- * word of somebody who has finished writing, so there a failure is reported at once.
+ * When watched files have changed and cannot be loaded, a writer may be halfway: the new
+ * certificate is there but its key is not. The store retries for {@linkcode StoreTiming.settle}
+ * before it reports a failure, once, and loads the files as soon as they change again. A signal
+ * means that the writer has finished, so a failure is reported at once.
  *
- * A revocation list that grows too old while it is in force stays so, with a warning: it still keeps
- * out whom it names. As long as it is too old nothing else can be reloaded either.
+ * A revocation list that passes its `nextUpdate` while in effect stays in effect, with a warning,
+ * because it still denies the certificates that it lists. Until it is replaced no reload succeeds.
  *
  * @module
  */
@@ -45,7 +45,7 @@ export type { Prepare, Prepared, ReloadOutcome, ReloadStatus, ReloadTrigger } fr
 import { type FileSet, loadSets, type Materials, pathsOf, setsOf } from "./sets.ts";
 import { FileWatcher, pause, WATCH_TIMING } from "./watch.ts";
 
-/** Between two looks at a change that cannot be loaded yet. */
+/** Pause between two attempts to load changed files, in ms. */
 const SETTLE_PAUSE = 150;
 const SETTLE = 1000;
 
@@ -53,28 +53,28 @@ type Attempt =
   | { readonly ok: true; readonly materials: Materials }
   | { readonly ok: false; readonly error: unknown };
 
-/** What was last made of the files, so that the same contents are not judged twice. */
-type Judged = {
+/** The contents of the last load attempt, so that the same contents are not tried again. */
+type LastAttempt = {
   readonly files: Fingerprint;
-  /** When it is worth judging the same contents again; milliseconds since the epoch. */
+  /** When to try the same contents again; milliseconds since the epoch. */
   readonly retryAt: number;
 };
 
-/** Own certificates, keys and trust as they are now. */
+/** Holds the own certificates, keys and trust that are in effect. */
 export class CertStore implements AsyncDisposable {
   readonly #options: CertStoreOptions;
   readonly #sets: NonEmpty<FileSet>;
   readonly #paths: readonly string[];
   readonly #readFile: ReadFile;
   #current: Materials;
-  #judged: Judged;
+  #lastAttempt: LastAttempt;
   #status: ReloadStatus = { time: undefined, result: undefined, error: undefined };
-  /** What the config said when it was last read and is not in force. */
+  /** Config changes from the last read of the config that are not in effect. */
   #leftover: Leftover | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #pendingWatch: Promise<ReloadOutcome> | undefined;
   #pendingSignals = 0;
-  /** Ends the wait for a change to settle. */
+  /** Ends the wait for changed files to settle. */
   #hurry = new AbortController();
   readonly #overdue = new OverdueLists();
   #watcher: Promise<FileWatcher> | undefined;
@@ -91,13 +91,13 @@ export class CertStore implements AsyncDisposable {
     this.#paths = pathsOf(sets);
     this.#readFile = readerOf(sets, options);
     this.#current = materials;
-    this.#judged = { files: files.fingerprint, retryAt: Infinity };
+    this.#lastAttempt = { files: files.fingerprint, retryAt: Infinity };
   }
 
   /**
    * Loads the certificates for the first time.
    *
-   * @throws {SetsError} with everything that is wrong with the files.
+   * @throws {SetsError} with all errors in the files.
    */
   static async open(options: CertStoreOptions): Promise<CertStore> {
     const { now = Date.now } = options;
@@ -109,30 +109,30 @@ export class CertStore implements AsyncDisposable {
     return store;
   }
 
-  /** What is in force of the first tunnel's own block. */
+  /** The material in effect of the first tunnel's own block. */
   get current(): Material {
     return this.#current.first;
   }
 
   /**
-   * What is in force of the files that a block of a tunnel names.
+   * The material in effect of the files that a block of a tunnel names.
    *
-   * @throws {Error} for a block of none of the tunnels.
+   * @throws {Error} if no tunnel has such a block.
    */
   material(files: MaterialPaths): Material {
     return this.#current.of(files);
   }
 
-  /** How the last reload went, and whether all that was read is in force since. */
+  /** The result of the last reload, and whether all changes that were read are in effect. */
   status(): ReloadStatus {
     return this.#status;
   }
 
   /**
-   * Loads everything anew and puts it in force as one; never rejects. Reloads run one after the
-   * other. Each `signal` is a reload of its own, even where nothing changed, and a failure where
-   * something that it has read has to wait; requests by `watch` that wait are one, and come to nothing
-   * where the contents are those that were judged last.
+   * Loads everything again and puts it into effect as a whole; never rejects. Reloads run one at a
+   * time. Each `signal` is a separate reload even if nothing has changed, and counts as a failure
+   * if a config change needs a restart. Waiting `watch` requests are merged, and do nothing if the
+   * contents are those of the last attempt.
    */
   reload(trigger: ReloadTrigger, prepare?: Prepare): Promise<ReloadOutcome> {
     if (trigger === "watch" && this.#pendingWatch !== undefined) return this.#pendingWatch;
@@ -147,7 +147,7 @@ export class CertStore implements AsyncDisposable {
     return run;
   }
 
-  /** Starts to reload when the files change; resolves once changes are seen. Call it once. */
+  /** Starts to reload when files change; resolves once changes are detected. Call it once. */
   async watch(): Promise<void> {
     if (this.#disposed || this.#watcher !== undefined) return;
     const { logger, timing = {} } = this.#options;
@@ -161,20 +161,20 @@ export class CertStore implements AsyncDisposable {
     logger.info("certstore: watching files for changes", {
       ...watchedFields(this.#sets),
       directories,
-      // Nothing is watched where the files alone are granted.
+      // Without a grant for any directory, the files are only polled.
       ...(directories.length > 0
         ? {}
         : { poll_seconds: (timing.poll ?? WATCH_TIMING.poll) / 1000 }),
     });
   }
 
-  /** No reloads from here on: one that is under way comes to nothing. Waits for nothing. */
+  /** Prevents further reloads and abandons one in progress. Does not wait for it. */
   stop(): void {
     this.#disposed = true;
     this.#hurry.abort();
   }
 
-  /** Stops watching, and resolves once no reload is under way; `current` stays. */
+  /** Stops watching and waits until no reload is in progress; `current` stays available. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.stop();
     await (await this.#watcher)?.[Symbol.asyncDispose]();
@@ -198,11 +198,12 @@ export class CertStore implements AsyncDisposable {
     const prepared = await runPrepare(prepare);
     if (this.#disposed) return "unchanged";
     if (attempt.ok && prepared.ok) {
-      this.#judge(files);
+      this.#remember(files);
       return this.#swap("signal", attempt.materials, prepared);
     }
-    // Certificates that only the rest of the reload kept out are still news for the watcher.
-    if (!attempt.ok) this.#judge(files, attempt.error);
+    // If only the rest of the reload failed, the certificates stay new to the watcher and are
+    // loaded then.
+    if (!attempt.ok) this.#remember(files, attempt.error);
     this.#leftover = leftoverOf(prepared, false);
     return this.#fail("signal", [attempt, prepared].flatMap((part) => part.ok ? [] : [part.error]));
   }
@@ -220,25 +221,25 @@ export class CertStore implements AsyncDisposable {
       const mayWait = performance.now() < deadline && !this.#hurry.signal.aborted &&
         this.#pendingSignals === 0;
       if (files.blind && mayWait) {
-        // What an event was about is worth another look soon, not only at the next one in 5 s.
+        // Look again soon at the change behind the event, instead of at the next poll in 5 s.
         await pause(SETTLE_PAUSE, this.#hurry.signal);
         files = await Snapshot.take(this.#paths, this.#readFile);
         continue;
       }
       if (!this.#isNews(files)) return "unchanged";
-      for (const file of announced ? [] : files.changedSince(this.#judged.files)) {
+      for (const file of announced ? [] : files.changedSince(this.#lastAttempt.files)) {
         logger.debug("certstore: file changed, scheduling reload", { file });
       }
       announced = true;
       const attempt = await this.#load(files);
-      // A signal that waits judges the files itself.
+      // A pending signal loads and reports the files itself.
       if (this.#disposed || (!attempt.ok && this.#pendingSignals > 0)) return "unchanged";
       if (attempt.ok) {
-        this.#judge(files);
+        this.#remember(files);
         return this.#swap("watch", attempt.materials);
       }
       if (performance.now() >= deadline) {
-        this.#judge(files, attempt.error);
+        this.#remember(files, attempt.error);
         return this.#fail("watch", [attempt.error]);
       }
       await pause(SETTLE_PAUSE, this.#hurry.signal);
@@ -254,16 +255,17 @@ export class CertStore implements AsyncDisposable {
     return (this.#options.now ?? Date.now)();
   }
 
-  /** Whether the files are worth judging. */
+  /** Whether the files should be loaded. */
   #isNews(files: Snapshot): boolean {
-    // Out of descriptors: nothing can be said of the files, and it passes.
+    // The process is out of descriptors, which is temporary and says nothing about the files.
     if (files.blind) return false;
-    return files.changedSince(this.#judged.files).length > 0 || this.#now >= this.#judged.retryAt;
+    return files.changedSince(this.#lastAttempt.files).length > 0 ||
+      this.#now >= this.#lastAttempt.retryAt;
   }
 
-  #judge(files: Snapshot, error?: unknown): void {
+  #remember(files: Snapshot, error?: unknown): void {
     const retryAt = error instanceof MaterialError ? error.retryAt : undefined;
-    this.#judged = { files: files.fingerprint, retryAt: retryAt ?? Infinity };
+    this.#lastAttempt = { files: files.fingerprint, retryAt: retryAt ?? Infinity };
   }
 
   async #load(files: Snapshot): Promise<Attempt> {
@@ -276,8 +278,8 @@ export class CertStore implements AsyncDisposable {
   }
 
   /**
-   * Puts everything in force in one turn: no connection sees one part new and another old. Without
-   * `prepared` the config was not read, and what it left out before it still leaves out.
+   * Puts everything into effect in one turn of the event loop, so no connection sees a mix of old
+   * and new parts. Without `prepared` the config was not read, so its pending changes stay pending.
    */
   #swap(trigger: ReloadTrigger, materials: Materials, prepared?: Preparation): ReloadOutcome {
     const previous = this.#current;
@@ -294,7 +296,7 @@ export class CertStore implements AsyncDisposable {
     const leftover = this.#leftover;
     const result = leftover === undefined ? "success" : "failure";
     this.#status = { time: this.#time(), result, error: leftover?.error };
-    // A reload of certificates alone is one that went well, whatever the config is waiting for.
+    // A reload of certificates alone succeeds even if config changes are pending.
     const outcome = prepared === undefined ? "success" : result;
     const { metrics, logger } = this.#options;
     metrics.reloaded(outcome, leftover === undefined);
@@ -307,7 +309,7 @@ export class CertStore implements AsyncDisposable {
   #fail(trigger: ReloadTrigger, errors: readonly unknown[]): ReloadOutcome {
     const error = oneLine(errors);
     const leftover = this.#leftover;
-    // What could not be read is one of the errors already.
+    // If the config could not be read, its error is among the errors already.
     const all = leftover === undefined || error.includes(leftover.error)
       ? error
       : `${error}; ${leftover.error}`;

@@ -1,12 +1,12 @@
 /**
- * Says when files may have changed, by watching the directories that they are in: a rename into
- * place, a rewrite, a symlink swap and a delete all show there, and a watch on a directory outlives
- * them. Whether something did change is for the caller to find out from the contents.
+ * Detects when files may have changed by watching their directories. A rename into place, a
+ * rewrite, a symlink swap and a removal all cause events there, and the watch on a directory
+ * survives them. The caller finds out from the contents whether something did change.
  *
- * Where a file is a symlink, the directories on the way to the real file are watched besides, as far
- * as Deno lets us read them. What no watch shows (a network file system, a directory that was
- * replaced, one that may not be watched, one with a pipe in it) is found by looking every now and
- * then; so are files that are granted without their directory, as `grants --files` has it.
+ * If a file is a symlink, the directories on the way to the real file are watched too, as far as
+ * they are granted. Changes that cause no events (a network file system, a directory that was
+ * replaced, may not be watched, or contains a pipe) are found by polling. So are changes to files
+ * that are granted without their directory, as `grants --files` prints.
  *
  * @module
  */
@@ -15,15 +15,19 @@ import { resolve } from "node:path";
 import type { Logger } from "../logging.ts";
 import { directoriesOf, identityOf, isGranted, pipeIn, watchable } from "./directories.ts";
 
-/** How long things may take; milliseconds. */
+/** Delays and intervals in milliseconds. */
 export type WatchTiming = {
-  /** This long after the last event the files are looked at. Default 150. */
+  /** The files are checked this long after the last event. Default 150. */
   readonly debounce: number;
-  /** Under a stream of events they are looked at this long after the first one. Default 1000. */
+  /**
+   * In a continuous stream of events they are checked this long after the first one. Default 1000.
+   */
   readonly maxDelay: number;
-  /** Without any event they are looked at this often. Default 5000. */
+  /** Without events they are checked at this interval. Default 5000. */
   readonly poll: number;
-  /** The same while a directory cannot be watched, or not for sure. Default 1000. */
+  /**
+   * The interval while a directory cannot be watched, or may not be watched reliably. Default 1000.
+   */
   readonly pollUnwatched: number;
 };
 
@@ -35,10 +39,10 @@ export const WATCH_TIMING: WatchTiming = {
   pollUnwatched: 1000,
 };
 
-/** What to watch, and what to do then. */
+/** What to watch, and what to call when something may have changed. */
 export type WatchOptions = {
   readonly paths: readonly string[];
-  /** Look at the files. Never called again before it has settled. */
+  /** Checks the files. Never called again before the previous call has settled. */
   readonly look: () => Promise<unknown>;
   readonly logger: Pick<Logger, "debug" | "warn">;
   readonly timing?: Partial<WatchTiming>;
@@ -47,17 +51,17 @@ export type WatchOptions = {
 type Watch = {
   readonly identity: string;
   readonly watcher: Deno.FsWatcher;
-  /** Settles once the watcher has ended. */
+  /** Settles when the loop over the events has ended. */
   following: Promise<void>;
-  /** It sees nothing any more. */
+  /** The watch gets no more events. */
   lost: boolean;
-  /** Its iteration is over. */
+  /** The iterator of the watch has ended. */
   ended: boolean;
 };
 
 const CANNOT_WATCH = "certstore: cannot watch directory, looking every now and then";
 
-/** Waits for `ms` or until the signal, whichever is first. */
+/** Waits for `ms` milliseconds or until the signal aborts, whichever comes first. */
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
@@ -78,11 +82,11 @@ export class FileWatcher implements AsyncDisposable {
   readonly #watches = new Map<string, Watch>();
   /** Directories that were replaced while they were watched. */
   readonly #replaced = new Set<string>();
-  /** What was told already, by directory. */
+  /** The last message logged for each directory. */
   readonly #told = new Map<string, string>();
   #stirred = new AbortController();
   #complete = false;
-  /** A pipe came into a directory that is watched: no watch may be opened or closed any more. */
+  /** A watched directory contains a pipe, so watches can no longer be opened or closed. */
   #stuck = false;
   #stopped = false;
   #running: Promise<void> = Promise.resolve();
@@ -93,8 +97,8 @@ export class FileWatcher implements AsyncDisposable {
   }
 
   /**
-   * Starts to watch, and looks once at once: something may have changed before. Never fails; what
-   * cannot be watched is logged and looked at often.
+   * Starts to watch, and checks the files at once because they may have changed before. Never
+   * rejects; what cannot be watched is logged and polled.
    */
   static async start(options: WatchOptions): Promise<FileWatcher> {
     const watcher = new FileWatcher(options);
@@ -103,12 +107,12 @@ export class FileWatcher implements AsyncDisposable {
     return watcher;
   }
 
-  /** The directories that are watched now. */
+  /** The directories that are being watched. */
   get directories(): readonly string[] {
     return [...this.#watches.keys()];
   }
 
-  /** Stops; resolves once everything is released and no `look` is under way. */
+  /** Stops; resolves once all watches are closed and no `look` is in progress. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped = true;
     this.#stirred.abort();
@@ -129,14 +133,14 @@ export class FileWatcher implements AsyncDisposable {
         await this.#quiet();
         if (!this.#stopped) await this.#rewatch();
       } catch (error) {
-        // Nothing above should throw; if it does, the files are still worth looking at later.
+        // Nothing above should throw. If it does, keep checking the files.
         this.#tell("", `certstore: watching files failed, going on`, { error: textOf(error) });
         await pause(this.#timing.pollUnwatched, this.#stirred.signal);
       }
     }
   }
 
-  /** Waits until it is time to look. Events from here on count for the time after. */
+  /** Waits until the next check is due. Events from here on count towards the check after it. */
   async #quiet(): Promise<void> {
     const { debounce, maxDelay, poll, pollUnwatched } = this.#timing;
     await pause(this.#complete ? poll : pollUnwatched, this.#stirred.signal);
@@ -149,17 +153,17 @@ export class FileWatcher implements AsyncDisposable {
     }
   }
 
-  /** Brings the watches in line with where the files are now. */
+  /** Updates the watches to match the current locations of the files. */
   async #rewatch(): Promise<void> {
-    // Looked for each time, as the directory with the pipe may be gone when a watch has to change.
-    // One that comes between two looks and goes with its directory is not found.
+    // Checked each time, because the directory with the pipe may be gone when a watch has to
+    // change. A pipe that comes and goes with its directory between two checks is not found.
     for (const directory of this.directories) {
       if (await this.#hasPipe(directory)) this.#stuck = true;
     }
     this.#complete = !this.#stuck && await this.#align();
   }
 
-  /** Whether all is watched then. */
+  /** Opens and closes watches as needed; returns whether everything is being watched. */
   async #align(): Promise<boolean> {
     const wanted = await directoriesOf(await watchable(this.#options.paths));
     let complete = true;
@@ -177,7 +181,7 @@ export class FileWatcher implements AsyncDisposable {
   async #ensure(directory: string, named: boolean): Promise<boolean> {
     if (!await isGranted(directory)) {
       this.#drop(directory);
-      // A directory behind a symlink need not be granted: the files can be read all the same.
+      // The directory behind a symlink may not be granted; the files can still be read.
       if (named) {
         this.#tell(directory, CANNOT_WATCH, { error: `add --allow-read=${directory}` });
       }
@@ -189,9 +193,9 @@ export class FileWatcher implements AsyncDisposable {
       return !this.#replaced.has(directory);
     }
     if (present !== undefined) {
-      // Deno keeps one watch for each path and knows it to be in place until its last user has
-      // ended; opened before that, or while another part of the process holds on to the path, the
-      // new watch is blind. Hence the wait, and the looks for what it may not see.
+      // Deno keeps one watch per path and reports it as in place until its last user has ended. A
+      // watch opened before that, or while another part of the process uses the path, gets no
+      // events. Hence the delay, and the polling for what the watch may miss.
       this.#replaced.add(directory);
       this.#drop(directory);
       await present.following;
@@ -200,7 +204,7 @@ export class FileWatcher implements AsyncDisposable {
     try {
       this.#watches.set(directory, this.#open(directory, identity));
       this.#told.delete(directory);
-      // Replaced in this very moment: the watch is on one of the two, nobody knows which.
+      // The directory was replaced meanwhile: the watch may be on the old one.
       if (await identityOf(directory) !== identity) return false;
     } catch (error) {
       this.#tell(directory, CANNOT_WATCH, { error: textOf(error) });
@@ -225,14 +229,14 @@ export class FileWatcher implements AsyncDisposable {
     return watch;
   }
 
-  /** Hands on the events of one directory until its watcher ends; never throws. */
+  /** Forwards the events of one directory until its watcher ends; never throws. */
   async #follow(directory: string, watch: Watch): Promise<void> {
     const self = resolve(directory);
     try {
       for await (const { kind, paths } of watch.watcher) {
-        // Reading the files must not be a reason to read them again.
+        // Reading the files must not trigger another read.
         if (kind === "access") continue;
-        // Gone, or renamed: inotify takes the watch away, and no more events come.
+        // The directory was removed or renamed: inotify drops the watch and no more events come.
         if (kind === "remove" && paths.some((path) => resolve(path) === self)) watch.lost = true;
         this.#stirred.abort();
       }
@@ -251,7 +255,7 @@ export class FileWatcher implements AsyncDisposable {
     const watch = this.#watches.get(directory);
     if (watch === undefined) return;
     this.#watches.delete(directory);
-    // One that ended by itself is closed already, and says so by throwing.
+    // A watcher that ended by itself is already closed, and closing it again throws.
     if (!watch.ended) watch.watcher.close();
   }
 
