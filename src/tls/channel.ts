@@ -1,5 +1,6 @@
 /**
- * A {@linkcode Channel} over an established TLS connection, the same for both roles.
+ * A {@linkcode Channel} over an established TLS connection on the public `node:tls` API, the same
+ * for both roles.
  *
  * @module
  */
@@ -19,66 +20,69 @@ type Waiter = {
   readonly reject: (error: ChannelError) => void;
 };
 
-/** Who is at either end of a transport. */
+/** The addresses of a transport's two ends. */
 export type Ends = Pick<Channel, "remote" | "local">;
 
-/** One turn of the event loop: what the engine has put off until then has happened after it. */
+/** One turn of the event loop, after which `node:tls` has done the work that it deferred. */
 function turn(): Promise<void> {
   return new Promise((done) => setTimeout(done, 0));
 }
 
 /**
- * So many records are encrypted with TLS 1.2. With AES-GCM the engine stops at 2^24: from then on it takes
- * data, says that all is well, and drops it, and the first time puts a close_notify in its place, by which
- * the peer would take what it has for the whole.
+ * How many records are encrypted with TLS 1.2. With AES-GCM the runtime's TLS stops at 2^24: from
+ * then on it accepts data, reports success and drops the data. The first time it sends a
+ * close_notify instead, so that the peer would take a truncated stream for a complete one.
  */
 const MAX_RECORDS = 2 ** 24 - 2 ** 10;
 
 /** A record holds 2^14 bytes at most. */
 const RECORD_BITS = 14;
 
-/** Nothing can be encrypted any more. */
+/** The error for a connection whose keys may encrypt no more records. */
 export function usedUp(): ChannelError {
   return new ChannelError("protocol", "TLS: Cannot encrypt: the keys are used up");
 }
 
-/** A peer that sends and sends, and nothing comes of it. */
+/** The error for a peer that keeps sending without producing any plaintext. */
 export function fruitless(): ChannelError {
   return new ChannelError("protocol", `TLS: no data within ${MAX_FRUITLESS} bytes`);
 }
 
-/** The error as a channel's; one of the engine's is about the protocol. */
+/** Converts an error to a channel's; one from the TLS library is about the protocol. */
 export function channelError(error: unknown): ChannelError {
   if (error instanceof ChannelError) return error;
   const message = error instanceof Error ? error.message : String(error);
   return new ChannelError("protocol", `TLS: ${message}`, { cause: error });
 }
 
-/** TLS as a channel. Reads the wire only while somebody waits for plaintext. */
+/** TLS as a channel. Reads the transport only while a `read` or `pump` waits for plaintext. */
 export class TlsChannel implements Channel {
   /** The peer's address. */
   readonly remote: RemoteAddress;
-  /** The transport's. */
+  /** The transport's local address. */
   readonly local: RemoteAddress;
   readonly #wire: Wire;
   readonly #socket: TLSSocket;
   readonly #plaintext: Uint8Array[] = [];
   #waiter: Waiter | undefined;
-  /** Of the write and the end that are under way. */
+  /** Rejects the pending write and `closeWrite`. */
   readonly #sending = new Set<(error: ChannelError) => void>();
-  /** Everything is over. */
+  /** Set once the connection has failed. */
   #fault: ChannelError | undefined;
-  /** Sending is over; what the peer sent before it broke may still be read. */
+  /** Set once sending has failed; what the peer sent before may still be read. */
   #writeFault: ChannelError | undefined;
   #ended = false;
   #endedWithoutNotify = false;
   #pulling = false;
-  /** How many records may still be encrypted. */
+  /** How many more records may be encrypted. */
   #recordsLeft: number;
-  /** Bytes that came since the last plaintext. */
+  /** Bytes received since the last plaintext. */
   #fruitless = 0;
 
-  /** To be made while the engine reports the end of the handshake, so that no byte is missed. */
+  /**
+   * Must be constructed while the end of the handshake is being reported, so that no byte is
+   * missed.
+   */
   constructor({ remote, local }: Ends, wire: Wire, socket: TLSSocket, maxRecords = MAX_RECORDS) {
     this.#recordsLeft = socket.getProtocol() === "TLSv1.2" ? maxRecords : Infinity;
     this.remote = remote;
@@ -91,12 +95,15 @@ export class TlsChannel implements Channel {
     socket.on("error", (error) => this.#fail(channelError(error)));
   }
 
-  /** Whether the peer has ended by FIN alone, and that counts as an end. */
+  /** Whether the peer ended with FIN alone, and that was accepted as an end. */
   get endedWithoutNotify(): boolean {
     return this.#endedWithoutNotify;
   }
 
-  /** The next plaintext; `null` after the peer's end. One that does not count as such is `truncated`. */
+  /**
+   * Returns the next plaintext, or `null` after the peer's end. An end that is not accepted is a
+   * `truncated` error.
+   */
   read(): Promise<Uint8Array | null> {
     const bytes = this.#plaintext.shift();
     if (bytes !== undefined) return Promise.resolve(bytes);
@@ -113,7 +120,7 @@ export class TlsChannel implements Channel {
     return pumpByReading(this, take);
   }
 
-  /** Encrypts and sends; resolves when the last record was handed to the kernel. */
+  /** Encrypts and sends; resolves when the kernel has taken the last record. */
   write(data: Uint8Array): Promise<void> {
     if (this.#writeFault !== undefined) return Promise.reject(this.#writeFault);
     if (data.length === 0) return Promise.resolve();
@@ -143,8 +150,8 @@ export class TlsChannel implements Channel {
         resolve();
       });
     });
-    // The engine hands out the close_notify a little after it has called back, and only when what it
-    // has sent before (session tickets, say) is gone: nothing may leave after FIN.
+    // `node:tls` writes the close_notify slightly after its callback, and only after earlier output
+    // such as session tickets. Nothing may be sent after FIN.
     let writes: number;
     let turns = 0;
     do {
@@ -161,7 +168,7 @@ export class TlsChannel implements Channel {
     this.#drop(() => this.#wire.close());
   }
 
-  /** Drops the connection, without close_notify, by RST where there is one. */
+  /** Drops the connection without close_notify, with RST where that is possible. */
   reset(): void {
     this.#drop(() => this.#wire.reset());
   }
@@ -201,7 +208,7 @@ export class TlsChannel implements Channel {
     this.#sending.clear();
   }
 
-  /** At most one of these runs at a time; it stops as soon as nobody waits. */
+  /** At most one of these runs at a time; it stops as soon as no read is pending. */
   async #pullWhileWaiting(): Promise<void> {
     if (this.#pulling) return;
     this.#pulling = true;

@@ -1,5 +1,5 @@
 /**
- * TLS for connections that were dialled.
+ * TLS for connections that we dialled (upstream).
  *
  * @module
  */
@@ -28,24 +28,30 @@ import { engineVersion } from "./version.ts";
 import type { VerifyPeer } from "./verdict.ts";
 import type { Wire } from "./wire.ts";
 
-/** What client mode's TLS is set up from. */
+/** Settings of {@linkcode TlsClient}. */
 export type TlsClientOptions = {
   readonly material: Material;
-  /** The name that the server must carry: DNS, then also sent as SNI (RFC 6066), or IP. */
+  /**
+   * The name that the server's certificate must carry: a DNS name, also sent as SNI (RFC 6066), or
+   * an IP.
+   */
   readonly serverName: string;
   readonly minVersion: TlsVersion;
   readonly maxVersion: TlsVersion;
-  /** Protocols to offer, the favourite first (RFC 7301); empty: no ALPN. */
+  /** Protocols to offer, most preferred first (RFC 7301); empty: no ALPN. */
   readonly alpn?: readonly string[];
-  /** Judges peers by the trust of the moment of the decision, which may have moved on since. */
+  /**
+   * Verifies peers against the trust at the time of the decision, which may be newer than
+   * `material`.
+   */
   readonly verify: VerifyPeer;
-  /** Whether a peer that ends TCP without close_notify has broken the connection off. */
+  /** Whether ending TCP without close_notify counts as breaking off the connection. */
   readonly requireCloseNotify: boolean;
-  /** Carries established connections by the engine's own handles. */
+  /** Carries connections on the native TLS engine, where it is available. */
   readonly native?: NativeTls | undefined;
 };
 
-/** The client side of TLS for one state of the certificates; make a new one when they change. */
+/** The client side of TLS for one set of credentials; make a new one when they change. */
 export class TlsClient {
   readonly #context: tls.SecureContext;
   readonly #engineContext: EngineContext;
@@ -56,7 +62,7 @@ export class TlsClient {
   readonly #keyIsReadable: boolean;
   readonly #native: NativeTls | undefined;
 
-  /** Sets up the engine; nothing is dialled. */
+  /** Prepares TLS; does not connect. */
   constructor(options: TlsClientOptions) {
     const { material, serverName, verify } = options;
     this.#serverName = serverName;
@@ -68,8 +74,9 @@ export class TlsClient {
     const own = {
       cert: material.certPem,
       key: material.keyPem,
-      // Whom the engine trusts does not count, as its verdict does not. Left out it would build paths to
-      // the public CAs, and with the bundle read all of that anew for each connection.
+      // The CAs given here do not matter, because we ignore the result of the runtime's own
+      // verification. Without this line it would build paths to the public CAs; with the bundle it
+      // would parse the whole bundle for each connection.
       ca: firstCertificate(material.certPem),
       minVersion: engineVersion(options.minVersion),
       maxVersion: engineVersion(options.maxVersion),
@@ -79,10 +86,11 @@ export class TlsClient {
   }
 
   /**
-   * Makes TLS of a dialled connection, which it owns from now on. With TLS 1.3 our certificate and
-   * the end of the handshake leave only once the server was found good.
+   * Performs a handshake on a dialled connection, which it owns from now on. With TLS 1.3 our
+   * certificate and the end of the handshake are sent only after the server has been verified and
+   * admitted.
    *
-   * @throws {HandshakeError} when there is no handshake, or the server is not the one that was meant.
+   * @throws {HandshakeError} when the handshake fails or the server is not the expected one.
    */
   connect<T>(
     transport: Channel,
@@ -104,7 +112,7 @@ export class TlsClient {
 
   #start(wire: Wire, events: EngineEvents): Started {
     if (!this.#keyIsReadable) {
-      // The engine would go out without a certificate, and say nothing.
+      // The runtime would connect without a certificate and not report it.
       events.failed(new HandshakeError("other", "the own private key cannot be read"));
       return { abandon: () => {} };
     }
@@ -119,19 +127,19 @@ export class TlsClient {
       return startEngine(make, native, wire, events, clientError);
     }
     const socket = tls.connect({
-      // The engine uses of a Duplex just what a Wire has.
+      // `node:tls` uses no more of a Duplex than Wire implements.
       socket: wire as unknown as Duplex,
       secureContext: this.#context,
-      // Chains are verified by us alone.
+      // Chains are verified independently, by `verify` alone.
       rejectUnauthorized: false,
       ...(isIp ? {} : { servername: this.#serverName }),
       ...(this.#alpn.length > 0 ? { ALPNProtocols: [...this.#alpn] } : {}),
-      // The engine's own check falls back to the CN, and reads one that holds a list as that list.
-      // Names are the second verdict's.
+      // The runtime's check falls back to the CN, and splits a CN that holds a list of names. Names
+      // are checked by the independent verification.
       checkServerIdentity: () => undefined,
     });
-    // For that check the engine completes the chain from the bundle, by names, without an end where
-    // two CAs signed each other. Nobody reads what it would come back with.
+    // For that check the runtime completes the chain from the bundle, by name, and does not
+    // terminate where two CAs signed each other. Its result is not used.
     socket.getPeerCertificate = () => NO_CERTIFICATE;
     socket.once("secureConnect", () => events.secure(establishedSocket(socket)));
     socket.on("error", (error) => events.failed(clientError(error)));
@@ -143,8 +151,8 @@ export class TlsClient {
 }
 
 /**
- * The engine's complaint about a server. The one about a certificate that is left to it is that of the
- * handshake's signature.
+ * Translates an error about a server. The one certificate error that remains possible is a failed
+ * signature over the handshake.
  */
 function clientError(error: Error): HandshakeError {
   if (Reflect.get(error, "code") !== "UNABLE_TO_VERIFY_LEAF_SIGNATURE") return engineError(error);
@@ -157,19 +165,19 @@ function clientError(error: Error): HandshakeError {
   );
 }
 
-/** The own certificate without the rest of its chain. */
+/** Our own certificate without the rest of its chain. */
 function firstCertificate(pem: string): string {
   return /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/.exec(pem)?.[0] ?? pem;
 }
 
-/** Whether the engine finds a key in this: it skips what it does not know. */
+/** Whether the runtime finds a key in this PEM: it silently skips blocks that it does not know. */
 function isReadableKey(pem: string): boolean {
   if (!/^-----BEGIN (?:RSA |EC )?PRIVATE KEY-----/m.test(pem)) return false;
   try {
     createPrivateKey(pem);
     return true;
   } catch {
-    return false; // Which is all that is asked here; the certificate store has said why.
+    return false; // The certificate store has reported why.
   }
 }
 

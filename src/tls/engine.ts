@@ -1,10 +1,11 @@
 /**
- * The TLS engine itself, which the runtime has below its public interface.
+ * The runtime's TLS engine below its public interface.
  *
- * The public one puts two streams and a socket in front of each engine: for a small message they cost
- * more than its encryption does, and for an idle connection most of its memory. Here bytes go in and
- * come out by plain calls. What the engine does with them, and what it finds of the peer, is the same.
- * `engine_proof.ts` finds out whether the runtime is the one that this was written for.
+ * The public interface wraps each engine in two streams and a socket. For a small message these
+ * cost more than the encryption, and for an idle connection they take most of the memory. Here
+ * bytes are passed in and out by plain calls. What the engine does with them, and what it reports
+ * about the peer, is the same. `engine_proof.ts` checks that the runtime behaves as this code
+ * expects.
  *
  * @module
  */
@@ -15,19 +16,22 @@ import type { Channel } from "../channel.ts";
 import { type Request, type StreamState, streamState } from "../net/native.ts";
 import { Wire } from "./wire.ts";
 
-/** Decrypted bytes come in here; more than one read of the wire can give. */
+/** Size of the plaintext buffer in bytes: more than one read of the transport can produce. */
 const BUFFER = 96 * 1024;
 
-/** So many buffers are kept for the next time that one is lent. */
+/** How many buffers are kept for reuse. */
 const SPARE = 64;
 
-/** So many bytes of plaintext the engine turns into ciphertext at once; in whole records. */
+/** Maximum of plaintext bytes that the engine encrypts at once, in whole records. */
 export const MAX_PLAINTEXT = 48 * 1024;
 
-/** What an engine is set up from: a secure context of `node:tls`, and what it asks of its peer. */
+/**
+ * What an engine is configured from: a secure context of `node:tls`, and what to request from the
+ * peer.
+ */
 export type EngineContext = Readonly<Record<string, unknown>>;
 
-/** The context of engines that are set up like a `tls.Server` or `tls.connect` with these options. */
+/** Makes the context that a `tls.Server` or `tls.connect` with these options would use. */
 export function engineContext(
   own: tls.SecureContextOptions,
   asks: { readonly requestCert: boolean; readonly rejectUnauthorized: boolean },
@@ -36,44 +40,53 @@ export function engineContext(
   return { ...(typeof context === "object" ? context : {}), ...asks };
 }
 
-/** One engine; where a number comes back, 0 is success. */
+/** One engine. Returned numbers are 0 for success. */
 export type Engine = {
-  /** Called when plaintext came, or the peer's close_notify: {@linkcode StreamState.count} tells. */
+  /**
+   * Called when plaintext or the peer's close_notify arrived; {@linkcode StreamState.count} says
+   * which.
+   */
   onread: () => void;
-  /** Called with what the engine has against the peer's bytes. */
+  /** Called with an error about the peer's bytes. */
   onerror: (error: unknown) => void;
-  /** Called at the end of the handshake, before anything of our last flight can be had. */
+  /**
+   * Called at the end of the handshake, before any byte of our last flight can be read from the
+   * engine.
+   */
   onhandshakedone: () => void;
   readonly initServerTls: (context: EngineContext) => number;
-  /** An empty name is none. */
+  /** An empty name means no SNI. */
   readonly initClientTls: (serverName: string, context: EngineContext) => number;
   readonly attachJsStream: () => number;
-  /** Whom to call back; from then on the engine is not collected before `destroySsl`. */
+  /**
+   * Sets the object whose callbacks are called; the engine is then not collected before
+   * `destroySsl`.
+   */
   readonly setHandle: (engine: Engine) => void;
   readonly start: () => number;
-  /** From now on plaintext is delivered to the `onread` of this moment. */
+  /** From now on plaintext is delivered to `onread` as it is set at this moment. */
   readonly readStart: () => number;
-  /** Takes ciphertext, and copies it. */
+  /** Takes ciphertext and copies it. */
   readonly readBuffer: (ciphertext: Uint8Array) => void;
-  /** Takes plaintext, and copies it: not more than {@linkcode MAX_PLAINTEXT} at once. */
+  /** Takes plaintext and copies it: at most {@linkcode MAX_PLAINTEXT} bytes at once. */
   readonly writeBuffer: (request: Request, plaintext: Uint8Array) => number;
-  /** The ciphertext that is to be sent. */
+  /** Returns the ciphertext to send. */
   readonly drainEncOut: () => Uint8Array;
   readonly useUserBuffer: (buffer: Uint8Array) => void;
-  /** Puts close_notify (RFC 8446 section 6.1) into what is to be sent. */
+  /** Appends close_notify (RFC 8446 section 6.1) to the ciphertext to send. */
   readonly shutdown: (request: Request) => number;
   readonly getPeerCertificateChain: () => { readonly certificates?: unknown } | null | undefined;
-  /** What is wrong with the peer's chain; empty where nothing is, or there is none. */
+  /** What is wrong with the peer's chain; empty where nothing is wrong or there is no chain. */
   readonly verifyError: () => string;
   readonly getProtocol: (out: { protocol?: unknown }) => number;
   readonly isSessionReused: () => boolean;
-  /** Before `start`: protocols to offer or to accept, in order (RFC 7301). */
+  /** Before `start`: the protocols to offer or accept, in order (RFC 7301). */
   readonly setAlpnProtocols: (protocols: readonly string[]) => void;
-  /** Where none was agreed upon: false. */
+  /** Yields false where no protocol was negotiated. */
   readonly getAlpnNegotiatedProtocol: (out: { alpnProtocol?: unknown }) => number;
   readonly getCipher: (out: { name?: unknown }) => number;
   readonly getServername: () => unknown;
-  /** Frees its memory. */
+  /** Frees the engine's memory. */
   readonly destroySsl: () => void;
 };
 
@@ -100,23 +113,26 @@ const METHODS = [
   "destroySsl",
 ] as const satisfies readonly (keyof Engine)[];
 
-/** The way to engines. */
+/** Makes native TLS engines. */
 export type NativeTls = StreamState & {
-  /** Where plaintext is put, valid during `onread` only: all connections share it. */
+  /** Where plaintext is written. All connections share it, so it is valid only during `onread`. */
   readonly buffer: () => Uint8Array;
-  /** The buffer is still being sent from: the next plaintext gets another one, until it is given back. */
+  /**
+   * Marks the buffer as still in use by a write: the next plaintext goes to another buffer. Call
+   * the result to return the buffer.
+   */
   readonly lend: () => () => void;
   /**
-   * An engine that is set up and not started.
+   * Makes a server engine that is configured and not started.
    *
-   * @throws {Error} when the engine does not like the context.
+   * @throws {Error} when the engine rejects the context.
    */
   readonly server: (context: EngineContext) => Engine;
-  /** The same for the other side; an empty name is none. */
+  /** Makes a client engine likewise; an empty name means no SNI. */
   readonly client: (serverName: string, context: EngineContext) => Engine;
 };
 
-/** The way to engines under this runtime, or `undefined` where it is not known to be right. */
+/** Access to native engines, or `undefined` under a runtime version that was not tested. */
 export function nativeTls(version?: string): NativeTls | undefined {
   const state = streamState(version);
   const make = state === undefined ? undefined : engineMaker();
@@ -155,7 +171,7 @@ export function nativeTls(version?: string): NativeTls | undefined {
 const CLIENT = 0;
 const SERVER = 1;
 
-/** The maker of engines, as a socket that goes nowhere has it; `undefined` where it has not. */
+/** Obtains the engine's constructor from an unconnected socket; `undefined` where that fails. */
 function engineMaker(): ((role: number) => Engine) | undefined {
   const wire = new Wire(NOWHERE);
   const socket = new tls.TLSSocket(wire as unknown as Duplex, {

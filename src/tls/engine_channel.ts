@@ -1,6 +1,6 @@
 /**
- * A {@linkcode Channel} over the engine of an established TLS connection, the same for
- * both roles.
+ * A {@linkcode Channel} over the native engine of an established TLS connection, the same for both
+ * roles.
  *
  * @module
  */
@@ -11,49 +11,53 @@ import { channelError, type Ends, fruitless, usedUp } from "./channel.ts";
 import { type Engine, MAX_PLAINTEXT, type NativeTls } from "./engine.ts";
 import { MAX_FRUITLESS, type Wire } from "./wire.ts";
 
-/** Thrown to end a pump: the peer has said that it is done. */
+/** Thrown to end a pump after the peer's close_notify. */
 const DONE = new Error("close_notify");
 
-/** The engine calls back when a write is encrypted, which was known before. */
+/** The engine calls back when a write is encrypted, which is synchronous here. */
 const REQUEST: Request = { oncomplete: () => {} };
 
 /**
- * So many bytes of ciphertext make no more plaintext, what was left of a record before included, than
- * the engine's buffer takes at once. It is all that one read of a socket can give.
+ * At most this many ciphertext bytes are passed in at once: together with the rest of an earlier
+ * record they yield no more plaintext than the buffer holds. One read of a socket returns no more
+ * than this.
  */
 const MAX_CIPHERTEXT = 64 * 1024;
 
-/** What came of the chunks that were handed on during one call into the engine. */
+/** The outcome of the chunks that were passed on during one call into the engine. */
 type Round = {
   taken: Promise<void> | undefined;
   failed: { readonly error: unknown } | undefined;
 };
 
-/** TLS as a channel. Reads the wire only while somebody waits for plaintext. */
+/** TLS as a channel. Reads the transport only while a `read` or `pump` waits for plaintext. */
 export class EngineChannel implements Channel {
   /** The peer's address. */
   readonly remote: RemoteAddress;
-  /** The transport's. */
+  /** The transport's local address. */
   readonly local: RemoteAddress;
   readonly #wire: Wire;
   readonly #engine: Engine;
   readonly #native: NativeTls;
-  /** Came before anybody asked. */
+  /** Plaintext that was not asked for yet. */
   readonly #plaintext: Uint8Array[] = [];
   #buffer: Uint8Array | undefined;
   #take: Take | undefined;
   #round: Round = { taken: undefined, failed: undefined };
   #fault: ChannelError | undefined;
   #writeFault: ChannelError | undefined;
-  /** The engine has made something of what it was fed last. */
+  /** Whether the last input to the engine produced output. */
   #gave = false;
-  /** Bytes that came since the last plaintext. */
+  /** Bytes received since the last plaintext. */
   #fruitless = 0;
   #ended = false;
   #endedWithoutNotify = false;
   #closed = false;
 
-  /** To be made while the engine reports the end of the handshake, so that no byte is missed. */
+  /**
+   * Must be constructed while the engine reports the end of the handshake, so that no byte is
+   * missed.
+   */
   constructor(wire: Wire, engine: Engine, native: NativeTls, { remote, local }: Ends) {
     this.remote = remote;
     this.local = local;
@@ -67,12 +71,15 @@ export class EngineChannel implements Channel {
     engine.readStart();
   }
 
-  /** Whether the peer has ended by FIN alone, and that counts as an end. */
+  /** Whether the peer ended with FIN alone, and that was accepted as an end. */
   get endedWithoutNotify(): boolean {
     return this.#endedWithoutNotify;
   }
 
-  /** The next plaintext; `null` after the peer's end. One that does not count as such is `truncated`. */
+  /**
+   * Returns the next plaintext, or `null` after the peer's end. An end that is not accepted is a
+   * `truncated` error.
+   */
   async read(): Promise<Uint8Array | null> {
     for (;;) {
       const bytes = this.#plaintext.shift();
@@ -85,7 +92,10 @@ export class EngineChannel implements Channel {
     }
   }
 
-  /** Hands on everything until the peer's end. One that does not count as such is `truncated`. */
+  /**
+   * Passes everything to `take` until the peer's end. An end that is not accepted is a `truncated`
+   * error.
+   */
   async pump(take: Take): Promise<void> {
     for (let bytes = this.#plaintext.shift(); bytes; bytes = this.#plaintext.shift()) {
       const taken = take(bytes);
@@ -112,7 +122,7 @@ export class EngineChannel implements Channel {
     const first = this.#send(data.subarray(0, MAX_PLAINTEXT));
     const rest = data.subarray(MAX_PLAINTEXT);
     if (first === undefined) return this.write(rest);
-    // What is still to be encrypted is only lent.
+    // The caller may reuse `data` before the rest is encrypted.
     const kept = copyOf(rest);
     return first.then(() => this.write(kept));
   }
@@ -123,7 +133,7 @@ export class EngineChannel implements Channel {
     this.#engine.shutdown(REQUEST);
     const sent = this.#drain();
     if (sent !== undefined) await sent;
-    // Tickets of the handshake may be on their way still: nothing may leave after FIN.
+    // Session tickets of the handshake may still be queued. Nothing may be sent after FIN.
     await this.#wire.flushed();
     if (this.#writeFault !== undefined) throw this.#writeFault;
     await this.#wire.closeWrite();
@@ -134,7 +144,7 @@ export class EngineChannel implements Channel {
     this.#drop(() => this.#wire.close());
   }
 
-  /** Drops the connection, without close_notify, by RST where there is one. */
+  /** Drops the connection without close_notify, with RST where that is possible. */
   reset(): void {
     this.#drop(() => this.#wire.reset());
   }
@@ -149,7 +159,9 @@ export class EngineChannel implements Channel {
     this.#engine.destroySsl();
   }
 
-  /** Called by the engine: nobody would catch what this throws, and the bytes would be missing. */
+  /**
+   * Called by the engine, which does not catch what this throws; the bytes would be lost silently.
+   */
   #onRead(): void {
     try {
       this.#takeIn();
@@ -176,7 +188,7 @@ export class EngineChannel implements Channel {
         const taken = take(bytes);
         if (taken !== undefined) {
           round.taken = taken.finally(this.#native.lend());
-          // Whatever else there is to be read must not overwrite what is still being sent.
+          // Further plaintext must not overwrite what is still being sent.
           this.#useBuffer();
         }
       } catch (error) {
@@ -199,7 +211,7 @@ export class EngineChannel implements Channel {
     }
     this.#fruitless = this.#gave ? 0 : this.#fruitless + ciphertext.length;
     if (this.#fruitless >= MAX_FRUITLESS) this.#fault ??= fruitless();
-    // What gives no plaintext may ask for an answer, such as that there is no renegotiation.
+    // Input without plaintext may require an answer, such as the refusal of a renegotiation.
     if (this.#fault !== undefined || !this.#gave) this.#answer();
     if (this.#fault !== undefined) this.#writeFault ??= this.#fault;
   }
@@ -232,7 +244,7 @@ export class EngineChannel implements Channel {
     return Promise.reject(this.#writeFault);
   }
 
-  /** Sends what the engine has to send. */
+  /** Sends the engine's pending output. */
   #drain(): Promise<void> | undefined {
     return this.#pass(this.#engine.drainEncOut());
   }
@@ -246,13 +258,13 @@ export class EngineChannel implements Channel {
     });
   }
 
-  /** Sends what the engine has to say to the peer's bytes, such as an alert. */
+  /** Sends the engine's answer to the peer's bytes, such as an alert. */
   #answer(): void {
-    // That it could not be sent is for the next write to tell, and a fault is known already.
+    // The next write reports a failure to send, and `#fault` is set already.
     void this.#drain()?.catch(() => {});
   }
 
-  /** The peer has ended TCP, and close_notify did not come before. */
+  /** Handles a FIN that was not preceded by close_notify. */
   #onFin(): void {
     this.#fault ??= this.#wire.faultOfEnd();
     if (this.#fault !== undefined) return;
@@ -261,13 +273,14 @@ export class EngineChannel implements Channel {
   }
 }
 
-/** The content type of application data, and the length of what is in front of each record. */
+/** The content type of application data, and the length of a record's header. */
 const APPLICATION_DATA = 23;
 const HEADER = 5;
 
 /**
- * So many bytes are in records of application data (RFC 5246 section 6.2.1). Fewer than were to be sent
- * where the engine has dropped them (`MAX_RECORDS` in `channel.ts`), whatever it put in their place.
+ * Counts the bytes in records of application data (RFC 5246 section 6.2.1). They are fewer than
+ * were written where the engine dropped them (see `MAX_RECORDS` in `channel.ts`), whatever it sent
+ * instead.
  */
 function carries(ciphertext: Uint8Array): number {
   let sum = 0;
@@ -279,10 +292,13 @@ function carries(ciphertext: Uint8Array): number {
   return sum;
 }
 
-/** Smaller ones are the collector's. */
+/** Smaller buffers are left to the garbage collector. */
 const LARGE = 4096;
 
-/** Gives the memory of what was sent back at once: until it is collected, a fast sender fills plenty. */
+/**
+ * Frees the memory of sent ciphertext at once: a fast sender would otherwise use a lot before it is
+ * collected.
+ */
 function free({ buffer }: Uint8Array): void {
   if (buffer instanceof ArrayBuffer && buffer.byteLength >= LARGE) buffer.transfer(0);
 }

@@ -1,7 +1,7 @@
 /**
- * Whether the runtime's engine does what this daemon takes for granted: two of them are set on each
- * other in memory before any stranger is. Where one thing is not as it should be, the public interface
- * is used instead.
+ * Self-test of the native TLS engine: two engines are connected in memory before any connection is
+ * accepted. If anything differs from what this code relies on, the public interface is used
+ * instead.
  *
  * @module
  */
@@ -16,15 +16,18 @@ import {
   type NativeTls,
 } from "./engine.ts";
 
-/** The own identity, PEM, which the proof is made with. */
+/** Our own certificate and key, PEM, to run the test with. */
 export type Identity = { readonly certPem: string; readonly keyPem: string };
 
-/** More is not exchanged before both ends of a handshake have fallen silent. */
+/** More exchanges than any handshake needs before both ends fall silent. */
 const ROUNDS = 16;
 
 const REQUEST: Request = { oncomplete: () => {} };
 
-/** `undefined` where everything is as it should be, else what is not. Never throws; takes milliseconds. */
+/**
+ * Runs the test. Returns `undefined` if everything is as expected, else what is not. Never throws;
+ * takes milliseconds.
+ */
 export function engineFault(native: NativeTls, own: Identity): string | undefined {
   try {
     return handshakeFault(native, own) ?? strangerFault(native, own);
@@ -33,11 +36,11 @@ export function engineFault(native: NativeTls, own: Identity): string | undefine
   }
 }
 
-/** An end of the exchange, with all that its engine has told. */
+/** One end of the exchange, recording everything that its engine reports. */
 class End implements Disposable {
   readonly engine: Engine;
   readonly #native: NativeTls;
-  /** How often the engine said that the handshake is done. */
+  /** How often the engine reported the end of the handshake. */
   done = 0;
   errors = 0;
   ended = false;
@@ -74,7 +77,7 @@ class End implements Disposable {
   }
 }
 
-/** Both ends with the own identity; neither trusts any CA. */
+/** Both ends show our own certificate; neither trusts any CA. */
 function handshakeFault(native: NativeTls, own: Identity): string | undefined {
   const leaf = firstCertificate(own.certPem);
   const identity = { cert: own.certPem, key: own.keyPem };
@@ -113,7 +116,7 @@ function transferFault(from: End, to: End): string | undefined {
   return undefined;
 }
 
-/** One half ends, and the other goes on. */
+/** One half ends and the other continues. */
 function endFault(client: End, server: End): string | undefined {
   client.engine.shutdown(REQUEST);
   exchange(client, server);
@@ -132,7 +135,7 @@ function damageFault(client: End, server: End): string | undefined {
     : undefined;
 }
 
-/** A server that demands a certificate, and a client that has none. */
+/** A server that requires a certificate, and a client without one. */
 function strangerFault(native: NativeTls, own: Identity): string | undefined {
   const context = engineContext({ cert: own.certPem, key: own.keyPem }, REQUIRED);
   using server = new End(native, native.server(context));
@@ -143,12 +146,12 @@ function strangerFault(native: NativeTls, own: Identity): string | undefined {
 
 const REQUIRED = { requestCert: true, rejectUnauthorized: true };
 
-/** A client that trusts nobody and comes as what it is. */
+/** A client context without any CA; it shows `identity` and verifies nothing. */
 function trusting(identity: { readonly cert?: string; readonly key?: string }): EngineContext {
   return engineContext({ ...identity, ca: [] }, { requestCert: true, rejectUnauthorized: false });
 }
 
-/** Hands each end what the other has to say until both are silent. */
+/** Passes each end's output to the other until both are silent. */
 function exchange(one: End, other: End): void {
   for (const end of [one, other]) if (end.done === 0 && end.errors === 0) end.start();
   for (let round = 0, silent = 0; round < ROUNDS && silent < 2; round++) {

@@ -1,5 +1,5 @@
 /**
- * One handshake of an engine over a wire, the same for both roles.
+ * Runs one handshake of a native engine over a wire, the same for both roles.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import {
 } from "./handshake.ts";
 import type { Wire } from "./wire.ts";
 
-/** Starts an engine; what the wire brings goes in, and what comes out goes onto the wire. */
+/** Starts an engine: input from the wire is passed to it, and its output is sent on the wire. */
 export function startEngine(
   make: () => Engine,
   native: NativeTls,
@@ -40,7 +40,8 @@ export function startEngine(
   engine.onerror = (error) => {
     events.failed(named(error instanceof Error ? error : new Error(wordsOf(error))));
   };
-  // What comes with the last of the handshake is read by the channel, which is there by then.
+  // Plaintext that arrives with the last handshake message goes to the channel, which is set up by
+  // then.
   engine.onread = IGNORED;
   wire.on("data", (ciphertext: Uint8Array) => {
     engine.readBuffer(ciphertext);
@@ -62,7 +63,7 @@ function established(engine: Engine, native: NativeTls): Established {
     },
     session: () => sessionOf(engine),
     open: (ends, wire) => {
-      // The handshake's own listeners hold all that it needed.
+      // The handshake's listeners would keep all of its objects alive.
       engine.onhandshakedone = IGNORED;
       wire.removeAllListeners("data");
       return new EngineChannel(wire, engine, native, ends);

@@ -1,29 +1,29 @@
 /**
- * Shares out the work that peers can ask for before they are known: one job at a time, the sources in
- * turn, and with pauses in which everything else of the process runs.
+ * Schedules the work that unauthenticated peers can cause: one job at a time, sources in turn, and
+ * with pauses in which the rest of the process runs.
  *
  * @module
  */
 
 import { setImmediate } from "node:timers";
 
-/** A job of at least this many milliseconds lets others run before it goes on. */
+/** A job that has run for this many milliseconds lets other work run before it continues. */
 const SLICE = 1;
 
-/** A job's way to let others run: to be awaited before each piece of work. */
+/** Lets other work run; a job awaits it before each step. */
 export type Pause = () => Promise<void> | undefined;
 
-/** Starts a job that waits. */
+/** Starts a waiting job. */
 type Job = () => void;
 
-/** Runs jobs one at a time. Sources take turns, so that one with many jobs waits for itself only. */
+/** Runs jobs one at a time. Sources take turns, so a source with many jobs delays only itself. */
 export class FairQueue {
-  /** Waiting jobs by source; the source whose turn it is comes first. */
+  /** Waiting jobs by source; the source whose turn is next comes first. */
   readonly #waiting = new Map<string, Job[]>();
   #running = false;
   #sliceStart = -Infinity;
 
-  /** How many jobs wait. */
+  /** Number of waiting jobs. */
   get waiting(): number {
     let sum = 0;
     for (const jobs of this.#waiting.values()) sum += jobs.length;
@@ -31,8 +31,8 @@ export class FairQueue {
   }
 
   /**
-   * Runs `job` when it is the turn of `source`; `undefined` where `signal` was aborted before that.
-   * Rejects with what `job` throws.
+   * Runs `job` when it is the turn of `source`; `undefined` if `signal` aborts before that. Rejects
+   * with what `job` throws.
    */
   async run<T>(
     source: string,
@@ -49,7 +49,7 @@ export class FairQueue {
     }
   }
 
-  /** True when the job may start, false when it is not wanted any more. */
+  /** True when the job may start, false when it was cancelled. */
   #turn(source: string, signal: AbortSignal): Promise<boolean> {
     return new Promise((resolve) => {
       const start: Job = () => {
@@ -79,11 +79,11 @@ export class FairQueue {
   #next(): void {
     for (const [source, jobs] of this.#waiting) {
       const job = jobs.shift();
-      // To the end of the line.
+      // To the end of the queue.
       this.#waiting.delete(source);
       if (jobs.length > 0) this.#waiting.set(source, jobs);
       if (job === undefined) continue;
-      // Taken here and not when the job's turn comes: nothing may slip in between.
+      // Set here, not when the job resumes, so that no other job can start in between.
       this.#running = true;
       return job();
     }

@@ -12,11 +12,11 @@ export function spkiSha256(key: PublicKey): string {
   return createHash("sha256").update(key.der).digest("base64");
 }
 
-/** One text for a chain, DER; two chains with the same one are the same. */
+/** A key for a chain in DER; chains with equal keys are equal. */
 export function chainFingerprint(chain: readonly Uint8Array[]): string {
   const hash = createHash("sha256");
   for (const der of chain) {
-    // The length keeps the boundaries between certificates part of what is hashed.
+    // Hashing the length keeps certificate boundaries part of the key.
     hash.update(`${der.length}:`);
     hash.update(der);
   }

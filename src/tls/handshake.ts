@@ -1,6 +1,7 @@
 /**
- * What the handshakes of both roles share: driving the engine, and the decision while nothing has left
- * yet. What the engine does that makes all this necessary is told in `verdict.ts`.
+ * The part of the handshake that both roles share: running TLS, and deciding about the peer before
+ * our last flight is sent. `verdict.ts` lists the behaviour of the runtime's TLS that makes this
+ * necessary.
  *
  * @module
  */
@@ -19,90 +20,93 @@ export { engineError, HandshakeCut, HandshakeError };
 export type Decided<T> = { readonly admit: boolean; readonly value: T };
 
 /**
- * Decides about a peer whose chain holds; `undefined` is a peer without a certificate, which can
- * only be where the role allows it. Called before anything of our last flight leaves.
+ * Decides about a peer whose chain was verified; `undefined` is a peer without a certificate, which
+ * occurs only where the role allows it. Called before any byte of our last flight is sent.
  */
 export type Decide<T> = (peer: VerifiedPeer | undefined) => Decided<T>;
 
-/** What a handshake came to, besides the peer. */
+/** What the handshake negotiated. */
 export type Session = {
   /** `TLSv1.2` or `TLSv1.3`. */
   readonly protocol: string;
   readonly resumed: boolean;
-  /** The protocol that was agreed upon (RFC 7301); `undefined` where none was. */
+  /** The negotiated protocol (RFC 7301); `undefined` where there is none. */
   readonly alpn: string | undefined;
   /** The cipher suite as OpenSSL names it. */
   readonly cipher: string | undefined;
-  /** Accepted connections: the name that the client asked for (SNI, RFC 6066). Its own words. */
+  /**
+   * For accepted connections, the name that the client asked for (SNI, RFC 6066). Chosen by the
+   * client.
+   */
   readonly serverName: string | undefined;
 };
 
-/** An established connection, or one whose peer the caller did not admit (closed already). */
+/** The result of a completed handshake, whether or not the peer was admitted. */
 export type Handshaken<T> = Session & {
   readonly value: T;
   readonly peer: VerifiedPeer | undefined;
-  /** `undefined` when the peer was not admitted. */
+  /** `undefined` when the peer was not admitted; the connection is closed then. */
   readonly channel: Channel | undefined;
 };
 
-/** How a handshake is bounded. */
+/** Limits of a handshake. */
 export type HandshakeLimits = {
   /** Milliseconds from now to the decision. */
   readonly timeout: number;
-  /** Cuts the handshake. */
+  /** Cancels the handshake. */
   readonly signal: AbortSignal;
 };
 
-/** What the engine has at the end of a handshake, while nothing of our last flight has left. */
+/** The TLS connection at the end of a handshake, before any byte of our last flight is sent. */
 export type Established = {
-  /** Every certificate that the peer showed, DER, its own first; resumed sessions remember them. */
+  /** Every certificate that the peer showed, DER, its own first. Resumed sessions remember them. */
   readonly chain: () => readonly Uint8Array[];
   readonly session: () => Session;
-  /** Makes a channel of it. To be called in the same turn, so that no byte is missed. */
+  /** Makes a channel of it. Call in the same turn, so that no byte is missed. */
   readonly open: (ends: Ends, wire: Wire) => Channel;
-  /** Gives it up. */
+  /** Discards the connection. */
   readonly destroy: () => void;
 };
 
-/** The engine's two ways to report, wired up by a role. */
+/** The two events of a handshake, connected by a role. */
 export type EngineEvents = {
   readonly secure: (established: Established) => void;
   readonly failed: (error: HandshakeError) => void;
 };
 
-/** What a role asks of its peer: nothing, or a certificate that holds. */
+/** What a role requires of its peer: nothing, or a certificate that verifies. */
 export type PeerDemand =
   | { readonly kind: "nothing" }
   | {
     readonly kind: "certificate";
-    /** The second verdict, by the trust of this moment. */
+    /** The independent verification, with the trust of this moment. */
     readonly verify: VerifyPeer;
-    /** Whether a peer may come without any. */
+    /** Whether a peer may connect without a certificate. */
     readonly optional: boolean;
   };
 
-/** An engine at work. */
+/** A handshake in progress. */
 export type Started = {
-  /** Gives it up, whatever it is doing. */
+  /** Abandons it in any phase. */
   readonly abandon: () => void;
 };
 
-/** What a role adds: how the engine is started, and what is asked of the peer. */
+/** What differs between the roles: how TLS is started, and what is required of the peer. */
 export type Role = {
   readonly start: (wire: Wire, events: EngineEvents) => Started;
   readonly demand: PeerDemand;
-  /** Whether a peer that ends TCP without close_notify has broken the connection off. */
+  /** Whether ending TCP without close_notify counts as breaking off the connection. */
   readonly requireCloseNotify: boolean;
-  /** Whether it is counted what the peer's bytes cost the engine. */
+  /** Whether to measure the CPU time that the peer's bytes cost. */
   readonly metered: boolean;
 };
 
-/** Text that says something; `undefined` for all else. */
+/** A non-empty string, or `undefined` for anything else. */
 export function textOf(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 
-/** What a socket of the public interface has at the end of a handshake. */
+/** The end of a handshake on a socket of the public interface. */
 export function establishedSocket(socket: TLSSocket): Established {
   return {
     chain: () => presentedChain(socket),
@@ -119,10 +123,11 @@ export function establishedSocket(socket: TLSSocket): Established {
 }
 
 /**
- * `getPeerCertificate(true)` would complete the chain from the bundle by names, without an end where
- * two CAs of the bundle signed each other, and `getPeerX509Certificate` stops at the first issuer. So
- * this asks the handle below, and falls back to the public call, which then means fewer chains are
- * complete: nobody gets in by it.
+ * The certificates that the peer showed. `getPeerCertificate(true)` would complete the chain from
+ * the bundle by name, and does not terminate where two CAs of the bundle signed each other;
+ * `getPeerX509Certificate` stops at the first issuer. So this reads the internal handle and falls
+ * back to the public call, with which some chains are incomplete: that can only refuse a peer,
+ * never admit one.
  */
 function presentedChain(socket: TLSSocket): readonly Uint8Array[] {
   const handle: unknown = Reflect.get(socket, "_handle");
@@ -145,34 +150,39 @@ function presentedChain(socket: TLSSocket): readonly Uint8Array[] {
   return chain;
 }
 
-/** An answer about the peer: at once, or later. */
+/** The verification result of a peer, now or later. */
 type Answer = PeerVerdict | Promise<PeerVerdict>;
 
-/** No peer: none is asked for, or none was shown where that is allowed. */
-const NOBODY = Symbol("no peer");
+/**
+ * There is no peer to verify: no certificate is required, or none was shown where that is allowed.
+ */
+const NO_PEER = Symbol("no peer");
 
-/** The answer about what the peer showed. What the engine thinks of the chain does not count. */
+/** Verifies what the peer showed. The runtime's own verification result is ignored. */
 function ask(
   chain: readonly Uint8Array[],
   demand: PeerDemand,
   asker: Asker,
-): Answer | typeof NOBODY {
-  if (demand.kind === "nothing") return NOBODY;
-  if (chain.length === 0 && demand.optional) return NOBODY;
+): Answer | typeof NO_PEER {
+  if (demand.kind === "nothing") return NO_PEER;
+  if (chain.length === 0 && demand.optional) return NO_PEER;
   return demand.verify(chain, asker);
 }
 
-/** The trust may change while a peer is verified; so often that it has to be verified anew is no accident. */
+/**
+ * The trust may change during a verification, which is then repeated. More repetitions than this
+ * are no coincidence.
+ */
 const MAX_ANSWERS = 8;
 
 /**
- * Waits for the answer and hands it to `decide` in a turn in which it holds: a yes of a trust that was
- * replaced meanwhile is none.
+ * Waits for the result and calls `decide` in a turn in which it is current: a success that relied
+ * on trust which was replaced meanwhile is verified again.
  */
 async function whenAnswered(
   first: Promise<PeerVerdict>,
-  again: () => Answer | typeof NOBODY,
-  decide: (verdict: PeerVerdict | typeof NOBODY) => void,
+  again: () => Answer | typeof NO_PEER,
+  decide: (verdict: PeerVerdict | typeof NO_PEER) => void,
 ): Promise<void> {
   let pending = first;
   for (let answers = 0; answers < MAX_ANSWERS; answers++) {
@@ -186,10 +196,10 @@ async function whenAnswered(
 }
 
 /**
- * Runs one handshake over `transport`, which it owns from now on: it is closed unless an admitted
- * channel comes back.
+ * Performs one handshake over `transport`, which it owns from now on: the transport is closed
+ * unless an admitted channel is returned.
  *
- * @throws {HandshakeError} when there is no handshake, or the peer's chain does not hold.
+ * @throws {HandshakeError} when the handshake fails or the peer's chain does not verify.
  */
 export async function handshake<T>(
   transport: Channel,
@@ -202,13 +212,13 @@ export async function handshake<T>(
   let over: AbortController | undefined;
   let settled = false;
   let refused = false;
-  /** While the peer is being verified nothing more is read. */
+  /** While the peer is being verified no further bytes are read. */
   let verifying: Promise<void> | undefined;
   const settle = () => {
     settled = true;
     over?.abort();
   };
-  // Most peers are known, and need no signal.
+  // Most peers are in the cache and never need the signal.
   const asker: Asker = {
     source: transport.remote,
     get signal() {
@@ -220,7 +230,10 @@ export async function handshake<T>(
     settle();
     reject(error instanceof HandshakeError ? error : wireError(error));
   };
-  /** Refused, or a fault of ours: either way the peer gets nothing, no ticket, no last flight. */
+  /**
+   * The peer was refused, or our code failed: either way the peer gets neither tickets nor the last
+   * flight.
+   */
   const refuse = (error: unknown) => {
     refused = true;
     wire.mute();
@@ -240,16 +253,16 @@ export async function handshake<T>(
   if (limits.signal.aborted) cut();
   wire.onBroken = fail;
 
-  /** Decides, in the turn of the answer, while what the engine has to say is still held back. */
+  /** Decides in the turn of the verification result, while TLS output is still held back. */
   const conclude = (
     established: Established,
-    verdict: PeerVerdict | typeof NOBODY,
+    verdict: PeerVerdict | typeof NO_PEER,
     open: () => Channel,
   ): void => {
-    if (verdict !== NOBODY && !verdict.ok) {
+    if (verdict !== NO_PEER && !verdict.ok) {
       return refuse(new HandshakeError(verdict.reason, verdict.detail));
     }
-    const peer = verdict === NOBODY ? undefined : verdict.peer;
+    const peer = verdict === NO_PEER ? undefined : verdict.peer;
     const session = established.session();
     const { admit, value } = decide(peer);
     settle();
@@ -270,7 +283,7 @@ export async function handshake<T>(
       if (!(answer instanceof Promise)) {
         return conclude(established, answer, () => established.open(transport, wire));
       }
-      // Opened in this turn, so that no byte is missed; used after the decision only.
+      // Opened in this turn so that no byte is missed; used only after the decision.
       wire.hold();
       const channel = established.open(transport, wire);
       verifying = whenAnswered(answer, again, (verdict) => {
@@ -285,7 +298,7 @@ export async function handshake<T>(
 
   let engine: Started | undefined;
   try {
-    // Cut before it began: nothing is sent.
+    // Already cancelled: nothing is sent.
     if (!settled) {
       engine = role.start(wire, { secure, failed: fail });
       void feed(wire, () => settled, () => verifying).catch(fail);
@@ -305,7 +318,7 @@ export async function handshake<T>(
   }
 }
 
-/** Whether the engine has an alert for the peer on its way. */
+/** Whether an alert for the peer is on its way. */
 function sendsAlert(error: HandshakeError): boolean {
   return error.reason !== "timeout" && error.reason !== "reset" && error.cause !== undefined;
 }
@@ -327,16 +340,16 @@ async function feed(
     const count = fed <= MAX_MESSAGE ? await wire.pull() : await pullSoon(wire, isUnderWay);
     fed += count ?? 0;
     if (count !== undefined && fed < MAX_FRUITLESS) {
-      // The engine reports some failures a little later than it is fed.
+      // Some failures are reported slightly after the input that caused them.
       await Promise.resolve();
       continue;
     }
-    // What the engine made of the last bytes is the better reason.
+    // Prefer the failure that the last bytes caused, which may be reported a little later.
     for (let turns = 0; turns < 3 && !settled(); turns++) {
       await new Promise((done) => setTimeout(done, 0));
     }
     if (settled()) return;
-    // The end of a peer that is being verified is the channel's.
+    // The end of a peer that is being verified is handled by the channel.
     if (verifying() !== undefined) continue;
     if (count === undefined) {
       throw new HandshakeError("reset", "the peer left during the handshake");
@@ -345,12 +358,12 @@ async function feed(
   }
 }
 
-/** Reads once more of a peer that has sent so much that the engine may have given up on a message. */
+/** Reads once more from a peer that has sent so much that TLS may have given up on a message. */
 async function pullSoon(wire: Wire, isDone: () => boolean): Promise<number | undefined> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const silence = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      // The engine may have done its part in the meantime.
+      // The handshake may have completed meanwhile.
       if (isDone()) return;
       reject(
         new HandshakeError(

@@ -1,5 +1,5 @@
 /**
- * The names of what can go wrong in a handshake.
+ * The reasons for which a handshake fails.
  *
  * @module
  */
@@ -7,25 +7,25 @@
 import { ChannelError } from "../channel.ts";
 import type { HandshakeReason } from "../proxy/outcome.ts";
 
-/** A handshake failed; nothing of the peer was let through. */
+/** A handshake failed; no data of the peer was forwarded. */
 export class HandshakeError extends Error {
   /** The name of the class. */
   override readonly name = "HandshakeError";
-  /** The metric's reason. */
+  /** The `reason` label of the metric. */
   readonly reason: HandshakeReason;
-  /** Milliseconds of CPU that the engine spent on a server's bytes; 0 for clients. */
+  /** Milliseconds of CPU that processing a server's bytes took; 0 for clients. */
   engineCpu = 0;
 
-  /** `message` is for the log and may hold the peer's words. */
+  /** `message` is for the log and may quote the peer. */
   constructor(reason: HandshakeReason, message: string, options?: ErrorOptions) {
     super(message, options);
     this.reason = reason;
   }
 }
 
-/** The handshake was ended by {@linkcode HandshakeLimits.signal}. */
+/** The handshake was cancelled by {@linkcode HandshakeLimits.signal}. */
 export class HandshakeCut extends HandshakeError {
-  /** Nobody's fault: whoever aborted the signal knows why. */
+  /** Neither end is at fault; the code that aborted the signal knows the reason. */
   constructor() {
     super("other", "the handshake was cut");
   }
@@ -44,7 +44,9 @@ const ENGINE_REASONS: Readonly<Record<string, HandshakeReason>> = {
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: "untrusted",
 };
 
-/** The engine's complaint in our terms; `verifyCode` is what it says of the peer's certificate. */
+/**
+ * Translates an error of the runtime's TLS; `verifyCode` is its error about the peer's certificate.
+ */
 export function engineError(error: Error, verifyCode?: string): HandshakeError {
   const own: unknown = Reflect.get(error, "code");
   const code = verifyCode ?? (typeof own === "string" ? own : "");
@@ -58,7 +60,7 @@ export function engineError(error: Error, verifyCode?: string): HandshakeError {
     });
   }
   if (code === "ERR_SSL_UNSUPPORTED_PROTOCOL") {
-    // The engine says so of its own side only, whatever was wrong with certificate, key or versions.
+    // This code concerns our own side only, whether certificate, key or versions are wrong.
     return new HandshakeError("other", "the TLS engine cannot use the own certificate and key", {
       cause: error,
     });
@@ -80,7 +82,7 @@ export function engineError(error: Error, verifyCode?: string): HandshakeError {
   return new HandshakeError("other", error.message, { cause: error });
 }
 
-/** A failure of what carries the handshake. */
+/** Translates a failure of the transport. */
 export function wireError(error: unknown): HandshakeError {
   const message = error instanceof Error ? error.message : String(error);
   const reset = error instanceof ChannelError && error.fault !== "other";

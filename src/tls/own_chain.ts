@@ -1,5 +1,5 @@
 /**
- * The own chain as a server sends it.
+ * The chain of our own certificate, as a server sends it.
  *
  * @module
  */
@@ -9,12 +9,12 @@ import type { Material } from "../certstore/material.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import { verifySignature } from "./signature.ts";
 
-/** At most this many certificates are sent; peers take no longer path. */
+/** Maximum of certificates to send; peers accept no longer path. */
 const MAX_SENT = 8;
 
 /**
- * The chain of `tls.cert`, PEM, completed by what only `tls.intermediates` or the bundle has: peers
- * that know the root alone need it. The root itself is not sent (RFC 8446 section 4.4.2).
+ * The chain of `tls.cert`, PEM, completed from `tls.intermediates` and the bundle: peers that know
+ * only the root need the intermediates. The root itself is not sent (RFC 8446 section 4.4.2).
  */
 export function completeChain(
   { certPem, chain, anchors, intermediates }: Pick<
@@ -29,7 +29,7 @@ export function completeChain(
   return pem;
 }
 
-/** What of `known` leads on from the end of the chain, without the root. */
+/** The certificates of `known` that continue the chain, without the root. */
 export function missing(
   chain: readonly Certificate[],
   known: readonly Certificate[],
@@ -45,7 +45,7 @@ export function missing(
   return complete.slice(chain.length);
 }
 
-/** Whether `issuer` signed `subject`; where the algorithm is not known here, by the names alone. */
+/** Whether `issuer` signed `subject`. With an unsupported algorithm the names decide. */
 function signed(issuer: Certificate, subject: Certificate): boolean {
   const { signatureAlgorithm: algorithm, tbs, signature } = subject;
   return issuer.subject.key === subject.issuer.key &&

@@ -1,27 +1,27 @@
 /**
- * Where the records of TLS begin and end on the wire (RFC 8446 section 5.1).
+ * Finds the record boundaries of a TLS stream (RFC 8446 section 5.1).
  *
  * @module
  */
 
-/** Octets in front of each record; the last two are the length of what follows. */
+/** Length of a record's header in bytes; its last two are the length of what follows. */
 const HEADER = 5;
 
-/** Follows a stream of records without looking into them. */
+/** Follows a stream of records without decrypting it. */
 export class Records {
-  /** Octets of the header that were seen. */
+  /** Bytes of the header that were seen. */
   #header = 0;
-  /** The first half of the length in it. */
+  /** The first byte of the record's length. */
   #high = 0;
-  /** Octets of the record that are still to come. */
+  /** Bytes of the record that are still to come. */
   #left = 0;
 
-  /** Whether the stream could end here without having lost a part of a record. */
+  /** Whether the stream is at a record boundary. */
   get whole(): boolean {
     return this.#header === 0 && this.#left === 0;
   }
 
-  /** The next octets of the stream. */
+  /** Processes the next bytes of the stream. */
   pass(bytes: Uint8Array): void {
     for (let at = 0; at < bytes.length;) {
       if (this.#left > 0) {

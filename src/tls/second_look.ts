@@ -1,7 +1,7 @@
 /**
- * A second look at the one path that was found, by other means: another reader of certificates
- * (`node:crypto`) and its own check of signatures have to agree before a peer is let in. A mistake in
- * `x509/` alone then lets in nobody. Linear in the length of the path.
+ * A second check of the path that was found, with a different implementation: the certificate
+ * parser of `node:crypto` and its signature check have to agree before a peer is admitted. A defect
+ * in `x509/` alone can then not admit a peer. Linear in the length of the path.
  *
  * @module
  */
@@ -14,10 +14,10 @@ import { withoutUniqueIds } from "../x509/unique_ids.ts";
 import { verifyWithKey } from "./signature.ts";
 
 /**
- * What the second reader has against the path, leaf first and anchor last; `undefined` where it agrees.
- * It looks at what trust rests on: that each issuer is a CA whose name and key are those that the
- * certificate below was signed with, and that each certificate is valid at `now`, milliseconds since
- * the epoch.
+ * What the second parser objects to in the path, leaf first and anchor last; `undefined` where it
+ * agrees. It checks what trust rests on: that each issuer is a CA whose name and key are those that
+ * the certificate below was signed with, and that each certificate is valid at `now`, in
+ * milliseconds since the epoch.
  */
 export function disagreement(path: readonly Certificate[], now: number): string | undefined {
   let below: Seen | undefined;
@@ -28,7 +28,7 @@ export function disagreement(path: readonly Certificate[], now: number): string 
     const { seen } = read;
     const from = Date.parse(seen.validFrom);
     const to = Date.parse(seen.validTo);
-    // The last second counts in full.
+    // notAfter includes its whole last second.
     if (!(now >= from && now < to + 1000)) return `${who} is not valid now for the second reader`;
     if (below !== undefined) {
       if (!seen.ca) return `${who} is no CA for the second reader`;
@@ -41,15 +41,18 @@ export function disagreement(path: readonly Certificate[], now: number): string 
   return undefined;
 }
 
-/** A certificate as both readers have it. */
+/** A certificate as both parsers read it. */
 type Seen = {
   readonly certificate: Certificate;
   readonly seen: X509Certificate;
-  /** Whether the second reader has read all that was signed. */
+  /** Whether the second parser has read everything that was signed. */
   readonly whole: boolean;
 };
 
-/** The second reader knows no unique identifiers: it reads such a certificate without them. */
+/**
+ * Parses a certificate with the second parser. That does not support unique identifiers, so these
+ * are removed first.
+ */
 function readAgain(certificate: Certificate): Seen | undefined {
   try {
     const stripped = withoutUniqueIds(certificate.der);
@@ -63,12 +66,12 @@ function readAgain(certificate: Certificate): Seen | undefined {
 function isSigner(issuer: X509Certificate, { certificate, seen, whole }: Seen): boolean {
   const { signatureAlgorithm: algorithm, tbs, signature } = certificate;
   try {
-    // Where it has not read all that was signed, and of RSA-PSS, which it does not know, it is just the
-    // issuer's key that it has read by itself.
+    // The second parser cannot check the signature where it has not read everything that was
+    // signed, nor RSA-PSS, which it does not support. There it contributes only the issuer's key.
     return algorithm.kind === "rsa-pss" || !whole
       ? verifyWithKey(algorithm, issuer.publicKey, tbs, signature)
       : seen.verify(issuer.publicKey);
   } catch {
-    return false; // A key or a signature that it cannot read.
+    return false; // It cannot parse the key or the signature.
   }
 }

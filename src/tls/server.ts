@@ -1,5 +1,5 @@
 /**
- * TLS for connections that were accepted.
+ * TLS for connections that we accepted (downstream).
  *
  * @module
  */
@@ -28,23 +28,26 @@ import { engineVersion } from "./version.ts";
 import type { VerifyPeer } from "./verdict.ts";
 import type { Wire } from "./wire.ts";
 
-/** What server mode's TLS is set up from. */
+/** Settings of {@linkcode TlsServer}. */
 export type TlsServerOptions = {
   readonly material: Material;
   readonly clientAuth: ClientAuth;
   readonly minVersion: TlsVersion;
   readonly maxVersion: TlsVersion;
-  /** Protocols to accept, the favourite first (RFC 7301); empty: no ALPN. */
+  /** Protocols to accept, most preferred first (RFC 7301); empty: no ALPN. */
   readonly alpn?: readonly string[];
-  /** Judges peers by the trust of the moment of the decision, which may have moved on since. */
+  /**
+   * Verifies peers against the trust at the time of the decision, which may be newer than
+   * `material`.
+   */
   readonly verify: VerifyPeer;
-  /** Whether a peer that ends TCP without close_notify has broken the connection off. */
+  /** Whether ending TCP without close_notify counts as breaking off the connection. */
   readonly requireCloseNotify: boolean;
-  /** Carries established connections by the engine's own handles. */
+  /** Carries connections on the native TLS engine, where it is available. */
   readonly native?: NativeTls | undefined;
 };
 
-/** The server side of TLS for one state of the certificates; make a new one when they change. */
+/** The server side of TLS for one set of credentials; make a new one when they change. */
 export class TlsServer {
   readonly #server: tls.Server;
   readonly #demand: PeerDemand;
@@ -53,7 +56,7 @@ export class TlsServer {
   readonly #native: NativeTls | undefined;
   readonly #context: EngineContext;
 
-  /** Sets up the engine; nothing listens. */
+  /** Prepares TLS; does not listen. */
   constructor(options: TlsServerOptions) {
     const { material, clientAuth } = options;
     this.#native = options.native;
@@ -64,8 +67,9 @@ export class TlsServer {
       verify: options.verify,
       optional: clientAuth === "optional",
     };
-    // No CA: the engine checks that the peer holds the key of its certificate, and leaves the chain to
-    // us. Its search for a path takes time that grows beyond all bounds with what a stranger sends.
+    // No CA: the runtime checks that the peer holds the key of its certificate, and leaves the
+    // chain to us. Its path search takes time without bound, depending on what an unauthenticated
+    // peer sends.
     const own = {
       cert: completeChain(material),
       key: material.keyPem,
@@ -74,7 +78,7 @@ export class TlsServer {
     };
     const asks = {
       requestCert: clientAuth !== "none",
-      // Whether the engine demands a certificate. What it thinks of one that is shown does not count.
+      // Whether a certificate is required. The runtime's verification of it is ignored.
       rejectUnauthorized: clientAuth === "required",
     };
     this.#context = engineContext(own, asks);
@@ -82,16 +86,16 @@ export class TlsServer {
       ...own,
       ...asks,
       ...(this.#alpn.length > 0 ? { ALPNProtocols: [...this.#alpn] } : {}),
-      // The deadline is ours. The engine's timer would outlive a failed handshake by two minutes and
-      // hold all of the connection's memory until then: a peer that fails fast could fill it.
+      // We have our own deadline. The runtime's timer would outlive a failed handshake by two
+      // minutes and keep all of the connection's memory: a peer that fails fast could exhaust it.
       handshakeTimeout: -1,
     });
   }
 
   /**
-   * Makes TLS of an accepted connection, which it owns from now on.
+   * Performs a handshake on an accepted connection, which it owns from now on.
    *
-   * @throws {HandshakeError} when there is no handshake, or the peer's certificate does not hold.
+   * @throws {HandshakeError} when the handshake fails or the peer's certificate does not verify.
    */
   accept<T>(
     transport: Channel,
@@ -111,7 +115,7 @@ export class TlsServer {
     );
   }
 
-  /** By the engine itself, where that is to be had. */
+  /** Starts the native engine; `undefined` where it is not available. */
   #startNative(wire: Wire, events: EngineEvents): Started | undefined {
     const native = this.#native;
     if (native === undefined) return undefined;
@@ -124,23 +128,23 @@ export class TlsServer {
   }
 
   /**
-   * Hands the wire to the server as if it had accepted it (the documented `connection` event). The
-   * server does not say which connection its later events are about, and making one for each costs as
-   * much as a third of a handshake, so each connection gets a view of the server with events of its
-   * own.
+   * Passes the wire to the server as if it had accepted it (the documented `connection` event). The
+   * server's later events do not say which connection they are about, and a server for each
+   * connection would cost up to a third of a handshake. So each connection gets a view of the
+   * server with its own events.
    *
-   * The view also leaves `rejectUnauthorized` open: the engine then still demands a certificate, with
-   * the alert that the protocol has for it, but leaves one that does not verify to our judgement,
-   * after which such a peer gets nothing. By itself the engine would let out its last flight, tickets
-   * included, before it closes. Should it ever read this as yes or as no, then it refuses the peer
-   * itself or we do: nobody gets in by it.
+   * The view also leaves `rejectUnauthorized` undefined: a certificate is then still required, with
+   * the proper alert, but one that does not verify is left to our independent verification, and a
+   * refused peer gets nothing. Otherwise the runtime would send its last flight, tickets included,
+   * before it closes. Should a later version read `undefined` as true or false, either it or we
+   * refuse the peer: no peer is admitted because of it.
    */
   #start(wire: Wire, events: EngineEvents): Started {
     let engine: tls.TLSSocket | undefined;
     const emit = (event: string, first: unknown, second: unknown): boolean => {
       if (event === "secureConnection" && first instanceof tls.TLSSocket) {
         engine = first;
-        // Whatever comes later is heard by the channel; an error before that ends here.
+        // The channel handles later errors; an earlier one is reported by the handshake.
         first.on("error", () => {});
         events.secure(establishedSocket(first));
       } else if (event === "tlsClientError") {
@@ -166,9 +170,10 @@ export class TlsServer {
 }
 
 /**
- * The engine's complaint before the end of a handshake. Chains are left to us until then, so one about
- * the certificate means the signature over the handshake, or that the engine could not read the
- * certificate to check it; it does not tell which, nor show what it could not read.
+ * Translates an error before the end of a handshake. Chains are not verified until then, so an
+ * error about the certificate means that the signature over the handshake is wrong, or that the
+ * runtime could not parse the certificate to check it. It reports neither which of the two nor the
+ * certificate.
  */
 function clientError(error: Error, verifyCode?: string): HandshakeError {
   const named = engineError(error, verifyCode);

@@ -1,12 +1,13 @@
 /**
- * Checks signatures of certificates, in two ways that need no permission: with `node:crypto` at once,
- * and with WebCrypto where that is faster (ECDSA: two thirds of the time on P-256).
+ * Checks signatures of certificates, in two ways that need no permission: synchronously with
+ * `node:crypto`, and with WebCrypto where that is faster (ECDSA: two thirds of the time on P-256).
  *
- * What this engine was found to do right, so that nothing is mended here (`tests/x509/signature_test.ts`
- * fails if that changes): ECDSA signatures are read as strict DER, with r and s from 1 to the order;
- * PKCS#1 v1.5 padding is compared whole, so that nothing can hide in it whatever the exponent; a PSS
- * salt has the length that is asked for; an Ed25519 signature is 64 bytes with S in range. RSA keys
- * of more than 4096 bits it cannot read, which is why the profile ends there.
+ * The runtime was found to do the following correctly, so nothing is added here
+ * (`tests/x509/signature_test.ts` fails if that changes): ECDSA signatures are read as strict DER,
+ * with r and s from 1 to the order; PKCS#1 v1.5 padding is compared as a whole, so that nothing can
+ * be hidden in it whatever the exponent; a PSS salt has the requested length; an Ed25519 signature
+ * is 64 bytes with S in range. It cannot read RSA keys of more than 4096 bits, which is why the
+ * profile ends there.
  *
  * @module
  */
@@ -16,10 +17,13 @@ import { Buffer } from "node:buffer";
 import type { PublicKey, SignatureAlgorithm } from "../x509/certificate.ts";
 import { readUnsigned, sequence, TAG } from "../x509/der.ts";
 
-/** Octets of a hash: the salt of a PSS signature is as long (RFC 4055 section 3.1). */
+/**
+ * Length of a hash in bytes: the salt of a PSS signature has the same length (RFC 4055 section
+ * 3.1).
+ */
 const HASH_LENGTH = { sha256: 32, sha384: 48, sha512: 64 } as const;
 
-/** Keys by the certificate that they were read from; `undefined` for those that cannot be used. */
+/** Parsed keys by the certificate's key; `undefined` for those that cannot be used. */
 const keys = new WeakMap<PublicKey, KeyObject | undefined>();
 
 function keyOf(key: PublicKey): KeyObject | undefined {
@@ -28,16 +32,16 @@ function keyOf(key: PublicKey): KeyObject | undefined {
   try {
     usable = createPublicKey({ key: Buffer.from(key.der), format: "der", type: "spki" });
   } catch {
-    usable = undefined; // No point of its curve, an even modulus and the like: it verifies nothing.
+    usable = undefined; // Not a point of its curve, an even modulus or the like.
   }
   keys.set(key, usable);
   return usable;
 }
 
 /**
- * {@linkcode verifySignature} with a key that was read already.
+ * Like {@linkcode verifySignature}, with a key that was parsed already.
  *
- * @throws {Error} on some signatures that are none.
+ * @throws {Error} on some invalid signatures.
  */
 export function verifyWithKey(
   algorithm: SignatureAlgorithm,
@@ -45,7 +49,7 @@ export function verifyWithKey(
   tbs: Uint8Array,
   signature: Uint8Array,
 ): boolean {
-  // The engine would take the scheme from the key: that the two belong together is checked here.
+  // The runtime would take the scheme from the key, so check here that the two match.
   const type = key.asymmetricKeyType;
   switch (algorithm.kind) {
     case "ecdsa":
@@ -54,7 +58,7 @@ export function verifyWithKey(
       return type === "rsa" &&
         verify(algorithm.hash, tbs, { key, padding: constants.RSA_PKCS1_PADDING }, signature);
     case "rsa-pss":
-      // The mask's hash is the message's: the engine has no other, the profile neither.
+      // The mask's hash equals the message's: the runtime supports no other, nor does the profile.
       return type === "rsa" && verify(algorithm.hash, tbs, {
         key,
         padding: constants.RSA_PKCS1_PSS_PADDING,
@@ -70,9 +74,9 @@ export function verifyWithKey(
 }
 
 /**
- * Whether `signature` over `tbs` was made with the private half of `key`. Never throws: a key or a
- * signature that the engine cannot read is one that does not verify. Each key is read once, as long
- * as its certificate is held.
+ * Whether `signature` over `tbs` was made with the private half of `key`. Never throws: a key or
+ * signature that cannot be parsed does not verify. Each key is parsed once for as long as its
+ * certificate is held.
  */
 export function verifySignature(
   algorithm: SignatureAlgorithm,
@@ -85,15 +89,15 @@ export function verifySignature(
   try {
     return verifyWithKey(algorithm, usable, tbs, signature);
   } catch {
-    return false; // Some engines throw on a signature where they should answer no.
+    return false; // Some implementations throw on an invalid signature.
   }
 }
 
-/** Bytes of r and of s, as WebCrypto wants them (IEEE P1363). */
+/** Bytes of r and of s in WebCrypto's format (IEEE P1363). */
 const SCALAR_BYTES = { "P-256": 32, "P-384": 48 } as const;
 const WEB_HASHES = { sha256: "SHA-256", sha384: "SHA-384", sha512: "SHA-512" } as const;
 
-/** The same for WebCrypto. */
+/** Like `keys`, for WebCrypto. */
 const webKeys = new WeakMap<PublicKey, Promise<CryptoKey | undefined>>();
 
 function webKeyOf(key: Extract<PublicKey, { kind: "ec" }>): Promise<CryptoKey | undefined> {
@@ -101,14 +105,12 @@ function webKeyOf(key: Extract<PublicKey, { kind: "ec" }>): Promise<CryptoKey | 
   if (known !== undefined) return known;
   const algorithm = { name: "ECDSA", namedCurve: key.curve };
   const read = crypto.subtle.importKey("spki", key.der.slice(), algorithm, false, ["verify"])
-    .catch(() => undefined); // No point of its curve: it verifies nothing.
+    .catch(() => undefined); // Not a point of its curve.
   webKeys.set(key, read);
   return read;
 }
 
-/**
- * {@linkcode verifySignature} by the faster of the two implementations. Never rejects.
- */
+/** Like {@linkcode verifySignature}, with the faster of the two implementations. Never rejects. */
 export async function verifySignatureFaster(
   algorithm: SignatureAlgorithm,
   key: PublicKey,
@@ -125,13 +127,13 @@ export async function verifySignatureFaster(
     const how = { name: "ECDSA", hash: WEB_HASHES[algorithm.hash] };
     return await crypto.subtle.verify(how, usable, raw, tbs.slice());
   } catch {
-    return false; // No signature in strict DER, or one that the engine throws on.
+    return false; // Not strict DER, or WebCrypto threw on it.
   }
 }
 
 /**
- * r and s of an ECDSA signature (RFC 3279 section 2.2.3) side by side, `size` bytes each. Their range is
- * WebCrypto's to check.
+ * Converts an ECDSA signature (RFC 3279 section 2.2.3) to r and s side by side, `size` bytes each.
+ * WebCrypto checks their range.
  *
  * @throws {CertificateError} when it is not strict DER.
  * @throws {RangeError} when a number is longer than `size`.

@@ -1,11 +1,10 @@
 /**
- * What checking a signature gave, for when the same one is checked again: whether a key made a
- * signature does not depend on who is trusted. An ECDSA check takes this runtime a third of a
- * millisecond and more, and after a reload thousands of open connections are verified anew by
- * certificates that were all checked before.
+ * Caches the results of signature checks: whether a key made a signature does not depend on which
+ * CAs are trusted. An ECDSA check takes a third of a millisecond or more, and after a reload
+ * thousands of open connections are verified again with certificates that were all checked before.
  *
- * Only what belonged to the chain of a peer that was found good is kept: what strangers send takes no
- * room here.
+ * Only checks that belong to a successfully verified chain are kept, so unauthenticated peers
+ * cannot fill the cache.
  *
  * @module
  */
@@ -13,35 +12,35 @@
 import type { SignatureCheck } from "../x509/path.ts";
 import { chainFingerprint } from "./fingerprint.ts";
 
-/** Checks to remember, the latest; one takes some 100 bytes. */
+/** Maximum of cached checks; the least recently used is dropped first. One takes some 100 bytes. */
 const MAX_REMEMBERED = 16_384;
 
-/** The checks of one verification: kept in the memory only if it comes out well. */
+/** The checks of one verification; cached only if it succeeds. */
 export type Checks = {
-  /** What the check gave before; `undefined` where it was not made yet. */
+  /** The cached result of a check; `undefined` where there is none. */
   readonly known: (check: SignatureCheck) => boolean | undefined;
-  /** What the check gave now. */
+  /** Records a new result. */
   readonly learn: (check: SignatureCheck, good: boolean) => void;
-  /** Keeps all that was looked up or learned. */
+  /** Caches everything that was looked up or recorded. */
   readonly keep: () => void;
 };
 
-/** Remembers checks across trust states. */
+/** Caches checks across changes of trust. */
 export class SignatureMemory {
   readonly #capacity: number;
   readonly #known = new Map<string, boolean>();
 
-  /** Remembers the last `capacity` results. */
+  /** Keeps the `capacity` most recently used results. */
   constructor(capacity: number = MAX_REMEMBERED) {
     this.#capacity = capacity;
   }
 
-  /** How many checks are remembered. */
+  /** Number of cached checks. */
   get size(): number {
     return this.#known.size;
   }
 
-  /** For one verification. */
+  /** Starts the checks of one verification. */
   checks(): Checks {
     const used = new Map<string, boolean>();
     const names = new WeakMap<SignatureCheck, string>();
@@ -65,7 +64,7 @@ export class SignatureMemory {
   }
 
   #remember(name: string, good: boolean): void {
-    // At the end of the line: what is in use stays.
+    // Move to the end: the least recently used entry is dropped first.
     this.#known.delete(name);
     this.#known.set(name, good);
     if (this.#known.size <= this.#capacity) return;

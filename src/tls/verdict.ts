@@ -1,68 +1,71 @@
 /**
- * Independent verification of the chain that a peer showed, on every connection of both roles, resumed or
- * not. The engine only proves that the peer holds the key of its certificate.
+ * Independent verification of the chain that a peer showed, on every connection of both roles,
+ * resumed or not. The runtime's TLS only proves that the peer holds the key of its certificate.
  *
- * It is the common answer to much of what `node:tls` of Deno 2.9 was found to do. All that is known
- * of it, and where each is dealt with (paths from `src/`; "verdict" is this module, with
- * `x509/parse.ts` for what is read at all and `x509/path.ts` for the path). `tests/tls/` shows for
- * each of this layer's that plain `node:tls` falls for it and that this layer does not.
+ * It answers most of the problems that were found in `node:tls` of Deno 2.9. They are all listed
+ * here, with the file that deals with each (paths from `src/`). "Verification" is this module, with
+ * `x509/parse.ts` for what is parsed at all and `x509/path.ts` for the path. For each problem that
+ * this layer solves, `tests/tls/` shows that plain `node:tls` has it and that this layer does not.
  *
- * What it costs:
+ * Cost:
  *
- * - *Path bomb*: the engine's search for a path takes seconds for some hundred certificates, in the
- *   event loop. As a server it is given no CA, and searches none. As a client it always does, whatever
- *   it is given: a hostile server can make it (README, threat model). Our own search is bounded
- *   (`x509/path.ts`), takes turns and pauses (`tls/fair_queue.ts`).
+ * - *Path bomb*: the runtime's path search takes seconds for some hundred certificates and blocks
+ *   the event loop. As a server it is given no CA, and does not search. As a client it always does,
+ *   whatever it is given, so a hostile server can cause it (README, threat model). Our own search
+ *   is bounded (`x509/path.ts`), takes turns and pauses (`tls/fair_queue.ts`).
  *
- * Who gets in:
+ * Peers that would be admitted:
  *
- * - *Forged server*: a certificate that the engine cannot read (X.509 v1, odd versions, bytes left
- *   over, long-form lengths) passes by its issuer's name, and its holder need not hold its key. The
- *   verdict refuses it; with TLS 1.3 our last flight is held back until then (`tls/handshake.ts`), so
- *   that the forger's handshake fails and it never sees our certificate.
- * - *v1 anchor*: an X.509 v1 certificate in the bundle lets in everybody who has a copy. Only v3 is
- *   read, in the bundle (`certstore/`) and as a leaf (verdict).
- * - *Stale ticket*: tickets outlive the trust, and are taken where a certificate is required though
- *   none was ever shown. The chain is judged, and the caller decides, at every resumption, by the
- *   trust of that moment; no chain is no certificate (`tls/handshake.ts`).
- * - *Resumed after expiry*: a verdict is remembered no longer than its path is valid.
- * - *Anchors as they are*: expired, of the wrong use, too long below, no CA at all. The verdict holds
- *   anchors, and leaves that stand in the bundle, to the same rules as the rest of the path.
- * - *Intermediate without keyCertSign*: the verdict demands it.
- * - *Names from the CN*: the engine's check of names is off (`tls/client.ts`); names are SANs
+ * - *Forged server*: a certificate that the runtime cannot parse (X.509 v1, unusual versions,
+ *   trailing bytes, long-form lengths) is accepted by its issuer's name alone, and the peer need
+ *   not hold its key. Verification refuses it. With TLS 1.3 our last flight is held back until then
+ *   (`tls/handshake.ts`), so the forger's handshake fails and it never sees our certificate.
+ * - *v1 anchor*: an X.509 v1 certificate in the bundle admits every peer that has a copy of it.
+ *   Only v3 is parsed, in the bundle (`certstore/`) and as a leaf (verification).
+ * - *Stale ticket*: tickets outlive a change of trust, and are accepted where a certificate is
+ *   required although none was ever shown. At every resumption the chain is verified and the caller
+ *   decides, with the trust of that moment; an empty chain is no certificate (`tls/handshake.ts`).
+ * - *Resumed after expiry*: a result is cached no longer than its path is valid.
+ * - *Anchors as they are*: anchors that are expired, have the wrong key usage, exceed their path
+ *   length or are no CA at all are accepted. Verification applies the rules of the path to anchors
+ *   too, and to leaves that are in the bundle.
+ * - *Intermediate without keyCertSign*: verification requires it.
+ * - *Names from the CN*: the runtime's name check is off (`tls/client.ts`); names are SANs
  *   (`x509/server_name.ts`).
- * - *Bad or none*: where a certificate is optional, a bad one completes the handshake, and none looks
- *   like a bad one. They are told apart by what was shown (`tls/handshake.ts`).
- * - *Unreadable own key*: the engine goes out without a certificate, or blames the protocol.
- *   `certstore/` refuses such files; `tls/client.ts` looks at the key again.
+ * - *Bad or none*: where a certificate is optional, a bad one completes the handshake, and none
+ *   looks like a bad one. They are distinguished by what was shown (`tls/handshake.ts`).
+ * - *Unreadable own key*: the runtime connects without a certificate, or reports a protocol error.
+ *   `certstore/` refuses such files; `tls/client.ts` checks the key again.
  *
- * What takes the daemon down:
+ * Availability:
  *
- * - *Pause that does not*: a paused socket goes on reading the wire into memory. The engine gets no
- *   socket but a `Wire` (`tls/wire.ts`), which reads when the channel is read, be it by the engine itself
- *   (`tls/engine_channel.ts`) or by its public stream (`tls/channel.ts`).
- * - *Lost end*: a paused socket may never report its end. Ours is never paused, the wire is; an end
- *   without close_notify is `truncated` (`tls/channel.ts`).
- * - *Open after the timeout*: the engine's handshake timeout leaves the socket open. Deadline and
- *   close are ours (`tls/handshake.ts`), the engine's is off (`tls/server.ts`).
- * - *Never collected*: the engine's state of a connection refers to itself from outside the heap.
- *   It is told of the end however the handshake went, by `Wire.close` or `destroySsl`.
- * - *Endless chain*: `getPeerCertificate(true)` does not come back where two CAs of the bundle signed
- *   each other. It is never called, nor by the engine (`tls/handshake.ts`, `tls/client.ts`).
- * - *Deaf listener*: `node:net` stops accepting for good once descriptors ran out. Nothing of it
- *   listens here: `net/listen.ts` accepts with `Deno.listen`, `listener.ts` backs off.
- * - *Rejected `finished`*: `Deno.serve` rejects it when descriptors run out; `http.ts` serves again.
+ * - *Pause that does not*: a paused socket goes on reading into memory. TLS gets no socket but a
+ *   `Wire` (`tls/wire.ts`), which reads only when the channel is read, either by the native engine
+ *   (`tls/engine_channel.ts`) or by the public stream (`tls/channel.ts`).
+ * - *Lost end*: a paused socket may never report its end. Our socket is never paused, only the wire
+ *   is; an end without close_notify is `truncated` (`tls/channel.ts`).
+ * - *Open after the timeout*: the runtime's handshake timeout leaves the socket open. We have our
+ *   own deadline and close (`tls/handshake.ts`); the runtime's is off (`tls/server.ts`).
+ * - *Never collected*: the native state of a connection is a reference cycle that the garbage
+ *   collector does not see. `Wire.close` or `destroySsl` frees it after every handshake.
+ * - *Endless chain*: `getPeerCertificate(true)` does not return where two CAs of the bundle signed
+ *   each other. It is never called, not by the runtime either (`tls/handshake.ts`,
+ *   `tls/client.ts`).
+ * - *Deaf listener*: `node:net` stops accepting for good after descriptors ran out. We do not
+ *   listen with it: `net/listen.ts` accepts with `Deno.listen`, and `listener.ts` backs off.
+ * - *Rejected `finished`*: `Deno.serve` rejects it when descriptors run out; `http.ts` serves
+ *   again.
  *
  * What peers and operators see:
  *
- * - *Success, then a close*: a refused TLS 1.3 client has seen its handshake succeed. Nothing is read
- *   or sent before the decision, and a refused peer gets neither last flight nor ticket; left to
- *   itself the engine would send both (`tls/handshake.ts`, `tls/server.ts`).
- * - *Alert cut off*: destroying the stream loses the alert. A `Wire` cannot be destroyed by the
- *   engine, and `Wire.linger` lets the alert arrive.
- * - *Bundle in every handshake*: the server sends all CAs that it is given along, and reads them anew
- *   for each connection. It is given none.
- * - *Write grant for UNIX sockets*: Deno wants `--allow-write` to use one. None is used yet.
+ * - *Success, then a close*: a refused TLS 1.3 client sees its handshake succeed. Nothing is read
+ *   or sent before the decision, and a refused peer gets neither last flight nor ticket; the
+ *   runtime by itself would send both (`tls/handshake.ts`, `tls/server.ts`).
+ * - *Alert cut off*: destroying the stream loses the alert. The runtime cannot destroy a `Wire`,
+ *   and `Wire.linger` lets the alert arrive.
+ * - *Bundle in every handshake*: the server sends all CAs that it is given in each handshake, and
+ *   parses them for each connection. It is given none.
+ * - *Write grant for UNIX sockets*: Deno needs `--allow-write` to use one. None is used yet.
  *
  * @module
  */
@@ -81,74 +84,77 @@ import { disagreement } from "./second_look.ts";
 import { verifySignature, verifySignatureFaster } from "./signature.ts";
 import { SignatureMemory } from "./signature_memory.ts";
 
-/** A peer whose chain holds. */
+/** A peer whose chain was verified. */
 export type VerifiedPeer = {
   /** The peer's own certificate. */
   readonly certificate: Certificate;
   /** SHA-256 of its public key, base64. */
   readonly spki: string;
-  /** What it showed, DER, its own certificate first: to judge it again when the state changes. */
+  /**
+   * The certificates that it showed, DER, its own first: to verify them again when the trust
+   * changes.
+   */
   readonly chain: readonly Uint8Array[];
   /** When the path stops being valid, milliseconds since the epoch. */
   readonly validUntil: number;
 };
 
-/** What we think of a chain. */
+/** The result of verifying a chain. */
 export type PeerVerdict =
   | { readonly ok: true; readonly peer: VerifiedPeer }
   | { readonly ok: false; readonly reason: HandshakeReason; readonly detail: string };
 
-/** On whose behalf a chain is verified. */
+/** The peer for which a chain is verified. */
 export type Asker = {
-  /** Peers of one source wait for each other; an address, say. */
+  /** Peers of one source wait for each other, such as those of one address. */
   readonly source: string;
-  /** Aborted when the answer is not wanted any more. */
+  /** Aborts when the result is no longer needed. */
   readonly signal: AbortSignal;
 };
 
 /**
- * Verifies a chain, DER, the peer's own certificate first. At once where it is known already; asked
- * again in the same turn in which a promise of success resolves, it is.
+ * Verifies a chain, DER, the peer's own certificate first. Returns at once where the result is
+ * cached; it is, in the turn in which a promise of success resolves.
  */
 export type VerifyPeer = (
   presented: readonly Uint8Array[],
   asker: Asker,
 ) => PeerVerdict | Promise<PeerVerdict>;
 
-/** What chains are judged by. */
+/** The trust and settings of a verification. */
 export type VerifierOptions = {
   readonly anchors: readonly Certificate[];
-  /** Certificates to build paths from besides those that the peer shows; default none. */
+  /** Certificates to build paths from, besides those that the peer shows; default none. */
   readonly intermediates?: readonly Certificate[];
-  /** What of the bundle cannot serve, for messages; default nothing. */
+  /** Certificates of the bundle that cannot be used, for messages; default none. */
   readonly leftOut?: Known["leftOut"];
-  /** Who is revoked; default nobody. */
+  /** Revocation lists. */
   readonly revocation: Revocation;
   /** The role that the peer plays. */
   readonly purpose: Purpose;
-  /** The name that a server must carry; without one none is asked for. */
+  /** The name that a server's certificate must carry; absent, no name is checked. */
   readonly serverName?: string;
-  /** Signatures that were checked for the trust states before this one; default none. */
+  /** Signature checks cached before this trust was loaded; default none. */
   readonly signatures?: SignatureMemory | undefined;
-  /** Where verifications wait for their turn; default a queue of its own. */
+  /** Queue for verifications; default a queue of its own. */
   readonly queue?: FairQueue | undefined;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 };
 
-/** Verdicts to remember for each trust state, and the bytes of their chains; the oldest goes first. */
+/** Maximum of cached results, and of the bytes of their chains; the oldest is dropped first. */
 const MAX_REMEMBERED = 1024;
 const MAX_REMEMBERED_BYTES = 8 * 1024 * 1024;
 
-/** The longest handshake message that the engine takes. */
+/** The longest handshake message that the runtime accepts. */
 const MAX_MESSAGE_BYTES = 0xffff;
 
 type Remembered = { readonly peer: VerifiedPeer; readonly validFrom: number };
 type Refused = { readonly reason: HandshakeReason; readonly detail: string };
 
 /**
- * Judges chains for one trust state: make a new one when the bundle or a revocation list changes. A positive verdict is
- * remembered by the chain's fingerprint, for no longer than the path is valid.
+ * Verifies chains against one state of trust: make a new one when the bundle or a revocation list
+ * changes. A success is cached by the chain's fingerprint, for no longer than the path is valid.
  */
 export class PeerVerifier {
   readonly #options: VerifierOptions;
@@ -157,7 +163,7 @@ export class PeerVerifier {
   readonly #remembered = new Map<string, Remembered>();
   #rememberedBytes = 0;
 
-  /** Judges by `options` from now on. */
+  /** Starts with an empty cache. */
   constructor(options: VerifierOptions) {
     this.#options = options;
     this.#signatures = options.signatures ?? new SignatureMemory();
@@ -165,15 +171,18 @@ export class PeerVerifier {
   }
 
   /**
-   * Verifies `presented` for a peer that is not known yet: at once where the chain is remembered, else
-   * when it is the peer's turn, and with pauses in which others run. Never throws, never rejects.
+   * Verifies the chain of a new peer: at once where the result is cached, else in the peer's turn,
+   * with pauses in which other work runs. Never throws, never rejects.
    */
   verify(presented: readonly Uint8Array[], asker: Asker): PeerVerdict | Promise<PeerVerdict> {
     const fingerprint = chainFingerprint(presented);
     return this.#recall(fingerprint) ?? this.#verifyInTurn(presented, fingerprint, asker);
   }
 
-  /** Verifies `presented` at once: for a peer that was let in before, and for who can wait. Never throws. */
+  /**
+   * Verifies a chain synchronously: to reauthorize open connections, and for commands. Never
+   * throws.
+   */
   verifyNow(presented: readonly Uint8Array[]): PeerVerdict {
     const fingerprint = chainFingerprint(presented);
     const known = this.#recall(fingerprint);
@@ -201,7 +210,7 @@ export class PeerVerifier {
   ): Promise<PeerVerdict> {
     const verdict = await this.#queue.run(source, signal, async (pause): Promise<PeerVerdict> => {
       await pause();
-      // Another connection may have come with the same chain meanwhile.
+      // Another connection may have verified the same chain meanwhile.
       const known = this.#recall(fingerprint);
       if (known !== undefined) return known;
       const read: Read[] = [];
@@ -262,7 +271,9 @@ export class PeerVerifier {
     if (this.#remembered.delete(fingerprint)) this.#rememberedBytes -= sizeOf(known);
   }
 
-  /** The whole verification of what was shown and read; asks for the signature checks that it needs. */
+  /**
+   * The whole verification of what was shown and parsed; yields the signature checks that it needs.
+   */
   *#steps(
     presented: readonly Uint8Array[],
     read: readonly Read[],
@@ -273,7 +284,8 @@ export class PeerVerifier {
     if (leafDer === undefined || leaf === undefined) {
       return { reason: "no_certificate", detail: "the peer showed no certificate" };
     }
-    // A Certificate message of TLS 1.3 (RFC 8446 section 4.4.2), without request context and extensions.
+    // The size of a TLS 1.3 Certificate message (RFC 8446 section 4.4.2), without request context
+    // and extensions.
     const size = presented.reduce((sum, der) => sum + der.length + 5, 4);
     if (size > MAX_MESSAGE_BYTES) {
       return {
@@ -286,7 +298,7 @@ export class PeerVerifier {
     if (leaf instanceof CertificateError) {
       return { reason: "bad_certificate", detail: describeUnreadable(leafDer, leaf) };
     }
-    // What cannot be read cannot be part of a path, and does no harm beside one.
+    // An unreadable certificate cannot be part of a path, and does no harm next to one.
     const others = rest.filter((one): one is Certificate => !(one instanceof CertificateError));
     const { anchors, intermediates = [], revocation = NO_REVOCATION } = this.#options;
     const { purpose, serverName } = this.#options;
@@ -315,7 +327,7 @@ function sizeOf({ peer: { chain } }: Remembered): number {
   return chain.reduce((sum, der) => sum + der.length, 0);
 }
 
-/** A certificate, or why it cannot be read. */
+/** A certificate, or why it cannot be parsed. */
 type Read = Certificate | CertificateError;
 
 function tryParse(der: Uint8Array): Read {

@@ -1,5 +1,5 @@
 /**
- * Protocol versions in the engine's spelling.
+ * Protocol versions as `node:tls` spells them.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import type { SecureVersion } from "node:tls";
 import type { TlsVersion } from "../config/config.ts";
 
-/** `TLS1.2` as `node:tls` has it, `TLSv1.2`. */
+/** Converts `TLS1.2` to `TLSv1.2`, as `node:tls` spells it. */
 export function engineVersion(version: TlsVersion): SecureVersion {
   return version === "TLS1.2" ? "TLSv1.2" : "TLSv1.3";
 }

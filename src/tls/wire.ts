@@ -1,6 +1,6 @@
 /**
- * The stream that the TLS engine gets to see in place of a socket. It reads only when it is told to
- * and hands every write on, so that the flow control stays ours.
+ * The stream that the runtime's TLS uses in place of a socket. It reads only on request and passes
+ * on every write, so that flow control remains ours.
  *
  * @module
  */
@@ -10,45 +10,46 @@ import process from "node:process";
 import { type Channel, ChannelError, type Take } from "../channel.ts";
 import { Records } from "./records.ts";
 
-/** What an engine's write calls when the bytes are gone. */
+/** The callback of a write, called when the bytes were sent. */
 export type Written = (error?: Error | null) => void;
 
-/** How long and how much a connection may linger for a last alert to arrive. */
+/** How many milliseconds and bytes a connection may linger so that its last alert arrives. */
 const LINGER_MS = 1000;
 const LINGER_BYTES = 256 * 1024;
 
 /**
- * So many bytes may come from a peer without the end of the handshake, and later without any data. The
- * engine gives up on a message of more than 64 KB by waiting for ever, and keeps what comes meanwhile:
- * without a limit of ours any stranger could fill the memory. Both ends' largest flights fit in, and
- * so do tickets and key updates, which are no data.
+ * Maximum of bytes that a peer may send without completing the handshake, and later without any
+ * data. The runtime reacts to a message of more than 64 KB by waiting for ever and storing what
+ * arrives meanwhile, so that without this limit any peer could exhaust the memory. The largest
+ * flights of both ends fit in, and so do tickets and key updates, which carry no data.
  */
 export const MAX_FRUITLESS: number = 128 * 1024;
 
 /**
- * So many bytes on the wire, the headers and tags of its records included, a message may take: that is
- * what the engine holds. A certificate of 4.7 KB in records of one byte takes 108 KB with TLS 1.3.
+ * Maximum of bytes that one message may take on the wire, including the headers and tags of its
+ * records: the runtime holds no more. A certificate of 4.7 KB in records of one byte takes 108 KB
+ * with TLS 1.3.
  */
 export const MAX_MESSAGE: number = 64 * 1024 - 1;
 
 /**
- * Milliseconds that a peer may be silent when it has sent more than that and the handshake is not done.
- * Whether the engine has given up on a message it does not tell, but then nothing that the peer still has
- * to send would help.
+ * Milliseconds that a peer may be silent after sending more than that without completing the
+ * handshake. The runtime does not report that it has given up on a message, but after this much no
+ * further bytes would help.
  */
 export const MAX_SILENCE = 2000;
 
 /**
- * A minimal stream object over a {@linkcode Channel}: just what `node:tls` uses of a `Duplex`.
+ * A minimal stream object over a {@linkcode Channel}, with just what `node:tls` uses of a `Duplex`.
  *
- * The engine may call `pause`, `resume` and `destroy` as it likes: none of them does anything,
- * because reading happens in {@linkcode Wire.pull} only, and because an engine that gives up still
- * has an alert to send.
+ * TLS may call `pause`, `resume` and `destroy` at any time. They do nothing, because reading
+ * happens only in {@linkcode Wire.pull}, and because a TLS socket that is destroyed may still have
+ * an alert to send.
  */
 export class Wire extends EventEmitter {
-  /** Read by the engine. */
+  /** Read by `node:tls`. */
   readonly readable = true;
-  /** Read by the engine. */
+  /** Read by `node:tls`. */
   readonly writable = true;
   /** One half may end before the other. */
   readonly allowHalfOpen = true;
@@ -63,16 +64,16 @@ export class Wire extends EventEmitter {
   #reading: Promise<Uint8Array | null> | undefined;
   #muted = false;
   #broken = false;
-  /** Milliseconds of CPU that the engine spent in {@linkcode Wire.pull}, where that is metered. */
+  /** Milliseconds of CPU spent on the bytes from {@linkcode Wire.pull}, where that is metered. */
   engineCpu = 0;
-  /** Whether {@linkcode Wire.engineCpu} is counted. */
+  /** Whether {@linkcode Wire.engineCpu} is measured. */
   metered = false;
-  /** Lets go what is held back. */
+  /** Releases the writes that are held back. */
   #release: (() => void) | undefined;
 
   /**
-   * Carries the engine's bytes over `channel`, which it owns from now on. Where close_notify is required,
-   * a peer that ends without it has broken off.
+   * Carries TLS bytes over `channel`, which it owns from now on. With `requireCloseNotify`, a peer
+   * that ends without close_notify has broken off the connection.
    */
   constructor(channel: Channel, requireCloseNotify = true) {
     super();
@@ -80,21 +81,23 @@ export class Wire extends EventEmitter {
     this.#requireCloseNotify = requireCloseNotify;
   }
 
-  /** How many writes the engine has made. */
+  /** Number of writes so far. */
   get writes(): number {
     return this.#writes;
   }
 
-  /** Resolves when what the engine has written so far was handed on, or cannot be. */
+  /** Resolves when everything written so far was sent, or has failed. */
   flushed(): Promise<void> {
     return this.#writing;
   }
 
-  /** Reads once and feeds the engine: so many bytes, or `undefined` at the end of the stream. */
+  /**
+   * Reads once and feeds TLS. Returns the number of bytes, or `undefined` at the end of the stream.
+   */
   async pull(): Promise<number | undefined> {
     const bytes = await this.read();
     if (bytes === null) return undefined;
-    // The engine copies the bytes before it returns, and they may be overwritten then.
+    // TLS copies the bytes before it returns; they may be overwritten after that.
     const count = bytes.length;
     const before = this.metered ? cpuMilliseconds() : 0;
     this.emit("data", bytes);
@@ -102,7 +105,7 @@ export class Wire extends EventEmitter {
     return count;
   }
 
-  /** Hands on what comes, past the stream that the engine sees; resolves at the end. */
+  /** Passes received bytes to `take`, bypassing the stream interface; resolves at the end. */
   pump(take: Take): Promise<void> {
     return this.#channel.pump((bytes) => {
       this.#incoming.pass(bytes);
@@ -111,15 +114,17 @@ export class Wire extends EventEmitter {
   }
 
   /**
-   * What the peer's FIN amounts to where no close_notify came before it: a fault, or `undefined` where it
-   * counts as an end. In the middle of a record it never does: bytes are missing.
+   * How to treat the peer's FIN without close_notify: an error, or `undefined` where it counts as
+   * an end. Within a record it never does, since bytes are missing.
    */
   faultOfEnd(): ChannelError | undefined {
     if (this.#incoming.whole && !this.#requireCloseNotify) return undefined;
     return new ChannelError("truncated", "the peer ended the connection without close_notify");
   }
 
-  /** Sends, after everything that was written before: `undefined` where it was gone at once. */
+  /**
+   * Sends after all earlier writes. Returns `undefined` where the kernel took the bytes at once.
+   */
   send(bytes: Uint8Array): Promise<void> | undefined {
     this.#writes++;
     if (this.#queued === 0 && !this.#muted && !this.#broken) {
@@ -133,7 +138,7 @@ export class Wire extends EventEmitter {
   #enqueue(action: () => Promise<void> | undefined): Promise<void> {
     this.#queued++;
     const done = this.#writing.then(action).finally(() => this.#queued--);
-    // Whoever sent it is told; the next one has its turn all the same.
+    // `done` reports a failure to its caller; later writes still get their turn.
     this.#writing = done.catch(() => {});
     return done;
   }
@@ -142,7 +147,9 @@ export class Wire extends EventEmitter {
     return this.#muted || this.#broken ? undefined : this.#channel.write(bytes);
   }
 
-  /** Reads once, past the engine. A handshake may fail while its next bytes are still awaited. */
+  /**
+   * Reads once, without feeding TLS. A handshake may fail while its next bytes are still awaited.
+   */
   read(): Promise<Uint8Array | null> {
     return this.#reading ??= this.#channel.read().then((bytes) => {
       if (bytes !== null) this.#incoming.pass(bytes);
@@ -150,13 +157,16 @@ export class Wire extends EventEmitter {
     }).finally(() => this.#reading = undefined);
   }
 
-  /** From now on nothing that the engine writes leaves: for a peer that was refused. */
+  /** From now on nothing that TLS writes is sent: for a refused peer. */
   mute(): void {
     this.#muted = true;
     this.release();
   }
 
-  /** What is written from now on waits for {@linkcode Wire.release}, or is dropped by {@linkcode Wire.mute}. */
+  /**
+   * Holds further writes back until {@linkcode Wire.release} sends or {@linkcode Wire.mute} drops
+   * them.
+   */
   hold(): void {
     if (this.#release !== undefined) return;
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -164,7 +174,7 @@ export class Wire extends EventEmitter {
     void this.#enqueue(() => promise);
   }
 
-  /** Sends what was held back, and what comes. */
+  /** Sends what was held back, and what follows. */
   release(): void {
     this.#release?.();
     this.#release = undefined;
@@ -176,8 +186,8 @@ export class Wire extends EventEmitter {
   }
 
   /**
-   * Drops the connection at once, and the engine's state with it: that refers to itself from outside
-   * the heap, so that a socket which is not told of the end is never collected.
+   * Drops the connection at once and frees the native TLS state, which the garbage collector cannot
+   * reclaim by itself: it is a reference cycle outside the heap.
    */
   close(): void {
     this.mute();
@@ -185,15 +195,15 @@ export class Wire extends EventEmitter {
     this.emit("close");
   }
 
-  /** The same, so that the peer can tell it from an end. */
+  /** Like `close`, but so that the peer can tell it from a clean end. */
   reset(): void {
     this.#channel.reset();
     this.close();
   }
 
   /**
-   * Closes so that the last alert arrives: a socket that is closed with unread bytes is reset, and a
-   * reset throws away what the peer has not read yet. Bounded in time and bytes; never throws.
+   * Closes so that the last alert arrives: closing a socket with unread bytes resets it, and a
+   * reset discards what the peer has not read yet. Bounded in time and bytes; never throws.
    */
   async linger(signal: AbortSignal): Promise<void> {
     const cut = () => this.close();
@@ -209,7 +219,7 @@ export class Wire extends EventEmitter {
         left -= bytes.length;
       }
     } catch {
-      // The peer is gone, or the time is up: nothing more to let out.
+      // The peer is gone, or the time is up: there is nothing more to send.
     } finally {
       clearTimeout(timer);
       signal.removeEventListener("abort", cut);
@@ -217,7 +227,7 @@ export class Wire extends EventEmitter {
     }
   }
 
-  /** Engine: send bytes. */
+  /** Called by TLS: sends bytes. */
   write(bytes: Uint8Array, written: Written): boolean {
     this.#writes++;
     void this.#enqueue(async () => {
@@ -232,35 +242,35 @@ export class Wire extends EventEmitter {
     return true;
   }
 
-  /** Engine: nothing more to send. The connection's end is not the engine's to decide. */
+  /** Called by TLS: it has nothing more to send. Ending the connection is not its decision. */
   end(ended?: () => void): this {
     ended?.();
     return this;
   }
 
-  /** Engine: gone. The connection stays for its last alert and is closed by its owner. */
+  /** Called by TLS: it is finished. The owner closes the connection after the last alert. */
   destroy(): this {
     return this;
   }
 
-  /** Engine: has no effect. */
+  /** Called by TLS; has no effect. */
   pause(): this {
     return this;
   }
 
-  /** Engine: has no effect. */
+  /** Called by TLS; has no effect. */
   resume(): this {
     return this;
   }
 
-  /** Engine: has no effect. */
+  /** Called by TLS; has no effect. */
   cork(): void {}
 
-  /** Engine: has no effect. */
+  /** Called by TLS; has no effect. */
   uncork(): void {}
 }
 
-/** Time on a CPU and not on the wall: a process that is stopped for a while has not worked. */
+/** CPU time, not wall-clock time: a process that is suspended does no work. */
 function cpuMilliseconds(): number {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1000;
