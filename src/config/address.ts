@@ -1,5 +1,5 @@
 /**
- * Addresses of the config, `host:port`, `[v6]:port`, `:port` and `unix:/path`, and names of servers.
+ * Addresses in the config, `host:port`, `[v6]:port`, `:port` and `unix:/path`, and server names.
  *
  * @module
  */
@@ -8,7 +8,10 @@ import type { Address, HostPort, UnixAddress } from "./config.ts";
 import { dnsNameFault, parseIp, unmapIp } from "./ip.ts";
 import type { Parsed } from "./problem.ts";
 
-/** What an address is for: a `listen` may leave out the host and use port 0, a `target` may not. */
+/**
+ * What an address is used for. A `listen` address may omit the host and use port 0; a `target` may
+ * not.
+ */
 export type AddressRole = "listen" | "target";
 
 const EXAMPLE = "127.0.0.1:8080";
@@ -17,7 +20,7 @@ function refuse(reason: string): Parsed<never> {
   return { ok: false, reason };
 }
 
-/** Cuts `host:port` or `[v6]:port` in two; the parts are not judged. */
+/** Splits `host:port` or `[v6]:port` without validating the parts. */
 function split(text: string, role: AddressRole): Parsed<{ host: string; port: string }> {
   if (text.startsWith("[")) {
     const [, host, port] = /^\[([^\]]*)\]:([^:\]]*)$/.exec(text) ?? [];
@@ -51,7 +54,8 @@ function hostFault(host: string, role: AddressRole): string | undefined {
   }
   if (ip !== undefined) return undefined;
   if (host === "*") return 'for every interface, write ":" and the port alone';
-  // The final dot of an absolute name keeps the resolver from trying its search list.
+  // The trailing dot of an absolute name is allowed: it stops the resolver from trying its search
+  // list.
   return dnsNameFault(host.length > 1 ? host.replace(/\.$/, "") : host, { underscores: true });
 }
 
@@ -64,7 +68,9 @@ function portFault(port: string, role: AddressRole): string | undefined {
   return value < lowest || value > 65535 ? `the port must be ${lowest} to 65535` : undefined;
 }
 
-/** Where an address of a UNIX socket ends: `sun_path` has room for 108 bytes with its final zero. */
+/**
+ * Maximum length of a UNIX socket path: `sun_path` has 108 bytes including the terminating zero.
+ */
 const MAX_SOCKET_PATH = 107;
 
 function parseUnix(text: string): Parsed<UnixAddress> {
@@ -87,8 +93,8 @@ function parseUnix(text: string): Parsed<UnixAddress> {
 }
 
 /**
- * Reads `host:port`, `[v6]:port`, `unix:/path` or, to listen, `:port` (every interface: the host is
- * empty). A host is an IP address or a DNS name and stays as written, without brackets.
+ * Parses `host:port`, `[v6]:port`, `unix:/path` or, to listen, `:port` (every interface; the host
+ * is empty). A host is an IP address or a DNS name, and is kept as written, without brackets.
  */
 export function parseAddress(text: string, role: AddressRole): Parsed<Address> {
   if (text === "") return refuse(`must be host:port, such as "${EXAMPLE}"`);
@@ -107,21 +113,21 @@ export function parseAddress(text: string, role: AddressRole): Parsed<Address> {
     : refuse(fault);
 }
 
-/** The address as the config writes it: IPv6 hosts in brackets, an empty host as `:port`. */
+/** The address in config syntax: IPv6 hosts in brackets, an empty host as `:port`. */
 export function formatAddress(address: Address | HostPort): string {
   if ("path" in address) return `unix:${address.path}`;
   const host = address.host.includes(":") ? `[${address.host}]` : address.host;
   return `${host}:${address.port}`;
 }
 
-/** A DNS name as it is compared: lower case, without the final dot. */
+/** A DNS name in the form for comparisons: lower case, without the trailing dot. */
 function nameKey(host: string): string {
   return host.toLowerCase().replace(/\.$/, "");
 }
 
 /**
  * Whether traffic to this host stays on this machine: 127.0.0.0/8, `::1`, IPv4-mapped loopback, and
- * `localhost`. An empty host (every interface) and every other name are not.
+ * `localhost`. False for an empty host (every interface) and for all other names.
  */
 export function isLoopback(host: string): boolean {
   const ip = parseIp(host);
@@ -131,7 +137,7 @@ export function isLoopback(host: string): boolean {
   return bytes.every((byte, index) => byte === (index === 15 ? 1 : 0));
 }
 
-/** What a listener on a host takes: every interface (of a family) or one address or name. */
+/** The addresses that a listener covers: every interface (of a family), or one address or name. */
 type Reach = {
   readonly every: boolean;
   readonly family: "v4" | "v6" | "both" | "name";
@@ -148,7 +154,10 @@ function reach(host: string): Reach {
   return { every, family, key: bytes.join(".") };
 }
 
-/** Whether a listener on this host takes connections on every interface (of IPv4, or of both). */
+/**
+ * Whether a listener on this host accepts connections on every interface (of IPv4, or of both
+ * families).
+ */
 export function isEveryInterface(host: string): boolean {
   return reach(host).every;
 }
@@ -156,21 +165,24 @@ export function isEveryInterface(host: string): boolean {
 function takes(wide: Reach, other: Reach): boolean {
   if (wide.key === other.key) return true;
   if (wide.key === "localhost") return LOOPBACKS.includes(other.key);
-  // "::" takes IPv4 besides, 0.0.0.0 takes no IPv6.
+  // "::" covers IPv4 too; 0.0.0.0 does not cover IPv6.
   return wide.every && (wide.family === "both" || other.family !== "v6");
 }
 
 const LOOPBACKS = ["127.0.0.1", "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1"];
 
 /**
- * The addresses to listen on for a host: `localhost` is both loopback addresses, whatever a resolver says
- * (RFC 6761 section 6.3), every other host is one.
+ * The addresses to listen on for a host: both loopback addresses for `localhost`, independent of
+ * any resolver (RFC 6761 section 6.3), and the host itself for all others.
  */
 export function hostsToListenOn(host: string): readonly string[] {
   return nameKey(host) === "localhost" ? ["127.0.0.1", "::1"] : [host];
 }
 
-/** A path as Deno takes it: `//`, `.` and `..` are resolved as text, whatever links there are. */
+/**
+ * A path as Deno normalizes it: `//`, `.` and `..` are resolved textually, without regard to
+ * symlinks.
+ */
 function pathKey(path: string): string {
   const kept: string[] = [];
   for (const part of path.split("/")) {
@@ -181,9 +193,9 @@ function pathKey(path: string): string {
 }
 
 /**
- * Whether the two cannot both be listened on: the same port (0 excepted, which is a new one each
- * time) on the same host, or one of them on every interface. `localhost` may be 127.0.0.1 or `::1`.
- * Of sockets: the same path, however it is written.
+ * Whether the two cannot be listened on at the same time: the same port (other than 0, which picks
+ * a new port each time) on the same host, or one of them on every interface. `localhost` counts as
+ * both 127.0.0.1 and `::1`. UNIX sockets overlap if their paths are equal once normalized.
  */
 export function overlaps(a: Address, b: Address): boolean {
   if (a.kind === "unix" || b.kind === "unix") {
@@ -195,8 +207,8 @@ export function overlaps(a: Address, b: Address): boolean {
 }
 
 /**
- * Reads the name that a server's certificate must carry: a DNS name (no wildcard, no final dot) or
- * an IP address, without port or brackets.
+ * Parses the name that a server certificate must contain: a DNS name (no wildcard, no trailing dot)
+ * or an IP address, without port or brackets.
  */
 export function parseServerName(text: string): Parsed<string> {
   if (text === "") return refuse('must be a DNS name or an IP address, such as "db.example.com"');

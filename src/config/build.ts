@@ -1,5 +1,6 @@
 /**
- * Adds the defaults: what was found valid becomes the {@linkcode Config} that the daemon runs on.
+ * Adds the defaults: turns the validated values into the {@linkcode Config} that the daemon runs
+ * on.
  *
  * @module
  */
@@ -22,7 +23,9 @@ import type {
 import type { RawAcl, RawConfig, RawEndpoint, RawProxy, RawTls, RawTunnel } from "./raw.ts";
 import { DEFAULT_LISTEN } from "./together.ts";
 
-/** The config; `undefined` where something required is missing, which the checks have reported. */
+/**
+ * Builds the config; `undefined` if something required is missing, which the checks have reported.
+ */
 export function buildConfig(raw: RawConfig, tunnels: readonly RawTunnel[]): Config | undefined {
   const built = tunnels.map(buildTunnel);
   const [first, ...rest] = built.filter((tunnel) => tunnel !== undefined);

@@ -1,6 +1,7 @@
 /**
- * What belongs together in one tunnel: keys that must be there, keys that exclude each other. Each
- * check looks only at values that are valid on their own, so that it can run whatever else is wrong.
+ * Checks the keys of one tunnel against each other: required keys, and keys that exclude one
+ * another. Each check uses only values that are valid on their own, so it can run despite other
+ * errors.
  *
  * @module
  */
@@ -17,7 +18,7 @@ import { type KeyPath, quote } from "./problem.ts";
 import type { RawTls, RawUpstreamTls } from "./raw.ts";
 import type { Scope } from "./scope.ts";
 
-/** Runs every check of one tunnel. */
+/** Runs all checks on one tunnel. */
 export function checkTunnel(scope: Scope): void {
   checkRequired(scope);
   checkTrust(scope);
@@ -64,7 +65,7 @@ function checkTrust({ raw, has, owns, lacks, report }: Scope): void {
     checkUnasked({ raw, has, owns, report });
     return;
   }
-  // A client_auth that is not valid may have meant "none".
+  // An invalid client_auth may have been meant as "none".
   if (lacks(["tls", "ca"]) && (raw.mode === "client" || clientAuth !== undefined)) {
     report(
       ["tls", "ca"],
@@ -73,7 +74,7 @@ function checkTrust({ raw, has, owns, lacks, report }: Scope): void {
   }
 }
 
-/** Rules and lists that say something about peers' certificates, of which there are none. */
+/** Rules and lists that apply to peer certificates, on a side that requests none. */
 function checkUnasked(
   { raw, has, owns, report }: Pick<Scope, "raw" | "has" | "owns" | "report">,
 ): void {
@@ -91,7 +92,10 @@ function checkUnasked(
   }
 }
 
-/** The other identity of a bridge: half of one would be paired with half of the first. */
+/**
+ * The second identity of a bridge. A certificate without its key would be paired with the key of
+ * `tls`.
+ */
 function checkUpstream({ raw, has, report }: Scope): void {
   if (raw.mode !== "bridge") return;
   for (const [one, other] of [["cert", "key"], ["key", "cert"]] as const) {
@@ -105,9 +109,9 @@ function checkUpstream({ raw, has, report }: Scope): void {
   }
 }
 
-/** The `tls` block towards the target of a bridge: what it leaves out comes from `tls`. */
+/** The `tls` block for the upstream of a bridge. Keys that it leaves out come from `tls`. */
 export function upstreamTls(tls: RawTls, upstream: RawUpstreamTls | undefined): RawTls {
-  // Lists and intermediates of one CA say nothing about those of another.
+  // The lists and intermediates of one CA do not apply to another.
   const ofOtherCas = { crl: undefined, intermediates: undefined };
   return {
     ...tls,
@@ -132,14 +136,14 @@ function checkVersions({ raw, report }: Scope): void {
   }
 }
 
-/** The targets of a tunnel and their keys. */
+/** The targets of a tunnel with their key paths. */
 export function targetsOf({ raw }: Pick<Scope, "raw">): readonly (readonly [KeyPath, Address])[] {
   const { target, targets } = raw;
   if (targets === undefined) return target === undefined ? [] : [[["target"], target]];
   return targets.map((address, index) => [["targets", index], address]);
 }
 
-/** Only what is not TLS may be a UNIX socket: its callers are on this machine. */
+/** Only a plaintext side may be a UNIX socket, since its other end is on this machine. */
 function checkSockets(scope: Scope): void {
   const { raw: { mode, listen }, report } = scope;
   if (listen?.kind === "unix" && (mode === "server" || mode === "bridge")) {
@@ -175,7 +179,7 @@ function checkTargets(scope: Scope): void {
     }
     seen.add(key);
     if (listen === undefined || !overlaps(listen, address)) continue;
-    // Every interface includes loopback; what else it includes, only the machine knows.
+    // Every interface includes loopback. Which other addresses it includes is not known here.
     const certain = listen.kind === "unix" || address.kind === "unix" ||
       isLoopback(address.host) || !isEveryInterface(listen.host);
     if (!certain) continue;
@@ -187,7 +191,7 @@ function checkTargets(scope: Scope): void {
   }
 }
 
-/** The name that a client expects where the config gives none: the host of the target. */
+/** The default of `server_name`: the host of the target. */
 export function defaultServerName(host: string): ReturnType<typeof parseServerName> {
   return parseServerName(host.replace(/\.$/, ""));
 }

@@ -1,5 +1,5 @@
 /**
- * Durations in the syntax of Go's `time.ParseDuration`, kept as whole milliseconds.
+ * Durations in the syntax of Go's `time.ParseDuration`, as whole milliseconds.
  *
  * @module
  */
@@ -7,12 +7,12 @@
 import type { Parsed } from "./problem.ts";
 
 /**
- * The longest duration, in milliseconds: 596 h, a little under 25 days. Timers overflow at 2^31 ms
- * and would fire at once, so nothing longer is accepted.
+ * The longest duration in milliseconds: 596 h, a little under 25 days. Timers overflow at 2^31 ms
+ * and would fire at once, so longer durations are rejected.
  */
 export const MAX_DURATION_MS: number = 596 * 3_600_000;
 
-/** Nanoseconds in one of each unit. Both micro signs (U+00B5, U+03BC) count, as in Go. */
+/** Nanoseconds per unit. Both micro signs (U+00B5, U+03BC) are accepted, as in Go. */
 const UNITS: ReadonlyMap<string, bigint> = new Map([
   ["ns", 1n],
   ["us", 1_000n],
@@ -26,13 +26,13 @@ const UNITS: ReadonlyMap<string, bigint> = new Map([
 
 const NS_PER_MS = 1_000_000n;
 
-/** No sensible duration is longer, and big numbers cost time. */
+/** Maximum length of the text: parsing very long numbers takes too long. */
 const MAX_LENGTH = 64;
 
 /**
- * Reads `10s`, `1m30s`, `1.5h`, `250ms` or `0`; the value is in milliseconds, rounded up, so that only
- * a zero duration becomes 0. Negative durations and those over {@linkcode MAX_DURATION_MS} are
- * refused.
+ * Parses `10s`, `1m30s`, `1.5h`, `250ms` or `0`. The value is in milliseconds, rounded up so that
+ * only a zero duration becomes 0. Negative durations and those over {@linkcode MAX_DURATION_MS} are
+ * rejected.
  */
 export function parseDuration(text: string): Parsed<number> {
   if (text === "" || text.length > MAX_LENGTH) return refuse('must be a duration such as "10s"');
@@ -74,7 +74,7 @@ function refuse(reason: string): Parsed<never> {
 }
 
 /**
- * Milliseconds as Go's `Duration.String` writes them: `250ms`, `1.5s`, `1m30s`, `1h0m0s`, `0s`.
+ * Formats milliseconds like Go's `Duration.String`: `250ms`, `1.5s`, `1m30s`, `1h0m0s`, `0s`.
  * Fractions of a millisecond are rounded.
  */
 export function formatDuration(milliseconds: number): string {

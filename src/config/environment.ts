@@ -1,6 +1,6 @@
 /**
- * Settings from the environment: `MTLSD_` and the key path in capitals, over those of the top level of
- * the file. Lists, and what stands in an entry of `tunnels`, are set in the file only.
+ * Settings from environment variables: `MTLSD_` and the key path in upper case, which override the
+ * top level of the file. Lists, and keys within `tunnels`, can be set in the file only.
  *
  * @module
  */
@@ -14,27 +14,27 @@ import { ALL_VARIABLES, VARIABLE_PREFIX, variableOf } from "./variables.ts";
 /** Variables by name. */
 export type Environment = ReadonlyMap<string, string>;
 
-/** No variables at all. */
+/** An empty environment. */
 export const NO_ENVIRONMENT: Environment = new Map();
 
-/** What a key takes, as far as text has to be turned into it. */
+/** The type of a key, as far as needed to convert the text of a variable. */
 type Kind = "text" | "boolean" | "number" | "list";
 
-/** A key that a variable stands for. */
+/** A key that a variable can set. */
 type Setting = { readonly path: KeyPath; readonly kind: Kind };
 
-/** What the environment says, over the file. */
+/** The values of the file and the environment, merged. */
 export type Overlay = {
-  /** The file's values with those of the environment. */
+  /** The merged values. */
   readonly root: Readonly<Record<string, unknown>>;
-  /** Which variable has set the key at the path. */
+  /** The variable that set the key at the path, if any. */
   variable(path: KeyPath): string | undefined;
-  /** A variable that has set the key, or one of the block's. */
+  /** A variable that set the key or, if it is a block, a key in it. */
   within(path: KeyPath): string | undefined;
   readonly problems: readonly EnvironmentProblem[];
 };
 
-/** Every key of the top level, lists included, by its variable. */
+/** All top-level keys, including lists, by the name of their variable. */
 function settings(): ReadonlyMap<string, Setting> {
   const found = new Map<string, Setting>();
   const add = (path: KeyPath, schema: JsonSchema): void => {
@@ -54,17 +54,20 @@ function kindOf({ type }: JsonSchema): Kind {
   return type === "integer" || type === "number" ? "number" : "text";
 }
 
-/** The variable that can set the key; `undefined` for lists, blocks and what stands in `tunnels`. */
+/** The variable that can set the key; `undefined` for lists, blocks and keys within `tunnels`. */
 export function variableFor(path: KeyPath): string | undefined {
   const name = variableOf(path);
   const setting = settings().get(name);
   return setting === undefined || setting.kind === "list" ? undefined : name;
 }
 
-/** More variables that there are not are counted and not listed, since each is compared with all. */
+/**
+ * Unknown variables beyond this number are counted but not listed, because each is compared with
+ * all keys.
+ */
 const MAX_UNKNOWN = 50;
 
-/** The values of the file with those of the environment over them. */
+/** Merges the environment into the values of the file. */
 export function applyEnvironment(
   root: Readonly<Record<string, unknown>>,
   environment: Environment,
@@ -88,7 +91,7 @@ export function applyEnvironment(
     if (fault !== undefined) problems.push({ variable, message: fault });
     if (setting.kind === "list") continue;
     const next = assign(changed, setting.path, convert(text, setting.kind));
-    // What stands in the file in place of the block is reported, and nothing can be set in it.
+    // The file has a value that is not a block here. This is reported elsewhere.
     if (next === undefined) continue;
     changed = next;
     set.set(JSON.stringify(setting.path), variable);
@@ -110,7 +113,7 @@ export function applyEnvironment(
   };
 }
 
-/** The path of a key and of the blocks that it is in. */
+/** The path of a key and the paths of its enclosing blocks. */
 function prefixes(path: KeyPath): string[] {
   return path.map((_, index) => JSON.stringify(path.slice(0, index + 1)));
 }
@@ -120,7 +123,9 @@ function convert(text: string, kind: Kind): unknown {
   return kind === "number" && /^\d+$/.test(text) ? Number(text) : text;
 }
 
-/** A copy with the value at the path; `undefined` where something that is no block is in the way. */
+/**
+ * A copy with the value set at the path; `undefined` if a value that is not a block is in the way.
+ */
 function assign(
   block: Readonly<Record<string, unknown>>,
   [key = "", ...rest]: KeyPath,
@@ -142,11 +147,14 @@ function listFault({ path, kind }: Setting): string | undefined {
   return `Cannot set a list from the environment: write ${key} in the file`;
 }
 
-/** What Kubernetes sets for a Service: `MTLSD_SERVICE_HOST`, `MTLSD_WEB_PORT_443_TCP_ADDR`. */
+/**
+ * The variables that Kubernetes sets for a Service: `MTLSD_SERVICE_HOST`,
+ * `MTLSD_WEB_PORT_443_TCP_ADDR`.
+ */
 const SERVICE_LINK =
   /^(MTLSD(?:_\w+?)??)_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)$/;
 
-/** Whether the variable is one of those that Kubernetes sets in every pod beside a Service. */
+/** Whether Kubernetes set the variable for a Service; it does so in every pod. */
 function isServiceLink(variable: string, environment: Environment): boolean {
   const [, service] = SERVICE_LINK.exec(variable) ?? [];
   return service !== undefined && environment.has(`${service}_SERVICE_HOST`) &&
@@ -169,7 +177,7 @@ function unknownVariable(variable: string, known: ReadonlyMap<string, Setting>):
 function nearest(variable: string, known: readonly string[]): string | undefined {
   const hint = suggest(variable, known);
   if (hint !== undefined) return hint;
-  // MTLSD_CERT for MTLSD_TLS_CERT; not a name that several blocks have.
+  // Suggest MTLSD_TLS_CERT for MTLSD_CERT, unless the name exists in several blocks.
   const key = variable.slice(VARIABLE_PREFIX.length - 1);
   const matches = known.filter((name) => name.endsWith(key));
   if (key.length > 1 && matches.length === 1) return matches[0];
@@ -178,8 +186,8 @@ function nearest(variable: string, known: readonly string[]): string | undefined
 }
 
 /**
- * Names to ask for one by one where the environment cannot be listed: those that there are, and each
- * without its block, which is a likely mistake. Others cannot be found there.
+ * The variables to query one by one if the environment cannot be listed: the valid names, and each
+ * without its block, which is a likely mistake. Other unknown variables go unnoticed then.
  */
 export function* variablesToAsk(): Iterable<string> {
   for (const [name, { path }] of settings()) {

@@ -1,16 +1,16 @@
 /**
- * Values that were written for something that fills in variables, which nothing does here. A rule such
- * as `${NAME}` would never match, and a path lead nowhere.
+ * Finds placeholders for templates or shells, which mtlsd does not expand. A rule such as `${NAME}`
+ * would never match, and a path would not exist.
  *
  * @module
  */
 
 import type { KeyPath } from "./problem.ts";
 
-/** `${NAME}`, `$(NAME)`, `{{ name }}`, and `$NAME` where a path, host or port begins. */
+/** `${NAME}`, `$(NAME)`, `{{ name }}`, and `$NAME` at the start of a path segment, host or port. */
 const PLACEHOLDER = /\$\{[^}]*\}|\$\([^)]*\)|\{\{.*?\}\}|(?<=^|[/:])\$[A-Z_][A-Z0-9_]*/s;
 
-/** Paths of the strings that hold something to fill in. */
+/** The paths of the strings that contain a placeholder. */
 export function placeholders(root: unknown): readonly KeyPath[] {
   const found: KeyPath[] = [];
   const look = (value: unknown, path: KeyPath): void => {

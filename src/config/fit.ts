@@ -1,7 +1,7 @@
 /**
- * Settings that only some tunnels can use. One that would do nothing is an error where it is written
- * for a tunnel; one that is written for all of them is left out where it does not fit, and is an error
- * where it fits none.
+ * Settings that apply only to certain tunnels. A setting without effect is an error if it is
+ * written for that tunnel. If it is written at the top level, it is dropped for the tunnels it does
+ * not apply to, and is an error only if it applies to none.
  *
  * @module
  */
@@ -10,16 +10,16 @@ import type { KeyPath } from "./problem.ts";
 import type { RawConfig, RawTunnel } from "./raw.ts";
 import type { Scope, ScopeDeps } from "./scope.ts";
 
-/** A setting and what it takes. */
+/** A setting and the condition for using it. */
 type Fit = {
   readonly path: KeyPath;
-  /** Whether a value asks for anything; by default each does. */
+  /** Whether the value has any effect; by default every value has. */
   readonly asks?: (raw: RawConfig | RawTunnel) => boolean;
-  /** Why it cannot be used; `undefined` where it can. */
+  /** Why the tunnel cannot use it; `undefined` if it can. */
   readonly fault: (raw: RawTunnel) => string | undefined;
 };
 
-/** What a side without certificates makes of it. */
+/** The message for a setting that needs peer certificates, on a side that requests none. */
 function unasked(key: string): string {
   return `Cannot use "${key}" with client_auth "none", where no certificate is checked: remove one ` +
     "of them";
@@ -118,7 +118,10 @@ const FITS: readonly Fit[] = [
   })),
 ];
 
-/** Reports what cannot be used, and takes it away from tunnels that only took it over. */
+/**
+ * Reports settings that cannot be used, and drops inherited ones from the tunnels they do not apply
+ * to.
+ */
 export function checkFits(
   scopes: readonly Scope[],
   top: RawConfig,

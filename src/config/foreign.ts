@@ -1,6 +1,6 @@
 /**
- * Names that other programs have for our keys (ghostunnel, stunnel, nginx, HAProxy, Envoy, Go's
- * `crypto/tls`), so that a config that is written from memory gets a hint. None of them is accepted.
+ * Names that other programs use for our keys (ghostunnel, stunnel, nginx, HAProxy, Envoy, Go's
+ * `crypto/tls`), so that errors can suggest the right key. None of them is accepted.
  *
  * @module
  */
@@ -8,7 +8,7 @@
 import { knownKeys } from "./schema.ts";
 import type { KeyPath } from "./problem.ts";
 
-/** Our keys, each with what it is called elsewhere; without case and punctuation. */
+/** Our keys with their names in other programs, in lower case without punctuation. */
 const NAMES: readonly (readonly [key: string, names: string])[] = [
   [
     "tls.cert",
@@ -80,7 +80,7 @@ const BY_NAME: ReadonlyMap<string, readonly string[]> = new Map(
   NAMES.flatMap(([key, names]) => names.split(" ").map((name) => [name, key.split(".")] as const)),
 );
 
-/** What has no key of ours, and what to do in its place. */
+/** Names of features that have no key here, with what to do instead. */
 const ANSWERS: readonly (readonly [names: string, answer: string])[] = [
   [
     "keystore keystorefile keystorepath pkcs12 pkcs12file p12 pfx jks",
@@ -109,25 +109,27 @@ const ANSWER_BY_NAME: ReadonlyMap<string, string> = new Map(
   ANSWERS.flatMap(([names, answer]) => names.split(" ").map((name) => [name, answer] as const)),
 );
 
-/** Longer names are nothing that we know. */
+/** Longer names are never in the tables. */
 const MAX_LENGTH = 64;
 
-/** `clientCAFile`, `client-ca-file` and `client_ca_file` are one name. */
+/** Makes `clientCAFile`, `client-ca-file` and `client_ca_file` equal. */
 export function foldName(name: string): string {
   return name.length > MAX_LENGTH ? "" : name.replaceAll(/[^A-Za-z0-9]/g, "").toLowerCase();
 }
 
-/** The key that a name from elsewhere stands for, by its path in a tunnel or at the top level. */
+/** Our key for a name from another program, as a path in a tunnel or at the top level. */
 export function foreignKey(name: string): readonly string[] | undefined {
   return BY_NAME.get(foldName(name));
 }
 
-/** What to do in place of a key that there is not, of a name from elsewhere. */
+/** What to do instead of setting a key that exists only in another program. */
 export function foreignAnswer(name: string): string | undefined {
   return ANSWER_BY_NAME.get(foldName(name));
 }
 
-/** The key that a name from elsewhere stands for where it is written: beside it, or further down. */
+/**
+ * Our key for a name from another program, near where it is written: in the same block, or below.
+ */
 export function foreignPath(path: KeyPath): KeyPath | undefined {
   const meant = foreignKey(String(path.at(-1)));
   if (meant === undefined) return undefined;

@@ -1,5 +1,5 @@
 /**
- * IP address literals and DNS names: what a host may be.
+ * IP address literals and DNS names, the two forms of a host.
  *
  * @module
  */
@@ -10,14 +10,14 @@ function parseIpv4(text: string): number[] | undefined {
   if (match === null) return undefined;
   const bytes: number[] = [];
   for (const part of match.slice(1)) {
-    // A leading zero is octal to some readers and decimal to others.
+    // Parsers disagree on whether a leading zero means octal.
     if ((part.length > 1 && part.startsWith("0")) || Number(part) > 255) return undefined;
     bytes.push(Number(part));
   }
   return bytes;
 }
 
-/** The bytes that groups of hex digits stand for; the last group may be a dotted quad. */
+/** The bytes of groups of hex digits; the last group may be a dotted quad. */
 function groupBytes(text: string, mayEndInIpv4: boolean): number[] | undefined {
   if (text === "") return [];
   const bytes: number[] = [];
@@ -43,14 +43,14 @@ function parseIpv6(text: string): number[] | undefined {
   if (right === undefined) return head?.length === 16 ? head : undefined;
   const tail = groupBytes(right, true);
   if (head === undefined || tail === undefined) return undefined;
-  // "::" stands for one group at least (RFC 4291 section 2.2).
+  // "::" stands for at least one group (RFC 4291 section 2.2).
   const missing = 16 - head.length - tail.length;
   return missing < 2 ? undefined : [...head, ...new Array<number>(missing).fill(0), ...tail];
 }
 
 /**
  * The bytes of an IP address literal, 4 or 16 (RFC 4291 section 2.2, without zone or brackets), or
- * `undefined` where the text is none. An IPv4-mapped IPv6 address stays one of 16 bytes.
+ * `undefined` if the text is not one. An IPv4-mapped IPv6 address keeps its 16 bytes.
  */
 export function parseIp(text: string): Uint8Array | undefined {
   const bytes = text.includes(":") ? parseIpv6(text) : parseIpv4(text);
@@ -58,8 +58,8 @@ export function parseIp(text: string): Uint8Array | undefined {
 }
 
 /**
- * The address with IPv4-mapped ones (`::ffff:127.0.0.1`, RFC 4291 section 2.5.5.2) as plain IPv4:
- * what decides where a connection goes.
+ * Converts an IPv4-mapped address (`::ffff:127.0.0.1`, RFC 4291 section 2.5.5.2) to plain IPv4,
+ * which is where a connection to it goes.
  */
 export function unmapIp(bytes: Uint8Array): Uint8Array {
   const mapped = bytes.length === 16 && bytes.subarray(0, 10).every((byte) => byte === 0) &&
@@ -68,8 +68,8 @@ export function unmapIp(bytes: Uint8Array): Uint8Array {
 }
 
 /**
- * Why the text is not a DNS name (RFC 1123 section 2.1), or `undefined` where it is one. Names of one
- * label are names. A last label of digits would be read as an IPv4 address and is refused.
+ * Why the text is not a DNS name (RFC 1123 section 2.1), or `undefined` if it is one. A single
+ * label is a name. A numeric last label is rejected because it would be parsed as an IPv4 address.
  */
 export function dnsNameFault(
   name: string,

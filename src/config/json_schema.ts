@@ -1,6 +1,6 @@
 /**
- * The shape of the file as a JSON Schema, for editors. Made of what validates, so that the two cannot
- * differ in keys and types; what belongs together, only the daemon knows.
+ * The config as a JSON Schema, for editors. Generated from the validating schema, so keys and types
+ * cannot differ. The rules between keys are checked by mtlsd only.
  *
  * @module
  */
@@ -8,7 +8,7 @@
 import * as z from "zod";
 import { configSchema } from "./schema.ts";
 
-/** As much of JSON Schema (draft 7) as there is in it. */
+/** The parts of JSON Schema (draft 7) that the config needs. */
 export type JsonSchema = {
   readonly type?: string | readonly string[];
   readonly description?: string;
@@ -18,18 +18,18 @@ export type JsonSchema = {
 };
 
 /**
- * The JSON Schema of the config. Draft 7 is what the YAML language server of the editors knows in
- * full. No key is required: each of them may come from the environment.
+ * The JSON Schema of the config. Draft 7, since the YAML language server in editors supports it
+ * completely. No key is required, because each may come from the environment.
  */
 export function configJsonSchema(): JsonSchema {
   const schema = z.toJSONSchema(configSchema(), {
     io: "input",
     target: "draft-7",
     override: ({ zodSchema, jsonSchema }) => {
-      // Zod leaves out defaults of values that are turned into others; ours are as the file has them.
+      // Zod omits defaults of transformed values. Ours are in config syntax.
       const shown = z.globalRegistry.get(zodSchema)?.default;
       if (shown !== undefined) jsonSchema.default = shown as typeof jsonSchema.default;
-      // A union's own type would stand beside what is said better.
+      // `anyOf` already gives the types of a union.
       if (jsonSchema.anyOf !== undefined) delete jsonSchema.type;
     },
   });

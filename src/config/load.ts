@@ -1,6 +1,6 @@
 /**
- * The text of a config file to a {@linkcode Config} that cannot be wrong, or to every problem that it
- * has, with positions.
+ * Parses the text of a config file into a valid {@linkcode Config}, or into all of its problems
+ * with their positions.
  *
  * @module
  */
@@ -19,18 +19,19 @@ import { type Origin, readSource, type Source } from "./source.ts";
 import { suggest } from "./suggest.ts";
 import { checkTogether } from "./together.ts";
 
-/** A config, or all that is wrong with it in the order of the file, at least one problem. */
+/** A config, or all of its problems in file order, at least one. */
 export type ConfigResult =
   | { readonly ok: true; readonly config: Config }
   | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
 
 /**
- * Parses the text of a config file (YAML 1.2). Reads no file: paths in it are not looked at. Never
+ * Parses the text of a config file (YAML 1.2). Does not access the files that it names. Never
  * throws.
  *
- * @param fileName what problems call the file: the path as the user gave it, `<stdin>` for standard
+ * @param fileName the file's name in problems: the path as the user gave it, `<stdin>` for standard
  * input.
- * @param environment the variables that are set over the file; others than `MTLSD_` are problems.
+ * @param environment the variables that override the file; unknown names that begin with `MTLSD_`
+ * are problems.
  */
 export function parseConfig(
   text: string,
@@ -73,7 +74,10 @@ export function parseConfig(
   return config === undefined ? { ok: false, problems: sorted(problems) } : { ok: true, config };
 }
 
-/** To look for what was meant compares a key with all; a file with more wrong ones is another one. */
+/**
+ * Maximum number of unknown keys to find suggestions for, since each is compared with all known
+ * keys.
+ */
 const MAX_HINTS = 50;
 
 function unfilledReason(source: Source, path: KeyPath): string {
@@ -85,7 +89,7 @@ function unfilledReason(source: Source, path: KeyPath): string {
     : `${reason}, or leave the key out and set ${variable} (with --allow-env=MTLSD_*)`;
 }
 
-/** In the order of the file; what comes from elsewhere is last. */
+/** In file order; problems in environment variables come last. */
 function sorted(problems: readonly ConfigProblem[]): readonly ConfigProblem[] {
   const inFile = problems.filter((problem) => "line" in problem);
   return [
@@ -94,22 +98,23 @@ function sorted(problems: readonly ConfigProblem[]): readonly ConfigProblem[] {
   ];
 }
 
-/** What a config was written in. */
+/** The text that a config was parsed from. */
 export type ConfigText = {
   readonly text: string;
-  /** What messages call the file. */
+  /** The file's name in messages. */
   readonly file: string;
   readonly environment: Environment;
 };
 
 /**
- * Where a key of a valid config was written, for the tunnel or at the top level: for what is found out
- * about its value later. Of several keys the first one that is set counts.
+ * Where a key of a valid config was written, for the tunnel or at the top level. For problems that
+ * are found later, such as an address in use. If several paths are given, the first that is set
+ * counts.
  */
 export function originOf(
   { text, file, environment }: ConfigText,
   { tunnel, paths }: {
-    /** The name of the tunnel; `undefined` for the only one. */
+    /** The name of the tunnel; `undefined` if there is only one. */
     readonly tunnel: string | undefined;
     readonly paths: NonEmpty<KeyPath>;
   },
@@ -128,10 +133,10 @@ export function originOf(
   return source?.origin(found) ?? { file, line: 1, column: 1, path: formatPath(found) };
 }
 
-/** Blocks whose keys are no hint: others have the same. */
+/** Blocks that repeat keys of others, so that their keys are ambiguous as suggestions. */
 const SECOND_BLOCKS = ["upstream_tls", "upstream_acl", "tunnels"];
 
-/** The path of the key that was most likely meant: of the same block, or of one further down. */
+/** The path of the key that was most likely meant: in the same block, or further down. */
 function nearest(path: KeyPath): KeyPath | undefined {
   const name = String(path.at(-1));
   const parent = path.slice(0, -1);
@@ -145,7 +150,8 @@ function nearest(path: KeyPath): KeyPath | undefined {
   if (sibling !== undefined) return [...parent, sibling];
   const isTunnel = parent.length === 0 || (parent.length === 2 && parent[0] === "tunnels");
   if (!isTunnel) return undefined;
-  // "client_auth" and "tls.client_auth" at the top level; not a name that several blocks have.
+  // Suggest "tls.client_auth" for "client_auth" at the top level, unless the name exists in several
+  // blocks.
   const nested = known.filter((block) => !SECOND_BLOCKS.includes(block))
     .flatMap((block) => knownKeys([...parent, block]).map((key) => [block, key]));
   const matches = nested.filter((to) =>

@@ -1,16 +1,18 @@
 /**
- * Small texts of the config that are no addresses: names of tunnels and of protocols, modes of
- * sockets.
+ * Texts in the config that are not addresses: names of tunnels and ALPN protocols, socket modes.
  *
  * @module
  */
 
 import type { Parsed } from "./problem.ts";
 
-/** Longer names make lines and labels that nobody can read. */
+/** Longer names make log lines and metric labels unreadable. */
 const MAX_NAME = 63;
 
-/** The name of a tunnel: what a label of a metric and a field of the log can hold as it is. */
+/**
+ * Parses the name of a tunnel, which must be usable in metric labels and log fields without
+ * escapes.
+ */
 export function parseTunnelName(text: string): Parsed<string> {
   const refuse = (reason: string): Parsed<string> => ({ ok: false, reason });
   if (text === "") return refuse('must be a name, such as "grpc"');
@@ -21,7 +23,7 @@ export function parseTunnelName(text: string): Parsed<string> {
   );
 }
 
-/** What people write for protocols whose registered names are others. */
+/** Common mistakes for registered protocol names. */
 const MEANT: ReadonlyMap<string, string> = new Map([
   ["http/2", "h2"],
   ["http/2.0", "h2"],
@@ -30,10 +32,13 @@ const MEANT: ReadonlyMap<string, string> = new Map([
   ["http/1", "http/1.1"],
 ]);
 
-/** The most bytes that one name may have (RFC 7301 section 3.1). */
+/** The maximum length of a name in bytes (RFC 7301 section 3.1). */
 const MAX_PROTOCOL = 255;
 
-/** A protocol name of ALPN (RFC 7301): compared byte by byte, so that a wrong one never matches. */
+/**
+ * Parses an ALPN protocol name (RFC 7301). Names are compared byte by byte, so a mistyped one never
+ * matches.
+ */
 export function parseAlpn(text: string): Parsed<string> {
   const refuse = (reason: string): Parsed<string> => ({ ok: false, reason });
   if (text === "") return refuse('must be a protocol name, such as "h2"');
@@ -49,7 +54,7 @@ export function parseAlpn(text: string): Parsed<string> {
     : refuse(`no client offers that: write "${meant}"`);
 }
 
-/** Permission bits in octal: `0600`, or `600`. */
+/** Parses permission bits in octal: `0600` or `600`. */
 export function parseSocketMode(text: string): Parsed<number> {
   if (/^0?[0-7]{3}$/.test(text)) return { ok: true, value: Number.parseInt(text, 8) };
   return {

@@ -1,5 +1,6 @@
 /**
- * The file as far as each value is valid on its own: what the schema hands on to the checks.
+ * The config with only its individually valid values: the output of the schema, and the input of
+ * the checks.
  *
  * @module
  */
@@ -20,7 +21,7 @@ import type {
 } from "./config.ts";
 import type { KeyPath } from "./problem.ts";
 
-/** The `upstream_tls` block as far as it is valid. */
+/** The valid values of the `upstream_tls` block. */
 export type RawUpstreamTls = {
   cert?: string | undefined;
   key?: string | undefined;
@@ -34,24 +35,24 @@ export type RawUpstreamTls = {
   require_close_notify?: boolean | undefined;
 };
 
-/** The `tls` block as far as it is valid. */
+/** The valid values of the `tls` block. */
 export type RawTls = RawUpstreamTls & {
   client_auth?: ClientAuth | undefined;
   handshake_timeout?: number | undefined;
 };
 
-/** The keys of rules: `allow_cn`, `deny_uri` and so on. */
+/** The keys of rule lists: `allow_cn`, `deny_uri` and so on. */
 export type RuleListKey = `${Side}_${Dimension}`;
 
-/** The `upstream_acl` block as far as it is valid. */
+/** The valid values of the `upstream_acl` block. */
 export type RawUpstreamAcl = { [key in RuleListKey]?: Rule[] | undefined } & {
   mode?: AclMode | undefined;
 };
 
-/** The `acl` block as far as it is valid. */
+/** The valid values of the `acl` block. */
 export type RawAcl = RawUpstreamAcl & { allow_anonymous?: boolean | undefined };
 
-/** The `proxy` block as far as it is valid; durations in milliseconds. */
+/** The valid values of the `proxy` block; durations in milliseconds. */
 export type RawProxy = {
   dial_timeout?: number | undefined;
   idle_timeout?: number | undefined;
@@ -66,7 +67,7 @@ export type RawProxy = {
   socket_mode?: number | undefined;
 };
 
-/** The keys of a tunnel that a block of keys belongs to. */
+/** The blocks of a tunnel. */
 export type RawBlocks = {
   tls?: RawTls | undefined;
   acl?: RawAcl | undefined;
@@ -75,7 +76,10 @@ export type RawBlocks = {
   upstream_acl?: RawUpstreamAcl | undefined;
 };
 
-/** What stands at the top level, in an entry of `tunnels`, or in both, as far as it is valid. */
+/**
+ * The valid values of a tunnel, from the top level, from an entry of `tunnels`, or merged from
+ * both.
+ */
 export type RawTunnel = RawBlocks & {
   name?: string | undefined;
   mode?: Mode | undefined;
@@ -84,13 +88,13 @@ export type RawTunnel = RawBlocks & {
   targets?: Address[] | undefined;
 };
 
-/** The `health` or `metrics` block as far as it is valid. */
+/** The valid values of the `health` or `metrics` block. */
 export type RawEndpoint = { enabled?: boolean | undefined; listen?: TcpAddress | undefined };
 
-/** The `logging` block as far as it is valid. */
+/** The valid values of the `logging` block. */
 export type RawLogging = { level?: LogLevel | undefined; format?: LogFormat | undefined };
 
-/** The file as far as each value is valid on its own; what is missing has no default yet. */
+/** All valid values of a config; defaults are not added yet. */
 export type RawConfig = Omit<RawTunnel, "name"> & {
   tunnels?: RawTunnel[] | undefined;
   health?: RawEndpoint | undefined;
@@ -98,15 +102,15 @@ export type RawConfig = Omit<RawTunnel, "name"> & {
   logging?: RawLogging | undefined;
 };
 
-/** A value that cannot be used; `reason` completes `Cannot use ...: `. */
+/** An invalid value; `reason` completes `Cannot use ...: `. */
 export type InvalidValue = {
   readonly kind: "invalid";
   readonly path: KeyPath;
   readonly reason: string;
 };
 
-/** A key that there is not. */
+/** An unknown key. */
 export type UnknownKey = { readonly kind: "unknown"; readonly path: KeyPath };
 
-/** What the schema finds wrong. */
+/** A problem that the schema found. */
 export type SchemaIssue = InvalidValue | UnknownKey;

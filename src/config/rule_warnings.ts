@@ -1,8 +1,8 @@
 /**
- * Rules that can hardly match anything: written for another program, in another list than they belong to,
- * or with something that is not seen. A deny rule of that kind keeps nobody out.
+ * Warns about rules that are unlikely to match: in the syntax of another program, in the wrong
+ * list, or with invisible characters. A deny rule of this kind denies no peer.
  *
- * None of them is an error, since a certificate may carry any text.
+ * These are not errors, because a certificate may contain any text.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { type Dimension, type Rule, ruleKey, type TextDimension } from "../acl/r
 import { parseIp } from "./ip.ts";
 import { quote } from "./problem.ts";
 
-/** What to think again about, of each rule. */
+/** The warnings about each rule. */
 export function ruleWarnings(
   rules: readonly Rule[],
 ): readonly { readonly key: string; readonly message: string }[] {
@@ -40,7 +40,7 @@ function faultOf({ side, dimension, text }: Rule): string | undefined {
         }/**" for all of ` +
           "the trust domain"
         : undefined;
-    // What cannot be one of these is an error already.
+    // Texts that cannot be valid here are errors already.
     case "dns":
     case "ip":
     case "spki":
@@ -50,7 +50,7 @@ function faultOf({ side, dimension, text }: Rule): string | undefined {
   }
 }
 
-/** What the attributes are called in a name that is written out. */
+/** Names of attributes in the text form of a subject. */
 const ATTRIBUTES: ReadonlyMap<string, TextDimension> = new Map([
   ["CN", "cn"],
   ["COMMONNAME", "cn"],
@@ -60,7 +60,7 @@ const ATTRIBUTES: ReadonlyMap<string, TextDimension> = new Map([
   ["ORGANIZATIONALUNITNAME", "ou"],
 ]);
 
-/** What OpenSSL puts before names of the SAN. */
+/** Prefixes that OpenSSL prints before names of the SAN. */
 const SAN_LABELS: ReadonlyMap<string, Dimension> = new Map([
   ["DNS", "dns"],
   ["IP", "ip"],
@@ -68,7 +68,7 @@ const SAN_LABELS: ReadonlyMap<string, Dimension> = new Map([
   ["URI", "uri"],
 ]);
 
-/** One attribute and value at the start of a name that is written out: `CN=web`, `/O=Acme`. */
+/** One attribute and its value at the start of a subject in text form: `CN=web`, `/O=Acme`. */
 const ATTRIBUTE = /^\/?\s*([A-Za-z]{1,22}|\d+(?:\.\d+)+)\s*=\s*(.*)$/s;
 
 function textFault(
@@ -104,7 +104,7 @@ function textFault(
   return patternFault(dimension, text, list);
 }
 
-/** A whole subject, or an attribute with its name. */
+/** Detects a whole subject, or a value that includes the attribute's name. */
 function subjectFault(
   dimension: TextDimension,
   text: string,
@@ -117,7 +117,7 @@ function subjectFault(
       const [, name = "", value = ""] = ATTRIBUTE.exec(part.trim()) ?? [];
       return name === "" ? [] : [{ of: ATTRIBUTES.get(name.toUpperCase()), value: value.trim() }];
     });
-  // "a=b" alone may be a name.
+  // "a=b" without a known attribute may be a real name.
   if (parts.every(({ of }) => of === undefined)) return undefined;
   const fitting = parts.find(({ of }) => of === dimension);
   const [first] = parts.filter(({ of }) => of !== undefined);
@@ -127,7 +127,7 @@ function subjectFault(
     quote(to.value) + (to.of === dimension ? "" : ` under ${list(to.of)}`);
 }
 
-/** What other programs read as a pattern or a list. */
+/** Detects the pattern and list syntax of other programs. */
 function patternFault(
   dimension: TextDimension,
   text: string,

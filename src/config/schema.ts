@@ -1,7 +1,6 @@
 /**
- * The shape of the file: which keys there are, what each value may be, one by one, and what it is for
- * (the JSON Schema says that to editors). Everything is optional here; what belongs together is judged
- * in `checks.ts`.
+ * The schema of the file: its keys, the valid values of each, and descriptions for the JSON Schema.
+ * All keys are optional here; `checks.ts` checks the rules between keys.
  *
  * @module
  */
@@ -22,7 +21,7 @@ import type { KeyPath } from "./problem.ts";
 import type { RawConfig, RuleListKey, SchemaIssue } from "./raw.ts";
 import * as values from "./values.ts";
 
-/** A key that may be left out; `shown` is the default as the file would have it. */
+/** An optional key; `shown` is its default in config syntax. */
 function key<T>(
   type: z.ZodType<T>,
   description: string,
@@ -31,7 +30,7 @@ function key<T>(
   return type.meta({ description, ...(shown === undefined ? {} : { default: shown }) }).optional();
 }
 
-/** A block of keys; a key that the shape does not have is an issue. */
+/** A block of keys; other keys are issues. */
 function block<T extends z.ZodRawShape>(
   shape: T,
   description: string,
@@ -50,7 +49,7 @@ const DIMENSION_NAMES = {
   spki: "the public key: sha256:BASE64",
 } as const;
 
-/** The fourteen lists. */
+/** The fourteen rule lists. */
 function ruleLists(
   where: Pick<Rule, "block">,
 ): Record<RuleListKey, z.ZodOptional<z.ZodType<Rule[]>>> {
@@ -69,7 +68,7 @@ function ruleLists(
 
 const CLIENT_AUTH = values.oneOf(["required", "optional", "none", "require", "request"]);
 
-/** What `tls` and `upstream_tls` have in common. */
+/** The common keys of `tls` and `upstream_tls`. */
 function tlsKeys() {
   return {
     cert: key(values.path(), "Own certificate chain, leaf first, PEM"),
@@ -155,7 +154,7 @@ function proxyKeys() {
   };
 }
 
-/** What the top level and the entries of `tunnels` have in common. */
+/** The common keys of the top level and the entries of `tunnels`. */
 function tunnelKeys() {
   const { client_auth: _asked, handshake_timeout: _deadline, ...upstreamTls } = tlsKeys();
   return {
@@ -220,12 +219,12 @@ function makeSchema() {
 
 const SCHEMA = makeSchema();
 
-/** What validates a config, value by value. */
+/** The schema that validates each value of a config on its own. */
 export function configSchema(): values.Value<RawConfig> {
   return SCHEMA;
 }
 
-/** The keys that the block at the path may have; none where there is no such block. */
+/** The keys of the block at the path; empty if there is no such block. */
 export function knownKeys(path: KeyPath): readonly string[] {
   let at: unknown = SCHEMA;
   for (const part of path) {
@@ -241,8 +240,8 @@ function unwrap(type: unknown): unknown {
 }
 
 /**
- * Judges each value on its own. The result holds those that are valid, so that what belongs together
- * can be judged even where something else is wrong. An entry of `tunnels` keeps its place.
+ * Validates each value on its own. The result contains the valid ones, so that the rules between
+ * keys can be checked despite other errors. Entries of `tunnels` keep their index.
  */
 export function readSchema(
   value: unknown,
@@ -261,13 +260,16 @@ export function readSchema(
   return { raw: readSchema(without(value, issues.map(({ path }) => faulty(path)))).raw, issues };
 }
 
-/** What is left out for an issue: of targets all, since they are told apart by their place. */
+/**
+ * The path to leave out for an issue. For one target it is the whole list, because targets are
+ * identified by their index.
+ */
 function faulty(path: KeyPath): KeyPath {
   const at = path.indexOf("targets");
   return at === -1 ? path : path.slice(0, at + 1);
 }
 
-/** A copy without what stands at the paths. */
+/** A copy without the values at the paths. */
 function without(value: unknown, paths: readonly KeyPath[]): unknown {
   const inside = Map.groupBy(paths, ([first]) => first);
   const gone = (part: string | number): boolean =>
@@ -278,7 +280,7 @@ function without(value: unknown, paths: readonly KeyPath[]): unknown {
   };
   if (Array.isArray(value)) {
     const kept = value.map((item, index) => gone(index) ? GONE : rest(index, item));
-    // Tunnels are told apart by their place, so that one that is no block leaves an empty one.
+    // Tunnels are identified by their index, so an entry that is not a block becomes an empty one.
     const entries = kept.some((item) => typeof item === "object" && item !== null);
     return entries
       ? kept.map((item) => item === GONE ? {} : item)
@@ -292,5 +294,5 @@ function without(value: unknown, paths: readonly KeyPath[]): unknown {
   return copy;
 }
 
-/** Stands for an item that is left out. */
+/** Marks an item to be left out. */
 const GONE = Symbol("gone");

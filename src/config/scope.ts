@@ -1,6 +1,6 @@
 /**
- * What counts for one tunnel: its own keys and those that it takes over from the top level. Lists
- * replace, blocks are merged key by key.
+ * The effective settings of one tunnel: its own keys and those inherited from the top level. Lists
+ * are replaced, blocks are merged key by key.
  *
  * @module
  */
@@ -9,39 +9,39 @@ import type { KeyPath } from "./problem.ts";
 import type { RawBlocks, RawConfig, RawTunnel } from "./raw.ts";
 import { formatTunnel, type Source } from "./source.ts";
 
-/** One tunnel as far as it is valid. Paths are those of a config with one tunnel: `tls.cert`. */
+/** The valid values of one tunnel. Paths are relative to the tunnel: `tls.cert`. */
 export type Scope = {
-  /** What messages about other tunnels call it; `undefined` where there is only one. */
+  /** The tunnel's name in messages about other tunnels; `undefined` if there is only one. */
   readonly label: string | undefined;
-  /** Own values and those taken over. */
+  /** Own and inherited values. */
   readonly raw: RawTunnel;
-  /** Whether the key counts here, valid or not. */
+  /** Whether the key is set here or inherited, valid or not. */
   has(path: KeyPath): boolean;
-  /** Whether the key is written for this tunnel, not taken over. */
+  /** Whether the key is set for this tunnel itself. */
   owns(path: KeyPath): boolean;
-  /** Whether the key is absent, and no mistyped key stands for it either. */
+  /** Whether the key is absent and no unknown key was probably meant to be it. */
   lacks(path: KeyPath): boolean;
-  /** Says what is wrong, at the place of the key that counts. */
+  /** Reports a problem at the position of the key that takes effect. */
   report(path: KeyPath, message: string): void;
-  /** Stops taking over a key that cannot be used here. */
+  /** Drops an inherited key that this tunnel cannot use. */
   leave(path: KeyPath): void;
 };
 
-/** What scopes are made from, besides values. */
+/** What scopes need in addition to the values. */
 export type ScopeDeps = {
   readonly source: Source;
-  /** Whether a key that is not there was likely meant by one that was reported as unknown. */
+  /** Whether an absent key was probably meant by one that is reported as unknown. */
   readonly meant: (path: KeyPath) => boolean;
-  /** Problems at a path of the file; `at` is where the key stands that is taken over. */
+  /** Reports a problem at a path; `at` is the position of an inherited key. */
   readonly report: (path: KeyPath, message: string, at?: KeyPath) => void;
 };
 
-/** Every tunnel of the config: one for each entry of `tunnels`, or the one of the top level. */
+/** One scope for each entry of `tunnels`, or one for the top level. */
 export function scopesOf(raw: RawConfig, deps: ScopeDeps): readonly Scope[] {
   if (!deps.source.has(["tunnels"])) return [topLevel(raw, deps)];
   const written: unknown = deps.source.root.tunnels;
   return (raw.tunnels ?? []).flatMap((entry, index) => {
-    // What is no block was reported as that.
+    // An entry that is not a block has been reported as such.
     const value: unknown = Array.isArray(written) ? written[index] : undefined;
     const isBlock = typeof value === "object" && value !== null && !Array.isArray(value);
     return isBlock ? [entryScope(raw, entry, index, deps)] : [];
@@ -60,7 +60,7 @@ function topLevel(raw: RawConfig, { source, meant, report }: ScopeDeps): Scope {
   };
 }
 
-/** The keys that are each tunnel's own: two cannot have the same. */
+/** The keys that are never inherited, because two tunnels cannot share their values. */
 export const OWN_KEYS = ["listen", "target", "targets"] as const;
 
 function entryScope(
@@ -90,7 +90,7 @@ function entryScope(
   };
 }
 
-/** A new tunnel of both: what the entry leaves out comes from the top level. */
+/** A new tunnel with the keys of both; keys that the entry leaves out come from the top level. */
 function merge(top: RawConfig, entry: RawTunnel): RawTunnel {
   const block = <K extends keyof RawBlocks>(key: K): RawBlocks[K] =>
     entry[key] === undefined && top[key] === undefined ? undefined : { ...top[key], ...entry[key] };
@@ -108,7 +108,7 @@ function merge(top: RawConfig, entry: RawTunnel): RawTunnel {
   };
 }
 
-/** Removes a key from a tunnel that {@linkcode merge} has made: its blocks are nobody else's. */
+/** Removes a key from a tunnel made by {@linkcode merge}, which shares its blocks with no other. */
 function remove(raw: RawTunnel, [first = "", second]: KeyPath): void {
   const block: unknown = Reflect.get(raw, first);
   if (second === undefined) Reflect.deleteProperty(raw, first);

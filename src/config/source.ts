@@ -1,6 +1,5 @@
 /**
- * What a config was written in, file and environment together: the values, and where each of them
- * stands.
+ * The source of a config, file and environment together: its values and their positions.
  *
  * @module
  */
@@ -18,34 +17,34 @@ import { readYaml } from "./yaml.ts";
 import type { YamlTree } from "./tree.ts";
 import { parseTunnelName } from "./names.ts";
 
-/** Where something stands. */
+/** The position of a value: in the file, or a variable. */
 export type Origin = Omit<FileProblem, "message"> | Omit<EnvironmentProblem, "message">;
 
-/** The values of a config and their places. */
+/** The values of a config and their positions. */
 export type Source = {
   readonly root: Readonly<Record<string, unknown>>;
-  /** Whether the key is set, to whatever value. */
+  /** Whether the key is set, to any value. */
   has(path: KeyPath): boolean;
-  /** Whether the value is left out because of a problem that was reported. */
+  /** Whether the value is left out because of a problem that has been reported. */
   refused(path: KeyPath): boolean;
-  /** The value as an error message shows it. */
+  /** The value formatted for an error message. */
   show(path: KeyPath): string;
   /**
-   * Where the key stands, or would.
+   * The position of the key, or where it would be.
    *
-   * @param at where to look for it in the file: elsewhere, where the key is taken over.
+   * @param at where the key is in the file, if it is inherited.
    */
   origin(path: KeyPath, at?: KeyPath): Origin;
 };
 
-/** What was read, and what is wrong with it as YAML or as variables. */
+/** The source, and its problems as YAML and in variables. */
 export type SourceResult = {
-  /** `undefined` where the text is no map of keys. */
+  /** `undefined` if the text is not a map of keys. */
   readonly source: Source | undefined;
   readonly problems: readonly ConfigProblem[];
 };
 
-/** Reads the text of a config and the variables that are set over it. Never throws. */
+/** Reads the text of a config and the variables that override it. Never throws. */
 export function readSource(text: string, file: string, environment: Environment): SourceResult {
   const { tree, problems } = readYaml(text);
   const found = problems.map(({ path, place, message }): ConfigProblem => ({
@@ -63,7 +62,7 @@ export function readSource(text: string, file: string, environment: Environment)
     show: (path) =>
       overlay.variable(path) === undefined ? tree.show(path) : show(overlay.root, path),
     origin: (path, at = path) => {
-      // A block that no line begins is there by its variables only.
+      // A block that is not in the file exists only through its variables.
       const variable = overlay.variable(at) ?? (tree.has(at) ? undefined : overlay.within(at));
       return variable === undefined
         ? { file, ...tree.place(at), path: nameOf(tree, path) }
@@ -73,7 +72,7 @@ export function readSource(text: string, file: string, environment: Environment)
   return { source, problems: [...found, ...overlay.problems] };
 }
 
-/** The path as the user reads it; that of a tunnel has its name in it. */
+/** The path in the syntax of messages, with the tunnel's name if it is in a tunnel. */
 function nameOf({ root }: YamlTree, path: KeyPath): string {
   const [first, index, ...rest] = path;
   if (first !== "tunnels" || typeof index !== "number") return formatPath(path);
@@ -83,13 +82,13 @@ function nameOf({ root }: YamlTree, path: KeyPath): string {
   return rest.length === 0 ? tunnel : `${tunnel}: ${formatPath(rest)}`;
 }
 
-/** What messages call a tunnel: `tunnels[1] "grpc"`; `tunnels[1]` where its name is no good. */
+/** A tunnel in messages: `tunnels[1] "grpc"`, or `tunnels[1]` if its name is invalid. */
 export function formatTunnel(index: number, name: string | undefined): string {
   const named = name !== undefined && parseTunnelName(name).ok;
   return `tunnels[${index}]${named ? ` ${quote(name)}` : ""}`;
 }
 
-/** The value of a variable; what may be a private key is not shown at all. */
+/** The value of a variable for messages; anything that may be a private key is not shown. */
 function show(root: Readonly<Record<string, unknown>>, path: KeyPath): string {
   let value: unknown = root;
   for (const part of path) {

@@ -1,15 +1,15 @@
 /**
- * "Did you mean": the known name nearest to a mistyped one, and none where nothing is near.
+ * "Did you mean": finds the known name nearest to a mistyped one, if any is near.
  *
  * @module
  */
 
-/** Longer words are no typing errors of ours; the bound keeps the table small. */
+/** Longer words are not compared; the limit keeps the table small. */
 const MAX_LENGTH = 64;
 
 /**
- * How many edits turn `a` into `b`: insert, delete or replace a character, or swap two neighbours
- * (Damerau-Levenshtein distance, restricted to one edit of a place).
+ * The number of edits that turn `a` into `b`: insert, delete or replace a character, or swap two
+ * adjacent ones (Damerau-Levenshtein distance, restricted to one edit per position).
  */
 export function editDistance(a: string, b: string): number {
   let previous: number[] = [];
@@ -34,14 +34,14 @@ function at(row: readonly number[], index: number): number {
   return row[index] ?? Number.POSITIVE_INFINITY;
 }
 
-/** `clientAuth`, `client-auth` and `CLIENT_AUTH` all become `client_auth`. */
+/** Makes `clientAuth`, `client-auth` and `CLIENT_AUTH` equal to `client_auth`. */
 function normalize(name: string): string {
   return name.replace(/([a-z0-9])([A-Z])/g, "$1_$2").replace(/[-. ]/g, "_").toLowerCase();
 }
 
 /**
- * Drops the words (between `_`) that both names start or end with: `allow_ou` is no typing error of
- * `allow_cn`, however few letters differ, because the words that differ have nothing in common.
+ * Removes the words (between `_`) that both names start or end with. Otherwise `allow_ou` would
+ * look like a typo of `allow_cn`, although the words that differ have nothing in common.
  */
 function differingWords(a: string, b: string): [string, string] {
   const left = a.split("_");
@@ -58,8 +58,8 @@ function differingWords(a: string, b: string): [string, string] {
 }
 
 /**
- * The name of `known` that was most likely meant, or `undefined`. One edit is allowed in words of up
- * to five letters, two in longer ones, never as many as the word has letters.
+ * The name in `known` that was most likely meant, or `undefined`. One edit is allowed in words of
+ * up to five letters, two in longer ones, and always fewer than the word has letters.
  */
 export function suggest(name: string, known: readonly string[]): string | undefined {
   if (name.length > MAX_LENGTH) return undefined;

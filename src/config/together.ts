@@ -1,6 +1,5 @@
 /**
- * What belongs together across tunnels: names, addresses that are listened on, and keys that several
- * tunnels cannot share.
+ * Checks across tunnels: names, listen addresses, and keys that tunnels cannot share.
  *
  * @module
  */
@@ -11,13 +10,13 @@ import { quote } from "./problem.ts";
 import type { RawConfig } from "./raw.ts";
 import { OWN_KEYS, type Scope, type ScopeDeps } from "./scope.ts";
 
-/** Where the endpoints listen when the config does not say: loopback only. */
+/** The default listen addresses of the endpoints, on loopback only. */
 export const DEFAULT_LISTEN: { readonly health: TcpAddress; readonly metrics: TcpAddress } = {
   health: { kind: "tcp", host: "127.0.0.1", port: 9000 },
   metrics: { kind: "tcp", host: "127.0.0.1", port: 9001 },
 };
 
-/** Runs every check of the tunnels together. */
+/** Runs all checks across tunnels. */
 export function checkTogether(
   raw: RawConfig,
   scopes: readonly Scope[],

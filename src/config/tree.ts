@@ -1,6 +1,6 @@
 /**
- * YAML nodes to plain values that remember where they stand. What a config never needs, and what
- * makes one mean something else than it seems to, is refused: tags, merge keys, duplicate keys,
+ * Converts YAML nodes to plain values and their positions. YAML features that a config never needs,
+ * or that can change its meaning unnoticed, are rejected: tags, merge keys, duplicate keys, and
  * aliases that multiply.
  *
  * @module
@@ -18,38 +18,40 @@ import {
 } from "yaml";
 import { escapeText, type KeyPath, type Place, quote } from "./problem.ts";
 
-/** Deeper than any valid config; what lies deeper is not looked at. */
+/** Maximum depth, deeper than any valid config. Nodes below it are not read. */
 const MAX_DEPTH = 8;
 
-/** How many nodes all aliases together may stand for: nobody needs more, and bombs do. */
+/** Maximum number of nodes that all aliases together expand to. Only alias bombs need more. */
 const MAX_ALIAS_NODES = 1000;
 
-/** Something wrong at a place of the file. */
+/** A problem at a position in the file. */
 export type YamlProblem = {
   readonly path: KeyPath;
   readonly place: Place;
   readonly message: string;
 };
 
-/** The plain values of a file: maps without prototype, arrays, strings, numbers, booleans, null. */
+/**
+ * The plain values of a file: maps without a prototype, arrays, strings, numbers, booleans, null.
+ */
 export type YamlTree = {
   readonly root: Readonly<Record<string, unknown>>;
-  /** Where the key (or list item) stands; the nearest one above it where there is none. */
+  /** The position of the key or list item or, if it does not exist, of the nearest one above it. */
   place(path: KeyPath): Place;
-  /** Whether the file has the key, with whatever value. */
+  /** Whether the file has the key, with any value. */
   has(path: KeyPath): boolean;
-  /** Whether the value is left out because of a problem that was reported. */
+  /** Whether the value is left out because of a problem that has been reported. */
   refused(path: KeyPath): boolean;
-  /** The value as an error message shows it: escaped, quoted where it is a string, cut. */
+  /** The value formatted for an error message: escaped, truncated, in quotes if it is a string. */
   show(path: KeyPath): string;
 };
 
-/** Where a node stands and what is written there (`undefined` for maps and lists). */
+/** The position of a node and its text (`undefined` for maps and lists). */
 type Entry = { readonly offset: number; readonly value: unknown; readonly source: string };
 
-/** What a document's contents hold; the problems are those of its keys, tags and aliases. */
+/** The values of a document, and the problems with its keys, tags and aliases. */
 export type TreeResult = {
-  /** `undefined` where the contents are no map. */
+  /** `undefined` if the document is not a map. */
   readonly tree: YamlTree | undefined;
   readonly problems: readonly YamlProblem[];
 };
@@ -58,7 +60,7 @@ export type TreeResult = {
  * Reads the contents of a parsed document.
  *
  * @param contents a node of the `yaml` package.
- * @param place the position of an offset in the text.
+ * @param place converts an offset in the text to a position.
  */
 export function readTree(contents: unknown, place: (offset: number) => Place): TreeResult {
   if (!isMap(contents)) {
@@ -69,13 +71,13 @@ export function readTree(contents: unknown, place: (offset: number) => Place): T
   return { tree: reader.tree(contents), problems: reader.problems };
 }
 
-/** What can have an anchor. */
+/** A node that can have an anchor. */
 type Content = Exclude<Node, Alias>;
 
-/** Stands for a value that was reported and must not be looked at any further. */
+/** Marks a value that has been reported and must not be checked further. */
 const REFUSED = Symbol("refused");
 
-/** Walks the nodes once; what it refuses is left out of the values and reported. */
+/** Walks the nodes once. Rejected nodes are reported and left out of the values. */
 class Reader {
   readonly problems: YamlProblem[] = [];
   readonly #place: (offset: number) => Place;
@@ -110,7 +112,7 @@ class Reader {
     };
   }
 
-  /** The plain value of a node; `offset` is where its key stands, or itself in a list. */
+  /** The plain value of a node. `offset` is the position of its key, or its own in a list. */
   #read(node: unknown, path: KeyPath, offset: number): unknown {
     const value = isNode(node) ? this.#value(node, path) : null;
     const source = isScalar(node) && node.source !== undefined ? node.source : "";
@@ -130,7 +132,7 @@ class Reader {
     return value;
   }
 
-  /** Notes the anchor of a node; false where it has a tag, which is reported. */
+  /** Records the anchor of a node. Returns false, and reports it, if the node has a tag. */
   #plain(node: Content, path: KeyPath): boolean {
     if (node.anchor !== undefined && this.#aliasDepth === 0) this.#anchors.set(node.anchor, node);
     if (node.tag === undefined) return true;
@@ -140,7 +142,8 @@ class Reader {
 
   #alias(alias: Alias, path: KeyPath): unknown {
     const shown = quote(`*${alias.source}`);
-    // Met again inside of what another alias stands for, it means what it meant where it is written.
+    // An alias within an expanded alias refers to what it refers to at its own position in the
+    // text.
     const target = this.#targets.get(alias) ?? this.#anchors.get(alias.source);
     if (target === undefined || this.#open.has(target)) {
       const reason = target === undefined ? `no "&" before it has that name` : "it contains itself";
@@ -160,7 +163,7 @@ class Reader {
   }
 
   #list(list: YAMLSeq<unknown>, path: KeyPath): unknown[] {
-    // What was refused stays in place, so that the items after it keep their numbers.
+    // Rejected items stay as markers so that later items keep their index.
     return list.items.map((item, index) => this.#read(item, [...path, index], start(item)));
   }
 
@@ -168,7 +171,7 @@ class Reader {
     const values: Record<string, unknown> = Object.create(null);
     const seen = new Map<string, Node>();
     for (const { key, value } of map.items) {
-      // The parser has refused every other key already.
+      // The parser has reported all other kinds of keys.
       if (!isScalar(key)) continue;
       const name = String(key.value);
       const keyPath = [...path, name];
@@ -196,14 +199,14 @@ function start(node: unknown): number {
   return (isNode(node) ? node.range?.[0] : undefined) ?? 0;
 }
 
-/** A value as an error message shows it; what may be a private key is not shown at all. */
+/** The value formatted for an error message; anything that may be a private key is not shown. */
 function show({ value, source }: Entry): string {
   if (typeof value === "string") {
     return value.trimStart().startsWith("-----BEGIN") ? "PEM text" : quote(value);
   }
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object" && value !== null) return "a block";
-  // An alias has no source of its own.
+  // An alias has no source text of its own.
   const text = source === "" && value !== null ? String(value) : source;
   return text === "" ? "an empty value" : escapeText(text.slice(0, 60));
 }

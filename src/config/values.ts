@@ -1,6 +1,6 @@
 /**
- * What the value of a key may be, kind by kind: each reads one value, on its own, and knows how the
- * JSON Schema of the config describes it.
+ * The kinds of values in the config. Each validates one value on its own, and describes itself for
+ * the JSON Schema.
  *
  * @module
  */
@@ -15,15 +15,13 @@ import { parseDuration } from "./duration.ts";
 import { either, type Parsed, quote } from "./problem.ts";
 
 /**
- * What reads one value. An error of it says what would be valid.
+ * Validates one value. Its error says what would be valid.
  *
  * @internal
  */
 export type Value<T> = z.ZodType<T>;
 
-/**
- * A string that `parse` turns into something better; `otherwise` is the reason where it is no string.
- */
+/** A string that `parse` converts; `otherwise` is the reason for values that are not strings. */
 export function parsed<T>(
   parse: (text: string) => Parsed<T>,
   otherwise: string | ((input: unknown) => string),
@@ -38,14 +36,14 @@ export function parsed<T>(
   });
 }
 
-/** One of a few words. */
+/** One of a few fixed words. */
 export function oneOf<const T extends readonly [string, ...string[]]>(
   words: T,
 ): Value<T[number]> {
   return z.enum(words, { error: `must be ${either(words)}` });
 }
 
-/** The reason where a path is no string. */
+/** The reason for a path that is not a string. */
 const FILE = "must be the path of a file, as a string";
 
 function parsePath(text: string): Parsed<string> {
@@ -59,12 +57,12 @@ function parsePath(text: string): Parsed<string> {
   return { ok: true, value: text };
 }
 
-/** The path of a file, as far as that can be told without looking. */
+/** The path of a file, validated without accessing it. */
 export function path(): Value<string> {
   return parsed(parsePath, FILE);
 }
 
-/** A path or a list of paths; one given twice counts once. */
+/** A path or a list of paths, without duplicates. */
 export function paths(): Value<string[]> {
   return z.unknown().transform((value, context): string[] => {
     const list = typeof value === "string" ? [value] : value;
@@ -82,7 +80,7 @@ export function paths(): Value<string[]> {
         found.add(result.value);
         continue;
       }
-      // Where the value is one path, it is the value that is wrong.
+      // If the value is a single path, the issue is about the value itself.
       const at = list === value ? [index] : [];
       context.issues.push({ code: "custom", message: result.reason, input: item, path: at });
     }
@@ -90,10 +88,10 @@ export function paths(): Value<string[]> {
   }).meta({ anyOf: [{ type: "string" }, { type: "array", items: { type: "string" } }] });
 }
 
-/** How a duration looks, roughly: for editors. */
+/** An approximate pattern of a duration, for editors. */
 const DURATION = "^[-+]?(0|(([0-9]+\\.?[0-9]*|\\.[0-9]+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h))+)$";
 
-/** Milliseconds. Numbers are only understood where they need no unit: 0. */
+/** A duration in milliseconds. The only number accepted without a unit is 0. */
 export function duration(zero: "0 is no limit" | "0 is an error"): Value<number> {
   const hint = 'must be a duration such as "10s"';
   const text = { type: "string", pattern: DURATION };
@@ -108,7 +106,7 @@ export function duration(zero: "0 is no limit" | "0 is an error"): Value<number>
   }).meta({ anyOf: zero === "0 is no limit" ? [text, { const: 0 }] : [text] });
 }
 
-/** Rules of one side and dimension. One given twice counts once. */
+/** Rules of one side and dimension, without duplicates. */
 export function rules(
   side: Side,
   dimension: Dimension,
@@ -141,7 +139,7 @@ function list<T>(item: z.ZodType<T>): z.ZodArray<z.ZodType<T>> {
 
 const ADDRESS = 'must be host:port, such as "127.0.0.1:8080"';
 
-/** The reason where an address is no string. */
+/** The reason for an address that is not a string. */
 function noAddress(role: AddressRole): (input: unknown) => string {
   return (input) =>
     typeof input === "number" && role === "listen"
@@ -149,12 +147,12 @@ function noAddress(role: AddressRole): (input: unknown) => string {
       : ADDRESS;
 }
 
-/** An address to listen on or to reach, UNIX sockets included. */
+/** An address to listen on or to connect to, including UNIX sockets. */
 export function address(role: AddressRole): Value<Address> {
   return parsed((text) => parseAddress(text, role), noAddress(role));
 }
 
-/** Where probes or metrics listen. */
+/** The listen address of an endpoint. */
 export function tcpAddress(): Value<TcpAddress> {
   return parsed((text): Parsed<TcpAddress> => {
     const result = parseAddress(text, "listen");
@@ -186,7 +184,7 @@ export function boolean(): Value<boolean> {
   });
 }
 
-/** A whole number; 0 is no limit. */
+/** A whole number; 0 means no limit. */
 export function count(): Value<number> {
   const error = "must be a whole number, 0 (no limit) or more";
   return z.number({
@@ -196,7 +194,7 @@ export function count(): Value<number> {
     .meta({ type: "integer", minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 }
 
-/** Protocol names of ALPN, in order. */
+/** ALPN protocol names in order of preference. */
 export function alpn(): Value<string[]> {
   return list(parsed(parseAlpn, 'must be a protocol name as a string, such as "h2"'))
     .superRefine((names, context) => refuseTwice(names, context));
@@ -229,7 +227,7 @@ export function socketMode(): Value<number> {
     parseSocketMode,
     (input) =>
       typeof input === "number"
-        // YAML 1.2 reads 0600 as six hundred.
+        // YAML 1.2 reads 0600 as the decimal number 600.
         ? 'must be octal digits in quotes, such as "0600": without, it is a decimal number'
         : 'must be octal digits as a string, such as "0600"',
   );

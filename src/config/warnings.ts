@@ -1,5 +1,5 @@
 /**
- * Settings that work and that somebody should look at: `check` prints them, the daemon logs them.
+ * Settings that are valid but questionable: `check` prints them, the daemon logs them.
  *
  * @module
  */
@@ -11,10 +11,10 @@ import { quote } from "./problem.ts";
 import { ruleWarnings } from "./rule_warnings.ts";
 import { formatTunnel } from "./source.ts";
 
-/** One thing to look at; `key` is the key path in the config. */
+/** A warning; `key` is the key path in the config. */
 export type ConfigWarning = { readonly key: string; readonly message: string };
 
-/** What a valid config should be asked about. */
+/** The warnings about a valid config. */
 export function configWarnings(config: Config): readonly ConfigWarning[] {
   return config.tunnels.flatMap((tunnel, index) => {
     const { name } = tunnel;
@@ -67,7 +67,7 @@ function plaintextAt(key: string, address: Address): readonly ConfigWarning[] {
   }];
 }
 
-/** Who may write to a socket may connect to it. */
+/** Write permission on a socket is permission to connect to it. */
 function openSocket({ listen, proxy: { socketMode } }: TunnelConfig): readonly ConfigWarning[] {
   if (listen.kind !== "unix" || (socketMode & 0o002) === 0) return [];
   return [{
@@ -86,7 +86,7 @@ function anySource({ proxy: { acceptProxyProtocol } }: TunnelConfig): readonly C
   }];
 }
 
-/** Not an error: who rolls out in stages sets `ca` before the first peer is asked. */
+/** Not an error: in a staged rollout, `ca` is set before certificates are requested. */
 function unusedTrust({ tls }: TunnelConfig): readonly ConfigWarning[] {
   if (tls.clientAuth !== "none") return [];
   const message = 'it is not used: with client_auth "none" no peer is asked for a certificate';
@@ -124,7 +124,7 @@ function anonymous({ mode, tls, acl }: TunnelConfig): readonly ConfigWarning[] {
   }];
 }
 
-/** What stands on both sides says nothing. */
+/** An allow rule that is also a deny rule has no effect. */
 function beaten(acl: AclConfig): readonly ConfigWarning[] {
   const denied = new Set(acl.deny.map(({ dimension, text }) => `${dimension}:${text}`));
   return acl.allow.filter(({ dimension, text }) => denied.has(`${dimension}:${text}`)).map(

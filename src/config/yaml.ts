@@ -1,6 +1,6 @@
 /**
- * The text of a config file to plain values that remember where they stand (YAML 1.2), or what is
- * wrong with its syntax.
+ * Parses the text of a config file (YAML 1.2) into plain values with positions, or reports its
+ * syntax errors.
  *
  * @module
  */
@@ -10,13 +10,14 @@ import { type Document, isCollection, isScalar, LineCounter, parseDocument, visi
 import { escapeText, type Place } from "./problem.ts";
 import { readTree, type TreeResult, type YamlProblem } from "./tree.ts";
 
-/** The longest text that is looked at, in UTF-16 code units. */
+/** Maximum length of the text in UTF-16 code units. */
 export const MAX_CONFIG_LENGTH: number = 1 << 20;
 
 /**
- * Parses with an empty environment in place: the `yaml` package asks `process.env` for its debug
- * switches (LOG_TOKENS, LOG_STREAM) at every token, and without `--allow-env` that throws. With the
- * grant, the switches would print the config. Synchronous, so nobody else sees the empty one.
+ * Parses with an empty `process.env`: the `yaml` package looks there for its debug switches
+ * (LOG_TOKENS, LOG_STREAM) at every token, which throws without `--allow-env`. With the grant, the
+ * switches would print the config. This is synchronous, so no other code sees the empty
+ * environment.
  */
 function parseWithoutEnvironment(text: string, lines: LineCounter): Document.Parsed {
   const environment = process.env;
@@ -28,7 +29,7 @@ function parseWithoutEnvironment(text: string, lines: LineCounter): Document.Par
       prettyErrors: false,
       stringKeys: true,
       resolveKnownTags: false,
-      // Ours knows the position of the first one, and does not compare each key with each other.
+      // Our own check for duplicates knows the position of the first key, and takes linear time.
       uniqueKeys: false,
     });
   } finally {
@@ -36,7 +37,7 @@ function parseWithoutEnvironment(text: string, lines: LineCounter): Document.Par
   }
 }
 
-/** Reads the text of a config file. Never throws. */
+/** Parses the text of a config file. Never throws. */
 export function readYaml(text: string): TreeResult {
   if (text.length > MAX_CONFIG_LENGTH) {
     return whole(
@@ -44,16 +45,16 @@ export function readYaml(text: string): TreeResult {
     );
   }
   try {
-    // A byte order mark is no part of the first line.
+    // A byte order mark is not part of the first line.
     return readSource(text.replace(/^\ufeff/, ""));
   } catch (error) {
-    // The parser runs out of stack where text is nested deep enough.
+    // The parser exhausts the stack on text that is nested deep enough.
     const reason = error instanceof RangeError ? "nested too deep" : String(error);
     return whole(`Cannot read YAML: ${escapeText(reason)}`);
   }
 }
 
-/** The file as a whole cannot be used. */
+/** A problem with the file as a whole. */
 function whole(message: string): TreeResult {
   return { tree: undefined, problems: [{ path: [], place: { line: 1, column: 1 }, message }] };
 }
@@ -74,7 +75,7 @@ function readSource(source: string): TreeResult {
   return readTree(contents, place);
 }
 
-/** What the parser did not understand; one problem a line, since one mistake makes several. */
+/** The syntax errors, at most one per line, since one mistake often causes several. */
 function syntaxProblems(
   text: string,
   document: Document.Parsed,
@@ -96,7 +97,7 @@ function syntaxProblems(
     add(offset, `Cannot read YAML: ${words}`);
   }
   for (const warning of document.warnings) {
-    // Tags are reported with their key, by the reader of the tree.
+    // Unresolved tags are reported with their key, in `tree.ts`.
     if (warning.code === "TAG_RESOLVE_FAILED") continue;
     add(warning.pos[0], `Cannot read YAML: ${syntaxMessage(warning.code, warning.message)}`);
   }
@@ -104,7 +105,7 @@ function syntaxProblems(
 }
 
 /**
- * Where the quote or bracket stands that is still open at the offset: the parser notices at the end
+ * The position of the quote or bracket that is still open at the offset. The parser reports the end
  * of the block, which may be far from the mistake.
  */
 function opening(document: Document.Parsed, offset: number): number {
@@ -121,7 +122,10 @@ function opening(document: Document.Parsed, offset: number): number {
   return found;
 }
 
-/** The parser's code, what its message starts with (codes cover several mistakes), our words. */
+/**
+ * The parser's error code, the start of its message (a code covers several mistakes), and our text
+ * for it.
+ */
 const WORDS: readonly (readonly [code: string, begins: string, words: string])[] = [
   ["TAB_AS_INDENT", "", "a tab in the indentation: use spaces"],
   ["MULTIPLE_DOCS", "", 'more than one document: keep one and no "---" after it'],
@@ -138,7 +142,7 @@ const WORDS: readonly (readonly [code: string, begins: string, words: string])[]
   ["UNEXPECTED_TOKEN", "Unexpected scalar", "text after the end of a value: quote all of it"],
 ];
 
-/** Completes `Cannot read YAML: `; the parser's own words where there are none of ours. */
+/** Completes `Cannot read YAML: `; the parser's own message if there is no text for it above. */
 function syntaxMessage(code: string, message: string): string {
   const found = WORDS.find(([known, begins]) => code === known && message.startsWith(begins));
   if (found !== undefined) return found[2];
