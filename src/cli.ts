@@ -1,6 +1,6 @@
 /**
- * The command line: words to a {@linkcode Command}, or what is wrong with them. Flags are read as Go
- * reads them: one hyphen or two, `-flag value` or `-flag=value`.
+ * The command line: parses arguments into a {@linkcode Command} or an error. Flags follow Go's
+ * syntax: one hyphen or two, `-flag value` or `-flag=value`.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { suggest } from "./config/suggest.ts";
 
 export { helpText } from "./cli/help.ts";
 
-/** The names of all commands, in the order in which help shows them. */
+/** The names of all commands, in the order of the help text. */
 export const COMMAND_NAMES = [
   "run",
   "check",
@@ -25,27 +25,27 @@ export const COMMAND_NAMES = [
 /** One of {@linkcode COMMAND_NAMES}. */
 export type CommandName = typeof COMMAND_NAMES[number];
 
-/** Where `certs` writes unless told otherwise. */
+/** The default output directory of `certs`. */
 export const DEFAULT_CERTS_DIR = "testdata/certs";
 
-/** What was asked for. `config` is a path, or `-` for standard input. */
+/** A parsed command. `config` is a path, or `-` for standard input. */
 export type Command =
   | { readonly kind: "run"; readonly config: string }
   | { readonly kind: "check"; readonly config: string }
   | {
     readonly kind: "grants";
     readonly config: string;
-    /** Whether to grant the certificate files alone, and not their directories. */
+    /** Whether to grant only the certificate files, not their directories. */
     readonly files: boolean;
-    /** Whether to print what the environment takes, too. */
+    /** Whether to also print the flags for environment variables. */
     readonly withEnv: boolean;
   }
   | {
     readonly kind: "explain";
     readonly config: string;
-    /** The file with the peer's chain, or `-`; `undefined` for a peer that shows no certificate. */
+    /** The file with the peer's chain, or `-`; `undefined` for a peer without a certificate. */
     readonly cert: string | undefined;
-    /** The name of the tunnel to ask; `undefined` for each. */
+    /** The name of the tunnel to check; `undefined` for all. */
     readonly tunnel: string | undefined;
   }
   | { readonly kind: "schema" }
@@ -53,20 +53,20 @@ export type Command =
     readonly kind: "certs";
     /** The directory to write to. */
     readonly out: string;
-    /** Whether files that are there may be overwritten. */
+    /** Whether to overwrite existing files. */
     readonly force: boolean;
-    /** Whether to write the CA's private key besides. */
+    /** Whether to also write the CA's private key. */
     readonly keepCaKey: boolean;
   }
   | { readonly kind: "version" }
   | { readonly kind: "help"; readonly topic: CommandName | undefined };
 
-/** A command, or one line that says what is wrong: wrong usage is exit status 2. */
+/** A command, or one line that says what is wrong; the exit status for wrong usage is 2. */
 export type CliResult =
   | { readonly ok: true; readonly command: Command }
   | { readonly ok: false; readonly problem: string };
 
-/** `value` flags take a word, `switch` flags do not. */
+/** `value` flags take an argument, `switch` flags do not. */
 type FlagKind = "value" | "switch";
 
 const FLAGS: Readonly<Record<CommandName, Readonly<Record<string, FlagKind>>>> = {
@@ -80,7 +80,7 @@ const FLAGS: Readonly<Record<CommandName, Readonly<Record<string, FlagKind>>>> =
   help: {},
 };
 
-/** The words of a command, sorted. */
+/** The arguments of a command, split into operands and flags. */
 type Words = {
   readonly operands: readonly string[];
   readonly values: ReadonlyMap<string, string>;
@@ -91,7 +91,7 @@ type Outcome<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly problem: string };
 
-/** Parses the words after the program's name. Never throws. */
+/** Parses the arguments after the program's name. Never throws. */
 export function parseArgs(argv: readonly string[]): CliResult {
   const [first] = argv;
   if (first === undefined) {
@@ -102,7 +102,7 @@ export function parseArgs(argv: readonly string[]): CliResult {
     return parseCommand("version", argv.slice(1));
   }
   if (isCommandName(first)) return parseCommand(first, argv.slice(1));
-  // "-" is a path; other flags at the front are those of "run".
+  // "-" is a path. Other leading flags are those of "run".
   if (first.startsWith("-") || looksLikePath(first)) return parseCommand("run", argv);
   return unknownCommand(first, true);
 }
@@ -111,7 +111,10 @@ function isCommandName(word: string): word is CommandName {
   return COMMAND_NAMES.some((name) => name === word);
 }
 
-/** Commands have no dots or slashes: a word that does is a path, any other a mistyped command. */
+/**
+ * The names of commands contain no dots or slashes: a word that does is a path, any other is a
+ * mistyped command.
+ */
 function looksLikePath(word: string): boolean {
   return /[./\\]/.test(word);
 }
@@ -234,7 +237,7 @@ type ConfigCommand = "run" | "check" | "grants" | "explain";
 const VERB = { run: "run", check: "check", grants: "print grants", explain: "explain" } as const;
 const MORE = { run: "", check: "", grants: "", explain: " --cert PEM" } as const;
 
-/** Tells flags from operands. After `--` everything is an operand; `-` is one too. */
+/** Splits flags from operands. Everything after `--` is an operand, and so is `-`. */
 function sortWords(name: CommandName, argv: readonly string[]): Outcome<Words> {
   const operands: string[] = [];
   const values = new Map<string, string>();
@@ -264,7 +267,7 @@ function sortWords(name: CommandName, argv: readonly string[]): Outcome<Words> {
       continue;
     }
     const value = equals === -1 ? argv[++index] : word.slice(equals + 1);
-    // A flag in place of the value is a value forgotten; "-" alone is standard input.
+    // A flag instead of a value means that the value was forgotten; "-" alone is standard input.
     if (value === undefined || value === "" || (equals === -1 && /^-./.test(value))) {
       return wrong(`Cannot use ${quote(shown)} without a value: see "mtlsd help ${name}"`);
     }

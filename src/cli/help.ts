@@ -109,7 +109,7 @@ Prints what a command does and takes; without COMMAND, all of them.
 `,
 };
 
-/** The help text of a command, or of the whole program; ends with a line end. */
+/** The help text of a command, or the general one; ends with a line end. */
 export function helpText(topic?: CommandName): string {
   return topic === undefined ? GENERAL_HELP : HELP[topic];
 }

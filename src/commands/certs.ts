@@ -1,11 +1,11 @@
 /**
- * `mtlsd certs`: makes a throw-away CA, a server and a client certificate and writes them to a
- * directory: `ca.pem`, `server.pem`, `server-key.pem`, `client.pem`, `client-key.pem`, and `ca-key.pem`
- * if the CA's key is to be kept.
+ * `mtlsd certs`: creates a CA, a server and a client certificate for tests and writes them to a
+ * directory: `ca.pem`, `server.pem`, `server-key.pem`, `client.pem`, `client-key.pem`, and
+ * `ca-key.pem` if the CA's key is to be kept.
  *
- * The six names are one set. Any of them that exists is refused without `--force`, and with it the whole
- * set is replaced: a `ca-key.pem` of the CA before is removed even if the new CA's key is not kept, for it
- * could sign nothing that the new `ca.pem` trusts.
+ * The six files are one set. Without `--force`, an existing file of the set is an error. With it,
+ * the whole set is replaced: an old `ca-key.pem` is removed even if the new CA's key is not kept,
+ * because the new `ca.pem` would not verify what it signs.
  *
  * @module
  */
@@ -14,18 +14,18 @@ import { StoreError, storeFiles } from "../pki/store.ts";
 import type { NewFile, StoreResult } from "../pki/store.ts";
 import type { Pki } from "../pki.ts";
 
-/** What was asked for. */
+/** The arguments of the command. */
 export type CertsCommand = {
   readonly kind: "certs";
-  /** The directory to write to; made if it is not there. */
+  /** The directory to write to; created if it does not exist. */
   readonly out: string;
-  /** Replace what is there. */
+  /** Replace existing files. */
   readonly force: boolean;
-  /** Write `ca-key.pem` too. */
+  /** Also write `ca-key.pem`. */
   readonly keepCaKey: boolean;
 };
 
-/** Where the command's words go, a line at a time, without its end. */
+/** Where the output goes, one line per call, without its line end. */
 export type CertsIo = {
   readonly stdout: (line: string) => void;
   readonly stderr: (line: string) => void;
@@ -34,11 +34,11 @@ export type CertsIo = {
 const CA_KEY = "ca-key.pem";
 
 /**
- * Makes the certificates, writes them and says what they are. Gives the exit status: 0 if all were
- * written, 1 if not, 2 if a Deno permission is missing; one line to `io.stderr` says why.
+ * Creates the certificates, writes them and lists them. Returns the exit status: 0 if all were
+ * written, 1 if not, 2 if a Deno permission is missing. Errors are one line on `io.stderr`.
  */
 export async function certs(command: CertsCommand, io: CertsIo): Promise<number> {
-  // Only here, so that the daemon never loads the certificate library.
+  // Imported only here, so that the daemon never loads the certificate library.
   const { makePki } = await import("../pki.ts");
   const pki = await makePki();
   const { keepCaKey, force, out } = command;

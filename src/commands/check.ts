@@ -2,8 +2,8 @@
  * `check`: validates a config and every file that it names, and prints each finding with its fix.
  * Opens no socket.
  *
- * Errors go to stderr. Warnings, which leave the config usable, go to stdout with the summary, each as
- * `server.yaml: warning: KEY: ...`.
+ * Errors go to stderr. Warnings, which leave the config usable, go to stdout with the summary, each
+ * as `server.yaml: warning: KEY: ...`.
  *
  * @module
  */
@@ -32,23 +32,23 @@ import {
 } from "./config.ts";
 
 const DAY = 86_400_000;
-/** Days before its end from which on a certificate is warned of. */
+/** Certificates that expire within this number of days cause a warning. */
 const SOON = 30;
 
 const EKU = { client: "1.3.6.1.5.5.7.3.2", server: "1.3.6.1.5.5.7.3.1" } as const;
 
-/** A side that speaks TLS, as its warnings need it. */
+/** A TLS side of a tunnel, as needed for warnings. */
 type Side = {
   readonly tls: TlsConfig;
-  /** Which end of TLS it is. */
+  /** Whether this side is the TLS server or the client. */
   readonly own: keyof typeof EKU;
-  /** What messages call `tls.cert` and so on. */
+  /** The name of a key such as `tls.cert` in messages. */
   readonly nameOf: (key: string) => string;
 };
 
 /**
- * Checks the config at `path` (`-`: standard input). Gives the exit status: 0 if it can be used,
- * warnings or not, else 2.
+ * Checks the config at `path` (`-`: standard input). Returns the exit status: 0 if it is usable,
+ * even with warnings, else 2.
  *
  * @param now milliseconds since the epoch.
  */
@@ -60,7 +60,7 @@ export async function check(
   const loaded = await loadConfig(path, io);
   if (loaded === undefined) return 2;
   const file = configName(path);
-  // Tunnels that share a block share what is wrong with it.
+  // Tunnels that share a block have the same findings, which are printed once.
   const errors = new Set<string>();
   const warnings = new Set(
     configWarnings(loaded.config).map(({ key, message }) => `${key}: ${message}`),
@@ -79,7 +79,7 @@ export async function check(
   return 0;
 }
 
-/** The files of one tunnel; gives its summary. */
+/** Checks the files of one tunnel; returns its summary. */
 async function checkFiles(
   tunnel: TunnelConfig,
   loaded: LoadedConfig,
@@ -116,11 +116,11 @@ async function keyWarnings({ tls: { key: path }, nameOf }: Side): Promise<readon
   try {
     ({ mode, uid } = await Deno.stat(path));
   } catch {
-    return []; // That it cannot be read is said with all else that is wrong with it.
+    return []; // Unreadable files are reported when they are loaded.
   }
-  // Windows has no modes.
+  // Windows has no file modes.
   if (Deno.build.os === "windows" || mode === null || (mode & 0o077) === 0) return [];
-  // How a Secret is mounted for a group: root wrote it, the group of the Pod may read it.
+  // The mode of a Secret in Kubernetes: owned by root, and readable by the group of the Pod.
   if (uid === 0 && (mode & 0o777) === 0o440) return [];
   const octal = (mode & 0o777).toString(8).padStart(4, "0");
   return [
@@ -143,7 +143,7 @@ function materialWarnings(side: Side, material: Material, now: number): readonly
   return found.map((line) => line.replace(/^tls\.\w+(?=: )/, nameOf));
 }
 
-/** What has expired already is said when the files are loaded. */
+/** Warns about certificates that expire soon. Expired ones are reported when they are loaded. */
 function soonWarnings(
   key: string,
   path: string,
@@ -162,7 +162,7 @@ function roleWarnings({ own, tls }: Side, leaf: Certificate): readonly string[] 
   const usages = leaf.extendedKeyUsage;
   const warnings: string[] = [];
   const other = own === "server" ? "client" : "server";
-  // One that is for neither role is warned of when the files are loaded.
+  // Certificates for neither role cause a warning when the files are loaded.
   if (usages !== undefined && !usages.includes(EKU[own]) && usages.includes(EKU[other])) {
     warnings.push(
       `tls.cert: ${quote(tls.cert)}: it is for TLS ${other}s only (extended key usage): peers ` +
@@ -179,20 +179,23 @@ function roleWarnings({ own, tls }: Side, leaf: Certificate): readonly string[] 
   return warnings;
 }
 
-/** Both ends mostly share their CAs, so an own chain that ours do not verify is a likely mistake. */
+/**
+ * Both sides usually share their CAs, so an own chain that the own bundle does not verify is
+ * probably a mistake.
+ */
 function pathWarnings(
   { own, tls, nameOf }: Side,
   { chain, anchors, leftOut, intermediates, revocation, leaf }: Material,
   now: number,
 ): readonly string[] {
   const usages = leaf.extendedKeyUsage;
-  // Wrong usages have a warning of their own, which this one would only repeat.
+  // Wrong key usages have their own warning, which this one would repeat.
   if (tls.ca === undefined || (usages !== undefined && !usages.includes(EKU[own]))) return [];
-  // A server's chain is completed by them.
+  // A server's chain is completed with the intermediates.
   const sent = own === "server" ? intermediates : [];
   const policy = { anchors, intermediates: sent, revocation, purpose: own, now, verifySignature };
   const verdict = validatePath(chain, policy);
-  // That it is revoked is said when the files are loaded.
+  // Revoked certificates are reported when the files are loaded.
   if (verdict.ok || verdict.fault === "revoked") return [];
   const shown = { presented: chain.map(({ der }) => der), readable: chain };
   const known = { anchors, intermediates: sent, leftOut };

@@ -1,6 +1,5 @@
 /**
- * What `check` says of revocation lists. That they can be used is known by then: loading has verified
- * them.
+ * The part of `check` about revocation lists. Loading has already verified them.
  *
  * @module
  */
@@ -14,10 +13,10 @@ import { type Revocation, sameKey } from "../x509/revocation.ts";
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
-/** A list with less than this part of its time left should have been renewed. */
+/** A list should have been renewed when less than this fraction of its lifetime is left. */
 const LAST_PART = 0.1;
 
-/** Lists that are due to be renewed soon. `now` is milliseconds since the epoch. */
+/** Warnings about lists that are due to be renewed. `now` is in milliseconds since the epoch. */
 export function revocationWarnings({ revocation }: Material, now: number): readonly string[] {
   return revocation.lists
     .filter(({ thisUpdate, nextUpdate }) =>
@@ -29,7 +28,7 @@ export function revocationWarnings({ revocation }: Material, now: number): reado
     );
 }
 
-/** A line for each list, and one for each CA whose certificates are not looked up. */
+/** One line for each list, and one for each CA without a list. */
 export function revocationSummary(
   { anchors, intermediates, revocation }: Material,
   now: number,
@@ -57,7 +56,7 @@ function isCovered({ subject, publicKey }: Certificate, { byIssuer }: Revocation
   return lists.some(({ issuer }) => sameKey(issuer.publicKey, publicKey));
 }
 
-/** `3 days`, `1 hour`. */
+/** For example `3 days` or `1 hour`. */
 function timeLeft(ms: number): string {
   const [count, unit] = ms < 2 * DAY ? [ms / HOUR, "hour"] : [ms / DAY, "day"];
   const whole = Math.floor(count);

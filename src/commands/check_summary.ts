@@ -1,5 +1,5 @@
 /**
- * What `check` says of a tunnel that can be used.
+ * The summary that `check` prints for a usable tunnel.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { revocationSummary } from "./check_revocation.ts";
 
 const DAY = 86_400_000;
 
-/** What was loaded for a tunnel; `upstream` is there for a bridge. */
+/** The certificates loaded for a tunnel; `upstream` is set for a bridge. */
 export type TunnelMaterial = { readonly own: Material; readonly upstream: Material | undefined };
 
 /** The lines about one tunnel. */
@@ -46,7 +46,7 @@ export function summary(
   ];
 }
 
-/** `server, TLS on :8443 to plain TCP at 127.0.0.1:8080`. */
+/** For example `server, TLS on :8443 to plain TCP at 127.0.0.1:8080`. */
 function way({ mode, listen, targets, proxy }: TunnelConfig): string {
   const addresses = targets.map(({ address }) => address);
   const [first] = addresses;
@@ -107,7 +107,7 @@ function plural(n: number, word: string): string {
   return n === 1 ? word : `${word}s`;
 }
 
-/** `2026-03-28T23:07:44Z (12 days left)`. */
+/** For example `2026-03-28T23:07:44Z (12 days left)`. */
 export function validUntil(notAfter: number, now: number): string {
   const time = new Date(notAfter).toISOString().replace(/\.\d+Z$/, "Z");
   const days = Math.floor((notAfter - now) / DAY);

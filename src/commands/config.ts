@@ -1,5 +1,5 @@
 /**
- * What commands have in common: where their words go, and the config that they are given.
+ * Common parts of the commands: their output, and loading the config.
  *
  * @module
  */
@@ -11,21 +11,21 @@ import { escapeText, formatOrigin, formatProblem, type KeyPath } from "../config
 import type { Origin } from "../config/source.ts";
 import { ConfigFileError, configName, readConfigFile, readEnvironment } from "../config_file.ts";
 
-/** Where a command's words go, a line each, without its end. */
+/** Where the output of a command goes, one line per call, without its line end. */
 export type CommandIo = {
   readonly stdout: (line: string) => void;
   readonly stderr: (line: string) => void;
 };
 
-/** Whose `tls` block a file belongs to. */
+/** The `tls` block that a file belongs to. */
 export type TlsOwner = {
-  /** The name of the tunnel; `undefined` for the only one. */
+  /** The name of the tunnel; `undefined` if there is only one. */
   readonly tunnel: string | undefined;
-  /** Of a bridge: `upstream_tls`, the side of the target. */
+  /** `upstream_tls` is the upstream side of a bridge. */
   readonly side: "tls" | "upstream_tls";
 };
 
-/** A config that can be used, and where its settings were written. */
+/** A valid config, and where its settings were written. */
 export type LoadedConfig = {
   readonly config: Config;
   /** Where a key of a `tls` block such as `tls.cert` was written. */
@@ -35,9 +35,9 @@ export type LoadedConfig = {
 };
 
 /**
- * Reads and parses the config at `path` (`-`: standard input), with the environment over it as far as
- * that is granted. What is wrong with it goes to `io.stderr`, all of it; then there is no config, and
- * the exit status is 2.
+ * Reads and parses the config at `path` (`-`: standard input), including environment variables as
+ * far as access to them is granted. On errors, prints all of them to `io.stderr` and returns
+ * `undefined`; the exit status is 2 then.
  */
 export async function loadConfig(path: string, io: CommandIo): Promise<LoadedConfig | undefined> {
   const file = configName(path);
@@ -64,12 +64,14 @@ export async function loadConfig(path: string, io: CommandIo): Promise<LoadedCon
   return undefined;
 }
 
-/** What messages call a key of a `tls` block: `tls.cert`, `tunnels[1] "grpc": tls.cert`, `MTLSD_TLS_CERT`. */
+/**
+ * The name of a `tls` key in messages: `tls.cert`, `tunnels[1] "grpc": tls.cert`, `MTLSD_TLS_CERT`.
+ */
 export function keyName(origin: Origin): string {
   return "variable" in origin ? origin.variable : origin.path;
 }
 
-/** The sides of a tunnel that speak TLS: one, or two of a bridge. */
+/** The TLS sides of a tunnel: one, or two for a bridge. */
 export function tlsSides({ name, tls, upstream }: TunnelConfig): readonly TlsSide[] {
   return [
     { owner: { tunnel: name, side: "tls" }, tls },
@@ -79,13 +81,13 @@ export function tlsSides({ name, tls, upstream }: TunnelConfig): readonly TlsSid
   ];
 }
 
-/** A side of a tunnel that speaks TLS. */
+/** A TLS side of a tunnel. */
 export type TlsSide = { readonly owner: TlsOwner; readonly tls: TlsConfig };
 
-/** The only tunnel's own `tls` block. */
+/** The own `tls` block of a single tunnel. */
 const ONLY: TlsOwner = { tunnel: undefined, side: "tls" };
 
-/** Prints what is wrong with the files that the config names, each at the key that names it. */
+/** Prints the findings about files, each with the key that names the file. */
 export function printFindings(
   findings: readonly Finding[],
   { origin }: Pick<LoadedConfig, "origin">,

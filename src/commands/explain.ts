@@ -1,9 +1,10 @@
 /**
- * `explain`: says whether a peer would be let in, and by which rule. The daemon's own evaluator does
- * it, from the files that the config names to the last rule: what this says and what the daemon does
- * cannot differ. What it cannot know is whether a peer holds the key.
+ * `explain`: says whether a peer would be admitted, and by which rule. It uses the daemon's own
+ * code, from loading the files to evaluating the rules, so the answer cannot differ from what the
+ * daemon does. The one thing it cannot check is whether a peer holds the private key.
  *
- * The answer is one `name: value` a line. Values are the peer's words: escaped, and in quotes.
+ * The answer consists of `name: value` lines. Values come from the peer, so they are escaped and
+ * quoted.
  *
  * @module
  */
@@ -29,19 +30,22 @@ import {
   type TlsOwner,
 } from "./config.ts";
 
-/** What to explain. */
+/** The arguments of the command. */
 export type ExplainOptions = {
   /** The config, or `-` for standard input. */
   readonly config: string;
-  /** The chain that the peer shows, or `-`; `undefined`: it shows none. */
+  /**
+   * The chain that the peer presents, or `-` for standard input; `undefined` for a peer without
+   * one.
+   */
   readonly cert: string | undefined;
-  /** The name of the tunnel to ask; `undefined`: each. */
+  /** The name of the tunnel to check; `undefined` for all of them. */
   readonly tunnel?: string | undefined;
 };
 
 /**
- * Explains. Gives the exit status: 0 when each tunnel that is asked would let the peer in, on one of
- * its sides, 1 when not, 2 when the config, a file that it names or the certificate cannot be read.
+ * Runs the command. Returns the exit status: 0 if each checked tunnel would admit the peer on one
+ * of its sides, 1 if not, 2 if the config, a file that it names or the certificate cannot be read.
  *
  * @param now milliseconds since the epoch.
  */
@@ -70,7 +74,7 @@ export async function explain(
         const material = await load(question, loaded, io, now);
         if (material === undefined) return 2;
         if (questions.length > 1) io.stdout(`peer: ${question.who}`);
-        const opinion = judgeChain(question, material, chain, now);
+        const opinion = evaluateChain(question, material, chain, now);
         for (const line of describe(question, opinion, now())) io.stdout(escapeText(line));
         admits ||= opinion.kind === "decided" && opinion.decision.admit;
       }
@@ -103,17 +107,17 @@ async function load(
   }
 }
 
-/** One place of a tunnel where a peer is judged. */
+/** A side of a tunnel that authenticates peers. */
 type Question = {
   readonly owner: TlsOwner;
   readonly tls: TlsConfig;
   readonly acl: AclConfig;
   readonly role: PeerRole;
-  /** Which peer this is. */
+  /** A description of the peer. */
   readonly who: string;
 };
 
-/** Who connects, and each name that a server may have to carry. */
+/** One question for the downstream, and one for each name that an upstream server must have. */
 function questionsOf(
   { name, mode, tls, acl, upstream, targets }: TunnelConfig,
 ): readonly Question[] {
@@ -138,12 +142,12 @@ function questionsOf(
   return mode === "bridge" ? [asClient, ...asServer] : asServer;
 }
 
-/** The peer's file cannot be read. */
+/** The file with the peer's chain cannot be read. */
 class PeerFileError extends Error {
   override readonly name = "PeerFileError";
 }
 
-/** The certificates of the file in DER, unread: what is wrong with them is the verdict's to say. */
+/** The certificates of the file in DER, not parsed: faults in them are part of the verdict. */
 async function readChain(path: string): Promise<readonly Uint8Array[]> {
   const refuse = (why: string, cause?: unknown): never => {
     throw new PeerFileError(`Cannot use --cert ${quote(path)}: ${why}`, { cause });
@@ -171,8 +175,8 @@ async function readChain(path: string): Promise<readonly Uint8Array[]> {
   );
 }
 
-/** The same steps as in a handshake: what is asked of the peer, its chain, the rules. */
-function judgeChain(
+/** Takes the same steps as a handshake: client authentication, verification of the chain, rules. */
+function evaluateChain(
   { tls: { clientAuth }, acl, role }: Question,
   material: Material,
   chain: readonly Uint8Array[],
@@ -201,7 +205,7 @@ function readLeaf([leaf]: readonly Uint8Array[]): Certificate | undefined {
   try {
     return leaf && parseCertificate(leaf);
   } catch (error) {
-    if (error instanceof CertificateError) return undefined; // The verdict says so.
+    if (error instanceof CertificateError) return undefined; // Reported with the verdict.
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The lines of an answer of `explain`.
+ * Formats the answer of `explain`.
  *
  * @module
  */
@@ -21,20 +21,20 @@ import type { PeerVerdict } from "../tls/verdict.ts";
 import type { Certificate } from "../x509/certificate.ts";
 
 const DAY = 86_400_000;
-/** Days before its end from which on a certificate is noted. */
+/** Certificates that expire within this number of days get a note. */
 const SOON = 30;
-/** Characters of a value that are shown: more than any honest name has. */
+/** Characters of a value that are shown; legitimate names are shorter. */
 const MAX_SHOWN = 200;
 
-/** What the daemon would make of the peer. */
+/** What the daemon would do with the peer. */
 export type Opinion =
-  /** The chain does not hold, or is missing: the handshake fails. */
+  /** The chain is missing or does not verify: the handshake fails. */
   | {
     readonly kind: "refused";
     readonly verdict: Extract<PeerVerdict, { ok: false }>;
     readonly leaf: Certificate | undefined;
   }
-  /** The rules were asked. */
+  /** The rules were evaluated. */
   | {
     readonly kind: "decided";
     readonly decision: Decision;
@@ -44,10 +44,10 @@ export type Opinion =
     readonly validUntil: number | undefined;
   };
 
-/** What was asked. */
+/** The side that the peer connects to, and its role. */
 export type Asked = { readonly tls: TlsConfig; readonly role: PeerRole };
 
-/** The answer, a line each; values are the peer's words and are not escaped yet. */
+/** The answer, line by line. Values come from the peer and are not escaped yet. */
 export function describe(question: Asked, opinion: Opinion, now: number): readonly string[] {
   if (opinion.kind === "refused") {
     const { verdict: { reason, detail }, leaf } = opinion;
@@ -95,11 +95,11 @@ function verdictLine(decision: Decision): string {
 }
 
 function decidedBy(basis: Basis): string {
-  // A rule is quoted whole, as it can be searched for in the config.
+  // A rule is shown in full, so that it can be searched for in the config.
   return basis.kind === "rule" ? formatRule(basis.rule) : formatBasis(basis);
 }
 
-/** All that rules look at; a dimension without values is left out. */
+/** All values that rules can match; dimensions without values are left out. */
 function describeLeaf(leaf: Certificate, identity: PeerIdentity): readonly string[] {
   return [
     `subject: ${quote(identity.subject, MAX_SHOWN)}`,
@@ -112,7 +112,7 @@ function describeLeaf(leaf: Certificate, identity: PeerIdentity): readonly strin
   ];
 }
 
-/** What stands in the way of rules, or soon will. */
+/** Notes about values that no rule can match, and about certificates that are soon to expire. */
 function notes({ role }: Asked, leaf: Certificate, now: number): readonly string[] {
   const identity = identityOf(leaf, spkiSha256(leaf.publicKey));
   const found: string[] = [];

@@ -1,9 +1,9 @@
 /**
- * `grants`: prints the smallest set of Deno permission flags that a config runs under, on one line.
+ * `grants`: prints the smallest set of Deno permission flags that a config needs, on one line.
  *
- * The flags come of the config and of nothing that it names, so that it works before the certificates are
- * there. Where it may look into the directories that it grants, it warns of private keys in them that are
- * none of the config's.
+ * The flags depend only on the config, not on the files that it names, so the command works before
+ * the certificates exist. Where it has read access to the directories that it grants, it warns
+ * about other private keys in them.
  *
  * @module
  */
@@ -14,17 +14,18 @@ import { escapeText } from "../config/problem.ts";
 import { type CommandIo, loadConfig } from "./config.ts";
 import { otherKeys } from "./other_keys.ts";
 
-/** What to print. */
+/** The options of the command. */
 export type GrantsOptions = {
-  /** The certificate files alone, and not their directories. */
+  /** Grant only the certificate files, not their directories. */
   readonly files: boolean;
-  /** The flags that let settings come from the environment, too. */
+  /** Also print the flags that allow settings from environment variables. */
   readonly withEnv: boolean;
 };
 
 /**
- * Prints the flags for the config at `path` (`-`: standard input); exit status 0, or 2 if wrong.
- * Addresses and paths from the environment count as far as this process may look there.
+ * Prints the flags for the config at `path` (`-`: standard input). Returns the exit status: 0, or 2
+ * if the config is invalid. Addresses and paths from the environment count as far as access to it
+ * is granted.
  */
 export async function grants(
   path: string,

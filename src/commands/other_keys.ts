@@ -1,6 +1,6 @@
 /**
- * Private keys that a grant takes in besides those that the config names: a directory is granted with
- * everything in it and below it.
+ * Finds private keys that a read grant covers although the config does not name them. A grant for a
+ * directory covers everything below it.
  *
  * @module
  */
@@ -10,19 +10,19 @@ import type { Config } from "../config/config.ts";
 import { quote } from "../config/problem.ts";
 import type { Grant } from "../grants.ts";
 
-/** As many entries are looked at for one grant, and so deep; more says nothing new. */
+/** Maximum number of entries, and directory depth, to examine for one grant. */
 const MAX_ENTRIES = 500;
 const MAX_DEPTH = 3;
-/** A key stands in the beginning of a file; bytes. */
+/** Number of bytes at the start of a file in which to look for a key. */
 const HEAD = 16 * 1024;
-/** So many are named. */
+/** Maximum number of keys to name in a warning. */
 const NAMED = 3;
 
 const KEY = /-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----/;
 
 /**
- * A line for each directory that is granted and holds such keys. Looks at what this process may read
- * without asking and at nothing else.
+ * One line for each granted directory that contains such keys. Accesses only files that this
+ * process may read without a prompt.
  */
 export async function otherKeys(
   grants: readonly Grant[],
@@ -30,7 +30,7 @@ export async function otherKeys(
 ): Promise<readonly string[]> {
   const blocks = tunnels.flatMap(({ tls, upstream }) => upstream ? [tls, upstream.tls] : [tls]);
   const own = new Set<string>();
-  // A combined file may be named by any of them.
+  // A combined file may be named by any of the three keys.
   for (const { cert, key, ca } of blocks) {
     for (const path of [cert, key, ca]) {
       const file = path === undefined ? undefined : await identify(path);
@@ -55,7 +55,10 @@ export async function otherKeys(
   return warnings;
 }
 
-/** The files with a key below a directory, by their path in it; each once, whatever links lead to it. */
+/**
+ * The files below a directory that contain a key, as relative paths; each file once, however many
+ * links lead to it.
+ */
 async function keysBelow(root: string, own: ReadonlySet<string>): Promise<readonly string[]> {
   const seen = new Set(own);
   const found: string[] = [];
@@ -72,7 +75,7 @@ async function keysBelow(root: string, own: ReadonlySet<string>): Promise<readon
         else if (file.isFile && KEY.test(await head(join(root, path)))) found.push(path);
       }
     } catch {
-      // No directory, or none that this user may list: what is not seen is not told.
+      // Not a directory, or not readable by this user.
     }
   };
   await visit(".", 0);
@@ -89,15 +92,15 @@ type Found = {
   readonly isDirectory: boolean;
 };
 
-/** What a path leads to; `undefined` where that is nothing that can be read. */
+/** Identifies the file at a path, following symlinks; `undefined` if it cannot be read. */
 async function identify(path: string): Promise<Found | undefined> {
   try {
     if (!await isReadable(path)) return undefined;
     const { dev, ino, isFile, isDirectory } = await Deno.stat(path);
-    // Windows may have no inodes.
+    // On Windows inode numbers may be missing.
     return { identity: ino === null ? path : `${dev}:${ino}`, isFile, isDirectory };
   } catch {
-    return undefined; // Gone, or a link to nothing.
+    return undefined; // Removed meanwhile, or a dangling symlink.
   }
 }
 
@@ -107,6 +110,6 @@ async function head(path: string): Promise<string> {
     const bytes = new Uint8Array(HEAD);
     return new TextDecoder().decode(bytes.subarray(0, await file.read(bytes) ?? 0));
   } catch {
-    return ""; // This user may not read it: the daemon cannot either.
+    return ""; // If this user may not read it, neither may the daemon.
   }
 }

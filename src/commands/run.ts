@@ -1,6 +1,6 @@
 /**
- * `run`: the daemon, until a signal. Exit status 0 after a clean stop, 1 when something failed while
- * running, 2 when the config, a file that it names or a permission is wrong.
+ * `run`: runs the daemon until a signal. Exit status 0 after a clean stop, 1 if something failed at
+ * run time, 2 if the config, a file that it names or a permission is wrong.
  *
  * @module
  */
@@ -24,7 +24,7 @@ import { nativeTls } from "../tls/engine.ts";
 import { isUntested, TESTED_DENO, VERSION } from "../version.ts";
 import { type CommandIo, loadConfig, type LoadedConfig, printFindings } from "./config.ts";
 
-/** Runs the daemon with the config at `path` (`-`: standard input); gives the exit status. */
+/** Runs the daemon with the config at `path` (`-`: standard input). Returns the exit status. */
 export async function run(path: string, io: CommandIo): Promise<number> {
   const loaded = await loadConfig(path, io);
   if (loaded === undefined) return 2;
@@ -35,7 +35,7 @@ export async function run(path: string, io: CommandIo): Promise<number> {
 
   const logger = createLogger({ ...config.logging, write: stderrSink() });
   const metrics = createMetrics({ version: VERSION, tunnels: config.tunnels });
-  // What was thrown may have the words of a peer in it.
+  // An error can contain text from a peer.
   using _faults = survive(logger.forPeers());
   try {
     return await serve(config, path, logger, metrics);
@@ -51,7 +51,7 @@ export async function run(path: string, io: CommandIo): Promise<number> {
   }
 }
 
-/** Says what starts and how it is protected: of several tunnels in a line for each. */
+/** Logs what starts and how it is protected, one line for each tunnel. */
 function announce({ tunnels }: Config, path: string, logger: Logger): void {
   const [{ name, mode, tls }] = tunnels;
   const { deno } = Deno.version;
@@ -70,7 +70,10 @@ function announce({ tunnels }: Config, path: string, logger: Logger): void {
   }
 }
 
-/** Prints what is wrong with files at each key that names them; where tunnels share a key, once. */
+/**
+ * Prints findings about files with each key that names them. Keys that tunnels share are listed
+ * once.
+ */
 function printFailed({ failed }: SetsError, loaded: LoadedConfig, io: CommandIo): void {
   const lines = new Set<string>();
   const stderr = (line: string): void => void lines.add(line);
@@ -93,11 +96,12 @@ async function serve(
     stopping.stop.abort();
     stop.resolve(signal);
   };
-  // Listened to before anything is said or bound: whoever sees that may send a signal. And Deno 2.9.6
-  // panics when descriptors run out before the first signal listener is there.
+  // Listen for signals before the first log line and the first bind, because either may prompt
+  // someone to send one. Also, Deno 2.9.6 panics if it runs out of descriptors before the first
+  // signal listener exists.
   let early = false;
   let reload = () => void (early = true);
-  // Never given back: a signal that comes when all is done must not change the exit status any more.
+  // Never removed: a late signal must not change the exit status.
   onSignals({
     SIGTERM: onStop("SIGTERM"),
     SIGINT: onStop("SIGINT"),
@@ -114,7 +118,7 @@ async function serve(
   for (const variable of runtimeVariables()) {
     logger.warn("Deno goes by a variable of its environment, whatever is granted", { variable });
   }
-  // Not disposed of: the process is about to end, and closing its watches could keep it from that.
+  // Not disposed of: the process is about to end, and closing its watches could block.
   const daemon = await Daemon.start({
     config,
     openStore: (onSwap) => CertStore.open({ tunnels: config.tunnels, logger, metrics, onSwap }),
@@ -128,7 +132,7 @@ async function serve(
     stopping: { stop: stopping.stop.signal, hurry: stopping.hurry.signal },
   });
   reload = () => void daemon.reload();
-  // A SIGHUP during the start: what it is about may have been read before it changed.
+  // A SIGHUP arrived during the start, possibly after the files it is about had been read.
   if (early) reload();
   logger.info("shutting down", { signal: await stop.promise });
   const drained = await daemon.drain(stopping.hurry.signal);
@@ -137,7 +141,7 @@ async function serve(
   return drained === "clean" ? 0 : 1;
 }
 
-/** The config as it is now. @throws {Error} with every problem in one line. */
+/** Reads the current config. @throws {Error} with every problem in one line. */
 async function rereadConfig(path: string): Promise<Config> {
   const text = await readConfigFile(path, { again: true });
   const result = parseConfig(text, configName(path), readEnvironment());
@@ -146,13 +150,14 @@ async function rereadConfig(path: string): Promise<Config> {
 }
 
 /**
- * The last line of defence: a fault that nobody caught is logged and does not end the process, so
- * that no peer can find one that stops everybody else's connections.
+ * The last line of defence: logs uncaught errors instead of ending the process, so that a peer
+ * cannot end all other connections by triggering one.
  *
- * Going on is safe here. Deno reports the fault after the turn in which it happened and is itself none
- * the worse; nobody is let in by it, since that takes a permit, which takes a decision that was made;
- * and a connection that is left half done is ended by its time limits, as far as there are any. To end
- * the process would hand whoever finds such a fault all other connections, after each restart again.
+ * It is safe to continue. Deno reports the error after the turn of the event loop in which it
+ * occurred and is not damaged itself. No peer is admitted by accident, because that takes a permit
+ * and thus a decision. A connection left in an intermediate state ends by its time limits, as far
+ * as any are set. If the process ended instead, an attacker who knows such an error could end all
+ * connections, again after each restart.
  */
 function survive(logger: Logger): Disposable {
   const onRejection = (event: PromiseRejectionEvent) => {
@@ -173,7 +178,7 @@ function survive(logger: Logger): Disposable {
   };
 }
 
-/** Anything can be thrown, a value that makes no text included; this never throws. */
+/** Converts any thrown value to text; never throws, even if the value has no text form. */
 function wordsOf(fault: unknown): string {
   try {
     return String(fault);

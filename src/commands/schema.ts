@@ -7,7 +7,7 @@
 import { configJsonSchemaText } from "../config/json_schema.ts";
 import type { CommandIo } from "./config.ts";
 
-/** Prints the schema; exit status 0. */
+/** Prints the schema. Returns exit status 0. */
 export function schema(io: CommandIo): number {
   io.stdout(configJsonSchemaText());
   return 0;

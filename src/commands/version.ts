@@ -1,5 +1,5 @@
 /**
- * `version`: which mtlsd this is and what it runs on.
+ * `version`: prints the versions of mtlsd and its runtime.
  *
  * @module
  */
@@ -9,7 +9,9 @@ import { nativeTls } from "../tls/engine.ts";
 import { isUntested, TESTED_DENO, VERSION } from "../version.ts";
 import type { CommandIo } from "./config.ts";
 
-/** Prints the versions of mtlsd, Deno and V8, and whether native I/O is used; exit status 0. */
+/**
+ * Prints the versions of mtlsd, Deno and V8, and whether native I/O is used. Returns exit status 0.
+ */
 export function version(io: CommandIo): number {
   const { deno, v8 } = Deno.version;
   const native = nativeTcp() !== undefined && nativeTls() !== undefined;
