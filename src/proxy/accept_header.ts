@@ -1,9 +1,9 @@
 /**
- * Connections from a load balancer: takes the PROXY header off an accepted connection, before TLS, so
- * that the rest of the way sees the client itself.
+ * Connections from a load balancer: removes the PROXY header from an accepted connection, before
+ * TLS, so that later steps see the client's own address.
  *
- * Whoever may send the header may claim to be any address. So the source is looked at before a single
- * byte is, and a listener that expects headers takes no connection without one.
+ * A sender of the header can claim any client address. So the sender's address is checked before a
+ * single byte is read, and a listener that expects headers accepts no connection without one.
  *
  * @module
  */
@@ -21,20 +21,21 @@ import { MAX_HEADER } from "../proxy_protocol/format.ts";
 import { parseHeader } from "../proxy_protocol/parse.ts";
 import { ReadAhead } from "./read_ahead.ts";
 
-/** From whom a header is taken, and for how long it is waited for. */
+/** Which peers may send a header, and how long to wait for it. */
 export type HeaderLimits = {
-  /** The networks that may send one; with none, nobody may connect. */
+  /** The networks that may send one. If empty, every connection is refused. */
   readonly trusted: readonly IpPattern[];
   /** Milliseconds from now. */
   readonly timeout: number;
-  /** Cuts the wait. */
+  /** Cancels the wait. */
   readonly signal: AbortSignal;
 };
 
 /**
- * Why a connection was refused. `silent`: the peer left without a single byte, as health checks do.
- * `ended`: by the peer, before the header was complete. `broken`: reset, or failed otherwise. `cut`: by
- * `signal`.
+ * Why a connection was refused. `unlisted`: the peer is in no trusted network. `missing`: the first
+ * bytes are not a header. `silent`: the peer left without sending a byte, as health checks do.
+ * `ended`: the peer ended the connection before the header was complete. `broken`: reset, or failed
+ * otherwise. `cut`: cancelled by `signal`.
  */
 export type HeaderRefusal =
   | "unlisted"
@@ -46,22 +47,22 @@ export type HeaderRefusal =
   | "broken"
   | "cut";
 
-/** What came of a connection. */
+/** The outcome of reading a header. */
 export type AcceptedHeader =
   | {
     readonly kind: "accepted";
-    /** The connection from the first byte behind the header on; its `remote` is the client. */
+    /** The connection from the first byte after the header; its `remote` is the client. */
     readonly channel: Channel;
     /** The sender of the header. */
     readonly via: RemoteAddress;
-    /** What the client connected to; `undefined` where the sender spoke for itself. */
+    /** The address that the client connected to; `undefined` where the sender spoke for itself. */
     readonly destination: Endpoint | undefined;
   }
   | {
-    /** The connection is closed. */
+    /** Refused; the connection is closed. */
     readonly kind: "refused";
     readonly reason: HeaderRefusal;
-    /** For the log. It may quote the peer. */
+    /** For the log; may quote the peer. */
     readonly message: string;
   };
 
@@ -73,7 +74,7 @@ function isTrusted(remote: RemoteAddress, trusted: readonly IpPattern[]): boolea
   return trusted.some((network) => addresses.find(network) !== undefined);
 }
 
-/** Takes the header off a connection, which it owns from now on: it is closed if refused. */
+/** Removes the header from a connection, which it owns from now on and closes if it is refused. */
 export async function acceptHeader(
   accepted: Channel,
   limits: HeaderLimits,
@@ -89,7 +90,7 @@ export async function acceptHeader(
   let stopped: readonly [HeaderRefusal, string] | undefined;
   const stop = (reason: HeaderRefusal, why: string) => {
     stopped ??= [reason, why];
-    // Settles the read.
+    // Settles the pending read.
     accepted.close();
   };
   const cut = () => stop("cut", "the connection was cut");
@@ -115,7 +116,7 @@ export async function acceptHeader(
   }
 }
 
-/** Reads as often as the header needs and not once more. */
+/** Reads until the header is complete, and no further. */
 async function readHeader(
   accepted: Channel,
   progress: { bytes: number },
@@ -130,7 +131,7 @@ async function readHeader(
     }
     progress.bytes += chunk.length;
     const before = seen.length;
-    // A channel reuses its buffers, so this is a copy; the parser looks no further than its limit.
+    // Copied, because a channel reuses its buffers. The parser needs no more than MAX_HEADER bytes.
     const grown = new Uint8Array(Math.min(MAX_HEADER, before + chunk.length));
     grown.set(seen);
     grown.set(chunk.subarray(0, grown.length - before), before);

@@ -1,18 +1,19 @@
 /**
- * When the next connection may be accepted, and what it holds: a place among the handshakes first, then
- * one of the connections. Peers that are slow with their handshake so cannot take the connections of
- * those that are not.
+ * Decides when the next connection may be accepted, and which limit it counts towards: first the
+ * one of handshakes, then the one of connections. So peers with slow handshakes cannot use up the
+ * connections.
  *
- * A new one is accepted while a connection is free, however many handshakes are under way: when all
- * places for them are taken, one is evicted at once. It is the oldest of the source that has most of
- * them, and of several sources that have as many the oldest of all. So who opens connections by the
- * thousand evicts its own, and others have all the time that they need; who does so from thousands of
- * addresses leaves everybody the time in which as many new ones come as there are places. It makes no
- * difference what a handshake has come to: bytes that trickle, or a chain that is being verified, are as
- * cheap to have as silence.
+ * A new connection is accepted while an established place is free, however many handshakes are in
+ * progress. When all places for handshakes are taken, one handshake is evicted at once: the oldest
+ * of the source that has the most, or of several such sources the oldest of all. So a source that
+ * opens connections by the thousand evicts its own, and other sources keep their full handshake
+ * time. With thousands of source addresses, an attacker still leaves every handshake the time in
+ * which as many new connections arrive as there are places. Progress of a handshake does not
+ * protect it: trickling bytes, or a chain that is being verified, are as cheap for an attacker as
+ * silence.
  *
- * A handshake that is over takes a connection; when others have taken the last one meanwhile, it waits
- * for its turn, and nobody new is accepted before it.
+ * A completed handshake takes a connection's place. If others have taken the last one meanwhile, it
+ * waits for its turn, and no new connection is accepted before it.
  *
  * @module
  */
@@ -20,90 +21,93 @@
 import { type Slot, Slots } from "./limits.ts";
 
 /**
- * Handshakes under way at once. Each costs a file descriptor and some 50 KB; a handshake takes
- * milliseconds of our time and a round trip or two of the peer's, so that this is enough for thousands
- * in a second.
+ * Maximum of concurrent handshakes. Each takes a file descriptor and some 50 KB. A handshake takes
+ * milliseconds of CPU and one or two round trips, so this is enough for thousands per second.
  */
 export const MAX_HANDSHAKES = 256;
 
 /**
- * Short of descriptors, so long the only handshake of a source may go on, in milliseconds, before it is
- * evicted. What is missing may be held by others than handshakes.
+ * Milliseconds that the only handshake of a source may take before it can be evicted when
+ * descriptors are short. Descriptors may be held by other things than handshakes.
  */
 export const FAIR_CHANCE = 1000;
 
-/** What a connection holds of what there is. */
+/** A connection's place within the limits. */
 export interface Place {
-  /** Called when the handshake has to give way to others; says why. The place is gone by then. */
+  /** Called with the reason when the handshake is evicted. The place is released by then. */
   onYield: (why: string) => void;
-  /** The handshake is another source's than who connected: a balancer has said on whose behalf it is. */
+  /** Attributes the handshake to another source: the client that a load balancer reported. */
   moveTo(source: string): void;
   /**
-   * The handshake is over: from this call on the place is not taken away any more. True once it is one
-   * of the connections; false when `signal` aborted first. Never rejects.
+   * Ends the handshake phase; from this call on the place cannot be evicted. True once the
+   * connection has its place among the established ones; false if `signal` aborts first. Never
+   * rejects.
    */
   establish(signal: AbortSignal): Promise<boolean>;
 }
 
 /** Settings of {@linkcode Admission}. */
 export type AdmissionOptions = {
-  /** Connections at once; 0 = no limit. */
+  /** Maximum of established connections; 0 = no limit. */
   readonly maxConnections: number;
-  /** Handshakes at once; 0: there are none, a connection counts as one when it is accepted. */
+  /**
+   * Maximum of concurrent handshakes; 0: no handshake phase, a connection counts as established
+   * when it is accepted.
+   */
   readonly maxHandshakes: number;
-  /** Milliseconds on a clock that never goes back. */
+  /** Milliseconds on a monotonic clock. */
   readonly monotonic?: (() => number) | undefined;
 };
 
-/** A place, for whoever gave it. */
+/** A place, with what only the listener may do to it. */
 export interface Seat extends Place {
-  /** Gives everything back. The second and later calls do nothing. */
+  /** Releases everything. The second and later calls do nothing. */
   release(): void;
 }
 
-/** A handshake under way. */
+/** A handshake in progress. */
 type Handshake = { source: string; readonly began: number };
 
-/** Hands out places. */
+/** Assigns places. */
 export class Admission {
   readonly #options: AdmissionOptions;
   readonly #slots: Slots;
-  /** The oldest first. */
+  /** Oldest first. */
   readonly #handshakes = new Map<Place, Handshake>();
-  /** How many of them each source has. */
+  /** Number of handshakes per source. */
   readonly #sources = new Map<string, number>();
 
   /**
-   * All places are free.
+   * Starts with all places free.
    *
-   * @throws {RangeError} for a `maxConnections` that is no whole number from 0 up.
+   * @throws {RangeError} unless `maxConnections` is a whole number from 0 up.
    */
   constructor(options: AdmissionOptions) {
     this.#options = options;
     this.#slots = new Slots(options.maxConnections);
   }
 
-  /** Connections whose handshake is over. */
+  /** Number of established connections. */
   get established(): number {
     return this.#slots.taken;
   }
 
-  /** Handshakes under way. */
+  /** Number of handshakes in progress. */
   get handshakes(): number {
     return this.#handshakes.size;
   }
 
-  /** Waits until a connection may be accepted; false when `signal` aborts first. Never rejects. */
+  /** Waits until a connection may be accepted; false if `signal` aborts first. Never rejects. */
   async room(signal: AbortSignal): Promise<boolean> {
     await this.#slots.vacancy(signal);
     return !signal.aborted;
   }
 
   /**
-   * A place for a connection that was accepted. `source` is where it comes from: what is one for the
-   * network, as `networkOf` gives it.
+   * Assigns a place to an accepted connection. `source` is its network, as `networkOf` returns it.
    *
-   * @throws {Error} when there is none, which cannot be right after {@linkcode Admission.room}.
+   * @throws {Error} when no place is free, which cannot happen right after {@linkcode
+   * Admission.room}.
    */
   enter(source: string): Seat {
     const { maxHandshakes } = this.#options;
@@ -118,7 +122,9 @@ export class Admission {
     return this.#seat(slot);
   }
 
-  /** Descriptors are short: a handshake is evicted, if its source has others or it had its chance. */
+  /**
+   * Descriptors are short: evicts a handshake, if its source has several or it has had its time.
+   */
   relieve(): void {
     const first = this.#first();
     if (first === undefined) return;
@@ -146,12 +152,12 @@ export class Admission {
 
   #leave(source: string): void {
     const left = (this.#sources.get(source) ?? 0) - 1;
-    // A source without handshakes is forgotten: peers come and go.
+    // Sources without handshakes are removed, so that the map does not grow.
     if (left > 0) this.#sources.set(source, left);
     else this.#sources.delete(source);
   }
 
-  /** Whose turn it is to be evicted: the oldest one of those sources that have most. */
+  /** The next handshake to evict: the oldest among the sources that have the most. */
   #first(): readonly [Place, Handshake] | undefined {
     const most = Math.max(...this.#sources.values());
     for (const one of this.#handshakes) {

@@ -1,6 +1,6 @@
 /**
- * The decision on a peer whose chain holds, with its log line and its count. The same for both roles
- * and for resumed sessions.
+ * Authorizes a peer whose chain was verified, and writes the log line and the metric. The same for
+ * both roles and for resumed sessions.
  *
  * @module
  */
@@ -15,56 +15,57 @@ import type { VerifiedPeer } from "../tls/verdict.ts";
 import { deniedFields } from "./peer_log.ts";
 import type { SessionMetrics } from "./session.ts";
 
-/** A decision and whom it is about. */
+/** A decision, and the identity that it is about. */
 export type Judged = { readonly decision: Decision; readonly identity: PeerIdentity | undefined };
 
-/** Decides, without counting: for open connections after a reload. */
+/** Authorizes without counting: for open connections after a reload. */
 export function judgePeer(peer: VerifiedPeer | undefined, acl: AclConfig): Judged {
   const identity = peer && identityOf(peer.certificate, peer.spki);
   return { decision: authorize(identity, acl), identity };
 }
 
-/** Decides and counts: for a connection that asks to come in. */
+/** Authorizes and counts: for new connections. */
 export function admitPeer(
   peer: VerifiedPeer | undefined,
   acl: AclConfig,
   metrics: SessionMetrics,
 ): Judged {
-  const judged = judgePeer(peer, acl);
-  const { decision } = judged;
+  const authorization = judgePeer(peer, acl);
+  const { decision } = authorization;
   if (peer === undefined) metrics.peerWithoutCertificate();
   metrics.aclDecision(!decision.admit ? "denied" : decision.wouldDeny ? "would_deny" : "allowed");
-  return judged;
+  return authorization;
 }
 
-/** Who tells of a decision. */
+/** Where and how to log a decision. */
 export type Teller = {
-  /** Of the connection. */
+  /** The connection's logger. */
   readonly logger: Logger;
   readonly limiter: LogLimiter;
   /** `listener` or `dialer`. */
   readonly name: string;
-  /** Where the peer is. */
+  /** The peer's network. */
   readonly source: string;
 };
 
-/** What decided, for the log: the rule, what nearly matched. */
+/** Log fields about the basis of a decision: the rule, and what nearly matched. */
 export function verdictFields({ basis }: Verdict): Fields {
   return { rule: formatBasis(basis), nearest: formatNearest(basis) };
 }
 
 /**
- * Logs a denial, or one that would have been, with everything that rules look at. `source` is where the
- * peer is; of denials there may be no more than the limiter lets through.
+ * Logs a denial, or a would-be denial of rules on trial, with everything that rules look at.
+ * `source` is the peer's network. Denials are rate-limited; would-be denials are not.
  */
 export function logDenied(
   { logger, limiter, name, source }: Teller,
-  judged: Judged,
+  authorization: Judged,
   more: Fields,
 ): void {
-  const { decision: { admit, verdict }, identity } = judged;
+  const { decision: { admit, verdict }, identity } = authorization;
   const { basis } = verdict;
-  // Keys are the CA's to give out: those of another peer behind the same address are told of still.
+  // Limited per key as well as per address: an attacker cannot obtain keys from the CA, so a flood
+  // from one peer does not hide another peer behind the same address.
   const from = { source, peer: identity?.spki };
   if (!admit && !limiter.allows("warn", "denied connection", from)) return;
   logger.warn(admit ? `${name}: would deny connection` : `${name}: denied connection`, {
@@ -76,7 +77,7 @@ export function logDenied(
   });
 }
 
-/** Why a peer is not let in, in a few words. */
+/** Why a peer was denied, in a few words. */
 export function denialReason({ basis }: Verdict): string {
   return basis.kind === "rule" ? "a deny rule matches" : formatBasis(basis);
 }

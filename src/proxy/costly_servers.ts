@@ -1,32 +1,32 @@
 /**
- * Servers whose certificates cost too much are left alone for a while. As a client the TLS engine searches
- * for a path whatever it is given, for seconds where the chain is made for that, and nothing else of the
- * process runs meanwhile. So that whoever answers at the target's address gets a small share of the CPU
- * at most, each such search is followed by a pause many times as long.
+ * Backs off from servers whose certificates cost too much CPU. As a client the runtime's TLS always
+ * searches for a path, for seconds if the chain is made for that, and nothing else of the process
+ * runs meanwhile. So that a server at the target's address gets at most a small share of the CPU,
+ * each such handshake is followed by a pause many times as long.
  *
  * @module
  */
 
 /** Milliseconds of CPU that a failed handshake may cost. An honest one costs less than 5. */
 const MAX_COST = 100;
-/** The pause, in times of the cost: the share of the CPU is 1 in so many. */
+/** The pause as a multiple of the cost: the server gets at most 1 / SHARE of the CPU. */
 const SHARE = 20;
-/** Milliseconds of a pause, at most. */
+/** The longest pause, in milliseconds. */
 const MAX_PAUSE = 300_000;
 
-/** Those of one tunnel, by address. */
+/** The servers of one tunnel, by address. */
 export class CostlyServers {
   readonly #monotonic: () => number;
   readonly #until = new Map<string, number>();
 
-  /** `monotonic`: milliseconds on a clock that never goes back. */
+  /** `monotonic`: milliseconds on a monotonic clock. */
   constructor(monotonic: () => number) {
     this.#monotonic = monotonic;
   }
 
   /**
-   * A handshake with `server` failed, after `cost` milliseconds of CPU in the engine. Milliseconds for which
-   * the server is left alone from now on; 0 where it cost no more than it may.
+   * Records a failed handshake with `server` that took `cost` milliseconds of CPU. Returns the
+   * milliseconds for which the server is not dialled; 0 if the cost was acceptable.
    */
   failed(server: string, cost: number): number {
     if (cost <= MAX_COST) return 0;
@@ -35,7 +35,7 @@ export class CostlyServers {
     return pause;
   }
 
-  /** Milliseconds for which `server` is still left alone; 0 where it is not. */
+  /** Milliseconds for which `server` is still not to be dialled; 0 if it may be. */
   pauseOf(server: string): number {
     const until = this.#until.get(server);
     if (until === undefined) return 0;

@@ -1,15 +1,15 @@
 /**
- * Points in time, however far away, for many things at once with one timer.
+ * Deadlines for many items with one timer, however far in the future.
  *
- * A timer of the runtime takes at most 2^31 - 1 ms, some 25 days, and fires at once beyond; a
- * certificate may be valid for ten years. And what is due at a time of day is due too when the clock is
- * set to that time. So the timer never sleeps longer than {@linkcode LONGEST_SLEEP} and looks at the
- * clock each time.
+ * A timer of the runtime takes at most 2^31 - 1 ms, some 25 days, and fires at once for more, while
+ * a certificate may be valid for ten years. And a deadline on the wall clock is also reached when
+ * the clock is set forward. So the timer never sleeps longer than {@linkcode LONGEST_SLEEP} and
+ * checks the clock each time.
  *
  * @module
  */
 
-/** Calls `callback` after `delay` milliseconds; what it returns calls that off. */
+/** Calls `callback` after `delay` milliseconds; the result cancels it. */
 export type SetTimer = (callback: () => void, delay: number) => () => void;
 
 /** The runtime's timer. */
@@ -18,45 +18,45 @@ export function setTimer(callback: () => void, delay: number): () => void {
   return () => clearTimeout(timer);
 }
 
-/** At least so often the clock is looked at while there is something to wait for, in milliseconds. */
+/** Longest interval in milliseconds between two checks of the clock while there are items. */
 export const LONGEST_SLEEP = 1000;
-/** What is due within so many milliseconds of each other is done at once. */
+/** Items due within this many milliseconds of each other are handled together. */
 const SHORTEST_SLEEP = 10;
 
 /** Settings of {@linkcode Deadlines}. */
 export type DeadlinesOptions<T> = {
-  /** The clock that the times are of, in milliseconds; it may jump. */
+  /** The clock of the deadlines, in milliseconds; it may jump. */
   readonly now: () => number;
-  /** Told of each item once its time has come; it is forgotten by then. Must not throw. */
+  /** Called with each item at its deadline, after the item was removed. Must not throw. */
   readonly due: (item: T) => void;
-  /** The runtime's timer unless a test has its own. */
+  /** Default: the runtime's timer. Tests inject their own. */
   readonly setTimer?: SetTimer | undefined;
 };
 
-/** Items, each with the time when it is due. Holds a timer only while there are items. */
+/** Items with their deadlines. Holds a timer only while there are items. */
 export class Deadlines<T> {
   readonly #options: DeadlinesOptions<T>;
   readonly #times = new Map<T, number>();
   #cancel: (() => void) | undefined;
   #wakeAt = Infinity;
 
-  /** Nothing is due. */
+  /** Starts empty. */
   constructor(options: DeadlinesOptions<T>) {
     this.#options = options;
   }
 
-  /** How many items wait. */
+  /** Number of items. */
   get size(): number {
     return this.#times.size;
   }
 
-  /** `item` is due at `time`, and not before if another time was set earlier. */
+  /** Sets the deadline of `item`, replacing an earlier one. */
   set(item: T, time: number): void {
     this.#times.set(item, time);
     if (this.#cancel === undefined || time < this.#wakeAt) this.#sleepUntil(time);
   }
 
-  /** `item` is not due any more. */
+  /** Removes `item`. */
   delete(item: T): void {
     this.#times.delete(item);
     if (this.#times.size === 0) this.#rest();
@@ -71,7 +71,7 @@ export class Deadlines<T> {
   #sleepUntil(time: number): void {
     this.#rest();
     const left = time - this.#options.now();
-    // Not a number: the clock is broken, and looking at it more often does not help.
+    // With a clock that returns NaN, checking more often would not help.
     const delay = left < LONGEST_SLEEP ? Math.max(SHORTEST_SLEEP, left) : LONGEST_SLEEP;
     this.#wakeAt = time;
     this.#cancel = (this.#options.setTimer ?? setTimer)(() => this.#wake(), delay);
@@ -81,7 +81,7 @@ export class Deadlines<T> {
     this.#rest();
     const now = this.#options.now();
     for (const [item, time] of [...this.#times]) {
-      // An earlier one may have moved or removed it.
+      // The callback for an earlier item may have moved or removed this one.
       if (time > now || this.#times.get(item) !== time) continue;
       this.#times.delete(item);
       this.#options.due(item);

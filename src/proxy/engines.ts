@@ -1,5 +1,5 @@
 /**
- * The TLS engines of a tunnel and the judges of its peers, made anew from each state as one.
+ * The TLS settings of a tunnel and the verifiers of its peers, all rebuilt when the state changes.
  *
  * @module
  */
@@ -17,25 +17,28 @@ import { addressKey } from "./peer_key.ts";
 import { peerVerifier } from "./peer_verifier.ts";
 import { standingOf } from "./standing.ts";
 
-/** Identity, trust and rules of one TLS side. */
+/** Credentials and rules of one side that uses TLS. */
 export type SideState = { readonly material: Material; readonly acl: AclConfig };
 
-/** What decides, for each side that speaks TLS. */
+/** The credentials and rules of each side that uses TLS. */
 export type EnginesState = SideState & {
-  /** Of a bridge: the side towards the target. */
+  /** For a bridge: the upstream side. */
   readonly upstream: SideState | undefined;
 };
 
-/** What the engines need from outside. */
+/** Dependencies of {@linkcode Engines}. */
 export type EnginesDeps = {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly native?: { readonly tls: NativeTls | undefined } | undefined;
-  /** Where peers wait for the verification of their chains; one for all tunnels. */
+  /** Queue for verifications, shared by all tunnels. */
   readonly queue?: FairQueue | undefined;
 };
 
-/** Peers of one network wait for each other: an address costs an attacker nothing there. */
+/**
+ * Replaces the peer's address by its network. Within an IPv6 network further addresses cost an
+ * attacker nothing, so its peers share one turn in the queue.
+ */
 function inItsName(asker: Asker): Asker {
   return {
     source: addressKey(asker.source),
@@ -45,14 +48,14 @@ function inItsName(asker: Asker): Asker {
   };
 }
 
-/** The side that is accepted. */
+/** The downstream side. */
 type NearEngine = {
   readonly tls: TlsServer;
   readonly verifier: PeerVerifier;
   readonly acl: AclConfig;
 };
 
-/** The side that is dialled: an engine for each name that a server may have to carry. */
+/** The upstream side: a TLS client for each expected server name. */
 type FarEngine = {
   readonly servers: ReadonlyMap<
     string,
@@ -61,23 +64,23 @@ type FarEngine = {
   readonly acl: AclConfig;
 };
 
-/** All engines of one tunnel. */
+/** The TLS settings of one tunnel. */
 export class Engines {
   readonly #config: TunnelConfig;
   readonly #deps: EnginesDeps;
-  /** Checked signatures outlive a state. */
+  /** The cache of signature checks is kept when the state changes. */
   readonly #signatures = new SignatureMemory();
   #near: NearEngine | undefined;
   #far: FarEngine | undefined;
 
-  /** Made from the first state. */
+  /** Starts with the first state. */
   constructor(config: TunnelConfig, state: EnginesState, deps: EnginesDeps) {
     this.#config = config;
     this.#deps = deps;
     this.update(state);
   }
 
-  /** From now on `state` decides, about handshakes that are under way as well. */
+  /** Replaces the state, also for handshakes that are in progress. */
   update(state: EnginesState): void {
     const { mode, tls, upstream } = this.#config;
     const near = mode === "client" ? undefined : this.#nearEngine(state);
@@ -90,25 +93,25 @@ export class Engines {
     this.#far = far;
   }
 
-  /** The accepting side, by the state of the moment. */
+  /** The downstream side, in the current state. */
   readonly near = {
     tls: (): TlsServer => this.#nearNow().tls,
     acl: (): AclConfig => this.#nearNow().acl,
   };
 
-  /** The dialling side, by the state of the moment. */
+  /** The upstream side, in the current state. */
   readonly far = {
     tls: (serverName: string): TlsClient => this.#server(serverName).tls,
     acl: (): AclConfig => this.#farNow().acl,
   };
 
-  /** Whether a peer of an open connection may stay. */
+  /** Whether the peer of an open connection is still authorized. */
   judge({ side, peer, serverName = "" }: Admitted): Standing {
     const verifier = side === "near" ? this.#nearNow().verifier : this.#server(serverName).verifier;
     const { acl } = side === "near" ? this.#nearNow() : this.#farNow();
     const standing = standingOf(peer, verifier, acl);
     if (standing.stands || this.#config.mode !== "bridge") return standing;
-    // The log's line is the connection's, which has a peer at each end.
+    // A bridge has a peer at each end, so its log line says which one was lost.
     const { reason, fields } = standing.ending;
     const lostBy = side === "near" ? "client" : "server";
     return { stands: false, ending: { reason, fields: { ...fields, lost_by: lostBy } } };
@@ -124,7 +127,7 @@ export class Engines {
     const tls = new TlsServer({
       ...this.#config.tls,
       material,
-      // A handshake that is under way when the state changes is judged by the new one.
+      // A handshake in progress when the state changes is verified with the new state.
       verify: (chain, asker) => this.#nearNow().verifier.verify(chain, inItsName(asker)),
       native: this.#deps.native?.tls,
     });
@@ -165,7 +168,7 @@ export class Engines {
 
   #server(serverName: string): { readonly tls: TlsClient; readonly verifier: PeerVerifier } {
     const server = this.#farNow().servers.get(serverName);
-    // An empty name is none of a server's: the config demands one of each.
+    // The config requires a server name for each TLS target, so it is never empty.
     if (server === undefined || serverName === "") {
       throw new Error(`Cannot dial TLS: no name to expect but ${JSON.stringify(serverName)}`);
     }

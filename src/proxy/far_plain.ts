@@ -1,5 +1,5 @@
 /**
- * The far end in plain: server mode.
+ * Dials upstream in plain: server mode.
  *
  * @module
  */
@@ -16,24 +16,24 @@ import { type ReachDeps, reachOne } from "./reach.ts";
 import type { Far, FarEnd, Stopped } from "./session.ts";
 import type { Attempt } from "./targets.ts";
 
-/** What the far end needs. */
+/** Dependencies of {@linkcode PlainFar}. */
 export type PlainFarDeps = ReachDeps & {
-  /** Carries what is dialled by native handles. */
+  /** Carries dialled connections on native handles, where they are available. */
   readonly native: NativeTcp | undefined;
-  /** What the target is told first. */
+  /** The PROXY header to send to the target first. */
   readonly proxyProtocol: ProxyProtocol;
 };
 
-/** Dials in plain: with a permit, never without. */
+/** Dials upstream in plain; every dial requires a permit. */
 export class PlainFar implements FarEnd<AdmittedNear> {
   readonly #deps: PlainFarDeps;
 
-  /** For all connections of one tunnel. */
+  /** Shared by all connections of one tunnel. */
   constructor(deps: PlainFarDeps) {
     this.#deps = deps;
   }
 
-  /** Dials the target, and tells it who called. */
+  /** Dials a target, and sends it the PROXY header if configured. */
   async reach(near: AdmittedNear, life: Life): Promise<Far | Stopped> {
     const { permit, fields } = near;
     const header = this.#header(near, life);
@@ -44,7 +44,7 @@ export class PlainFar implements FarEnd<AdmittedNear> {
     return "stopped" in reached ? reached : { ...reached, permit };
   }
 
-  /** Takes the permit to show that there is one. */
+  /** Takes the permit only to prove that the downstream peer was authorized. */
   async #dial(
     _permit: Permit,
     { address, timeout, signal }: Attempt,
@@ -74,10 +74,11 @@ export class PlainFar implements FarEnd<AdmittedNear> {
 }
 
 /**
- * Sends the PROXY header in front of everything else: no target gets a connection without it. One that
- * does not take it in `timeout` milliseconds, or before the signal, has not been reached.
+ * Sends the PROXY header before anything else: no target gets a connection without it. A target
+ * that does not accept it within `timeout` milliseconds, or before the signal, counts as not
+ * reached.
  *
- * @throws {DialError} then, or when it breaks off; the channel is closed.
+ * @throws {DialError} then, or when sending fails; the channel is closed.
  */
 export async function sendHeader(
   channel: Channel,
@@ -91,7 +92,7 @@ export async function sendHeader(
   };
   try {
     const sending = channel.write(header);
-    // What fits into the kernel's buffer, as it nearly always does, is no matter of time.
+    // The header nearly always fits into the kernel's buffer, and then no timer is needed.
     if (sending === undefined) return;
     const timer = setTimeout(cut, timeout);
     signal.addEventListener("abort", cut, { once: true });

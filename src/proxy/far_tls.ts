@@ -1,5 +1,5 @@
 /**
- * The far end over TLS: client and bridge mode.
+ * Dials upstream over TLS: client and bridge mode.
  *
  * @module
  */
@@ -21,33 +21,42 @@ import type { Far, FarEnd, Near, SessionMetrics, Stopped } from "./session.ts";
 import { TargetDenied } from "./targets_failure.ts";
 import type { Attempt } from "./targets.ts";
 
-/** What the far end needs; the functions give the state of the moment. */
+/** Dependencies of {@linkcode TlsFar}. The functions return the current state. */
 export type TlsFarDeps = ReachDeps & {
-  /** For servers whose certificate must carry this name. */
+  /** The client for servers whose certificate must carry this name. */
   readonly tls: (serverName: string) => TlsClient;
   readonly acl: () => AclConfig;
-  /** Milliseconds for a handshake and its decision, within those for the whole try; `Infinity`: just these. */
+  /**
+   * Milliseconds for the handshake and the decision, within the time of the attempt; `Infinity`:
+   * only the latter counts.
+   */
   readonly handshakeTimeout: number;
-  /** Carries what is dialled by native handles. */
+  /** Carries dialled connections on native handles, where they are available. */
   readonly native: NativeTcp | undefined;
   readonly limiter: LogLimiter;
   readonly metrics: SessionMetrics;
-  /** Milliseconds on a clock that never goes back. */
+  /** Milliseconds on a monotonic clock. */
   readonly monotonic: () => number;
 };
 
-/** Dials, handshakes and judges the server; nothing of the caller's leaves before that. */
+/**
+ * Dials, performs the handshake and authorizes the server; no byte from downstream is sent before
+ * that.
+ */
 export class TlsFar implements FarEnd<Near> {
   readonly #deps: TlsFarDeps;
   readonly #costly: CostlyServers;
 
-  /** For all connections of one tunnel. */
+  /** Shared by all connections of one tunnel. */
   constructor(deps: TlsFarDeps) {
     this.#deps = deps;
     this.#costly = new CostlyServers(deps.monotonic);
   }
 
-  /** Reaches a server that is what it should be. One that is not is like one that is not there. */
+  /**
+   * Connects to an authorized server. A server that fails verification counts like one that is
+   * down.
+   */
   async reach(near: Near, life: Life): Promise<Far | Stopped> {
     const fields = { remote: near.source };
     const reacher = { name: "dialer", field: "server", fields } as const;
@@ -101,31 +110,33 @@ export class TlsFar implements FarEnd<Near> {
     let opened = transport;
     try {
       const dialled = monotonic();
-      const { channel, value: judged, ...session } = await this.#deps.tls(serverName).connect(
-        transport,
-        (peer) => {
-          // In one turn: no change of state comes between the decision and the registration.
-          const judged = admitPeer(peer, this.#deps.acl(), metrics);
-          if (judged.decision.admit) life.stand({ side: "far", peer, serverName });
-          return { admit: judged.decision.admit, value: judged };
-        },
-        { timeout: Math.max(1, Math.min(handshakeTimeout, timeout - (dialled - start))), signal },
-      );
+      const { channel, value: authorization, ...session } = await this.#deps.tls(serverName)
+        .connect(
+          transport,
+          (peer) => {
+            // In one turn, so that no change of state comes between the decision and the
+            // registration.
+            const authorization = admitPeer(peer, this.#deps.acl(), metrics);
+            if (authorization.decision.admit) life.stand({ side: "far", peer, serverName });
+            return { admit: authorization.decision.admit, value: authorization };
+          },
+          { timeout: Math.max(1, Math.min(handshakeTimeout, timeout - (dialled - start))), signal },
+        );
       opened = channel ?? transport;
       metrics.handshakeDone((monotonic() - dialled) / 1000);
-      const { decision } = judged;
+      const { decision } = authorization;
       const { protocol, resumed, alpn } = session;
-      life.tell("far", peerFields(judged.identity));
+      life.tell("far", peerFields(authorization.identity));
       const teller = { logger: life.logger, limiter, name: "dialer", ...sourceOf(attempt) };
       if (!decision.admit || channel === undefined) {
-        logDenied(teller, judged, { ...fields, resumed });
+        logDenied(teller, authorization, { ...fields, resumed });
         throw new TargetDenied("the rules keep the server out");
       }
-      if (decision.wouldDeny) logDenied(teller, judged, { ...fields, resumed });
+      if (decision.wouldDeny) logDenied(teller, authorization, { ...fields, resumed });
       const { server, remote } = fields;
       life.logger.info("dialer: connected", {
         server,
-        ...peerFields(judged.identity),
+        ...peerFields(authorization.identity),
         remote,
         protocol,
         alpn,
@@ -133,14 +144,14 @@ export class TlsFar implements FarEnd<Near> {
       });
       return { channel, permit: decision.permit };
     } catch (error) {
-      // Nobody else knows of this connection.
+      // No other code has a reference to this connection.
       opened.close();
       throw error;
     }
   }
 }
 
-/** Where a server is, for the bound on lines about it. */
+/** The server's address, for rate-limiting its log lines. */
 function sourceOf({ address }: Attempt): { readonly source: string } {
   return { source: formatAddress(address) };
 }

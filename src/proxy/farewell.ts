@@ -1,25 +1,25 @@
 /**
- * The end of a connection that we end, where nothing broke.
+ * Closes a connection cleanly when nothing broke.
  *
  * @module
  */
 
 import type { Channel } from "../channel.ts";
 
-/** Milliseconds that a peer has to take the end of a connection that we end. */
+/** Milliseconds that a peer has to receive the end of a connection that we close. */
 export const FAREWELL = 250;
 
 /**
- * Ends a connection in good order, over TLS with close_notify, as far as the peer takes that in
- * {@linkcode FAREWELL} milliseconds, and closes it. What still comes is read and dropped: a socket that is
- * closed with unread bytes is reset. Never rejects.
+ * Ends a connection cleanly, with close_notify over TLS, waits up to {@linkcode FAREWELL}
+ * milliseconds for the peer to do the same, and closes it. Bytes that still arrive are read and
+ * dropped, because closing a socket with unread bytes resets it. Never rejects.
  */
 export async function takeLeave(channel: Channel): Promise<void> {
   const timer = setTimeout(() => channel.close(), FAREWELL);
   try {
     await Promise.all([channel.closeWrite(), channel.pump(() => undefined)]);
   } catch {
-    // It broke, or the time is up: there is no one left to tell.
+    // The connection broke, or the time is up.
   } finally {
     clearTimeout(timer);
     channel.close();

@@ -1,5 +1,5 @@
 /**
- * What a target is told about the TLS that its client speaks.
+ * The facts about the client's TLS that a PROXY header carries.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { soleCommonName, type TlsFacts } from "../proxy_protocol/tls_facts.ts";
 import type { Session } from "../tls/handshake.ts";
 import type { VerifiedPeer } from "../tls/verdict.ts";
 
-/** The facts for a PROXY header; only a certificate that was verified is told of. */
+/** Collects the facts for a PROXY header. Only a verified certificate is included. */
 export function tlsFacts(
   { protocol, alpn, serverName, cipher, resumed }: Session,
   peer: VerifiedPeer | undefined,

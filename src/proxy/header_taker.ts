@@ -1,6 +1,6 @@
 /**
- * Takes the PROXY header off connections that come by way of a load balancer, and tells of those that
- * have none to be trusted.
+ * Removes the PROXY header from connections that arrive through a load balancer, and logs those
+ * that are refused.
  *
  * @module
  */
@@ -17,42 +17,47 @@ import { networkOf } from "./peer_key.ts";
 import { peerFields } from "./peer_log.ts";
 import { cutShort, type Stopped } from "./session.ts";
 
-/** A connection without its header. */
+/** A connection after its header. */
 export type Taken = {
   /** Its `remote` is the client. */
   readonly channel: Channel;
-  /** What the client connected to; `undefined` where the balancer spoke for itself. */
+  /**
+   * The address that the client connected to; `undefined` where the load balancer spoke for itself.
+   */
   readonly destination: string | undefined;
-  /** By way of whom, for the log. */
+  /** The load balancer's address, for the log. */
   readonly fields: Fields;
 };
 
-/** Whether there is no connection any more. */
+/** Whether the connection was refused. */
 export function isRefused(taken: Taken | Stopped): taken is Stopped {
   return "stopped" in taken;
 }
 
-/** For all connections of one tunnel. */
+/** Shared by all connections of one tunnel. */
 export class HeaderTaker {
   readonly #trusted: readonly IpPattern[];
   readonly #limiter: LogLimiter;
   readonly #name: string;
 
-  /** Headers are taken from these networks, and nobody else may connect. `name` speaks in the log. */
+  /**
+   * Accepts headers from the networks `trusted` and refuses all other peers. `name` starts the log
+   * messages.
+   */
   constructor(trusted: readonly IpPattern[], limiter: LogLimiter, name: string) {
     this.#trusted = trusted;
     this.#limiter = limiter;
     this.#name = name;
   }
 
-  /** Takes the header off a connection, which it owns from now on; `timeout` is milliseconds. */
+  /** Removes the header from a connection, which it owns from now on; `timeout` is milliseconds. */
   async take(accepted: Channel, timeout: number, life: Life): Promise<Taken | Stopped> {
     const via = accepted.remote;
     const limits = { trusted: this.#trusted, timeout, signal: life.signal };
     const result = await acceptHeader(accepted, limits);
     if (result.kind === "accepted") {
       const { channel, destination } = result;
-      // The balancer has as many handshakes as it has clients; each of those answers for its own.
+      // A load balancer has one handshake per client; each client is limited separately.
       life.moveTo(networkOf(channel.remote));
       return {
         channel,

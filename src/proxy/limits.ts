@@ -1,18 +1,18 @@
 /**
- * How many connections may be open at once: altogether, and of one peer.
+ * Limits on open connections: in total, and per peer.
  *
  * @module
  */
 
-/** The right to have one connection open; disposing of it gives it back. */
+/** The right to one open connection; disposing releases it. */
 export interface Slot extends Disposable {
-  /** Give the slot back. The second and later calls do nothing. */
+  /** Releases the slot. The second and later calls do nothing. */
   release(): void;
 }
 
 type Waiter = (slot: Slot) => void;
 
-/** The limit that is meant; 0 = none. */
+/** Interprets a limit, where 0 means none. */
 function limitOf(limit: number): number {
   if (!Number.isSafeInteger(limit) || limit < 0) {
     throw new RangeError(`Cannot limit to ${limit}: must be a whole number, 0 for no limit`);
@@ -38,26 +38,29 @@ export class Slots {
   #taken = 0;
 
   /**
-   * `limit` slots; 0 = no limit.
+   * Makes `limit` slots; 0 = no limit.
    *
-   * @throws {RangeError} for a limit that is no whole number from 0 up.
+   * @throws {RangeError} unless `limit` is a whole number from 0 up.
    */
   constructor(limit: number) {
     this.#limit = limitOf(limit);
   }
 
-  /** How many slots are out. */
+  /** Number of slots in use. */
   get taken(): number {
     return this.#taken;
   }
 
-  /** Take a slot if there is one. Nobody who waits is passed over: while one does, there is none. */
+  /**
+   * Takes a slot if one is free. This never overtakes a waiter: while there are waiters, no slot is
+   * free.
+   */
   tryAcquire(): Slot | undefined {
     return this.#taken < this.#limit ? this.#hand() : undefined;
   }
 
   /**
-   * Take a slot, waiting for one if need be.
+   * Takes a slot, waiting until one is free.
    *
    * @throws the signal's reason when it aborts first; then no slot was taken.
    */
@@ -79,10 +82,13 @@ export class Slots {
     });
   }
 
-  /** Wait until a slot is free and nobody waits for it; none is taken. Returns early on `signal`. */
+  /**
+   * Waits until a slot is free and there are no waiters, without taking it. Returns early on
+   * `signal`.
+   */
   async vacancy(signal: AbortSignal): Promise<void> {
     while (this.#taken >= this.#limit && !signal.aborted) {
-      // In line like everybody else, and out of it again.
+      // Queues like every other waiter, and gives the slot back.
       await this.acquire(signal).then((slot) => slot.release(), () => undefined);
     }
   }
@@ -103,34 +109,34 @@ export class Slots {
   }
 }
 
-/** So many at once of each key; what is over the limit is refused, not kept waiting. */
+/** Limits concurrent uses per key. A use beyond the limit is refused, not queued. */
 export class Quota {
   /** The limit; `Infinity` for none. */
   readonly limit: number;
   readonly #taken = new Map<string, number>();
 
   /**
-   * `limit` for each key; 0 = no limit.
+   * Allows `limit` uses per key; 0 = no limit.
    *
-   * @throws {RangeError} for a limit that is no whole number from 0 up.
+   * @throws {RangeError} unless `limit` is a whole number from 0 up.
    */
   constructor(limit: number) {
     this.limit = limitOf(limit);
   }
 
-  /** How many keys have something taken. */
+  /** Number of keys in use. */
   get keys(): number {
     return this.#taken.size;
   }
 
-  /** Take one of `key`; `undefined` when it has all it may have. */
+  /** Takes one use of `key`; `undefined` when the limit is reached. */
   take(key: string): Slot | undefined {
     const taken = this.#taken.get(key) ?? 0;
     if (taken >= this.limit) return undefined;
     this.#taken.set(key, taken + 1);
     return slotOf(() => {
       const left = (this.#taken.get(key) ?? 0) - 1;
-      // A key with nothing taken is forgotten: peers come and go.
+      // Unused keys are removed, so that the map does not grow.
       if (left > 0) this.#taken.set(key, left);
       else this.#taken.delete(key);
     });

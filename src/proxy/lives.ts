@@ -1,10 +1,10 @@
 /**
- * All open connections of a tunnel, and what can end one from outside: a peer that the state of the
- * moment does not admit any more, a certificate that expired, age, a stop.
+ * All open connections of a tunnel, and what ends one from outside: a peer that is no longer
+ * authorized, a certificate that expired, its maximum lifetime, a stop.
  *
- * A connection is registered with its peer in the very turn of the decision about it, so that every
- * later change finds it; what changed before was part of the decision. Judging thousands again is done
- * in short slices, so that nobody's bytes wait for it.
+ * A connection is registered with its peer in the same turn as its authorization, so that every
+ * later change finds it; earlier changes were part of the decision. Thousands of connections are
+ * reauthorized in short slices, so that other connections are not delayed.
  *
  * @module
  */
@@ -18,69 +18,69 @@ import type { CloseReason } from "./outcome.ts";
 /** Why a connection was ended from outside. */
 export type Ending = {
   readonly reason: CloseReason;
-  /** What the log says besides. */
+  /** Further fields for the log. */
   readonly fields?: Fields;
 };
 
-/** Which end a peer is at: the one that was accepted, or the one that was dialled. */
+/** The end that a peer is at: `near` is downstream (accepted), `far` is upstream (dialled). */
 export type Side = "near" | "far";
 
-/** Somebody who was let in. */
+/** An authorized peer. */
 export type Admitted = {
   readonly side: Side;
-  /** `undefined` is a peer without a certificate. */
+  /** `undefined` for a peer without a certificate. */
   readonly peer: VerifiedPeer | undefined;
-  /** The name that the certificate of one that was dialled must carry. */
+  /** For an upstream peer: the name that its certificate must carry. */
   readonly serverName?: string | undefined;
 };
 
-/** What the state of the moment says of a peer of an open connection. */
+/** The result of reauthorizing the peer of an open connection. */
 export type Standing =
   | {
     readonly stands: true;
-    /** The peer as it was judged now: another path may be valid for longer. */
+    /** The peer as verified now: another path may be valid for longer. */
     readonly peer: VerifiedPeer | undefined;
   }
   | { readonly stands: false; readonly ending: Ending };
 
-/** How a pass over all connections came out. */
+/** The result of reauthorizing all connections. */
 export type Pass = {
-  /** Connections that were judged. */
+  /** Connections that were reauthorized. */
   readonly judged: number;
-  /** Those of them that were ended. */
+  /** How many of them were ended. */
   readonly ended: number;
 };
 
 /** Settings of {@linkcode Lives}. */
 export type LivesOptions = {
-  /** Judges by the state of the moment. Must not throw. */
+  /** Reauthorizes a peer with the current state. Must not throw. */
   readonly judge: (admitted: Admitted) => Standing;
-  /** Of the tunnel; {@linkcode Life.logger} adds what tells connections apart. */
+  /** The tunnel's logger; {@linkcode Life.logger} adds the fields of a connection. */
   readonly logger: Logger;
-  /** The number of the next connection, which no other one of the process has. */
+  /** Returns the number of the next connection, unique in the process. */
   readonly nextConn: () => number;
-  /** How old a connection may get, in milliseconds; 0 = no limit. */
+  /** Maximum age of a connection in milliseconds; 0 = no limit. */
   readonly maxLifetime: number;
-  /** Told when all connections were judged after {@linkcode Lives.rejudge}. */
+  /** Called when all connections were reauthorized after {@linkcode Lives.rejudge}. */
   readonly onPass?: (pass: Pass) => void;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** Milliseconds on a clock that never goes back. */
+  /** Milliseconds on a monotonic clock. */
   readonly monotonic: () => number;
-  /** The runtime's timer unless a test has its own. */
+  /** Default: the runtime's timer. Tests inject their own. */
   readonly setTimer?: SetTimer | undefined;
 };
 
-/** So many milliseconds of judging at a stretch; then everybody else has a turn. */
+/** Milliseconds of reauthorizing at a stretch, before other work runs. */
 const SLICE = 5;
 
-/** What a connection tells those who keep the list. */
+/** What a connection reports to the table. */
 type Keeper = {
   readonly admitted: (life: Life) => void;
   readonly closed: (life: Life) => void;
 };
 
-/** One open connection. Whoever carries it disposes of it in the end. */
+/** One open connection. The code that carries it disposes it at its end. */
 export class Life implements Disposable {
   readonly #keeper: Keeper;
   readonly #place: Place;
@@ -89,9 +89,9 @@ export class Life implements Disposable {
   #ending: Ending | undefined;
   #admitted: readonly Admitted[] = [];
   readonly #logger: Logger;
-  #told: { readonly side: Side; readonly logger: Logger } | undefined;
+  #labelled: { readonly side: Side; readonly logger: Logger } | undefined;
 
-  /** {@linkcode Lives.open} makes one. `logger` has the connection's number. */
+  /** Made by {@linkcode Lives.open}. `logger` includes the connection's number. */
   constructor(keeper: Keeper, place: Place, logger: Logger) {
     this.#keeper = keeper;
     this.#place = place;
@@ -104,46 +104,49 @@ export class Life implements Disposable {
     return this.#abort.signal;
   }
 
-  /** For every line about this connection: with its number, and its peer once that is known. */
+  /**
+   * The logger for every line about this connection: with its number, and its peer once that is
+   * known.
+   */
   get logger(): Logger {
-    return this.#told?.logger ?? this.#logger;
+    return this.#labelled?.logger ?? this.#logger;
   }
 
   /**
-   * Puts what tells the peer at this end into every line from now on. Where both ends are known it is the
-   * near one, who asked for the connection.
+   * Adds the fields of this end's peer to all further lines. Where both peers are known, the lines
+   * show the downstream one, which asked for the connection.
    */
   tell(side: Side, peer: Fields): void {
-    if (side === "far" && this.#told?.side === "near") return;
-    this.#told = { side, logger: this.#logger.endingWith(peer) };
+    if (side === "far" && this.#labelled?.side === "near") return;
+    this.#labelled = { side, logger: this.#logger.endingWith(peer) };
   }
 
-  /** Why it was ended from outside; `undefined` while it was not. */
+  /** Why it was ended from outside; `undefined` if it was not. */
   get ending(): Ending | undefined {
     return this.#ending;
   }
 
-  /** Whom it is judged by: those who were let in, at most one at each side. */
+  /** The peers that are reauthorized: those that were admitted, at most one at each end. */
   get admitted(): readonly Admitted[] {
     return this.#admitted;
   }
 
   /**
-   * The connection may go on, whoever it is from. True once it has its place among the others; false when
-   * it is to end. Never rejects.
+   * Ends the handshake phase. True once the connection has its place among the established ones;
+   * false when it is to end. Never rejects.
    */
   async enter(): Promise<boolean> {
     return await this.#place.establish(this.signal) && !this.signal.aborted;
   }
 
-  /** The connection is made on behalf of another, who is there: see {@linkcode Place.moveTo}. */
+  /** Attributes the connection to another source: see {@linkcode Place.moveTo}. */
   moveTo(source: string): void {
     this.#place.moveTo(source);
   }
 
   /**
-   * The first peer was let in: to be called in the turn of the decision, so that no change of state
-   * comes in between. What {@linkcode Life.enter} says.
+   * Registers the first admitted peer. Call in the turn of the decision, so that no change of state
+   * comes in between. Returns what {@linkcode Life.enter} does.
    */
   admit(admitted: Admitted): Promise<boolean> {
     const entered = this.enter();
@@ -151,26 +154,26 @@ export class Life implements Disposable {
     return entered;
   }
 
-  /** A peer was let in besides, or judged anew; to be called in the turn of that decision. */
+  /** Registers a further peer, or one that was reauthorized. Call in the turn of that decision. */
   stand(admitted: Admitted): void {
     if (this.#ending !== undefined || this.#stack.disposed) return;
     this.#admitted = [...this.#admitted.filter(({ side }) => side !== admitted.side), admitted];
     this.#keeper.admitted(this);
   }
 
-  /** Ends it; the first reason stays. Never throws. */
+  /** Ends the connection; the first reason is kept. Never throws. */
   end(ending: Ending): void {
     if (this.#ending !== undefined || this.#stack.disposed) return;
     this.#ending = ending;
     this.#abort.abort(ending.reason);
   }
 
-  /** Gives this back when the connection is over. */
+  /** Disposes `resource` when the connection is over. */
   own(resource: Disposable): void {
     this.#stack.use(resource);
   }
 
-  /** It is over. */
+  /** Marks the connection as over and releases what it owns. */
   [Symbol.dispose](): void {
     if (this.#stack.disposed) return;
     this.#stack.dispose();
@@ -181,9 +184,9 @@ export class Life implements Disposable {
 /** The open connections of one tunnel. Holds timers only while there are connections. */
 export class Lives {
   readonly #options: LivesOptions;
-  /** With the time, on the clock that never goes back, when each is too old. */
+  /** Each with the monotonic time at which it reaches its maximum age. */
   readonly #open = new Map<Life, number>();
-  /** To be judged, those that have waited longest first. */
+  /** To be reauthorized, in the order of waiting. */
   readonly #queue = new Set<Life>();
   readonly #expiries: Deadlines<Life>;
   readonly #ages: Deadlines<Life>;
@@ -191,7 +194,7 @@ export class Lives {
   #pass: { judged: number; ended: number } | undefined;
   #cut = false;
 
-  /** None is open. */
+  /** Starts empty. */
   constructor(options: LivesOptions) {
     const { now, monotonic, setTimer } = options;
     this.#options = options;
@@ -200,12 +203,12 @@ export class Lives {
     this.#ages = new Deadlines({ now: monotonic, due, setTimer });
   }
 
-  /** How many are open. */
+  /** Number of open connections. */
   get size(): number {
     return this.#open.size;
   }
 
-  /** A connection that was just accepted and has this place. */
+  /** Adds a connection that was just accepted. */
   open(place: Place): Life {
     const { maxLifetime, monotonic, logger, nextConn } = this.#options;
     const life = new Life(this.#keeper, place, logger.endingWith({ conn: nextConn() }));
@@ -217,8 +220,8 @@ export class Lives {
   }
 
   /**
-   * The state has changed: judges everybody again, soon and in slices. Called again before that is
-   * done, it starts over, those first who have waited longest.
+   * The state has changed: reauthorizes all connections soon and in slices. A call during a pass
+   * restarts it; connections that still wait keep their position.
    */
   rejudge(): void {
     this.#pass ??= { judged: 0, ended: 0 };
@@ -228,7 +231,7 @@ export class Lives {
     this.#run();
   }
 
-  /** Ends all, and those that still come. */
+  /** Ends all connections, and those that are still added. */
   cut(): void {
     this.#cut = true;
     for (const life of [...this.#open.keys()]) life.end({ reason: "shutdown" });
@@ -237,7 +240,7 @@ export class Lives {
   readonly #keeper: Keeper = {
     admitted: (life) => {
       const until = Math.min(...life.admitted.map(({ peer }) => peer?.validUntil ?? Infinity));
-      // Valid at `validUntil` still.
+      // The certificate is still valid at `validUntil` itself.
       if (until !== Infinity) this.#expiries.set(life, until + 1);
       else this.#expiries.delete(life);
     },
@@ -257,7 +260,7 @@ export class Lives {
   #run(): void {
     if (this.#running) return;
     this.#running = true;
-    // In a turn of its own: whoever swaps the state is not kept waiting.
+    // In a turn of its own, so that replacing the state is not delayed.
     (this.#options.setTimer ?? setTimer)(() => this.#slice(), 0);
   }
 

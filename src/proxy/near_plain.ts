@@ -1,5 +1,5 @@
 /**
- * The near end in plain: client mode.
+ * Accepts downstream in plain: client mode.
  *
  * @module
  */
@@ -9,30 +9,30 @@ import { type HeaderTaker, isRefused } from "./header_taker.ts";
 import type { Life } from "./lives.ts";
 import { cutShort, type Near, type NearEnd, type Stopped } from "./session.ts";
 
-/** What the near end needs. */
+/** Dependencies of {@linkcode PlainNear}. */
 export type PlainNearDeps = {
-  /** Takes PROXY headers off, where they are expected. */
+  /** Removes PROXY headers, where they are expected. */
   readonly header: HeaderTaker | undefined;
   /** Milliseconds to wait for such a header. */
   readonly headerTimeout: number;
 };
 
-/** Takes connections as they are: whoever calls was trusted by whoever may reach the listener. */
+/** Accepts every connection. Access to the listener's address is the only control downstream. */
 export class PlainNear implements NearEnd<Near> {
   readonly #deps: PlainNearDeps;
 
-  /** For all connections of one tunnel. */
+  /** Shared by all connections of one tunnel. */
   constructor(deps: PlainNearDeps) {
     this.#deps = deps;
   }
 
-  /** Makes the near end of an accepted connection, which it owns from now on. */
+  /** Prepares the downstream end of an accepted connection, which it owns from now on. */
   async receive(accepted: Channel, life: Life): Promise<Near | Stopped> {
     const { header, headerTimeout } = this.#deps;
     if (header === undefined) return near(accepted, accepted.local, {});
     const taken = await header.take(accepted, headerTimeout, life);
     if (isRefused(taken)) return taken;
-    // Until here it was one of those that are waited for, and could give way to others.
+    // While it waited for the header it counted as a handshake, which can be evicted.
     if (!await life.enter()) {
       taken.channel.close();
       return cutShort(life);

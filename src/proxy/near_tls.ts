@@ -1,6 +1,6 @@
 /**
- * The near end over TLS: server and bridge mode. Handshake, identity, authorization, and a place among
- * the connections.
+ * Accepts downstream over TLS: server and bridge mode. Handshake, identity, authorization, and a
+ * place among the connections.
  *
  * @module
  */
@@ -26,50 +26,50 @@ import { deniedFields, peerFields } from "./peer_log.ts";
 import { firstBytes } from "./read_ahead.ts";
 import { cutShort, type Near, type NearEnd, type SessionMetrics, type Stopped } from "./session.ts";
 
-/** What the near end needs; the functions give the state of the moment. */
+/** Dependencies of {@linkcode TlsNear}. The functions return the current state. */
 export type TlsNearDeps = {
   readonly tls: () => TlsServer;
   readonly acl: () => AclConfig;
-  /** Connections of one peer. */
+  /** Limits connections per peer. */
   readonly quota: Quota;
-  /** Takes PROXY headers off, where they are expected. */
+  /** Removes PROXY headers, where they are expected. */
   readonly header: HeaderTaker | undefined;
-  /** Whether the target is told about TLS and the client's certificate. */
+  /** Whether the PROXY header to the target includes TLS and the client's certificate. */
   readonly tellsTls: boolean;
   /** Milliseconds from accept to the decision. */
   readonly handshakeTimeout: number;
   readonly limiter: LogLimiter;
   readonly metrics: SessionMetrics;
-  /** Milliseconds on a clock that never goes back. */
+  /** Milliseconds on a monotonic clock. */
   readonly monotonic: () => number;
 };
 
-/** What came of the decision about one peer. */
+/** The result of authorizing one peer. */
 type Entry =
   | {
     readonly kind: "admitted";
-    readonly judged: Judged;
+    readonly authorization: Judged;
     readonly permit: Permit;
     readonly wouldDeny: boolean;
     /** Resolves when the connection has its place. */
     readonly established: Promise<boolean>;
   }
-  | { readonly kind: "denied"; readonly judged: Judged }
-  | { readonly kind: "over quota"; readonly judged: Judged };
+  | { readonly kind: "denied"; readonly authorization: Judged }
+  | { readonly kind: "over quota"; readonly authorization: Judged };
 
-/** A peer that was let in. */
+/** The downstream end of an authorized peer. */
 export type AdmittedNear = Near & { readonly permit: Permit };
 
-/** Accepts TLS. */
+/** Accepts connections over TLS. */
 export class TlsNear implements NearEnd<AdmittedNear> {
   readonly #deps: TlsNearDeps;
 
-  /** For all connections of one tunnel. */
+  /** Shared by all connections of one tunnel. */
   constructor(deps: TlsNearDeps) {
     this.#deps = deps;
   }
 
-  /** Makes the near end of an accepted connection, which it owns from now on. */
+  /** Prepares the downstream end of an accepted connection, which it owns from now on. */
   async receive(accepted: Channel, life: Life): Promise<AdmittedNear | Stopped> {
     const { header, handshakeTimeout, monotonic } = this.#deps;
     const start = monotonic();
@@ -93,7 +93,8 @@ export class TlsNear implements NearEnd<AdmittedNear> {
     const start = monotonic();
     let opened: Channel | undefined;
     try {
-      // An engine costs more than all else of a connection: there is none for who says nothing.
+      // TLS state is the largest cost of a connection, so it is not created before the peer sends a
+      // byte.
       const first = await this.#firstBytes(transport, left(), life.signal);
       if (first === undefined) return { stopped: "no_data", fields: who };
       const { channel, value: entry, peer, ...session } = await this.#deps.tls().accept(
@@ -107,12 +108,13 @@ export class TlsNear implements NearEnd<AdmittedNear> {
       opened = channel;
       const { protocol, resumed, alpn } = session;
       metrics.handshakeDone((monotonic() - start) / 1000);
-      const { judged } = entry;
-      life.tell("near", peerFields(judged.identity));
+      const { authorization } = entry;
+      life.tell("near", peerFields(authorization.identity));
       const teller = { logger: life.logger, limiter, name: "listener", source };
       if (entry.kind !== "admitted" || channel === undefined) {
-        if (entry.kind === "over quota") this.#logOverQuota(teller, judged, { ...who, resumed });
-        else logDenied(teller, judged, { ...who, resumed });
+        if (entry.kind === "over quota") {
+          this.#logOverQuota(teller, authorization, { ...who, resumed });
+        } else logDenied(teller, authorization, { ...who, resumed });
         return { stopped: "denied", fields: who };
       }
       if (!await entry.established) {
@@ -120,14 +122,14 @@ export class TlsNear implements NearEnd<AdmittedNear> {
         return { ...cutShort(life), fields: who };
       }
       const { permit, wouldDeny } = entry;
-      const fields = { ...peerFields(judged.identity), ...who };
-      if (wouldDeny) logDenied(teller, judged, { ...who, resumed });
+      const fields = { ...peerFields(authorization.identity), ...who };
+      if (wouldDeny) logDenied(teller, authorization, { ...who, resumed });
       life.logger.info("listener: accepted connection", {
         ...fields,
         protocol,
         alpn,
         resumed,
-        ...verdictFields(judged.decision.verdict),
+        ...verdictFields(authorization.decision.verdict),
       });
       return {
         channel,
@@ -135,16 +137,18 @@ export class TlsNear implements NearEnd<AdmittedNear> {
         fields,
         source: remote,
         destination: header?.destination ?? transport.local,
-        // Kept for as long as the connection, so only where somebody asks for it.
-        ...(this.#deps.tellsTls ? { tls: () => tlsFacts(session, peer, judged.identity) } : {}),
+        // The facts are held as long as the connection, so only where the header needs them.
+        ...(this.#deps.tellsTls
+          ? { tls: () => tlsFacts(session, peer, authorization.identity) }
+          : {}),
       };
     } catch (error) {
-      // A fault of ours came in between: the engine has to be told of the end.
+      // Our code failed after the handshake: the native TLS state has to be freed.
       opened?.close();
       if (!(error instanceof HandshakeError)) throw error;
       const cut = error instanceof HandshakeCut ? life.ending : undefined;
       if (cut?.reason === "shutdown") return { ...cutShort(life), fields: who };
-      // Whoever cuts a handshake found that it took too long.
+      // A handshake is cut when it is evicted or a limit is reached, which counts as a timeout.
       const reason = cut === undefined ? error.reason : "timeout";
       metrics.handshakeFailed(reason);
       if (limiter.allows("warn", "handshake failed", { source })) {
@@ -161,9 +165,9 @@ export class TlsNear implements NearEnd<AdmittedNear> {
   }
 
   /**
-   * The connection once its first bytes are there; `undefined` where the peer left without any.
+   * Waits for the first bytes of the connection; `undefined` where the peer left without any.
    *
-   * @throws {HandshakeError} when they did not come in time.
+   * @throws {HandshakeError} when they did not arrive in time.
    */
   async #firstBytes(
     transport: Channel,
@@ -188,23 +192,23 @@ export class TlsNear implements NearEnd<AdmittedNear> {
   }
 
   /**
-   * All in one turn: the decision by the state of the moment, the peer's share, the connection's
-   * registration. No change of state comes in between.
+   * In one turn, so that no change of state comes in between: authorizes the peer, counts it
+   * towards its limit, and registers the connection.
    */
   #decide(peer: VerifiedPeer | undefined, remote: string, life: Life): Entry {
     const { acl, metrics, quota } = this.#deps;
-    const judged = admitPeer(peer, acl(), metrics);
-    const { decision } = judged;
-    if (!decision.admit) return { kind: "denied", judged };
+    const authorization = admitPeer(peer, acl(), metrics);
+    const { decision } = authorization;
+    if (!decision.admit) return { kind: "denied", authorization };
     if (quota.limit < Infinity) {
       const key = peer === undefined ? addressKey(remote) : certificateKey(peer.certificate);
       const share = quota.take(key);
-      if (share === undefined) return { kind: "over quota", judged };
+      if (share === undefined) return { kind: "over quota", authorization };
       life.own(share);
     }
     const { permit, wouldDeny } = decision;
     const established = life.admit({ side: "near", peer });
-    return { kind: "admitted", judged, permit, wouldDeny, established };
+    return { kind: "admitted", authorization, permit, wouldDeny, established };
   }
 
   #logOverQuota(

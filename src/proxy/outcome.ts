@@ -43,13 +43,16 @@ export const CLOSE_REASONS = [
 /** One of {@linkcode CLOSE_REASONS}. */
 export type CloseReason = typeof CLOSE_REASONS[number];
 
-/** Which way bytes went: the `direction` label of `mtlsd_bytes_proxied_total`. */
+/** Direction of proxied bytes: the `direction` label of `mtlsd_bytes_proxied_total`. */
 export const DIRECTIONS = ["client_to_target", "target_to_client"] as const;
 
 /** One of {@linkcode DIRECTIONS}. */
 export type Direction = typeof DIRECTIONS[number];
 
-/** The close reason of a connection whose handshake failed: its own where there is one. */
+/**
+ * The close reason of a connection whose handshake failed; `error` for failures without one of
+ * their own.
+ */
 export function closeReasonOf(reason: HandshakeReason): CloseReason {
   switch (reason) {
     case "untrusted":

@@ -1,5 +1,5 @@
 /**
- * What counts as one peer where connections are counted.
+ * What counts as one peer when connections are counted.
  *
  * @module
  */
@@ -10,8 +10,9 @@ import { formatIp } from "../identity.ts";
 import type { Certificate, GeneralName } from "../x509/certificate.ts";
 
 /**
- * The identity that a certificate gives: its subject and all of its alternative names, in any order. So
- * neither a renewal (another serial, another key) nor a replica of the same service is another peer.
+ * Identifies a peer by its certificate: subject and all alternative names, in any order. So a
+ * renewed certificate (another serial, another key) and a replica of the same service count as the
+ * same peer.
  */
 export function certificateKey({ subject, subjectAltNames }: Certificate): string {
   const names = subjectAltNames.map((san) => JSON.stringify([san.kind, nameKey(san)]));
@@ -19,17 +20,16 @@ export function certificateKey({ subject, subjectAltNames }: Certificate): strin
 }
 
 /**
- * The address of a peer without a certificate, without its port. Of IPv6 it is the /64, which is what
- * one host commonly has to itself (RFC 6177), so that its addresses do not make it many.
+ * Identifies a peer without a certificate by its address, without the port. For IPv6 this is the
+ * /64 that a host commonly has to itself (RFC 6177), so that its many addresses count as one peer.
  */
 export function addressKey(remote: RemoteAddress): string {
   return JSON.stringify(["address", networkOf(remote)]);
 }
 
 /**
- * Where a peer is, as one that others share nothing with: `192.0.2.7`, also of an IPv4-mapped address,
- * or `2001:db8:1:2::/64` (RFC 6177: what one host commonly has to itself). All that comes over UNIX
- * sockets is `unix`.
+ * The network of a peer: `192.0.2.7`, also for an IPv4-mapped address, or `2001:db8:1:2::/64` (the
+ * range that one host commonly has to itself, RFC 6177). All UNIX sockets are `unix`.
  */
 export function networkOf(remote: RemoteAddress): string {
   if (remote.startsWith("unix:")) return "unix";

@@ -1,5 +1,5 @@
 /**
- * How a peer shows in the log. The values are its own words; the logger escapes them.
+ * How the log shows a peer. The values are chosen by the peer; the logger escapes them.
  *
  * @module
  */
@@ -11,13 +11,13 @@ function few(values: readonly string[]): LogValue {
   return values.length > 1 ? values : values[0];
 }
 
-/** Enough to recognize a peer that was let in. */
+/** The fields that identify an admitted peer. */
 export function peerFields(peer: PeerIdentity | undefined): Fields {
   if (peer === undefined) return { peer_cn: "" };
   return { peer_cn: few(peer.commonNames.map(({ guess }) => guess)) ?? "" };
 }
 
-/** Everything that rules look at, for a peer that was not let in. */
+/** Everything that rules look at, for a denied peer. */
 export function deniedFields(peer: PeerIdentity | undefined): Fields {
   if (peer === undefined) return peerFields(peer);
   return {

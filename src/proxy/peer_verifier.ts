@@ -1,5 +1,5 @@
 /**
- * What a tunnel asks of its peers' chains, in one place: the daemon judges by it, and `explain` does.
+ * How a tunnel verifies its peers' chains; shared by the daemon and the `explain` command.
  *
  * @module
  */
@@ -7,18 +7,18 @@
 import type { Material } from "../certstore/material.ts";
 import { PeerVerifier, type VerifierOptions } from "../tls/verdict.ts";
 
-/** Who the peers are. */
+/** The role that the peers have. */
 export type PeerRole =
   | { readonly purpose: "client" }
-  /** `serverName` is the name that its certificate must carry. */
+  /** `serverName` is the name that the server's certificate must carry. */
   | { readonly purpose: "server"; readonly serverName: string };
 
 /**
- * The judge of peers' chains by this material.
+ * Makes the verifier of peers' chains for these credentials.
  *
  * @param now milliseconds since the epoch.
- * @param shared what it has in common with others: signatures checked before this material came, and
- * the queue of those who are verified.
+ * @param shared what outlives the credentials: cached signature checks, and the queue of
+ * verifications.
  */
 export function peerVerifier(
   role: PeerRole,

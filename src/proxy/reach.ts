@@ -1,5 +1,5 @@
 /**
- * Reaching one of the targets of a tunnel: what plain and TLS far ends have in common.
+ * Connects to one of a tunnel's targets: what plain and TLS upstreams have in common.
  *
  * @module
  */
@@ -13,26 +13,26 @@ import { cutShort, type SessionMetrics, type Stopped } from "./session.ts";
 import type { DialOne, Targets } from "./targets.ts";
 import { NoTarget, type TargetFailure } from "./targets_failure.ts";
 
-/** What it takes to reach a target. */
+/** Dependencies of {@linkcode reachOne}. */
 export type ReachDeps = {
   readonly targets: Targets;
-  /** Whether there is another where one fails. */
+  /** Whether the tunnel has more than one target. */
   readonly several: boolean;
   readonly metrics: Pick<SessionMetrics, "dialFailed">;
 };
 
-/** Who reaches, for the log. */
+/** How the log lines name the dialling side. */
 export type Reacher = {
   /** `listener` or `dialer`. */
   readonly name: string;
-  /** What a target is called there. */
+  /** The name of the target's log field. */
   readonly field: "target" | "server";
   readonly fields: Fields;
 };
 
 /**
- * Tries targets until one takes the connection, which then counts as open there until `life` is over.
- * Tells of those that could not be dialled; of the rest `dialOne` has told.
+ * Tries targets until one accepts the connection, which then counts as open there until `life` is
+ * over. Logs the targets that could not be dialled; `dialOne` has logged the other failures.
  */
 export async function reachOne<T extends { readonly channel: Channel }>(
   { targets, several, metrics }: ReachDeps,
@@ -43,9 +43,9 @@ export async function reachOne<T extends { readonly channel: Channel }>(
   const { logger } = life;
   const onFailure = ({ kind, address, error }: TargetFailure) => {
     if (kind !== "dial") return;
-    const told = { ...fields, [field]: formatAddress(address), error: error.message };
-    if (several) logger.warn(`${name}: dial failed`, told);
-    else logger.error(`${name}: dial failed`, told);
+    const line = { ...fields, [field]: formatAddress(address), error: error.message };
+    if (several) logger.warn(`${name}: dial failed`, line);
+    else logger.error(`${name}: dial failed`, line);
   };
   let opened: T | undefined;
   const dial: DialOne<T> = async (attempt) => opened = await dialOne(attempt);
@@ -54,7 +54,7 @@ export async function reachOne<T extends { readonly channel: Channel }>(
     life.own(reached);
     return reached.value;
   } catch (error) {
-    // A fault of ours came in between, and nobody else knows of this connection.
+    // Our code failed in between, and no other code has a reference to this connection.
     opened?.channel.close();
     if (life.signal.aborted) return cutShort(life);
     if (error instanceof DialError && error.reason === "aborted") return cutShort(life);

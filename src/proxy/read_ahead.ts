@@ -1,29 +1,29 @@
 /**
- * Looking at a connection's first bytes before it is decided what to do with it.
+ * Reads a connection's first bytes before deciding how to proceed.
  *
  * @module
  */
 
 import { type Channel, ChannelError, type RemoteAddress, type Take } from "../channel.ts";
 
-/** What came of waiting for a first byte. */
+/** The outcome of waiting for the first bytes. */
 export type FirstBytes =
   | {
     readonly kind: "came";
-    /** The connection with those bytes still to be read. */
+    /** The connection, which still yields those bytes. */
     readonly channel: Channel;
   }
-  /** The peer left without a single byte: it ended the connection or reset it. */
+  /** The peer ended or reset the connection without sending a byte. */
   | { readonly kind: "left" }
   | { readonly kind: "timeout" }
-  /** By `signal`. */
+  /** Cancelled by `signal`. */
   | { readonly kind: "cut" };
 
 /**
- * Waits for the first bytes of a connection, which it owns from now on: it is closed unless some came.
- * `timeout` is milliseconds from now.
+ * Waits for the first bytes of a connection, which it owns from now on and closes unless some
+ * arrive. `timeout` is milliseconds from now.
  *
- * @throws {ChannelError} when the connection failed otherwise.
+ * @throws {ChannelError} when the connection fails otherwise.
  */
 export async function firstBytes(
   accepted: Channel,
@@ -32,7 +32,7 @@ export async function firstBytes(
   let stopped: FirstBytes | undefined;
   const stop = (by: FirstBytes) => {
     stopped ??= by;
-    // Settles the read.
+    // Settles the pending read.
     accepted.close();
   };
   const cut = () => stop({ kind: "cut" });
@@ -43,7 +43,7 @@ export async function firstBytes(
     const bytes = await accepted.read();
     if (stopped !== undefined) return stopped;
     if (bytes !== null) {
-      // A channel reuses its buffers, so this is a copy.
+      // Copied, because a channel reuses its buffers.
       const channel = new ReadAhead(accepted, accepted.remote, new Uint8Array(bytes));
       return { kind: "came", channel };
     }
@@ -60,17 +60,17 @@ export async function firstBytes(
   }
 }
 
-/** A connection whose first bytes were read already. */
+/** A connection whose first bytes were already read. */
 export class ReadAhead implements Channel {
-  /** See {@linkcode Channel}; behind a PROXY header the client. */
+  /** See {@linkcode Channel}; after a PROXY header, the client. */
   readonly remote: RemoteAddress;
-  /** See {@linkcode Channel}; where the sender of a PROXY header connected to. */
+  /** See {@linkcode Channel}; after a PROXY header, the address that its sender connected to. */
   readonly local: RemoteAddress;
   readonly #inner: Channel;
-  /** What was read and not taken yet. */
+  /** Bytes that were read but not yet returned. */
   #rest: Uint8Array | undefined;
 
-  /** Owns `inner` from now on; `rest` is what it has to say first. */
+  /** Owns `inner` from now on; `rest` is returned first. */
   constructor(inner: Channel, remote: RemoteAddress, rest: Uint8Array) {
     this.#inner = inner;
     this.remote = remote;
@@ -78,7 +78,7 @@ export class ReadAhead implements Channel {
     this.#rest = rest.length === 0 ? undefined : rest;
   }
 
-  /** What was read already first. */
+  /** Returns the bytes that were already read first. */
   read(): Promise<Uint8Array | null> {
     const rest = this.#rest;
     if (rest === undefined) return this.#inner.read();
@@ -86,7 +86,7 @@ export class ReadAhead implements Channel {
     return Promise.resolve(rest);
   }
 
-  /** What was read already first. */
+  /** Passes on the bytes that were already read first. */
   async pump(take: Take): Promise<void> {
     const rest = this.#rest;
     this.#rest = undefined;

@@ -1,13 +1,13 @@
 /**
- * One connection's whole way, for all modes:
+ * The path of one connection, for all modes:
  *
- *     accept ─▶ handshake ─▶ identity ─▶ authorize ─▶ dial ─▶ splice ─▶ outcome
+ *     accept ─▶ handshake ─▶ identity ─▶ authorize ─▶ dial ─▶ copy ─▶ outcome
  *
- * Server mode does handshake and decision at the near end (`receive`) and dials plain; client mode
- * takes plain at the near end and does handshake and decision at the far end (`reach`); a bridge does
- * both, and dials with the near end's permit only. Whichever it is, not one byte moves without a
- * {@linkcode Permit}. From the first decision on the connection's {@linkcode Life} knows its peers, and
- * may end it at any point of the way.
+ * Server mode performs handshake and decision downstream (`receive`) and dials in plain. Client
+ * mode accepts in plain and performs handshake and decision upstream (`reach`). A bridge does both,
+ * and dials only with the downstream permit. In every mode no byte is forwarded without a
+ * {@linkcode Permit}. From the first decision on, the connection's {@linkcode Life} knows its peers
+ * and may end it at any point.
  *
  * @module
  */
@@ -25,52 +25,52 @@ import { networkOf } from "./peer_key.ts";
 import { splice } from "./splice.ts";
 import { takeLeave } from "./farewell.ts";
 
-/** A step that ended the connection; it has logged why, or the connection's life says so. */
+/** The result of a step that ended the connection; it has logged why, or `Life.ending` says it. */
 export type Stopped = {
   readonly stopped: CloseReason;
-  /** Who it was, where that is known to be another than who connected. */
+  /** Log fields about the peer, where it is known to differ from the accepted address. */
   readonly fields?: Fields;
 };
 
-/** For a step that was cut short: stopped with the reason of whoever did that. */
+/** The result of a step that was cut short, with the reason for that. */
 export function cutShort(life: Life): Stopped {
   return { stopped: life.ending?.reason ?? "error" };
 }
 
-/** The end that was accepted, ready to carry plaintext. */
+/** The downstream end, ready to carry plaintext. */
 export type Near = {
   readonly channel: Channel;
-  /** Who it is, for the log. */
+  /** The peer, for the log. */
   readonly fields: Fields;
-  /** The client's address, and the one that it connected to. */
+  /** The client's address, and the address that it connected to. */
   readonly source: RemoteAddress;
   readonly destination: RemoteAddress;
-  /** The client's side of TLS, where it speaks TLS. */
+  /** Facts about the client's TLS, where it uses TLS. */
   readonly tls?: (() => TlsFacts) | undefined;
 };
 
-/** The end that was dialled, and the leave to join the two. */
+/** The upstream end, and the permit to forward to it. */
 export type Far = { readonly channel: Channel; readonly permit: Permit };
 
-/** Makes the near end of an accepted connection, which it owns from now on. */
+/** Prepares the downstream end of an accepted connection, which it owns from now on. */
 export type NearEnd<N extends Near> = {
   receive(accepted: Channel, life: Life): Promise<N | Stopped>;
 };
 
-/** Reaches the target. */
+/** Connects upstream. */
 export type FarEnd<N extends Near> = {
   reach(near: N, life: Life): Promise<Far | Stopped>;
 };
 
-/** What the modes differ in: which end is TLS. */
+/** What differs between the modes: which end uses TLS. */
 export type Way<N extends Near> = {
-  /** Who speaks in the log: `listener` or `dialer`. */
+  /** The start of log messages: `listener` or `dialer`. */
   readonly name: string;
   readonly near: NearEnd<N>;
   readonly far: FarEnd<N>;
 };
 
-/** What connections count. */
+/** The metrics of connections. */
 export type SessionMetrics = Pick<
   TunnelMetrics,
   | "connectionAccepted"
@@ -83,26 +83,26 @@ export type SessionMetrics = Pick<
   | "dialFailed"
 >;
 
-/** What a session needs besides its connection. */
+/** Dependencies of {@linkcode runSession}. */
 export type SessionDeps = {
   readonly proxy: Pick<ProxyConfig, "idleTimeout" | "closeTimeout">;
-  /** Bounds lines about who was not let in. */
+  /** Rate-limits log lines about peers that were not admitted. */
   readonly limiter: LogLimiter;
   readonly metrics: SessionMetrics;
-  /** Milliseconds on a clock that never goes back. */
+  /** Milliseconds on a monotonic clock. */
   readonly monotonic: () => number;
 };
 
 type Ended = {
   readonly reason: CloseReason;
-  /** It ended before the near end was ready: nobody was let in yet. */
+  /** It ended before the downstream end was ready: no peer was admitted yet. */
   readonly refused: boolean;
   readonly fields: Fields;
 };
 
 /**
  * Carries one connection from accept to its outcome. Resolves when both ends are closed; never
- * rejects. `life`, which it owns, ends it from outside, whatever it is doing.
+ * rejects. It owns `life`, which can end it from outside at any time.
  */
 export async function runSession<N extends Near>(
   accepted: Channel,
@@ -113,7 +113,7 @@ export async function runSession<N extends Near>(
   const { limiter, metrics, monotonic } = deps;
   const start = monotonic();
   const { remote } = accepted;
-  // A fault of ours takes down this connection and nothing else.
+  // A failure of our code ends this connection only.
   const failed = (error: unknown) => {
     if (!limiter.allows("error", "connection failed", { source: networkOf(remote) })) return;
     life.logger.error(`${way.name}: connection failed`, {
@@ -128,7 +128,7 @@ export async function runSession<N extends Near>(
   } catch (error) {
     attempt(() => failed(error), () => {});
   }
-  // Each of these happens, whatever becomes of the others.
+  // Each of these runs even if an earlier one fails.
   attempt(() => accepted.close(), failed);
   attempt(() => life[Symbol.dispose](), failed);
   const seconds = (monotonic() - start) / 1000;
@@ -137,8 +137,9 @@ export async function runSession<N extends Near>(
 }
 
 /**
- * The last line of a connection. Each one that was let in has it, as it has its first one; of others
- * there may be as many as strangers like.
+ * Logs the end of a connection. Every admitted connection has this line, as it has one for its
+ * start; lines about refused connections are rate-limited, since strangers can cause any number of
+ * them.
  */
 function logClosed(
   name: string,
@@ -147,7 +148,7 @@ function logClosed(
   { limiter }: SessionDeps,
   life: Life,
 ): void {
-  // Health checks of balancers and port scans: neither news nor a fault.
+  // Health checks of load balancers and port scans.
   const level = reason === "no_data" ? "debug" : "info";
   if (refused && life.admitted.length === 0) {
     const source = networkOf(String(fields.remote));
@@ -161,7 +162,7 @@ function logClosed(
   });
 }
 
-/** Takes a step; tells of its fault where that can be told. Never throws. */
+/** Runs a step and logs its failure. Never throws. */
 function attempt(step: () => void, failed: (error: unknown) => void): void {
   try {
     step();
@@ -169,7 +170,7 @@ function attempt(step: () => void, failed: (error: unknown) => void): void {
     try {
       failed(error);
     } catch {
-      // A log that fails too has no place to say so.
+      // The log fails too, so there is no place to report it.
     }
   }
 }
@@ -188,7 +189,8 @@ async function pass<N extends Near>(
   try {
     const far = await way.far.reach(near, life);
     if ("stopped" in far) {
-      // Nothing was forwarded. Where we ended it that is told in good order, else it is no good end.
+      // Nothing was forwarded. If we ended the connection, close it cleanly; otherwise reset it, so
+      // that the failure does not look like a clean end.
       if (life.ending === undefined) near.channel.reset();
       else await takeLeave(near.channel);
       return { reason: far.stopped, refused: false, fields: near.fields };
@@ -203,7 +205,7 @@ async function pass<N extends Near>(
   }
 }
 
-/** Joins the two ends. Takes the permit to show that there is one. */
+/** Copies between the two ends. Takes the permit only to prove that the peer was authorized. */
 async function join(
   _permit: Permit,
   near: Near,
@@ -231,7 +233,7 @@ async function join(
   };
 }
 
-/** Which sides have ended TLS by FIN alone, where that counted as an end; `undefined`: none. */
+/** Which sides ended TLS with FIN alone, where that was accepted as an end; `undefined`: none. */
 function endedWithoutNotify(client: Channel, target: Channel): string | undefined {
   const sides = [
     ...(client.endedWithoutNotify === true ? ["client"] : []),

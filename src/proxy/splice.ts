@@ -1,29 +1,31 @@
 /**
- * Joining two channels: one copy loop for each direction.
+ * Copies between two channels, with one loop for each direction.
  *
- * A loop reads one side only after its last write to the other has finished. That is all the flow
- * control there is, and all that is needed. A half that ends is passed on as a half-close after the
- * last byte; the splice is over when both have ended.
+ * A loop reads from one side only after its last write to the other has finished. That is all the
+ * flow control that is needed. When one half ends, the end is passed on as a half-close after the
+ * last byte; copying is over when both halves have ended.
  *
  * When a side breaks:
- * - Reading it fails: nothing more can come from there or go there, so both are dropped. `closeWrite` is
- *   not called, and the other side is reset: plain TCP has no other sign that tells a stream which was
- *   broken off from one that is complete, and over TLS many take a FIN for an end as well. What the broken
- *   side had sent before gets a moment to arrive, since a reset overtakes it.
- * - Writing to it fails: what it said before may still be unread, such as the answer of a server that
- *   refuses a request half-way (HTTP 413) and closes. That direction goes on until it ends by itself,
- *   while the sender's bytes are read and dropped: a socket that is closed with unread bytes is reset,
- *   and a reset takes with it the answer that the sender has not read yet.
+ * - Reading from it fails: nothing more can come from it or go to it, so both sides are dropped.
+ *   The other side is reset without `closeWrite`: plain TCP has no other way to distinguish a
+ *   broken stream from a complete one, and over TLS many peers accept a FIN as an end as well. What
+ *   the broken side had sent before gets a moment to arrive, since a reset overtakes it.
+ * - Writing to it fails: bytes that it sent before may still be unread, such as the response of a
+ *   server that refuses a request half-way (HTTP 413) and closes. That direction continues until it
+ *   ends by itself, while the sender's bytes are read and dropped: closing a socket with unread
+ *   bytes resets it, and the reset would discard the response that the sender has not read yet.
  *
- * When a limit is reached or the signal aborts, nothing broke: both sides see an end in good order (over
- * TLS: close_notify), as far as they take it within a moment. What still comes is read and dropped.
+ * When a limit is reached or the signal aborts, nothing broke: both sides see a clean end (over
+ * TLS: close_notify), if they accept it within a moment. Bytes that still arrive are read and
+ * dropped.
  *
  * The reason that is returned:
- * - `completed` when both directions ended, however the connections go down after that. A failing
- *   `closeWrite` changes nothing: the bytes were all written before.
- * - `peer_reset`, `target_reset`: the side that broke first, by a reset or by an end of TLS without
- *   close_notify, before both directions had ended. So a client that got all of its answer and then
- *   resets without having ended its own half is a `peer_reset`: what it was still sending is lost.
+ * - `completed` when both directions ended, whatever happens to the connections after that. A
+ *   failing `closeWrite` changes nothing: all bytes were written before.
+ * - `peer_reset`, `target_reset`: the side that broke first, by a reset or by ending TLS without
+ *   close_notify, before both directions had ended. So a client that received its whole response
+ *   and then resets without ending its own half is a `peer_reset`: what it was still sending is
+ *   lost.
  * - `idle_timeout`, `close_timeout`, or the reason of the abort signal.
  * - `error`: everything else, such as a TLS protocol error.
  *
@@ -36,44 +38,47 @@ import { CLOSE_REASONS, type CloseReason, type Direction } from "./outcome.ts";
 
 /** Settings of {@linkcode splice}; durations are milliseconds, at most 2^31 - 1. */
 export type SpliceOptions = {
-  /** End it when neither direction moved a byte for so long; 0 = no limit. */
+  /** End when neither direction has moved a byte for this long; 0 = no limit. */
   readonly idleTimeout: number;
-  /** Once one direction has ended the other may go on at most this long; 0 = no limit. */
+  /** After one direction has ended, the other may continue for at most this long; 0 = no limit. */
   readonly closeTimeout: number;
-  /** Told after each write how many bytes moved; must not throw, and is not called again if it does. */
+  /**
+   * Called after each write with the number of bytes; must not throw, and is not called again if it
+   * does.
+   */
   readonly onBytes?: ((direction: Direction, count: number) => void) | undefined;
-  /** Cuts both; its `reason` should be a {@linkcode CloseReason}, anything else is `shutdown`. */
+  /**
+   * Ends both directions; its `reason` should be a {@linkcode CloseReason}, anything else is
+   * `shutdown`.
+   */
   readonly signal?: AbortSignal | undefined;
 };
 
-/** How it ended. */
+/** The result of copying. */
 export type SpliceResult = {
   readonly reason: CloseReason;
-  /** Bytes that were written, each way. */
+  /** Bytes written in each direction. */
   readonly bytes: Readonly<Record<Direction, number>>;
-  /** What went wrong, for the log. */
+  /** The error, for the log. */
   readonly detail: string | undefined;
 };
 
-/**
- * So many milliseconds remain, after a side broke, for what is still under way: to read what a side
- * had sent before it broke, and for its sender to stop sending.
- */
+/** Milliseconds after a side broke, to read what it had sent before and to let its sender stop. */
 const GRACE = 250;
 
 /**
- * Milliseconds that a side which has got the whole answer may go on sending what the other one does not
- * take any more, and how long it may be silent in between. Its bytes are read and dropped: a program that
- * meets a broken pipe may leave without reading the answer.
+ * Milliseconds that a side which has received the whole response may go on sending data that the
+ * other no longer accepts, and how long it may be silent in between. Its bytes are read and
+ * dropped: a program that gets a broken pipe may exit without reading the response.
  */
 const LINGER = 5000;
 const LINGER_SILENCE = 1000;
 
 /**
- * Copy both ways until both have ended, something breaks, a limit is reached or `signal` aborts.
+ * Copies both ways until both have ended, one breaks, a limit is reached or `signal` aborts.
  *
- * `client` is the side that was accepted, `target` the one that was dialled. Never rejects. When it
- * resolves both channels are closed and nothing is under way any more.
+ * `client` is the downstream side, `target` the upstream one. Never rejects. When it resolves both
+ * channels are closed and no operation is pending.
  */
 export function splice(
   client: Channel,
@@ -90,17 +95,17 @@ type Flow = {
   readonly from: Side;
   readonly to: Side;
   bytes: number;
-  /** When a write of it was last done, on the clock that never goes back. */
+  /** Monotonic time of its last completed write. */
   movedAt: number;
-  /** The write that is under way, or was last. */
+  /** The pending write, or the last one. */
   writing: Promise<void> | undefined;
-  /** The receiver is told of the end, or has been. */
+  /** Whether the end was passed on to the receiver, or is about to be. */
   passedEnd: boolean;
-  /** `dropping`: the receiver broke; what still comes is read and thrown away. */
+  /** `dropping`: the receiver broke; what still arrives is read and discarded. */
   state: "reading" | "writing" | "dropping" | "ended";
 };
 
-/** It was the receiver that failed, not the sender. */
+/** The receiver failed, not the sender. */
 class CannotWrite extends Error {
   constructor(cause: unknown) {
     super("Cannot write", { cause });
@@ -114,7 +119,7 @@ class Splice {
   readonly #flows: readonly [Flow, Flow];
   #onBytes: SpliceOptions["onBytes"];
   #verdict: Verdict | undefined;
-  /** The first side that broke, and since when there is nothing to do but wait for its rest. */
+  /** The first side that broke, and the time from which its remaining data is waited for. */
   #broken: Side | undefined;
   #graceFrom = 0;
   #droppedAt = 0;
@@ -162,7 +167,7 @@ class Splice {
     };
   }
 
-  /** Never rejects: whatever the channels throw becomes the verdict. */
+  /** Never rejects: every error of the channels becomes the result. */
   async #copy(flow: Flow, other: Flow): Promise<void> {
     const to = flow.to.channel;
     try {
@@ -195,7 +200,7 @@ class Splice {
     try {
       this.#onBytes?.(flow.direction, count);
     } catch {
-      // Whoever counts has a fault of its own; the bytes are none the worse for it.
+      // A failing counter does not affect the connection.
       this.#onBytes = undefined;
     }
   }
@@ -215,7 +220,7 @@ class Splice {
     try {
       await flow.to.channel.closeWrite();
     } catch {
-      // All bytes were written before. If the other direction suffers too, its read tells.
+      // All bytes were written before. If the other direction is affected too, its read fails.
     }
   }
 
@@ -223,15 +228,15 @@ class Splice {
     flow.state = "ended";
     if (this.#leaving) return;
     this.#broke(flow.from, error);
-    // This also ends a write to it that is under way.
+    // This also settles a pending write to it.
     flow.from.channel.close();
-    // Unless the sender is in the middle of something, nothing of it is left unread.
+    // Nothing of the sender's is left unread, unless an operation on it is pending.
     const isQuiet = other.state === "reading" || other.state === "ended";
     if (isQuiet && this.#hasArrived()) this.#close();
     else this.#ending();
   }
 
-  /** Whether what a broken side had sent has had its time: a reset would overtake it. */
+  /** Whether what a broken side had sent has had time to arrive: a reset would overtake it. */
   #hasArrived(): boolean {
     const rest = this.#flows.find((flow) => flow.from === this.#broken);
     if (rest === undefined || rest.passedEnd) return true;
@@ -266,7 +271,7 @@ class Splice {
     if (this.#broken !== side) this.#close();
   }
 
-  /** A direction ends, or is on its way to: limits that depend on that start now. */
+  /** A direction has ended, or is about to: limits that depend on that start now. */
   #ending(): void {
     const now = performance.now();
     this.#endedAt ??= now;
@@ -274,7 +279,7 @@ class Splice {
     this.#watch();
   }
 
-  /** The one timer: set for the limit that comes first, as far as can be said now. */
+  /** Sets the only timer for the limit that is reached first, as far as is known now. */
   #watch(): void {
     if (this.#leaving) return;
     clearTimeout(this.#timer);
@@ -295,7 +300,10 @@ class Splice {
     }
   }
 
-  /** Nobody is there to catch what this throws, and without its timer a connection may never end. */
+  /**
+   * The runtime does not catch what a timer throws, and without the timer a connection may never
+   * end.
+   */
   #onTimer(): void {
     try {
       this.#watch();
@@ -307,7 +315,7 @@ class Splice {
     }
   }
 
-  /** What a side said before it broke may take its time to be written, but not to be read. */
+  /** What a side sent before it broke has unlimited time to be written, but not to be read. */
   #graceEnd(): number {
     const rest = this.#flows.find((flow) => flow.from === this.#broken);
     if (rest === undefined || rest.state === "writing") return Infinity;
@@ -317,14 +325,14 @@ class Splice {
     return Math.min(silent, this.#graceFrom + LINGER);
   }
 
-  /** Ends it now; where a side broke before, that stays the reason. */
+  /** Ends copying now; if a side broke before, that remains the reason. */
   #cut(verdict: Verdict): void {
     this.#verdict ??= verdict;
     if (this.#broken === undefined) this.#leave();
     else this.#close();
   }
 
-  /** Nothing broke: both sides are told of the end, once the write to them that is under way is done. */
+  /** Nothing broke: both sides get a clean end, after the pending write to them. */
   #leave(): void {
     if (this.#leaving || this.#closed) return;
     this.#leaving = true;
@@ -332,7 +340,7 @@ class Splice {
     this.#timer = setTimeout(() => this.#close(), FAREWELL);
     for (const flow of this.#flows) {
       const written = flow.writing ?? Promise.resolve();
-      // Where it failed, or is cut short, there is no one to tell.
+      // If that write failed or is cut short, no end can be passed on.
       void written.then(() => this.#tellEnd(flow), () => {});
     }
   }

@@ -1,6 +1,6 @@
 /**
- * Whether the peer of an open connection may stay: the same two questions as when it came in, asked of
- * the state of the moment.
+ * Reauthorizes the peer of an open connection: repeats verification and authorization with the
+ * current state.
  *
  * @module
  */
@@ -13,7 +13,10 @@ import type { Standing } from "./lives.ts";
 import type { CloseReason, HandshakeReason } from "./outcome.ts";
 import { deniedFields } from "./peer_log.ts";
 
-/** Judges the chain that the peer showed, then its identity by the rules; a trial of rules ends nobody. */
+/**
+ * Verifies the chain that the peer showed, then authorizes its identity. Rules on trial end no
+ * connection.
+ */
 export function standingOf(
   peer: VerifiedPeer | undefined,
   verifier: Pick<PeerVerifier, "verifyNow">,
@@ -38,7 +41,7 @@ export function standingOf(
   return { stands: false, ending: { reason: "denied", fields } };
 }
 
-/** The close reason of a connection whose peer's chain does not hold any more. */
+/** The close reason of a connection whose peer's chain no longer verifies. */
 function lostTrust(fault: HandshakeReason): CloseReason {
   return fault === "expired" || fault === "revoked" ? fault : "untrusted";
 }

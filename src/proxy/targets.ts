@@ -1,6 +1,6 @@
 /**
- * Several targets in place of one: who is tried, in which order and for how long, until one takes the
- * connection. It is lost only when none does.
+ * Chooses among several targets: in which order and for how long each is tried, until one accepts
+ * the connection. The connection fails only when all do.
  *
  * @module
  */
@@ -11,15 +11,18 @@ import { DialError, type Resolver } from "../net.ts";
 import { Pool } from "./targets_pool.ts";
 import { failureOf, isSlow, NoTarget, type TargetFailure } from "./targets_failure.ts";
 
-/** Counts what becomes of each target; `index` is its place in the config. */
+/** Metrics of the targets; `index` is the target's position in the config. */
 export type TargetMetrics = {
-  /** It took a connection; `targetReleased` follows once. */
+  /** The target accepted a connection; `targetReleased` follows once. */
   targetConnected(index: number): void;
-  /** A connection that it had taken has ended. */
+  /** A connection that the target had accepted has ended. */
   targetReleased(index: number): void;
-  /** A try failed; a target whose name has several addresses may have several for one connection. */
+  /**
+   * An attempt failed; a target whose name has several addresses may fail several times per
+   * connection.
+   */
   targetFailed(index: number): void;
-  /** Whether it is well: it has not failed since it last took a connection. */
+  /** Whether the target is healthy: it has not failed since it last accepted a connection. */
   targetUp(index: number, up: boolean): void;
 };
 
@@ -27,35 +30,35 @@ export type TargetMetrics = {
 export type TargetsOptions = {
   readonly targets: NonEmpty<Target>;
   readonly balance: Balance;
-  /** Milliseconds for one connection, whatever number of targets it takes. */
+  /** Milliseconds for one connection, however many targets are tried. */
   readonly dialTimeout: number;
   readonly resolver: Pick<Resolver, "resolve">;
   readonly metrics: TargetMetrics;
-  /** Milliseconds on a clock that never goes back. */
+  /** Milliseconds on a monotonic clock. */
   readonly monotonic: () => number;
-  /** 0 up to 1, 1 excluded; `Math.random` is good enough. */
+  /** A random number from 0 to less than 1; `Math.random` is sufficient. */
   readonly random: () => number;
 };
 
-/** One try. */
+/** One attempt. */
 export type Attempt = {
   readonly index: number;
   readonly target: Target;
-  /** What to dial: the target's address, or one of the addresses of its name. */
+  /** The address to dial: the target's, or one of the addresses of its name. */
   readonly address: Address;
   /** Milliseconds, TLS included; more than 0. */
   readonly timeout: number;
   readonly signal: AbortSignal;
 };
 
-/** What a connection asks for. */
+/** Settings of one connection. */
 export type ConnectOptions = {
   readonly signal: AbortSignal;
-  /** Told of each try that failed, when it did. */
+  /** Called for each failed attempt. */
   readonly onFailure?: (failure: TargetFailure) => void;
 };
 
-/** A connection that a target took. It counts as open until it is disposed of. */
+/** A connection that a target accepted. It counts as open until it is disposed. */
 export type Reached<T> = Disposable & {
   readonly value: T;
   readonly index: number;
@@ -64,51 +67,51 @@ export type Reached<T> = Disposable & {
 };
 
 /**
- * Dials one address, and makes TLS of it where that is due, all within `timeout`.
+ * Dials one address, with TLS where configured, all within `timeout`.
  *
- * A `DialError`, `HandshakeError` or `TargetDenied` makes Targets try the next, except one that comes of
- * the signal; anything else ends it.
+ * After a `DialError`, `HandshakeError` or `TargetDenied` the next target is tried, unless the
+ * signal caused it; any other error ends the search.
  */
 export type DialOne<T> = (attempt: Attempt) => Promise<T>;
 
 /**
- * The least time, in milliseconds, that an address of a name is given, however many there are, and that a
- * target is worth being tried for a second time.
+ * The least time in milliseconds for each address of a name, however many there are, and for a
+ * second attempt at a target.
  */
 const MIN_SHARE = 250;
 
 /**
- * The least time, in milliseconds, that a target is given, however many there are, so that one which is
- * well and far away is not passed over for its distance; half of what there is for all at most.
+ * The least time in milliseconds for each target, however many there are, so that a healthy target
+ * far away is not skipped for its latency; at most half of the total.
  */
 const MIN_TRY = 1000;
 
-/** Milliseconds by which a timer may be early. */
+/** Milliseconds by which a timer may fire early. */
 const TIMER_SLACK = 5;
 
-/** The way of one connection through the targets. */
+/** One connection's search through the targets. */
 type Search<T> = {
   readonly dialOne: DialOne<T>;
   readonly signal: AbortSignal;
   readonly fail: (failure: TargetFailure) => void;
 };
 
-/** What an address took. */
+/** An accepted connection, and the address that accepted it. */
 type Taken<T> = {
   readonly value: T;
   readonly address: Address;
-  /** Its place among the connections of that address. */
+  /** Its count among the connections of that address. */
   readonly held: Disposable;
 };
 
-/** The targets of one tunnel, with what is known of their health. */
+/** The targets of one tunnel and their health. */
 export class Targets {
   readonly #options: TargetsOptions;
   readonly #pool: Pool<number>;
-  /** For each target the addresses of its name, by host. */
+  /** For each target, the addresses of its name, by host. */
   readonly #addresses: readonly Pool<string>[];
 
-  /** Every target counts as well. */
+  /** Starts with every target healthy. */
   constructor(options: TargetsOptions) {
     const { targets, balance, monotonic, random, metrics } = options;
     this.#options = options;
@@ -123,19 +126,22 @@ export class Targets {
     for (const index of targets.keys()) metrics.targetUp(index, true);
   }
 
-  /** Those that failed are tried again like any other, as after a change of what they are judged by. */
+  /**
+   * Clears all ejections, after a change of the credentials or rules that targets were checked
+   * with.
+   */
   forgive(): void {
     this.#pool.forgive();
     for (const pool of this.#addresses) pool.forgive();
   }
 
   /**
-   * Tries one target after the other. Each gets its share of the time that is left, and those that took
-   * longer than theirs get what the others have not used.
+   * Tries one target after the other. Each gets a share of the remaining time; targets that needed
+   * longer than their share get the time that the others left.
    *
-   * @throws {NoTarget} when none took it.
-   * @throws {DialError} `aborted`, when the signal was.
-   * @throws what `dialOne` throws besides.
+   * @throws {NoTarget} when no target accepted the connection.
+   * @throws {DialError} `aborted`, when the signal aborts.
+   * @throws anything else that `dialOne` throws.
    */
   async connect<T>(dialOne: DialOne<T>, options: ConnectOptions): Promise<Reached<T>> {
     const { targets, dialTimeout, monotonic, metrics } = this.#options;
@@ -163,7 +169,8 @@ export class Targets {
         const reached = await this.#tryTarget(index, now + share, search);
         if (reached !== undefined) return reached;
         const last = failures.at(-1);
-        // Not where it was another limit that it did not keep, which would be no other with more time.
+        // A target that hit another limit, such as the handshake timeout, would not do better with
+        // more time.
         const usedUp = monotonic() >= now + share - TIMER_SLACK;
         if (usedUp && last !== undefined && isSlow(last)) slow.push(index);
         left = left.filter((other) => other !== index);
@@ -210,7 +217,7 @@ export class Targets {
     };
   }
 
-  /** `undefined` when each of its addresses failed. */
+  /** `undefined` when all of its addresses failed. */
   async #tryAddresses<T>(
     index: number,
     target: Target,
@@ -229,7 +236,8 @@ export class Targets {
       const address = found.get(key) ?? target.address;
       const time = deadline - monotonic();
       const share = Math.min(time, Math.max(MIN_SHARE, time / left.length));
-      // What is left of it was another address's; the first is tried however little that is.
+      // The other addresses used up the time. The first address is tried however little time there
+      // is.
       if (time <= 0 && left.length < found.size) break;
       const timeout = Math.max(1, Math.ceil(share));
       const trial = pool.start(key);
@@ -250,7 +258,10 @@ export class Targets {
     return undefined;
   }
 
-  /** What to dial for a target, by how it is written; nothing where its name was not found in time. */
+  /**
+   * The addresses to dial for a target, by their text; empty where its name was not resolved in
+   * time.
+   */
   async #resolve<T>(
     index: number,
     { address }: Target,
@@ -272,7 +283,7 @@ export class Targets {
   }
 }
 
-/** A try that failed when nobody waited for it any more. */
+/** The error of an attempt that failed after it was cancelled. */
 function aborted(address: Address, cause: unknown): DialError {
   const message = `Cannot connect to "${formatAddress(address)}": aborted`;
   return new DialError("aborted", message, { cause });

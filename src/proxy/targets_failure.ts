@@ -1,9 +1,10 @@
 /**
  * What counts as a failure of a target, after which another is tried.
  *
- * A target that does not get through the handshake, whose certificate is not good, or whom the rules
- * keep out has failed like one that refuses: the next is verified in full by its own name, so whoever
- * makes one target fail gains no more than that another that the config names takes the connection.
+ * A target that fails the handshake, whose certificate does not verify, or that the rules deny
+ * counts as failed, like one that refuses the connection. The next target is verified in full, with
+ * its own name. So an attacker who makes one target fail only achieves that another configured
+ * target is used.
  *
  * @module
  */
@@ -13,33 +14,33 @@ import type { Address, NonEmpty } from "../config/config.ts";
 import { DialError } from "../net.ts";
 import { HandshakeCut, HandshakeError } from "../tls/handshake.ts";
 
-/** The rules keep a target out whose certificate is good. */
+/** The rules deny a target whose certificate is valid. */
 export class TargetDenied extends Error {
   /** The name of the class. */
   override readonly name = "TargetDenied";
 }
 
-/** In what a target failed: to be reached, in its handshake, or before the rules. */
+/** Where a target failed: dialling, the handshake, or authorization. */
 export type FailureKind = "dial" | "handshake" | "denied";
 
-/** One try that failed. */
+/** One failed attempt. */
 export type TargetFailure = {
   readonly kind: FailureKind;
-  /** Which target, in the order of the config. */
+  /** The target's position in the config. */
   readonly index: number;
-  /** What was dialled: the target's address, or one of the addresses of its name. */
+  /** The address that was dialled: the target's, or one of the addresses of its name. */
   readonly address: Address;
   readonly error: DialError | HandshakeError | TargetDenied;
 };
 
-/** No target took the connection. */
+/** No target accepted the connection. */
 export class NoTarget extends Error {
   /** The name of the class. */
   override readonly name = "NoTarget";
-  /** Every try, in order; never empty. */
+  /** Every attempt, in order; never empty. */
   readonly failures: NonEmpty<TargetFailure>;
 
-  /** The message has each failure's. */
+  /** The message includes that of each failure. */
   constructor(failures: NonEmpty<TargetFailure>) {
     const [first, ...more] = failures;
     const words = ({ address, error }: TargetFailure) =>
@@ -52,7 +53,10 @@ export class NoTarget extends Error {
   }
 }
 
-/** A failure of the target; `undefined` for what says nothing of it: a try called off, a fault of ours. */
+/**
+ * Classifies a failure of the target; `undefined` for errors that say nothing about it: a cancelled
+ * attempt, a failure of our code.
+ */
 export function failureOf(
   error: unknown,
 ): Pick<TargetFailure, "kind" | "error"> | undefined {

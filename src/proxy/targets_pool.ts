@@ -1,88 +1,90 @@
 /**
- * Which of several equals is next, and which is left alone for a while because it failed.
+ * Balances over equal members, and ejects those that fail for a while.
  *
- * Health is passive: only connections that somebody asked for tell. Who failed is passed over for a
- * time that doubles from one failure to the next; when it is over one connection tries, while the others
- * still pass it over, and its success ends it all. Where everybody is passed over nobody is: a pool
- * never says that there is nobody.
+ * Health is passive: it is derived only from real connections. A member that failed is ejected for
+ * a time that doubles with each failure. After that it is half-open: one connection tries it while
+ * the others still avoid it, and a success makes it healthy again. When every member is ejected
+ * they are tried nonetheless, the one whose ejection ends first coming first.
  *
  * @module
  */
 
 import type { Balance, NonEmpty } from "../config/config.ts";
 
-/** First and longest time for which one that failed is passed over, in milliseconds. */
+/** First and longest time for which a failed member is ejected, in milliseconds. */
 export const MIN_BACKOFF = 1000;
 /** See {@linkcode MIN_BACKOFF}. */
 export const MAX_BACKOFF = 30_000;
-/** Part of it by which chance makes it shorter or longer, so that several daemons do not fall in step. */
+/** Random variation of that time, so that several daemons do not synchronize. */
 const JITTER = 0.1;
 
 /** Settings of a {@linkcode Pool}. */
 export type PoolOptions<K> = {
   readonly balance: Balance;
-  /** Milliseconds on a clock that never goes back. */
+  /** Milliseconds on a monotonic clock. */
   readonly monotonic: () => number;
-  /** 0 up to 1, 1 excluded. */
+  /** A random number from 0 to less than 1. */
   readonly random: () => number;
-  /** Told when one that was well has failed, and when one that had failed is well. */
+  /** Called when a healthy member has failed, and when a failed one is healthy again. */
   readonly onChange?: (key: K, up: boolean) => void;
 };
 
-/** One try at a member of a pool. Exactly one of the three is called, once. */
+/** One attempt at a member. Exactly one of the three is called, once. */
 export type Trial = {
-  /** It took the connection, which counts as open until the result is disposed of. */
+  /** The member accepted the connection, which counts as open until the result is disposed. */
   succeeded(): Disposable;
-  /** It did not. */
+  /** The attempt failed. */
   failed(): void;
-  /** Called off: this says nothing of the member. */
+  /** The attempt was cancelled, which says nothing about the member. */
   abandoned(): void;
 };
 
 type Member = {
-  /** Connections open, or being made. */
+  /** Number of connections that are open or being made. */
   load: number;
-  /** When it was chosen last, counted in choices. */
+  /** When it was last chosen, counted in choices. */
   turn: number;
-  /** How often it has failed since it last took a connection. */
+  /** Number of failures since it last accepted a connection. */
   failures: number;
-  /** Passed over until then. */
+  /** Ejected until then. */
   until: number;
-  /** How often a try has told something new of it; one from before that knows less. */
+  /**
+   * Number of changes of its health. An attempt that started before the last change is outdated.
+   */
   changes: number;
 };
 
-/** Members, known by their keys from the first time that they are named. */
+/** Members by key, added when a key is first used. */
 export class Pool<K> {
   readonly #options: PoolOptions<K>;
   readonly #members = new Map<K, Member>();
   #turns = 0;
 
-  /** Nobody has failed yet. */
+  /** Starts without members, all of them healthy. */
   constructor(options: PoolOptions<K>) {
     this.#options = options;
   }
 
-  /** The one of `keys` to try next; they are in order of preference and not empty. */
+  /** Chooses the next of `keys` to try; they are in order of preference and not empty. */
   choose(keys: NonEmpty<K>): K {
     const now = this.#options.monotonic();
     const members = keys.map((key) => ({ key, ...this.#member(key) }));
-    const well = members.filter(({ until }) => until <= now);
-    const better: Better = well.length > 0 ? BETTER[this.#options.balance] : SOONER;
-    const from = well.length > 0 ? well : members;
+    const healthy = members.filter(({ until }) => until <= now);
+    const better: Better = healthy.length > 0 ? BETTER[this.#options.balance] : SOONER;
+    const from = healthy.length > 0 ? healthy : members;
     return from.reduce((best, one) => better(one, best) ? one : best).key;
   }
 
-  /** Tries one. */
+  /** Starts an attempt. */
   start(key: K): Trial {
     const { monotonic } = this.#options;
     const member = this.#member(key);
     const started = monotonic();
     const { changes } = member;
-    // One that is tried although it is passed over, for want of a better one, was expected to fail.
+    // A failure of an ejected member, which is tried only because all are ejected, does not count.
     const counts = member.until <= started;
-    const proving = counts && member.failures > 0;
-    if (proving) member.until = started + this.#backoff(member.failures);
+    const halfOpen = counts && member.failures > 0;
+    if (halfOpen) member.until = started + this.#backoff(member.failures);
     member.load++;
     member.turn = ++this.#turns;
     return {
@@ -105,20 +107,20 @@ export class Pool<K> {
       },
       abandoned: () => {
         member.load--;
-        // Unless another has found out meanwhile, who comes next may.
-        if (proving && changes === member.changes) member.until = monotonic();
+        // Let the next connection try it, unless another attempt has changed its health meanwhile.
+        if (halfOpen && changes === member.changes) member.until = monotonic();
       },
     };
   }
 
-  /** Nobody is passed over any more: what they failed by has changed. */
+  /** Clears all ejections: the reason for the failures may have changed. */
   forgive(): void {
     for (const member of this.#members.values()) member.until = 0;
   }
 
   /**
-   * Forgets everybody else, except those that have connections and those that are passed over: they may
-   * be named again before that is over.
+   * Removes all other members, except those with connections and those that are ejected: they may
+   * be used again before the ejection ends.
    */
   retain(keys: readonly K[]): void {
     const kept = new Set(keys);
@@ -131,7 +133,7 @@ export class Pool<K> {
   #member(key: K): Member {
     const known = this.#members.get(key);
     if (known !== undefined) return known;
-    // Chance says who of those that were never chosen comes first.
+    // Members that were never chosen come in random order.
     const turn = -this.#options.random();
     const member = { load: 0, turn, failures: 0, until: 0, changes: 0 };
     this.#members.set(key, member);
@@ -146,10 +148,10 @@ export class Pool<K> {
 
 type Better = (one: Member, other: Member) => boolean;
 
-/** Whether one comes before another that is named earlier. */
+/** Whether one member is preferred to another that precedes it. */
 const BETTER: Readonly<Record<Balance, Better>> = {
   failover: () => false,
-  // Whose turn is longest ago: fair whoever comes and goes.
+  // The least recently chosen: fair even when members come and go.
   round_robin: (one, other) => one.turn < other.turn,
   least_connections: (one, other) =>
     one.load < other.load || (one.load === other.load && one.turn < other.turn),
