@@ -106,8 +106,8 @@ export class Admission {
   /**
    * Assigns a place to an accepted connection. `source` is its network, as `networkOf` returns it.
    *
-   * @throws {Error} when no place is free, which cannot happen right after {@linkcode
-   * Admission.room}.
+   * @throws {Error} when no place is free, which cannot happen right after
+   * {@linkcode Admission.room}.
    */
   enter(source: string): Seat {
     const { maxHandshakes } = this.#options;

@@ -1,7 +1,7 @@
 /**
  * Signature algorithms and public keys (RFC 5280 sections 4.1.1.2 and 4.1.2.7; RFC 4055, 5480,
- * 8410). What the profile does not know is read as `unsupported`, not refused: such a certificate
- * may stand in a file, it just verifies nothing.
+ * 8410). Algorithms outside the profile are parsed as `unsupported`, not rejected: such a
+ * certificate may be in a file, but it verifies nothing.
  *
  * @module
  */
@@ -38,7 +38,7 @@ const RSA_PSS = "1.2.840.113549.1.1.10";
 const ED25519 = "1.3.101.112";
 
 /**
- * RSASSA-PSS parameters with one hash for message and mask and a salt of its length (RFC 4055
+ * RSASSA-PSS parameters with the same hash for message and mask and a salt of its length (RFC 4055
  * section 3.1), in their only DER form. Everything else is unsupported.
  */
 function pssParameters(hashOid: string, saltLength: string): string {
@@ -53,13 +53,13 @@ const PSS_HASHES: Readonly<Record<string, Hash>> = {
   [pssParameters("608648016503040203", "40")]: "sha512",
 };
 
-/** Reads the content of an AlgorithmIdentifier that names a signature. */
+/** Parses the content of a signature's AlgorithmIdentifier. */
 export function readSignatureAlgorithm(content: Uint8Array): SignatureAlgorithm {
   const { oid, parameters } = readAlgorithm(new DerReader(content), "signature algorithm");
   const ecdsa = ECDSA[oid];
   if (ecdsa !== undefined && parameters === "") return { kind: "ecdsa", hash: ecdsa };
   const rsa = RSA_PKCS1[oid];
-  // NULL is to be written, and has to be taken where it is left out (RFC 4055 section 5).
+  // CAs must write NULL, and parsers must accept its absence (RFC 4055 section 5).
   if (rsa !== undefined && (parameters === NULL_PARAMETERS || parameters === "")) {
     return { kind: "rsa-pkcs1", hash: rsa };
   }
@@ -71,14 +71,17 @@ export function readSignatureAlgorithm(content: Uint8Array): SignatureAlgorithm 
   return { kind: "unsupported", oid };
 }
 
-/** Octets of the hashes of {@linkcode PSS_HASHES}, by their OIDs. */
+/** Names and lengths in bytes of the hashes of {@linkcode PSS_HASHES}, by their OIDs. */
 const HASH_LENGTHS: Readonly<Record<string, readonly [name: string, octets: number]>> = {
   "2.16.840.1.101.3.4.2.1": ["SHA-256", 32],
   "2.16.840.1.101.3.4.2.2": ["SHA-384", 48],
   "2.16.840.1.101.3.4.2.3": ["SHA-512", 64],
 };
 
-/** The salt of RSASSA-PSS where that is why the parameters are not taken (RFC 4055 section 3.1). */
+/**
+ * Describes the salt of RSASSA-PSS where its length is why the parameters are unsupported (RFC 4055
+ * section 3.1).
+ */
 function describePss(parameters: string): string | undefined {
   try {
     const fields = sequence(Uint8Array.fromHex(parameters), "parameters");
@@ -95,12 +98,12 @@ function describePss(parameters: string): string | undefined {
     return `RSASSA-PSS with a salt of ${octets} bytes where ${known[0]} has ${known[1]}; sign it ` +
       "again with the option -sigopt rsa_pss_saltlen:digest of openssl";
   } catch (error) {
-    if (error instanceof CertificateError) return undefined; // Not even that can be read.
+    if (error instanceof CertificateError) return undefined; // Malformed parameters.
     throw error;
   }
 }
 
-/** What it is signed with that the profile does not know, to go on from "is signed with". */
+/** Describes an unsupported signature algorithm, to continue "is signed with". */
 export function describeUnsupported(
   { oid, detail }: Extract<SignatureAlgorithm, { kind: "unsupported" }>,
 ): string {
@@ -122,17 +125,19 @@ const CURVES: Readonly<Record<string, { curve: "P-256" | "P-384"; bytes: number 
 };
 const RSA = "1.2.840.113549.1.1.1";
 
-/** The least that counts as strong. Bits. */
+/** The smallest RSA key that counts as strong, in bits. */
 const MIN_RSA_BITS = 2048;
-/** The largest RSA key that `node:crypto` reads. Bits. */
+/** The largest RSA key that `node:crypto` can read, in bits. */
 const MAX_RSA_BITS = 4096;
-/** Bytes of the largest public exponent that is worth its time; 65537 has three. */
+/**
+ * Length limit of the public exponent in bytes, which bounds the time of a check; 65537 has three.
+ */
 const MAX_RSA_EXPONENT_BYTES = 4;
 
 /**
- * Reads a SubjectPublicKeyInfo.
+ * Parses a SubjectPublicKeyInfo.
  *
- * @throws {CertificateError} when it is not one in DER.
+ * @throws {CertificateError} unless it is one in DER.
  */
 export function readPublicKey(der: Uint8Array): PublicKey {
   const what = "public key";
@@ -167,7 +172,7 @@ export function readPublicKey(der: Uint8Array): PublicKey {
   }
 }
 
-/** The size of a modulus, and whether the numbers can be those of an RSA key. */
+/** The size of a modulus in bits, and whether the numbers can be those of an RSA key. */
 function readRsa(key: Uint8Array, what: string): { bits: number; sound: boolean } {
   const numbers = sequence(key, what);
   const modulus = readUnsigned(numbers.next(what, TAG.integer).content, what);
@@ -183,7 +188,7 @@ function readRsa(key: Uint8Array, what: string): { bits: number; sound: boolean 
   };
 }
 
-/** What is wrong with a key, if the profile does not know it or it is too short. */
+/** Why a key is not accepted: it is outside the profile or too short. */
 export function weakKey(key: PublicKey): string | undefined {
   switch (key.kind) {
     case "ec":
@@ -201,7 +206,7 @@ export function weakKey(key: PublicKey): string | undefined {
   }
 }
 
-/** Whether a signature by `algorithm` can be one of `key` at all. */
+/** Whether a key of this kind can make signatures with `algorithm`. */
 export function fits(algorithm: SignatureAlgorithm, key: PublicKey): boolean {
   switch (algorithm.kind) {
     case "ecdsa":

@@ -1,12 +1,12 @@
 /**
- * DER to {@linkcode CertificateList}: a complete revocation list (RFC 5280 section 5), read as
+ * Parses DER to {@linkcode CertificateList}: a complete revocation list (RFC 5280 section 5), as
  * strictly as a certificate but of any length.
  *
- * What is refused besides broken DER: lists that hold only a part of what is revoked (delta lists,
- * those whose issuing distribution point limits them to some certificates or reasons), lists about
- * other issuers' certificates (indirect ones), critical extensions that are not processed, and a list without `nextUpdate`, of which nobody could
- * tell when it is too old. Version 1, which `openssl ca` writes by default, is read: it can carry no
- * extensions, and so nothing that would have to be understood.
+ * Rejected besides invalid DER: lists that hold only a part of what is revoked (delta lists, and
+ * those whose issuing distribution point limits them to some certificates or reasons), indirect
+ * lists about other issuers' certificates, critical extensions that are not processed, and lists
+ * without `nextUpdate`, whose expiry cannot be determined. Version 1, which `openssl ca` writes by
+ * default, is accepted: it can carry no extensions, and so none that would have to be understood.
  *
  * @module
  */
@@ -28,23 +28,28 @@ import {
 } from "./der.ts";
 import { readGeneralName, readName } from "./names.ts";
 
-/** A revocation list, parsed and not yet verified. Times are milliseconds since the epoch. */
+/**
+ * A parsed revocation list whose signature is not verified yet. Times are milliseconds since the
+ * epoch.
+ */
 export type CertificateList = {
-  /** What the issuer signed; a view on the bytes that were read, as `signature` is. */
+  /** The part that the issuer signed. Like `signature`, a view of the parsed bytes. */
   readonly tbs: Uint8Array;
   readonly signatureAlgorithm: SignatureAlgorithm;
   readonly signature: Uint8Array;
   readonly issuer: Name;
   readonly thisUpdate: number;
-  /** When the next list is due: from then on this one is too old. */
+  /** When the next list is due; from then on this one is too old. */
   readonly nextUpdate: number;
   /** The CRL number, lower-case hex; `undefined` without the extension. */
   readonly number: string | undefined;
-  /** Where its issuing distribution point says that it is published; `undefined` without a name. */
+  /**
+   * Where the list is published, from its issuing distribution point; `undefined` without a name.
+   */
   readonly distributionPoint: string | undefined;
-  /** The serial numbers that are revoked, or on hold, as {@linkcode Certificate.serial} has them. */
+  /** Serial numbers that are revoked or on hold, formatted like {@linkcode Certificate.serial}. */
   readonly serials: ReadonlySet<string>;
-  /** How many entries the list has. */
+  /** Number of entries in the list. */
   readonly entries: number;
 };
 
@@ -57,14 +62,17 @@ const REASON_CODE = "2.5.29.21";
 const INDIRECT_LIST = "it is an indirect list, about certificates of other issuers; " +
   "use the list of each issuer";
 
-/** Extensions that change what a list means: refused, critical or not, and why. */
+/**
+ * Extensions that change the meaning of a list, and why it is rejected, whether they are critical
+ * or not.
+ */
 const REFUSED: Readonly<Record<string, string>> = {
   [DELTA_CRL_INDICATOR]: "it is a delta list, which holds only what has changed; " +
     "use the complete list",
   [CERTIFICATE_ISSUER]: INDIRECT_LIST,
 };
 
-/** RFC 5280 section 5.3.1: `unspecified` to `aACompromise`; 7 is not used. */
+/** RFC 5280 section 5.3.1: reasons range from `unspecified` to `aACompromise`; 7 is not used. */
 const REMOVE_FROM_CRL = 8;
 const LAST_REASON = 10;
 
@@ -72,7 +80,7 @@ function fail(message: string): never {
   throw new CertificateError(message);
 }
 
-/** Reads a list of extensions; hands each one that is not refused to `take`, which says if it knows it. */
+/** Parses a list of extensions and passes each one to `take`, which returns whether it is known. */
 function readExtensions(
   list: DerReader,
   what: string,
@@ -112,10 +120,13 @@ function takeEntryExtension(oid: string, value: Uint8Array): boolean {
   return true;
 }
 
-/** Fields of extensions to remember as sound: most entries have one of the ten reasons and no more. */
+/**
+ * Number of extension lists to remember as valid: most entries have one of the ten reasons and no
+ * more.
+ */
 const MAX_REMEMBERED = 16;
 
-/** Reads the entries into `serials`; gives their count. Every reason counts as revoked. */
+/** Parses the entries into `serials` and returns their number. Every reason counts as revoked. */
 function readEntries(list: DerReader, extensible: boolean, serials: Set<string>): number {
   const what = "entry";
   const sound = new Set<string>();
@@ -137,7 +148,7 @@ function readEntries(list: DerReader, extensible: boolean, serials: Set<string>)
   return count;
 }
 
-/** Reads the optional version: absent is 1; the only other one is 2, written as 1. */
+/** Parses the optional version: absent is 1; the only other one is 2, written as 1. */
 function readVersion(tbs: DerReader): 1 | 2 {
   const version = tbs.optional("version", TAG.integer);
   if (version === undefined) return 1;
@@ -154,7 +165,10 @@ type ListExtensions = Pick<CertificateList, "number" | "distributionPoint">;
 
 const NO_EXTENSIONS: ListExtensions = { number: undefined, distributionPoint: undefined };
 
-/** The CRL number and the issuing distribution point: no other extension of a list is processed. */
+/**
+ * Parses the CRL number and the issuing distribution point, the only list extensions that are
+ * processed.
+ */
 function readListExtensions(explicit: Element | undefined): ListExtensions {
   let found = NO_EXTENSIONS;
   if (explicit === undefined) return found;
@@ -180,7 +194,7 @@ function readNumber(value: Uint8Array): string {
   return number.toHex();
 }
 
-/** What may limit a list in its issuing distribution point, in the order of the fields. */
+/** The fields of an issuing distribution point that limit a list, in their order. */
 const LIMITS = [
   [0x81, "onlyContainsUserCerts"],
   [0x82, "onlyContainsCACerts"],
@@ -190,9 +204,9 @@ const LIMITS = [
 ] as const;
 
 /**
- * Reads an issuing distribution point (RFC 5280 section 5.2.5) and gives where the list is published.
- * One that says no more than that is about everything its issuer has signed, which is how step-ca and
- * others write their complete lists.
+ * Parses an issuing distribution point (RFC 5280 section 5.2.5) and returns where the list is
+ * published. A list whose extension says no more than that covers all certificates of its issuer;
+ * step-ca and others write their complete lists this way.
  *
  * @throws {CertificateError} where it limits the list, or makes it an indirect one.
  */
@@ -203,7 +217,7 @@ function readDistributionPoint(value: Uint8Array): string | undefined {
   for (const [tag, limit] of LIMITS) {
     const field = reader.optional(what, tag);
     if (field === undefined) continue;
-    // A default that is spelled out limits nothing.
+    // An explicit default of FALSE limits nothing.
     if (limit !== "onlySomeReasons" && !readBoolean(field.content, what)) continue;
     if (limit === "indirectCRL") fail(INDIRECT_LIST);
     fail(`it is limited to a part of the certificates (${what}: ${limit}); use the complete list`);
@@ -212,12 +226,12 @@ function readDistributionPoint(value: Uint8Array): string | undefined {
   return point && readPointName(point.content, what);
 }
 
-/** The URIs of a DistributionPointName; the names of other forms stand as their bytes. */
+/** The URIs of a DistributionPointName; names of other forms as their bytes in hex. */
 function readPointName(content: Uint8Array, what: string): string {
   const outer = new DerReader(content);
   const { tag, content: names } = outer.next(what);
   outer.end(what);
-  // The other choice is relative to the name of the issuer.
+  // The other choice, 0xa1, is relative to the issuer's name.
   if (tag !== 0xa0) return tag === 0xa1 ? names.toHex() : fail(`${what} holds no name`);
   const found: string[] = [];
   const reader = new DerReader(names);
@@ -231,9 +245,9 @@ function readPointName(content: Uint8Array, what: string): string {
 }
 
 /**
- * Reads one revocation list.
+ * Parses one revocation list.
  *
- * @throws {CertificateError} when it is no complete one in canonical DER; the message says where.
+ * @throws {CertificateError} unless it is a complete list in canonical DER; the message says where.
  */
 export function parseCertificateList(der: Uint8Array): CertificateList {
   const whole = sequence(der, "revocation list");

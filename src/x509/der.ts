@@ -1,11 +1,11 @@
 /**
- * A reader for DER, the canonical encoding of ASN.1 (X.690 section 10): definite lengths in the
- * fewest bytes, single-byte tags, nothing left over. What is not canonical is refused, because two
- * readers that disagree about bytes are how forged certificates get in.
+ * A parser for DER, the canonical encoding of ASN.1 (X.690 section 10): definite lengths in the
+ * fewest bytes, single-byte tags, no trailing bytes. Non-canonical encodings are rejected, because
+ * forged certificates exploit parsers that disagree about the same bytes.
  *
- * Three deviations are read, as OpenSSL, Go and the TLS engine read them: no two readers disagree
- * about what they mean, and CAs in use write them. A default that is spelled out
- * ({@linkcode readDefaultFalse}), zero bits at the end of a named bit list
+ * Three deviations are accepted, as in OpenSSL, Go and the runtime's TLS, because CAs in use write
+ * them and no two parsers disagree about their meaning: an explicit default
+ * {@linkcode readDefaultFalse}), zero bits at the end of a named bit list
  * ({@linkcode readNamedBits}), and serial numbers that are negative or long
  * ({@linkcode readSerial}).
  *
@@ -35,21 +35,27 @@ export const TAG = {
   set: 0x31,
 } as const;
 
-/** The engine below reads no certificate longer than this; nor do we. Bytes. */
+/** The longest certificate in bytes; the runtime's TLS has the same limit. */
 export const MAX_DER_LENGTH = 65_535;
-/** Bytes that a length can have; reached by revocation lists only, which may be longer than the above. */
+/**
+ * Maximum of bytes in a length. Only revocation lists, which may be longer than the above, need
+ * four.
+ */
 const MAX_LENGTH_BYTES = 4;
 
-/** One tag, length and value. A view is made where it is asked for: certificates hold thousands. */
+/**
+ * One tag, length and value. Views are made only on request, because certificates hold thousands of
+ * elements.
+ */
 export class Element {
-  /** The identifier octet. */
+  /** The identifier byte. */
   readonly tag: number;
   readonly #bytes: Uint8Array;
   readonly #start: number;
   readonly #contentStart: number;
   readonly #end: number;
 
-  /** The element of `bytes` from `start` to `end`, its content from `contentStart` on. */
+  /** The element of `bytes` from `start` to `end`, whose content begins at `contentStart`. */
   constructor(bytes: Uint8Array, start: number, contentStart: number, end: number) {
     this.tag = bytes[start] ?? 0;
     this.#bytes = bytes;
@@ -58,12 +64,12 @@ export class Element {
     this.#end = end;
   }
 
-  /** The content, a view. */
+  /** The content, as a view. */
   get content(): Uint8Array {
     return this.#bytes.subarray(this.#contentStart, this.#end);
   }
 
-  /** Header and content, a view. */
+  /** Header and content, as a view. */
   get whole(): Uint8Array {
     return this.#bytes.subarray(this.#start, this.#end);
   }
@@ -73,12 +79,12 @@ function fail(message: string): never {
   throw new CertificateError(message);
 }
 
-/** Walks over the elements that stand one after the other in `bytes`. */
+/** Iterates over consecutive elements. */
 export class DerReader {
   readonly #bytes: Uint8Array;
   #offset = 0;
 
-  /** Reads from the first byte of `bytes`. */
+  /** Starts at the first byte of `bytes`. */
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
   }
@@ -94,9 +100,9 @@ export class DerReader {
   }
 
   /**
-   * The next element, which must carry `tag` if one is given.
+   * Reads the next element, which must have `tag` if one is given.
    *
-   * @throws {CertificateError} when it is not there or not canonical.
+   * @throws {CertificateError} when it is missing or not canonical.
    */
   next(what: string, tag?: number): Element {
     const bytes = this.#bytes;
@@ -108,7 +114,7 @@ export class DerReader {
     }
     if ((found & 0x1f) === 0x1f) return fail(`${what} has a tag of more than one byte`);
     const first = bytes[start + 1];
-    // Nearly all elements of a certificate are shorter than 128 bytes.
+    // A fast path: nearly all elements of a certificate are shorter than 128 bytes.
     const { length, headerLength } = first !== undefined && first < 0x80
       ? { length: first, headerLength: 1 }
       : readLength(bytes, start + 1, what);
@@ -119,15 +125,15 @@ export class DerReader {
     return new Element(bytes, start, contentStart, end);
   }
 
-  /** The next element if it carries `tag`, else `undefined`. */
+  /** Reads the next element if it has `tag`; otherwise returns `undefined`. */
   optional(what: string, tag: number): Element | undefined {
     return this.peek() === tag ? this.next(what, tag) : undefined;
   }
 
   /**
-   * Makes sure that everything was read.
+   * Checks that everything was read.
    *
-   * @throws {CertificateError} when something is left over.
+   * @throws {CertificateError} when bytes are left over.
    */
   end(what: string): void {
     if (!this.done) fail(`${what} has bytes left over at its end`);
@@ -162,7 +168,7 @@ function readLength(
   return { length, headerLength: 1 + count };
 }
 
-/** A reader over the children of a SEQUENCE that is the whole of `bytes`. */
+/** A reader of the children of a SEQUENCE that spans all of `bytes`. */
 export function sequence(bytes: Uint8Array, what: string): DerReader {
   const outer = new DerReader(bytes);
   const element = outer.next(what, TAG.sequence);
@@ -170,7 +176,7 @@ export function sequence(bytes: Uint8Array, what: string): DerReader {
   return new DerReader(element.content);
 }
 
-/** An object identifier in dotted decimal. */
+/** Parses an object identifier into dotted decimal. */
 export function readOid(content: Uint8Array, what: string): string {
   if (content.length === 0 || content.length > 64) return fail(`${what} is not an OID`);
   let text = "";
@@ -193,7 +199,7 @@ export function readOid(content: Uint8Array, what: string): string {
   return fresh ? text : fail(`${what} is an OID that is cut off`);
 }
 
-/** The bytes of an INTEGER in the fewest bytes that hold it; refuses negative ones. */
+/** The bytes of a non-negative INTEGER without a leading zero byte. Rejects negative ones. */
 export function readUnsigned(content: Uint8Array, what: string): Uint8Array {
   const [first, second] = content;
   if (first === undefined) return fail(`${what} is an empty INTEGER`);
@@ -204,13 +210,13 @@ export function readUnsigned(content: Uint8Array, what: string): Uint8Array {
   return first === 0 && second !== undefined ? content.subarray(1) : content;
 }
 
-/** Bytes of the longest serial number that is read; RFC 5280 section 4.1.2.2 allows CAs 20. */
+/** Length limit of a serial number in bytes; RFC 5280 section 4.1.2.2 allows CAs 20. */
 const MAX_SERIAL_BYTES = 256;
 
 /**
- * A serial number in lower-case hex, two digits a byte, without the zero that only keeps it positive.
- * Old CAs wrote negative ones: they are the magnitude with a `-` in front, as OpenSSL shows them, so
- * that `-01` and `ff` stay two numbers.
+ * A serial number in lower-case hex, two digits per byte, without a leading zero byte that only
+ * makes it positive. Old CAs wrote negative ones: these become the magnitude after a `-`, as
+ * OpenSSL shows them, so that `-01` and `ff` remain different numbers.
  */
 export function readSerial(content: Uint8Array): string {
   const what = "serial number";
@@ -231,7 +237,7 @@ export function readSerial(content: Uint8Array): string {
   return `-${magnitude.subarray(from).toHex()}`;
 }
 
-/** A small non-negative INTEGER, at most 2^31-1. */
+/** Parses a non-negative INTEGER of at most 2^31-1. */
 export function readSmallInteger(content: Uint8Array, what: string): number {
   const bytes = readUnsigned(content, what);
   const value = bytes.length > 4 ? Infinity : bytes.reduce((sum, byte) => sum * 256 + byte, 0);
@@ -239,7 +245,7 @@ export function readSmallInteger(content: Uint8Array, what: string): number {
   return value;
 }
 
-/** A BOOLEAN: DER knows 0x00 and 0xff only. */
+/** Parses a BOOLEAN: DER allows only 0x00 and 0xff. */
 export function readBoolean(content: Uint8Array, what: string): boolean {
   const [byte] = content;
   if (content.length !== 1 || (byte !== 0 && byte !== 0xff)) {
@@ -249,7 +255,7 @@ export function readBoolean(content: Uint8Array, what: string): boolean {
 }
 
 /**
- * A DEFAULT FALSE boolean. DER leaves FALSE out; one that is spelled out says the same and is read,
+ * Parses a BOOLEAN DEFAULT FALSE. DER omits FALSE; an explicit one means the same and is accepted
  * too.
  */
 export function readDefaultFalse(reader: DerReader, what: string): boolean {
@@ -257,7 +263,7 @@ export function readDefaultFalse(reader: DerReader, what: string): boolean {
   return element !== undefined && readBoolean(element.content, what);
 }
 
-/** A BIT STRING of whole bytes: a signature or a key. */
+/** Parses a BIT STRING of whole bytes: a signature or a key. */
 export function readBitString(content: Uint8Array, what: string): Uint8Array {
   if (content.length < 1 || content[0] !== 0) {
     return fail(`${what} is a BIT STRING that is not of whole bytes`);
@@ -266,8 +272,9 @@ export function readBitString(content: Uint8Array, what: string): Uint8Array {
 }
 
 /**
- * A named bit list, as bytes. DER leaves zero bits at its end out (X.690 section 11.2.2); those that are
- * there say nothing and are read, too. Unused bits that are set stay refused: some readers count them.
+ * Parses a named bit list into bytes. DER omits trailing zero bits (X.690 section 11.2.2); they
+ * mean nothing and are accepted. Unused bits that are set are rejected, because some parsers
+ * interpret them.
  */
 export function readNamedBits(content: Uint8Array, what: string): Uint8Array {
   const unused = content[0];
@@ -282,7 +289,7 @@ export function readNamedBits(content: Uint8Array, what: string): Uint8Array {
   return bits;
 }
 
-/** `count` decimal digits as a number; -1 when there is another character. */
+/** Parses `count` decimal digits; -1 when there is another character. */
 function readDigits(content: Uint8Array, at: number, count: number): number {
   let value = 0;
   for (let i = at; i < at + count; i++) {
@@ -294,8 +301,8 @@ function readDigits(content: Uint8Array, at: number, count: number): number {
 }
 
 /**
- * A UTCTime or GeneralizedTime of the one form of RFC 5280 section 4.1.2.5, as milliseconds. Fast:
- * revocation lists hold many.
+ * Parses a UTCTime or GeneralizedTime in the form that RFC 5280 section 4.1.2.5 requires, into
+ * milliseconds since the epoch. Optimized, because revocation lists hold many.
  */
 export function readTime({ tag, content }: Element, what: string): number {
   const long = tag === TAG.generalizedTime;
@@ -311,14 +318,15 @@ export function readTime({ tag, content }: Element, what: string): number {
     Math.min(written, month, day, hour, minute, second) >= 0;
   if (!formed) return fail(`${what} is not written as ${long ? "YYYY" : "YY"}MMDDHHMMSSZ`);
   const year = long ? written : written + (written < 50 ? 2000 : 1900);
-  // 400 years later weeks and leap years are the same, and years below 100 mean themselves.
+  // `Date.UTC` maps years below 100 to 19xx. The calendar repeats after 400 years, so calculate
+  // with a later year.
   const date = new Date(Date.UTC(year + 400, month - 1, day));
-  // A day that its month does not have is one of the next month.
+  // A day beyond the end of its month would become one of the next month.
   const exists = date.getUTCMonth() === month - 1 && date.getUTCDate() === day &&
     hour < 24 && minute < 60 && second < 60;
   if (!exists) return fail(`${what} is not a time that exists`);
   return date.getTime() - FOUR_CENTURIES + (hour * 3600 + minute * 60 + second) * 1000;
 }
 
-/** Milliseconds of 400 years, whichever. */
+/** Milliseconds of any 400 years. */
 const FOUR_CENTURIES = 146_097 * 86_400_000;

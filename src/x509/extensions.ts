@@ -23,7 +23,7 @@ import {
 } from "./der.ts";
 import { isAsciiForm, readGeneralName } from "./names.ts";
 
-/** What the extensions of a certificate say. */
+/** The parsed extensions of a certificate. */
 export type Extensions = Pick<
   Certificate,
   | "basicConstraints"
@@ -36,7 +36,7 @@ export type Extensions = Pick<
   | "engineCannotRead"
 >;
 
-/** Without any policy extension. */
+/** No policy extensions. */
 const NO_POLICY: PolicyExtensions = Object.freeze({
   policies: undefined,
   mappings: [],
@@ -45,7 +45,7 @@ const NO_POLICY: PolicyExtensions = Object.freeze({
   inhibitAnyPolicy: undefined,
 });
 
-/** A certificate without extensions. */
+/** The extensions of a certificate that has none. */
 export const NO_EXTENSIONS: Extensions = {
   basicConstraints: undefined,
   keyUsage: undefined,
@@ -108,7 +108,7 @@ function readSubtrees(content: Uint8Array | undefined): readonly GeneralName[] {
       throw new CertificateError(`${what} is not ASCII`);
     }
     names.push(base);
-    // `minimum` is 0, which DER leaves out, and `maximum` absent (RFC 5280): no reader knows more.
+    // RFC 5280 requires `minimum` to be 0, which DER omits, and `maximum` to be absent.
     const minimum = subtree.optional(what, 0x80);
     if (minimum !== undefined && readSmallInteger(minimum.content, what) !== 0) {
       throw new CertificateError(`${what} has a minimum that is not 0`);
@@ -131,7 +131,10 @@ function readNameConstraints(value: Uint8Array): NameConstraints {
   return { permitted: readSubtrees(permitted), excluded: readSubtrees(excluded) };
 }
 
-/** An OID as the hex of its content: policies are only compared, and there may be thousands. */
+/**
+ * Parses an OID into the hex of its content: policies are only compared, and there may be
+ * thousands.
+ */
 function readPolicy(reader: DerReader, what: string): string {
   const { content } = reader.next(what, TAG.oid);
   let fresh = true;
@@ -143,10 +146,10 @@ function readPolicy(reader: DerReader, what: string): string {
   return content.toHex();
 }
 
-/** Policy qualifiers that say something to people and nothing to path validation (RFC 5280). */
+/** Policy qualifiers that are for people only and do not affect path validation (RFC 5280). */
 const QUALIFIERS = ["1.3.6.1.5.5.7.2.1", "1.3.6.1.5.5.7.2.2"];
 
-/** Reads the policies, and whether all of their qualifiers are among {@linkcode QUALIFIERS}. */
+/** Parses the policies, and whether all of their qualifiers are in {@linkcode QUALIFIERS}. */
 function readPolicies(value: Uint8Array): { policies: readonly string[]; known: boolean } {
   const what = "certificate policies";
   const reader = sequence(value, what);
@@ -208,7 +211,7 @@ function readInhibitAnyPolicy(value: Uint8Array): number {
   return count;
 }
 
-/** The policy extensions by OID, by the names that messages use. */
+/** Names of the policy extensions for messages, by OID. */
 const POLICY_NAMES: Readonly<Record<string, string>> = {
   "2.5.29.32": "certificate policies",
   "2.5.29.33": "policy mappings",
@@ -217,8 +220,8 @@ const POLICY_NAMES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Not processed, but the engine below reads its outer SEQUENCE, and fails on a certificate where it
- * is none: so must this reader (see `parse.ts`).
+ * Not processed. But the runtime's TLS reads its outer SEQUENCE, and cannot parse a certificate
+ * where it is anything else, so this parser has to reject that too (see `parse.ts`).
  */
 const CRL_DISTRIBUTION_POINTS = "2.5.29.31";
 
@@ -227,7 +230,7 @@ export class ExtensionReader {
   #found: Extensions = NO_EXTENSIONS;
   readonly #unknownCritical: string[] = [];
 
-  /** What was read so far. */
+  /** The extensions parsed so far. */
   get extensions(): Extensions {
     return { ...this.#found, unknownCritical: this.#unknownCritical };
   }
@@ -241,9 +244,9 @@ export class ExtensionReader {
   }
 
   /**
-   * Reads one more.
+   * Parses one more extension.
    *
-   * @throws {CertificateError} when its value is not what its OID says.
+   * @throws {CertificateError} when the value is not valid for the OID.
    */
   add(oid: string, critical: boolean, value: Uint8Array): void {
     const policy = POLICY_NAMES[oid];
@@ -262,7 +265,8 @@ export class ExtensionReader {
         return this.#set({ nameConstraints: readNameConstraints(value) });
       case "2.5.29.32": {
         const { policies, known } = readPolicies(value);
-        // RFC 5280 section 4.2.1.4: the qualifiers of a critical list have to be understood, too.
+        // RFC 5280 section 4.2.1.4: the qualifiers of a critical list have to be understood as
+        // well.
         if (critical && !known) this.#unknownCritical.push(oid);
         return this.#setPolicy({ policies });
       }

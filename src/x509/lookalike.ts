@@ -1,7 +1,7 @@
 /**
- * Names that look the same and are not: RFC 5280 section 4.1.2.4 has CAs write the name of the issuer
- * byte for byte as it stands in the issuer's certificate, and paths are built by that. For messages only:
- * nothing is let in by what is found here.
+ * Finds names that look the same but differ. RFC 5280 section 4.1.2.4 requires CAs to copy the
+ * issuer's name byte for byte from the issuer's certificate, and paths are built by comparing these
+ * bytes. For messages only: the result never admits a peer.
  *
  * @module
  */
@@ -19,7 +19,10 @@ const STRING_TYPES: Readonly<Record<number, string>> = {
   [TAG.bmpString]: "a BMPString",
 };
 
-/** What two names that look the same have in common: letters, not their case, encoding or spaces. */
+/**
+ * The part of a name that names looking the same share: its letters, without case, encoding and
+ * spaces.
+ */
 function looks({ attributes }: Name): string {
   return JSON.stringify(
     attributes.map(({ oid, guess }) => [
@@ -29,13 +32,13 @@ function looks({ attributes }: Name): string {
   );
 }
 
-/** Certificates by what their subjects look like, for as long as the list is held. */
+/** Certificates by the appearance of their subjects, for as long as the list is held. */
 const indexes = new WeakMap<
   readonly Certificate[],
   ReadonlyMap<string, readonly Certificate[]>
 >();
 
-/** A certificate whose subject looks like `name` and is another one, if there is one. */
+/** Finds a certificate whose subject looks like `name` but differs from it. */
 export function lookalike(
   name: Name,
   certificates: readonly Certificate[],
@@ -48,7 +51,7 @@ export function lookalike(
   return index.get(looks(name))?.find(({ subject }) => subject.key !== name.key);
 }
 
-/** The types of the strings of a name, in the order of its attributes. */
+/** The string types of a name, in the order of its attributes. */
 function typesOf({ der }: Name): readonly string[] {
   const types: string[] = [];
   try {
@@ -64,14 +67,14 @@ function typesOf({ der }: Name): readonly string[] {
     }
   } catch (error) {
     if (!(error instanceof CertificateError)) throw error;
-    return []; // What cannot be read has no types; the caller goes on without.
+    return []; // The types only make the message more precise.
   }
   return types;
 }
 
 /**
- * What differs between two names that look the same, of the first attribute that does: `CN is a
- * UTF8String in the one and a PrintableString in the other`.
+ * Describes the first difference between two names that look the same: `CN is a UTF8String in the
+ * one and a PrintableString in the other`.
  */
 export function describeDifference(one: Name, other: Name): string {
   const [types, otherTypes] = [typesOf(one), typesOf(other)];

@@ -1,6 +1,6 @@
 /**
- * Name constraints (RFC 5280 section 4.2.1.10): which names a CA may sign for. Where a form is
- * unknown or text is odd, the answer is the one that refuses.
+ * Name constraints (RFC 5280 section 4.2.1.10): the names that a CA may sign for. Where a form is
+ * unknown or text is malformed, the answer is to refuse.
  *
  * @module
  */
@@ -9,10 +9,13 @@ import type { Certificate, GeneralName, Name, NameConstraints } from "./certific
 import { DerReader, sequence } from "./der.ts";
 import { formatName, formOf, isSelfIssued } from "./names.ts";
 
-/** Comparisons of a name with a constraint that one chain may cost; webpki and Go have the same limit. */
+/**
+ * Maximum of comparisons between names and constraints per chain; webpki and Go have the same
+ * limit.
+ */
 export const MAX_NAME_COMPARISONS = 250_000;
 
-/** Whether a constraint covers a name; `undefined` when it cannot be told. */
+/** Whether a constraint covers a name; `undefined` when that cannot be decided. */
 type Covers = boolean | undefined;
 
 function lower(host: string): string {
@@ -21,7 +24,7 @@ function lower(host: string): string {
 
 const HOST = /^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$/;
 
-/** The host of a name in small letters; not sound where it is none. */
+/** A host name in lower case; `sound` is false when it is not a valid one. */
 type Host = { readonly text: string; readonly sound: boolean };
 
 function hostOf(text: string): Host {
@@ -29,13 +32,13 @@ function hostOf(text: string): Host {
   return { text: host, sound: HOST.test(host) };
 }
 
-/** A domain: `a.example` covers itself and what is below, `.a.example` only the latter. */
+/** A domain: `a.example` covers itself and its subdomains, `.a.example` only the subdomains. */
 type Domain = Host & {
-  /** `.a.example`. */
+  /** With a leading dot: `.a.example`. */
   readonly suffix: string;
-  /** The empty domain, which covers everything. */
+  /** Whether it is the empty domain, which covers everything. */
   readonly whole: boolean;
-  /** Only what is below. */
+  /** Whether it covers only subdomains. */
   readonly below: boolean;
 };
 
@@ -52,10 +55,10 @@ function domainCovers(domain: Domain, host: Host): Covers {
   return host.text.endsWith(domain.suffix) || (!domain.below && host.text === domain.text);
 }
 
-/** A constraint that was read once, to be compared with many names. */
+/** A parsed constraint, to be compared with many names. */
 type Base = (name: Prepared) => Covers;
 
-/** A name that was read once, to be compared with many constraints. */
+/** A parsed name, to be compared with many constraints. */
 type Prepared =
   | { readonly kind: "dns"; readonly host: Host; readonly parent: Domain | undefined }
   | {
@@ -67,7 +70,7 @@ type Prepared =
   | { readonly kind: "uri"; readonly host: Host }
   | { readonly kind: "ip"; readonly address: Uint8Array }
   | { readonly kind: "directory"; readonly parts: Parts }
-  /** Nothing can be said about it. */
+  /** A name that cannot be compared. */
   | { readonly kind: "odd" };
 
 const ODD: Prepared = { kind: "odd" };
@@ -104,8 +107,8 @@ function prepare(name: GeneralName): Prepared {
 }
 
 /**
- * A wildcard stands for many names. It is within the base when all of them are, which its part after
- * the `*.` decides; and it touches the base when any of them may be.
+ * A wildcard stands for many names. A permitted base has to cover all of them, which the part after
+ * `*.` decides. An excluded base must not cover any of them.
  */
 function dnsBase(base: string, side: keyof NameConstraints): Base {
   const domain = domainOf(base);
@@ -120,7 +123,10 @@ function dnsBase(base: string, side: keyof NameConstraints): Base {
   };
 }
 
-/** In an e-mail or URI constraint a bare host is that host alone; `.a.example` is what is below. */
+/**
+ * In an e-mail or URI constraint a plain host covers only that host; `.a.example` covers
+ * subdomains.
+ */
 function hostBase(base: string): (host: Host) => Covers {
   const domain = domainOf(base);
   const exact = base !== "" && !base.startsWith(".");
@@ -142,7 +148,8 @@ function emailBase(base: string, side: keyof NameConstraints): Base {
   return (name) => {
     if (name.kind !== "email" || !host.sound || !name.host.sound) return undefined;
     if (host.text !== name.host.text) return false;
-    // Case counts before the `@`, but hardly anybody has two mailboxes that differ in nothing else.
+    // The part before `@` is case-sensitive, but mailboxes that differ only in case are rare:
+    // excluding one excludes the others.
     return user === name.user ||
       (side === "excluded" && lowerUser === name.lowerUser);
   };
@@ -157,7 +164,7 @@ function uriHost(uri: string): string | undefined {
   const authority = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)/i.exec(uri)?.[1];
   if (authority === undefined) return undefined;
   const host = authority.slice(authority.lastIndexOf("@") + 1).replace(/:\d*$/, "");
-  // RFC 5280: a constraint on URIs refuses those whose host is an address.
+  // RFC 5280: a constraint on URIs rejects those whose host is an address.
   return host.startsWith("[") || /^[0-9.]+$/.test(host) ? undefined : host;
 }
 
@@ -173,15 +180,15 @@ function ipBase(base: Uint8Array): Base {
   };
 }
 
-/** The attributes of a name as texts to compare, and how many each of its RDNs has. */
+/** The attributes of a name as text, and how many each of its RDNs has. */
 type Parts = {
   readonly exact: readonly string[];
-  /** The loose comparison of RFC 5280 section 7.1: case and runs of spaces do not count. */
+  /** For the loose comparison of RFC 5280 section 7.1, which ignores case and runs of spaces. */
   readonly loose: readonly string[];
   readonly sizes: readonly number[];
 };
 
-/** `undefined` where an attribute has no text that all readers agree on. */
+/** `undefined` where an attribute has no text that all parsers agree on. */
 function partsOf(name: Name): Parts | undefined {
   const exact: string[] = [];
   const loose: string[] = [];
@@ -241,7 +248,9 @@ function baseOf(base: GeneralName, side: keyof NameConstraints): Base {
 
 const EMAIL_ADDRESS = "1.2.840.113549.1.9.1";
 
-/** Every name that a certificate carries: subject, its e-mail addresses, alternative names. */
+/**
+ * Every name that a certificate carries: its subject, e-mail addresses in it, alternative names.
+ */
 function namesOf(certificate: Certificate): readonly GeneralName[] {
   const { subject, subjectAltNames } = certificate;
   const names: GeneralName[] = [...subjectAltNames];
@@ -252,7 +261,7 @@ function namesOf(certificate: Certificate): readonly GeneralName[] {
   return names;
 }
 
-/** The names of a certificate by form, read when they are first asked for. */
+/** The names of a certificate by form, parsed when first used. */
 class CertificateNames {
   readonly #byForm: ReadonlyMap<number, readonly GeneralName[]>;
   readonly #prepared = new Map<number, readonly Prepared[]>();
@@ -270,9 +279,9 @@ class CertificateNames {
   }
 }
 
-/** The constraints of one form, read when they are first asked for. */
+/** The constraints of one form, parsed when first used. */
 class FormConstraints {
-  /** What comparing one name with all of them costs. */
+  /** Number of comparisons that one name takes. */
   readonly cost: number;
   readonly #raw: Readonly<Record<keyof NameConstraints, readonly GeneralName[]>>;
   #bases: Readonly<Record<keyof NameConstraints, readonly Base[]>> | undefined;
@@ -285,7 +294,7 @@ class FormConstraints {
     );
   }
 
-  /** Whether each of the names is in a permitted subtree, if there are any, and in no excluded one. */
+  /** Whether every name is in a permitted subtree, if there are any, and in no excluded one. */
   allow(names: readonly Prepared[]): boolean {
     const { permitted, excluded } = this.#bases ??= {
       permitted: this.#raw.permitted.map((base) => baseOf(base, "permitted")),
@@ -323,23 +332,24 @@ function getOr<K, V>(map: Map<K, V>, key: K, make: () => V): V {
 }
 
 /**
- * The comparisons for one chain, of all of its paths: no more than a limit, and each name and constraint
- * is read once.
+ * The comparisons for all paths of one chain: limited in number, and each name and constraint is
+ * parsed only once.
  */
 export class NameComparisons {
-  /** How many are left. */
+  /** Number of comparisons left. */
   left: number;
   readonly #names = new Map<Certificate, CertificateNames>();
   readonly #constraints = new Map<NameConstraints, ReadonlyMap<number, FormConstraints>>();
 
-  /** Allows so many. */
+  /** Starts with `limit` comparisons. */
   constructor(limit = MAX_NAME_COMPARISONS) {
     this.left = limit;
   }
 
   /**
-   * Whether a CA with these constraints may stand above `certificate`; `undefined` when telling would
-   * cost more comparisons than are left, which is found out before the first one.
+   * Whether a CA with these constraints may issue `certificate`, directly or through others.
+   * `undefined` when that would take more comparisons than are left; this is known before the first
+   * one is made.
    */
   allow(constraints: NameConstraints, certificate: Certificate): boolean | undefined {
     const byForm = getOr(this.#constraints, constraints, () => constraintsByForm(constraints));
@@ -354,9 +364,9 @@ export class NameComparisons {
 }
 
 /**
- * Why the name constraints of a path, leaf first and anchor last, refuse it; `undefined` when they do
- * not. They are not applied to the self-issued certificate of a CA that changed its key (RFC 5280 section
- * 6.1.3), but always to the first certificate.
+ * Why the name constraints of a path, leaf first and anchor last, refuse it; `undefined` when they
+ * do not. They apply to every certificate below the CA except self-issued ones of a CA that changed
+ * its key (RFC 5280 section 6.1.3), and always to the leaf.
  */
 export function nameConstraintFault(
   path: readonly Certificate[],

@@ -13,14 +13,14 @@ import {
 } from "./certificate.ts";
 import { DerReader, type Element, readOid, sequence, TAG } from "./der.ts";
 
-/** OIDs of the subject attributes that access control looks at. */
+/** OIDs of the subject attributes that access control uses. */
 export const ATTRIBUTE = {
   commonName: "2.5.4.3",
   organization: "2.5.4.10",
   organizationalUnit: "2.5.4.11",
 } as const;
 
-/** Bytes as lower-case hex. */
+/** Formats bytes as lower-case hex. */
 export function toHex(bytes: Uint8Array): string {
   return bytes.toHex();
 }
@@ -41,16 +41,16 @@ function utf16be(bytes: Uint8Array): string | undefined {
   let text = "";
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   for (let i = 0; i < bytes.length; i += 2) text += String.fromCharCode(view.getUint16(i));
-  // A surrogate has no place in a BMPString.
+  // BMPString does not allow surrogates.
   return /[\ud800-\udfff]/.test(text) ? undefined : text;
 }
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
- * The text of a DirectoryString. Text that its type does not allow, and the types whose meaning
- * implementations disagree about (TeletexString, UniversalString), give `undefined`: such an
- * attribute is kept, and matches no rule.
+ * The text of a DirectoryString. `undefined` for text that its type does not allow, and for types
+ * whose meaning implementations disagree about (TeletexString, UniversalString): such an attribute
+ * is kept but matches no rule.
  */
 function attributeText({ tag, content }: Element): string | undefined {
   switch (tag) {
@@ -58,7 +58,7 @@ function attributeText({ tag, content }: Element): string | undefined {
       try {
         return UTF8.decode(content);
       } catch {
-        return undefined; // Not UTF-8: there is no text to speak of.
+        return undefined; // Not UTF-8.
       }
     case TAG.printableString: {
       const text = ascii(content);
@@ -73,7 +73,7 @@ function attributeText({ tag, content }: Element): string | undefined {
   }
 }
 
-/** UTF-32, high octet first; `undefined` where it is none. */
+/** Decodes UTF-32, big-endian; `undefined` where it is invalid. */
 function utf32be(bytes: Uint8Array): string | undefined {
   if (bytes.length % 4 !== 0) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -92,16 +92,19 @@ function latin1(bytes: Uint8Array): string {
   return text;
 }
 
-/** What has no text that all agree on: byte for character, unless its type says how wide it is. */
+/**
+ * Decodes a value whose text parsers disagree about: one byte per character, unless its type is
+ * wider.
+ */
 function guessText({ tag, content }: Element): string {
   const wide = tag === TAG.universalString ? utf32be(content) : undefined;
   return wide ?? latin1(content);
 }
 
 /**
- * Reads a Name.
+ * Parses a Name.
  *
- * @throws {CertificateError} when it is not one in DER.
+ * @throws {CertificateError} unless it is one in DER.
  */
 export function readName(der: Uint8Array, what: string): Name {
   const attributes: NameAttribute[] = [];
@@ -123,7 +126,7 @@ export function readName(der: Uint8Array, what: string): Name {
 
 const GENERAL_NAME = { email: 0x81, dns: 0x82, directory: 0xa4, uri: 0x86, ip: 0x87 } as const;
 
-/** Forms that nothing here compares. */
+/** Forms that are never compared. */
 const OTHER_FORM = {
   otherName: 0xa0,
   x400Address: 0xa3,
@@ -132,8 +135,8 @@ const OTHER_FORM = {
 } as const;
 
 /**
- * A name of an ASCII form. One that holds other bytes is a name of its form that is equal to none: it
- * matches no rule and no server name, and no CA whose constraints are about its form may sign for it.
+ * A name of an ASCII form. One with other bytes keeps its form but equals nothing: it matches no
+ * rule and no server name, and no CA with constraints on that form may sign for it.
  */
 function asciiName(kind: "email" | "dns" | "uri", { tag, content }: Element): GeneralName {
   const value = ascii(content);
@@ -145,15 +148,15 @@ export function isAsciiForm(tag: number): boolean {
   return tag === GENERAL_NAME.email || tag === GENERAL_NAME.dns || tag === GENERAL_NAME.uri;
 }
 
-/** The tag of the form that a name is of; of directory names it is the constructed one. */
+/** The tag of the form of a name; for directory names, the constructed one. */
 export function formOf(name: GeneralName): number {
   return name.kind === "other" ? name.tag : GENERAL_NAME[name.kind];
 }
 
 /**
- * Reads one GeneralName; `ipLengths` are the byte counts that an address may have here.
+ * Parses one GeneralName; `ipLengths` are the valid lengths of an IP address here, in bytes.
  *
- * @throws {CertificateError} when it is not one in DER.
+ * @throws {CertificateError} unless it is one in DER.
  */
 export function readGeneralName(
   element: Element,
@@ -182,9 +185,9 @@ export function readGeneralName(
 }
 
 /**
- * The forms that nothing here compares. What they hold has to be what RFC 5280 section 4.2.1.6 says all
- * the same: other readers drop the whole list of names over one that is broken, or take a tag that is
- * close to a known one for that.
+ * Checks the forms that are never compared. Their content has to be valid by RFC 5280 section
+ * 4.2.1.6 all the same: other parsers drop the whole list of names because of one invalid name, or
+ * read a tag that is close to a known one as that.
  */
 function checkOtherForm({ tag, content }: Element, what: string): void {
   const inner = new DerReader(content);
@@ -225,8 +228,9 @@ const SHORT_NAMES: Readonly<Record<string, string>> = {
 };
 
 /**
- * A name for people, in the order of the certificate: `O=acme, CN=frontend`. Not for comparing. A
- * value that cannot be read shows as `?`; the log escapes the rest, which is the peer's words.
+ * Formats a name for people, in the order of the certificate: `O=acme, CN=frontend`. Not for
+ * comparisons. A value that cannot be decoded becomes `?`. The values are chosen by the peer; the
+ * log escapes them.
  */
 export function formatName(name: Name): string {
   return name.attributes
@@ -236,7 +240,10 @@ export function formatName(name: Name): string {
     .join(", ");
 }
 
-/** A certificate whose issuer bears its name: that of a CA that changed its key (RFC 5280 section 3.2). */
+/**
+ * Whether subject and issuer are equal: a root, or a CA that changed its key (RFC 5280 section
+ * 3.2).
+ */
 export function isSelfIssued(
   { subject, issuer }: Pick<Certificate, "subject" | "issuer">,
 ): boolean {

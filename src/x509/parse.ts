@@ -1,11 +1,11 @@
 /**
- * DER to {@linkcode Certificate}: X.509 v3 (RFC 5280 section 4) and nothing else.
+ * Parses DER to {@linkcode Certificate}: X.509 v3 (RFC 5280 section 4) and nothing else.
  *
- * A certificate that the TLS engine below cannot read must never be taken for a peer's own: for such a
- * one the engine does not check that the peer holds the key. So the limits here are the engine's or
- * narrower, but for what CAs have in use, which {@linkcode Certificate.engineCannotRead} names and path
- * validation refuses in a peer's own certificate. `tests/x509/engine_agrees_test.ts` compares the two
- * readers.
+ * A certificate that the runtime's TLS cannot parse must never be accepted as a peer's own, because
+ * for such a certificate it does not check that the peer holds the key. So the limits here are the
+ * runtime's or narrower. The exceptions are encodings that CAs in use write:
+ * {@linkcode Certificate.engineCannotRead} names them, and path validation refuses them in a peer's
+ * own certificate. `tests/x509/engine_agrees_test.ts` compares the two parsers.
  *
  * @module
  */
@@ -67,8 +67,8 @@ function readExtensions(tbs: DerReader): Extensions {
 }
 
 /**
- * Unique identifiers, bits that version 2 brought and that mean nothing to path validation. RFC 5280
- * section 4.1.2.8 has CAs leave them out and readers take them; the engine cannot.
+ * Unique identifiers come from version 2 and mean nothing to path validation. RFC 5280 section
+ * 4.1.2.8 tells CAs to omit them and parsers to accept them; the runtime's TLS cannot parse them.
  */
 function readUniqueIds(tbs: DerReader): string | undefined {
   let found: string | undefined;
@@ -91,9 +91,9 @@ function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 /**
- * Reads one certificate.
+ * Parses one certificate.
  *
- * @throws {CertificateError} when it is not X.509 v3 in canonical DER; the message says where.
+ * @throws {CertificateError} unless it is X.509 v3 in canonical DER; the message says where.
  */
 export function parseCertificate(der: Uint8Array): Certificate {
   if (der.length > MAX_DER_LENGTH) {

@@ -1,17 +1,17 @@
 /**
- * Strict path validation (RFC 5280 section 6) of the chain that a peer showed: the second verdict
- * of the TLS layer. Pure: the clock is handed in, and signatures are checked by the caller.
+ * Strict path validation (RFC 5280 section 6) of the chain that a peer showed, as part of its
+ * independent verification. Pure: the caller passes in the time and checks the signatures.
  *
  * The profile: X.509 v3 in canonical DER; every signature checked with the issuer's key; SHA-2 with
  * RSA of 2048 bits or more, ECDSA on P-256 or P-384, or Ed25519; every certificate of the path
  * valid now, the anchor included; on every issuer the CA flag, the path length, and `keyCertSign`
- * where key usage is present; the role's extended key usage where present, and `digitalSignature` on
- * the leaf; name constraints; certificate policies where a CA asks for them; no critical extension that
- * is not processed; on the leaf nothing that the TLS engine cannot read; none of them revoked, the
- * anchor included. A leaf that itself stands in the bundle is a path of one.
+ * where key usage is present; the role's extended key usage where present, and `digitalSignature`
+ * on the leaf; name constraints; certificate policies where a CA requires them; no critical
+ * extension that is not processed; a leaf that the runtime's TLS can parse; none of the
+ * certificates revoked, the anchor included. A leaf that is itself in the bundle is a path of one.
  *
- * Work is bounded whatever the peer sends: {@linkcode MAX_SIGNATURES} signature checks,
- * {@linkcode MAX_PATH_LENGTH} certificates a path, {@linkcode MAX_PATHS} paths.
+ * The work is bounded whatever the peer sends: {@linkcode MAX_SIGNATURES} signature checks,
+ * {@linkcode MAX_PATH_LENGTH} certificates per path, {@linkcode MAX_PATHS} paths.
  *
  * @module
  */
@@ -23,14 +23,20 @@ import { NameComparisons, nameConstraintFault } from "./name_constraints.ts";
 import { policyFault } from "./policies.ts";
 import { findRevoked, NO_REVOCATION, type Revocation } from "./revocation.ts";
 
-/** Certificates of one path, leaf and anchor included: the engine stops at six intermediates. */
+/**
+ * Maximum of certificates in a path, leaf and anchor included: the runtime's TLS stops at six
+ * intermediates.
+ */
 export const MAX_PATH_LENGTH = 8;
-/** Signature checks for one chain: they are what an unknown peer can make this side work for. */
+/**
+ * Maximum of signature checks per chain, the most expensive work that an unauthenticated peer can
+ * cause.
+ */
 export const MAX_SIGNATURES = 16;
-/** Paths from leaf to anchor that are looked at before giving up. */
+/** Maximum of complete paths from leaf to anchor that are examined. */
 export const MAX_PATHS = 8;
 
-/** Which role the peer plays. */
+/** The role that the peer has. */
 export type Purpose = "client" | "server";
 
 /** Whether `signature` over `tbs` was made with the private half of `key`. */
@@ -41,45 +47,49 @@ export type VerifySignature = (
   signature: Uint8Array,
 ) => boolean;
 
-/** Why a chain was refused; names from the handshake reasons. */
+/** Why a chain was refused; a subset of the handshake reasons. */
 export type PathFault = "untrusted" | "expired" | "not_yet_valid" | "revoked" | "bad_certificate";
 
-/** The verdict on a chain. Times are milliseconds since the epoch. */
+/** The result of validating a chain. Times are milliseconds since the epoch. */
 export type PathVerdict =
   | {
     readonly ok: true;
     /** Leaf first, anchor last. */
     readonly path: readonly Certificate[];
-    /** The verdict holds from here ... */
+    /** The result holds from here ... */
     readonly validFrom: number;
-    /** ... to here, as long as the anchors stay. */
+    /** ... to here, as long as the anchors do not change. */
     readonly validUntil: number;
   }
   | {
     readonly ok: false;
     readonly fault: PathFault;
     readonly detail: string;
-    /** Whose fault it is, where it is one certificate's. */
+    /** The certificate at fault, if it is a single one. */
     readonly certificate?: Certificate;
   };
 
-/** What a chain is judged by. */
+/** The anchors and settings that a chain is validated against. */
 export type PathPolicy = {
   readonly anchors: readonly Certificate[];
-  /** Certificates to build from besides those presented, at most 256; trusted for nothing. Default none. */
+  /**
+   * Untrusted certificates to build paths from besides those presented, at most 256. Default none.
+   */
   readonly intermediates?: readonly Certificate[];
-  /** `issuer` judges a CA in place of a peer: the first certificate may sign others. */
+  /** `issuer` validates a CA in place of a peer: the first certificate may sign others. */
   readonly purpose: Purpose | "issuer";
-  /** Who is revoked; default nobody. */
+  /** Revocation lists; default none. */
   readonly revocation?: Revocation;
   /** Milliseconds since the epoch. */
   readonly now: number;
 };
 
-/** A signature that is to be checked: whether the private half of `key` signed `subject`. */
+/** A signature to check: whether the private half of `key` signed `subject`. */
 export type SignatureCheck = { readonly subject: Certificate; readonly key: PublicKey };
 
-/** A computation that asks for signature checks one by one, and goes on with what they gave. */
+/**
+ * A computation that yields the signature checks that it needs, and continues with their results.
+ */
 export type Steps<T> = Generator<SignatureCheck, T, boolean>;
 
 type Refusal = Extract<PathVerdict, { ok: false }>;
@@ -94,7 +104,7 @@ function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
-/** Possible issuers, by name; of the intermediates only those that may lead to an anchor. */
+/** Possible issuers by name. Of the intermediates, only those that may lead to an anchor. */
 type Candidates = {
   readonly anchors: ReadonlyMap<string, readonly Certificate[]>;
   readonly intermediates: ReadonlyMap<string, readonly Certificate[]>;
@@ -113,8 +123,8 @@ function indexOf(anchors: readonly Certificate[]): Candidates["anchors"] {
 
 /**
  * The names from which a path can lead to an anchor: those of anchors, and of intermediates whose
- * issuer has such a name. Linear in the number of certificates. A stranger's certificates that lead
- * nowhere cost not one signature check by this, however many paths they form.
+ * issuer has such a name. Linear in the number of certificates. So an unauthenticated peer's
+ * certificates that lead to no anchor cost no signature check at all, however many paths they form.
  */
 function leadingNames(
   anchors: Candidates["anchors"],
@@ -134,12 +144,12 @@ function leadingNames(
   return leading;
 }
 
-/** Finds the paths that names and signatures allow, within the bounds. */
+/** Finds the paths that names and signatures allow, within the limits. */
 class PathSearch {
-  /** Why the search did not get further; the last word when there is no path. */
+  /** Why the search got no further; the reason for the refusal when there is no path. */
   obstacle: Refusal | undefined;
   readonly #candidates: Candidates;
-  /** What was checked, by the subject and the issuer's key: no pair is checked twice. */
+  /** Results by subject and issuer's key, so that no pair is checked twice. */
   readonly #checked = new Map<Certificate, Map<string, boolean>>();
   #signatures = 0;
   #found = 0;
@@ -162,7 +172,7 @@ class PathSearch {
       this.obstacle ??= refuse("bad_certificate", unfit(subject, weak), subject);
       return false;
     }
-    // A namesake of the issuer with another kind of key: not the issuer, and no fault of the leaf's.
+    // Another CA of the same name with another kind of key is not the issuer; that is not an error.
     if (!fits(subject.signatureAlgorithm, issuer.publicKey)) return false;
     const checked = this.#checked.get(subject) ?? new Map<string, boolean>();
     this.#checked.set(subject, checked);
@@ -182,7 +192,7 @@ class PathSearch {
     return good;
   }
 
-  /** Calls `accept` with each path that goes on from this one, until it returns true. */
+  /** Calls `accept` with each path that extends this one, until it returns true. */
   *extend(
     path: readonly Certificate[],
     accept: (path: readonly Certificate[]) => Steps<boolean>,
@@ -198,7 +208,7 @@ class PathSearch {
     }
     for (const next of intermediates.get(last.issuer.key) ?? []) {
       if (this.#found >= MAX_PATHS) return false;
-      // A certificate whose name and key the path already holds leads nowhere new.
+      // A certificate whose name and key are already in the path leads nowhere new.
       const fresh = !path.some((seen) =>
         seen.subject.key === next.subject.key &&
         equalBytes(seen.publicKey.der, next.publicKey.der)
@@ -227,7 +237,7 @@ function checkEach(certificate: Certificate, policy: PathPolicy): Refusal | unde
       `${who()} is valid from ${new Date(certificate.notBefore).toISOString()}`,
     );
   }
-  // The last second counts in full.
+  // notAfter includes its whole last second.
   if (now >= certificate.notAfter + 1000) {
     return refuse("expired", `${who()} expired at ${new Date(certificate.notAfter).toISOString()}`);
   }
@@ -258,7 +268,7 @@ function checkIssuer(
     return refuse("bad_certificate", `${who()} may not sign certificates (key usage)`);
   }
   const { pathLength } = issuer.basicConstraints;
-  // RFC 5280 section 6.1.4 (l): a CA that changed its key stands below itself without counting.
+  // RFC 5280 section 6.1.4 (l): self-issued certificates of a CA that changed its key do not count.
   const intermediates = below.slice(1).filter((certificate) => !isSelfIssued(certificate)).length;
   if (pathLength !== undefined && intermediates > pathLength) {
     return refuse(
@@ -327,9 +337,9 @@ function* checkPath(
 }
 
 /**
- * Validates a chain: `presented` is what the peer showed, its own certificate first, the rest in any
- * order. Asks for one signature check at a time, so that a caller can let others run in between. Never
- * throws; a refusal says why, of the path that came furthest.
+ * Validates a chain: `presented` is what the peer showed, its own certificate first, the others in
+ * any order. Yields one signature check at a time, so that the caller can let other work run in
+ * between. Never throws. A refusal gives the reason of the path that got furthest.
  */
 export function* validationSteps(
   presented: readonly Certificate[],
@@ -345,7 +355,7 @@ export function* validationSteps(
     if (verdict.ok) {
       accepted = verdict;
     } else if (first === undefined || (verdict.fault === "revoked" && first.fault !== "revoked")) {
-      // A revoked path had no other fault: it came further than those before.
+      // A revoked path passed all other checks, so it got further than the earlier ones.
       first = verdict;
     }
     return verdict.ok;
@@ -366,7 +376,7 @@ export function* validationSteps(
     );
 }
 
-/** Runs `steps` to the end, checking each signature at once. */
+/** Runs `steps` to the end with synchronous signature checks. */
 export function runSteps<T>(steps: Steps<T>, verifySignature: VerifySignature): T {
   for (let next = steps.next();;) {
     if (next.done === true) return next.value;
@@ -375,7 +385,7 @@ export function runSteps<T>(steps: Steps<T>, verifySignature: VerifySignature): 
   }
 }
 
-/** {@linkcode validationSteps} in one go. */
+/** {@linkcode validationSteps} with synchronous signature checks. */
 export function validatePath(
   presented: readonly Certificate[],
   { verifySignature, ...policy }: PathPolicy & { readonly verifySignature: VerifySignature },

@@ -1,6 +1,6 @@
 /**
- * Whose certificate it is, of one that the strict reader refuses. For messages only: nothing is let in
- * by what is found here.
+ * Reads the subject of a certificate that the strict parser rejects. For messages only: the result
+ * never admits a peer.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { CertificateError, type Name } from "./certificate.ts";
 import { DerReader, sequence, TAG } from "./der.ts";
 import { readName } from "./names.ts";
 
-/** The subject of a certificate of any version; `undefined` where it is empty, or cannot be read. */
+/** The subject of a certificate of any version; `undefined` where it is empty or cannot be read. */
 export function peekSubject(der: Uint8Array): Name | undefined {
   try {
     const tbs = new DerReader(
@@ -22,7 +22,7 @@ export function peekSubject(der: Uint8Array): Name | undefined {
     const subject = readName(tbs.next("subject", TAG.sequence).whole, "subject");
     return subject.attributes.length === 0 ? undefined : subject;
   } catch (error) {
-    if (error instanceof CertificateError) return undefined; // Not even this much can be read.
+    if (error instanceof CertificateError) return undefined; // Too malformed to find the subject.
     throw error;
   }
 }

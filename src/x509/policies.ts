@@ -1,15 +1,16 @@
 /**
- * Certificate policies along a path (RFC 5280 section 6.1, as RFC 9618 has updated it), with these
- * inputs: the user accepts any policy, and neither asks for an explicit one nor inhibits mappings or
- * any-policy. So policies refuse a path only where one of its CAs asks for them.
+ * Certificate policies along a path (RFC 5280 section 6.1, updated by RFC 9618), with these inputs:
+ * any policy is acceptable, and neither an explicit policy nor the inhibition of mappings or
+ * any-policy is required initially. So policies refuse a path only where one of its CAs requires
+ * them.
  *
- * RFC 5280 grows a tree, which a few kilobytes of certificates make exponential (CVE-2023-0464), and
- * RFC 9618 a graph. With the inputs above the only question about it is whether it is empty, which its
- * last level answers: the policies that the next certificate may name. This module keeps that level
- * alone, a set. It takes time and memory linear in the policies and mappings of the path, so that there
- * is no case that it cannot decide.
+ * RFC 5280 builds a tree, which a few kilobytes of certificates make exponential (CVE-2023-0464),
+ * and RFC 9618 a graph. With the inputs above the only question is whether it is empty, and its
+ * last level answers that: the policies that the next certificate may name. This module keeps only
+ * that level, as a set. Time and memory are linear in the policies and mappings of the path, so no
+ * limit is needed.
  *
- * A trust anchor is not part of the path in RFC 5280. What it says to limit others counts nevertheless
+ * In RFC 5280 a trust anchor is not part of the path. Its constraints on others apply nevertheless
  * (RFC 5937 section 3.2): policy constraints and inhibitAnyPolicy. Its own policies do not.
  *
  * @module
@@ -18,13 +19,13 @@
 import type { Certificate, PolicyExtensions } from "./certificate.ts";
 import { formatName, isSelfIssued } from "./names.ts";
 
-/** 2.5.29.32.0, as {@linkcode PolicyExtensions} writes it. */
+/** The OID 2.5.29.32.0 in the format of {@linkcode PolicyExtensions}. */
 const ANY_POLICY = "551d2000";
 
-/** What policy processing looks at in a certificate. */
+/** The fields of a certificate that policy processing uses. */
 export type PolicyCertificate = Pick<Certificate, "subject" | "issuer" | "policy">;
 
-/** The counters of RFC 5280 section 6.1.2, (d) to (f): certificates until each comes into force. */
+/** The counters of RFC 5280 section 6.1.2, (d) to (f): certificates until each takes effect. */
 type Counters = { explicit: number; mapping: number; any: number };
 
 /** RFC 5280 section 6.1.4, (h) to (j). */
@@ -38,7 +39,7 @@ function count(counters: Counters, certificate: PolicyCertificate): void {
   counters.any = next(counters.any, inhibitAnyPolicy);
 }
 
-/** Section 6.1.3 (d) and (e): of the policies that were expected, those that the certificate names. */
+/** Section 6.1.3 (d) and (e): the expected policies that the certificate names. */
 function validPolicies(
   expected: ReadonlySet<string>,
   policies: readonly string[] | undefined,
@@ -46,7 +47,8 @@ function validPolicies(
 ): Set<string> {
   const named = policies ?? [];
   if (takesAny && named.includes(ANY_POLICY)) {
-    // What it does not name itself its any-policy stands for; after any-policy it may name others.
+    // A certificate's any-policy stands for the policies that it does not name. If any-policy was
+    // expected, it may name further ones.
     const others = expected.has(ANY_POLICY) ? named.filter((policy) => policy !== ANY_POLICY) : [];
     return new Set([...expected, ...others]);
   }

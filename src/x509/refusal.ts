@@ -1,6 +1,6 @@
 /**
- * Why a chain is refused, in words that say whose certificate it is, what is wrong and what helps. For
- * messages only: nothing is let in by what is found here. Work is linear in what was shown.
+ * Explains why a chain was refused: which certificate is affected, what is wrong and how to fix it.
+ * For messages only: the result never admits a peer. Linear in the size of what was shown.
  *
  * @module
  */
@@ -12,42 +12,44 @@ import { parseCertificate } from "./parse.ts";
 import type { PathVerdict } from "./path.ts";
 import { peekSubject } from "./peek.ts";
 
-/** What is known here beside what was shown. */
+/** What the daemon has itself, besides what the peer showed. */
 export type Known = {
   readonly anchors: readonly Certificate[];
   readonly intermediates: readonly Certificate[];
-  /** Certificates of the bundle that cannot serve: the keys of their subjects, and why. */
+  /** Certificates of the bundle that cannot be used: their subjects' keys, and why. */
   readonly leftOut: readonly { readonly name: string | undefined; readonly fault: string }[];
 };
 
-/** What a peer showed, and what of it can be read. */
+/** What a peer showed, and what of it can be parsed. */
 export type Shown = {
   /** DER, the peer's own first. */
   readonly presented: readonly Uint8Array[];
-  /** Those that can be read, the peer's own first. */
+  /** Those that can be parsed, the peer's own first. */
   readonly readable: readonly Certificate[];
 };
 
-/** A certificate that was shown and cannot be read. */
+/** A certificate that was shown and cannot be parsed. */
 type Unread = {
   readonly place: number;
   readonly subject: Name | undefined;
   readonly fault: string;
 };
 
-/** Steps that are followed by names: a path has no more. */
+/** Maximum of steps to follow names; a path has no more. */
 const MAX_STEPS = 8;
-/** At most this many certificates that cannot be read are looked at, and named. */
+/** Maximum of unreadable certificates to examine and name. */
 const MAX_UNREAD = 8;
 const MAX_NAMED = 3;
-/** Characters of a name, or of a reason, that are shown: more than any honest one has. */
+/** Maximum of characters to show of a name or reason: more than genuine ones have. */
 const MAX_TEXT = 160;
 
 function cut(text: string): string {
   return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}...` : text;
 }
 
-/** The detail of a refusal, with the certificate's place or, where there is no path, why. */
+/**
+ * Describes a refusal, with the position of the certificate or, where there is no path, the reason.
+ */
 export function describeRefusal(
   refusal: Extract<PathVerdict, { ok: false }>,
   shown: Shown,
@@ -59,7 +61,7 @@ export function describeRefusal(
   return place === undefined ? detail : `${detail}; ${place}`;
 }
 
-/** Why a peer's own certificate that cannot be read is refused. */
+/** Why a peer's own unreadable certificate is refused. */
 export function describeUnreadable(der: Uint8Array, { message }: CertificateError): string {
   const subject = peekSubject(der);
   const whose = subject === undefined ? "" : ` (${cut(formatName(subject))})`;
@@ -74,7 +76,7 @@ function placeOf(certificate: Certificate, { presented }: Shown, known: Known): 
   return known.intermediates.includes(certificate) ? "it stands in tls.intermediates" : undefined;
 }
 
-/** What cannot be read of what was shown, up to a bound. */
+/** The unreadable certificates among those shown, up to a limit. */
 function unreadOf({ presented, readable }: Shown): { unread: readonly Unread[]; more: number } {
   const read = new Set(readable.map(({ der }) => der));
   const all = [...presented.entries()].filter(([, der]) => !read.has(der));
@@ -96,7 +98,7 @@ function faultOf(der: Uint8Array): string {
   return "it was not looked at";
 }
 
-/** The certificate at which the names end. */
+/** Follows issuer names to the last certificate of the chain. */
 function lastByNames(leaf: Certificate, others: readonly Certificate[]): Certificate {
   const bySubject = Map.groupBy(others, ({ subject }) => subject.key);
   const seen = new Set([leaf]);
@@ -124,7 +126,7 @@ function whyUntrusted(shown: Shown, known: Known): string {
     dropped(unread.filter(({ subject }) => subject?.key !== last.issuer.key), more);
 }
 
-/** What there is of the issuer at which the names end. */
+/** Describes what is known about the issuer at which the names end. */
 function issuerState(
   issuer: Name,
   { readable }: Shown,

@@ -1,13 +1,13 @@
 /**
- * Is this the server that was meant (RFC 9525)? Names come from subject alternative names only; the
- * subject's CN never counts.
+ * Checks that a server's certificate carries the expected name (RFC 9525). Names come from subject
+ * alternative names only; the subject's CN never counts.
  *
  * @module
  */
 
 import type { Certificate } from "./certificate.ts";
 
-/** An IPv4 or IPv6 address as its bytes, or `undefined` when the text is no address. */
+/** Parses an IPv4 or IPv6 address into its bytes; `undefined` when the text is not an address. */
 export function parseIp(text: string): Uint8Array | undefined {
   const quad = parseIpv4(text);
   if (quad !== undefined) return quad;
@@ -29,12 +29,12 @@ function parseIpv4(text: string): Uint8Array | undefined {
   const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text);
   if (match === null) return undefined;
   const parts = match.slice(1);
-  // A leading zero is octal to some readers.
+  // Some parsers read a leading zero as octal.
   const fine = parts.every((part) => Number(part) <= 255 && String(Number(part)) === part);
   return fine ? Uint8Array.from(parts, Number) : undefined;
 }
 
-/** The bytes of groups; the very last one of an address may be dotted. */
+/** Parses groups into bytes; the last group of an address may be dotted decimal. */
 function ipv6Groups(half: string, isLast: boolean): number[] | undefined {
   const groups = half.split(":");
   const bytes: number[] = [];
@@ -52,26 +52,30 @@ function ipv6Groups(half: string, isLast: boolean): number[] | undefined {
   return bytes;
 }
 
-/** Labels of letters, digits, `-` and `_`; a last one of digits belongs to an address. */
+/**
+ * Labels of letters, digits, `-` and `_`. A last label of digits is rejected: it belongs to an
+ * address.
+ */
 const HOST = /^([a-z0-9_-]+\.)*(?!\d+\.?$)[a-z0-9_-]+\.?$/i;
 
 function dnsMatches(pattern: string, host: string): boolean {
-  // Before letters are made small: some that are not ASCII have small ones that are.
+  // Before lower-casing, which maps some non-ASCII letters to ASCII.
   if (!HOST.test(host)) return false;
   const presented = pattern.toLowerCase().replace(/\.$/, "");
   const wanted = host.toLowerCase().replace(/\.$/, "");
   if (!presented.startsWith("*.")) return presented === wanted;
   const suffix = presented.slice(1);
   const label = wanted.slice(0, -suffix.length);
-  // One whole label, and never right below the root: `*.com` is nobody's name.
+  // A wildcard stands for one whole label, and never directly below the root: `*.com` matches
+  // nothing.
   return suffix.indexOf(".", 1) !== -1 && !suffix.includes("*") && wanted.endsWith(suffix) &&
     label !== "" && !label.includes(".");
 }
 
 /**
- * Whether `certificate` carries `name`: an IP address must equal an IP SAN, a DNS name a DNS SAN, of
- * which `*.` may stand for one label. What is neither (a wildcard, an address with a zone, a name
- * that is not written in ASCII) nobody carries.
+ * Whether `certificate` carries `name`. An IP address must equal an IP SAN, a DNS name a DNS SAN,
+ * in which `*.` may stand for one label. No certificate carries other names: a wildcard, an address
+ * with a zone, a name that is not ASCII.
  */
 export function carriesName(certificate: Certificate, name: string): boolean {
   const address = parseIp(name);

@@ -1,5 +1,6 @@
 /**
- * Certificates without their unique identifiers (RFC 5280 section 4.1.2.8), for readers that know none.
+ * Removes the unique identifiers of certificates (RFC 5280 section 4.1.2.8), for parsers that do
+ * not support them.
  *
  * @module
  */
@@ -10,11 +11,11 @@ const ISSUER_UNIQUE_ID = 0x81;
 const SUBJECT_UNIQUE_ID = 0x82;
 
 /**
- * The same certificate without unique identifiers, which mean nothing to path validation; `undefined`
- * where it has none. Its signature does not hold, being that of the whole.
+ * The same certificate without unique identifiers, which mean nothing to path validation;
+ * `undefined` where it has none. Its signature, which covers the original, does not verify.
  *
- * @param der a certificate that {@linkcode parseCertificate} has read.
- * @throws {CertificateError} when it is none.
+ * @param der a certificate that {@linkcode parseCertificate} has accepted.
+ * @throws {CertificateError} when it is not a certificate.
  */
 export function withoutUniqueIds(der: Uint8Array): Uint8Array | undefined {
   const certificate = sequence(der, "certificate");
