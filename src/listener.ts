@@ -28,11 +28,11 @@ export interface Acceptor {
 export type ListenerOptions = {
   /** Owned by the listener from now on. */
   readonly socket: Acceptor;
-  /** Maximum of open connections; further ones wait in the kernel's queue. 0 = no limit. */
+  /** Maximum number of open connections; further ones wait in the kernel's queue. 0 = no limit. */
   readonly maxConnections: number;
   /**
-   * Maximum of concurrent handshakes, in addition to connections. 0, the default: there is no
-   * handshake phase, and a connection counts from the start.
+   * Maximum number of concurrent handshakes, in addition to connections. 0, the default: there is
+   * no handshake phase, and a connection counts from the start.
    */
   readonly maxHandshakes?: number | undefined;
   /**
@@ -51,9 +51,9 @@ export type ListenerOptions = {
 const MIN_PAUSE = 5;
 const MAX_PAUSE = 1000;
 /**
- * At most this many connections are accepted in one period of milliseconds, several times as many as
- * handshakes can be completed in that time. Without this limit, peers that connect by the ten thousand
- * and send nothing would starve the open connections.
+ * At most `ACCEPTS_AT_ONCE` connections are accepted in `ACCEPT_PERIOD` milliseconds, several times
+ * as many as handshakes can be completed in that time. Without this limit, peers that connect by
+ * the ten thousand and send nothing would starve the open connections.
  */
 const ACCEPTS_AT_ONCE = 16;
 const ACCEPT_PERIOD = 5;

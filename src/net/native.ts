@@ -150,7 +150,8 @@ export function nativeTcp(
       adopted--;
       handle.reset();
       handle.close();
-      // A pending write queues behind bytes that the peer has not read, and so does the FIN of `close`.
+      // A pending write queues behind bytes that the peer has not read, and so does the FIN of
+      // `close`.
       if (isWriting) conn.close();
       else abandon(conn);
     },

@@ -21,14 +21,14 @@
 import { type Slot, Slots } from "./limits.ts";
 
 /**
- * Maximum of concurrent handshakes. Each takes a file descriptor and some 50 KB. A handshake takes
- * milliseconds of CPU and one or two round trips, so this is enough for thousands per second.
+ * Maximum number of concurrent handshakes. Each takes a file descriptor and some 50 KB. A handshake
+ * takes milliseconds of CPU and one or two round trips, so this is enough for thousands per second.
  */
 export const MAX_HANDSHAKES = 256;
 
 /**
  * Milliseconds that the only handshake of a source may take before it can be evicted when
- * descriptors are short. Descriptors may be held by other things than handshakes.
+ * descriptors are short. Descriptors may be held by things other than handshakes.
  */
 export const FAIR_CHANCE = 1000;
 
@@ -48,11 +48,11 @@ export interface Place {
 
 /** Settings of {@linkcode Admission}. */
 export type AdmissionOptions = {
-  /** Maximum of established connections; 0 = no limit. */
+  /** Maximum number of established connections; 0 = no limit. */
   readonly maxConnections: number;
   /**
-   * Maximum of concurrent handshakes; 0: no handshake phase, a connection counts as established
-   * when it is accepted.
+   * Maximum number of concurrent handshakes; 0: no handshake phase, a connection counts as
+   * established when it is accepted.
    */
   readonly maxHandshakes: number;
   /** Milliseconds on a monotonic clock. */

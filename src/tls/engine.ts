@@ -22,7 +22,7 @@ const BUFFER = 96 * 1024;
 /** How many buffers are kept for reuse. */
 const SPARE = 64;
 
-/** Maximum of plaintext bytes that the engine encrypts at once, in whole records. */
+/** Maximum number of plaintext bytes that the engine encrypts at once, in whole records. */
 export const MAX_PLAINTEXT = 48 * 1024;
 
 /**

@@ -86,20 +86,22 @@ function handshakeFault(native: NativeTls, own: Identity): string | undefined {
   exchange(client, server);
   const shown = [server, client].map(({ engine }) => engine.getPeerCertificateChain());
   const certificate = derOf(leaf);
-  if (server.done !== 1 || client.done !== 1) return "a handshake of its own did not come about";
+  if (server.done !== 1 || client.done !== 1) {
+    return "a handshake between two of its engines failed";
+  }
   if (shown.some((chain) => chain === null || chain === undefined)) return "it shows no chain";
   for (const end of [server, client]) {
     const [first] = end.chain();
     if (!(first instanceof Uint8Array) || !certificate.equals(first)) {
-      return "it shows another peer";
+      return "it shows another certificate";
     }
     const out: { protocol?: unknown } = {};
     end.engine.getProtocol(out);
-    if (out.protocol !== "TLSv1.3") return "it does not tell the version";
-    if (end.engine.isSessionReused() !== false) return "it takes a new session for an old one";
+    if (out.protocol !== "TLSv1.3") return "it does not report the version";
+    if (end.engine.isSessionReused() !== false) return "it reports a new session as resumed";
   }
   if (server.engine.verifyError() === "" || client.engine.verifyError() === "") {
-    return "it trusts without a CA";
+    return "it trusts a chain without a CA";
   }
   return transferFault(client, server) ?? transferFault(server, client) ??
     endFault(client, server) ?? damageFault(client, server);
@@ -120,7 +122,7 @@ function transferFault(from: End, to: End): string | undefined {
 function endFault(client: End, server: End): string | undefined {
   client.engine.shutdown(REQUEST);
   exchange(client, server);
-  if (!server.ended || client.ended) return "it does not tell of the end";
+  if (!server.ended || client.ended) return "it does not report the end";
   return transferFault(server, client);
 }
 
@@ -131,7 +133,7 @@ function damageFault(client: End, server: End): string | undefined {
   const before = client.received.length;
   client.engine.readBuffer(record);
   return client.errors === 0 || client.received.length !== before
-    ? "it does not mind a damaged record"
+    ? "it accepts a damaged record"
     : undefined;
 }
 

@@ -192,7 +192,7 @@ async function whenAnswered(
     if (!(now instanceof Promise)) return decide(now);
     pending = now;
   }
-  throw new HandshakeError("other", "the trust changed again and again");
+  throw new HandshakeError("other", "the trust kept changing during the verification");
 }
 
 /**

@@ -9,7 +9,7 @@ import type { Material } from "../certstore/material.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import { verifySignature } from "./signature.ts";
 
-/** Maximum of certificates to send; peers accept no longer path. */
+/** Maximum number of certificates to send; peers accept no longer path. */
 const MAX_SENT = 8;
 
 /**

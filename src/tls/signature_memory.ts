@@ -12,7 +12,10 @@
 import type { SignatureCheck } from "../x509/path.ts";
 import { chainFingerprint } from "./fingerprint.ts";
 
-/** Maximum of cached checks; the least recently used is dropped first. One takes some 100 bytes. */
+/**
+ * Maximum number of cached checks; the least recently used is dropped first. One takes some 100
+ * bytes.
+ */
 const MAX_REMEMBERED = 16_384;
 
 /** The checks of one verification; cached only if it succeeds. */

@@ -142,7 +142,9 @@ export type VerifierOptions = {
   readonly now: () => number;
 };
 
-/** Maximum of cached results, and of the bytes of their chains; the oldest is dropped first. */
+/**
+ * Maximum number of cached results, and of the bytes of their chains; the oldest is dropped first.
+ */
 const MAX_REMEMBERED = 1024;
 const MAX_REMEMBERED_BYTES = 8 * 1024 * 1024;
 

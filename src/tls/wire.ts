@@ -18,17 +18,17 @@ const LINGER_MS = 1000;
 const LINGER_BYTES = 256 * 1024;
 
 /**
- * Maximum of bytes that a peer may send without completing the handshake, and later without any
- * data. The runtime reacts to a message of more than 64 KB by waiting for ever and storing what
+ * Maximum number of bytes that a peer may send without completing the handshake, and later without
+ * any data. The runtime reacts to a message of more than 64 KB by waiting forever and storing what
  * arrives meanwhile, so that without this limit any peer could exhaust the memory. The largest
  * flights of both ends fit in, and so do tickets and key updates, which carry no data.
  */
 export const MAX_FRUITLESS: number = 128 * 1024;
 
 /**
- * Maximum of bytes that one message may take on the wire, including the headers and tags of its
- * records: the runtime holds no more. A certificate of 4.7 KB in records of one byte takes 108 KB
- * with TLS 1.3.
+ * Maximum number of bytes that one message may take on the wire, including the headers and tags of
+ * its records: the runtime holds no more. A certificate of 4.7 KB in records of one byte takes 108
+ * KB with TLS 1.3.
  */
 export const MAX_MESSAGE: number = 64 * 1024 - 1;
 

@@ -5,7 +5,7 @@
  *
  * Three deviations are accepted, as in OpenSSL, Go and the runtime's TLS, because CAs in use write
  * them and no two parsers disagree about their meaning: an explicit default
- * {@linkcode readDefaultFalse}), zero bits at the end of a named bit list
+ * ({@linkcode readDefaultFalse}), zero bits at the end of a named bit list
  * ({@linkcode readNamedBits}), and serial numbers that are negative or long
  * ({@linkcode readSerial}).
  *
@@ -38,8 +38,8 @@ export const TAG = {
 /** The longest certificate in bytes; the runtime's TLS has the same limit. */
 export const MAX_DER_LENGTH = 65_535;
 /**
- * Maximum of bytes in a length. Only revocation lists, which may be longer than the above, need
- * four.
+ * Maximum number of bytes in a length. Only revocation lists, which may be longer than the above,
+ * need four.
  */
 const MAX_LENGTH_BYTES = 4;
 

@@ -10,8 +10,8 @@ import { DerReader, sequence } from "./der.ts";
 import { formatName, formOf, isSelfIssued } from "./names.ts";
 
 /**
- * Maximum of comparisons between names and constraints per chain; webpki and Go have the same
- * limit.
+ * Maximum number of comparisons between names and constraints per chain; webpki and Go have the
+ * same limit.
  */
 export const MAX_NAME_COMPARISONS = 250_000;
 

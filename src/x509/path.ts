@@ -24,16 +24,16 @@ import { policyFault } from "./policies.ts";
 import { findRevoked, NO_REVOCATION, type Revocation } from "./revocation.ts";
 
 /**
- * Maximum of certificates in a path, leaf and anchor included: the runtime's TLS stops at six
- * intermediates.
+ * Maximum number of certificates in a path, leaf and anchor included: the runtime's TLS stops at
+ * six intermediates.
  */
 export const MAX_PATH_LENGTH = 8;
 /**
- * Maximum of signature checks per chain, the most expensive work that an unauthenticated peer can
- * cause.
+ * Maximum number of signature checks per chain, the most expensive work that an unauthenticated
+ * peer can cause.
  */
 export const MAX_SIGNATURES = 16;
-/** Maximum of complete paths from leaf to anchor that are examined. */
+/** Maximum number of complete paths from leaf to anchor that are examined. */
 export const MAX_PATHS = 8;
 
 /** The role that the peer has. */

@@ -74,7 +74,9 @@ function mapPolicies(
   return next;
 }
 
-/** Why the policies of a path, leaf first and anchor last, refuse it; `undefined` when they do not. */
+/**
+ * Why the policies of a path, leaf first and anchor last, refuse it; `undefined` when they do not.
+ */
 export function policyFault(path: readonly PolicyCertificate[]): string | undefined {
   const anchor = path.at(-1);
   const below = path.slice(0, -1).toReversed();

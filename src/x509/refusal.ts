@@ -35,12 +35,12 @@ type Unread = {
   readonly fault: string;
 };
 
-/** Maximum of steps to follow names; a path has no more. */
+/** Maximum number of steps to follow names; a path has no more. */
 const MAX_STEPS = 8;
-/** Maximum of unreadable certificates to examine and name. */
+/** Maximum number of unreadable certificates to examine and name. */
 const MAX_UNREAD = 8;
 const MAX_NAMED = 3;
-/** Maximum of characters to show of a name or reason: more than genuine ones have. */
+/** Maximum number of characters to show of a name or reason: more than genuine ones have. */
 const MAX_TEXT = 160;
 
 function cut(text: string): string {
