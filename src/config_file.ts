@@ -1,10 +1,9 @@
 /**
- * Reads what a configuration is written in: text, from a file or from standard input, and variables of
- * the environment.
+ * Reads a configuration: text from a file or standard input, and environment variables.
  *
- * What Deno 2.9 does with variables, found by experiment: under `--allow-env=MTLSD_*` each one can be
- * asked for and none can be listed; with any `--deny-env` or `--ignore-env` besides, all that are granted
- * are listed. Under `--no-prompt` and without, to query asks nobody.
+ * Deno 2.9 behaves as follows, found by experiment. Under `--allow-env=MTLSD_*`, variables can be
+ * queried one by one but not listed. With any `--deny-env` or `--ignore-env` in addition, all
+ * granted ones are listed. A permission query never prompts, with or without `--no-prompt`.
  *
  * @module
  */
@@ -12,10 +11,13 @@
 import { type Environment, variablesToAsk } from "./config/environment.ts";
 import { ALL_VARIABLES, VARIABLE_PREFIX } from "./config/variables.ts";
 
-/** What the messages call standard input. */
+/** The name of standard input in messages. */
 export const STDIN_NAME = "<stdin>";
 
-/** Nobody writes a config this long; a device file is. Bytes. */
+/**
+ * Maximum size of a config in bytes, to stop reading from device files. No real config is that
+ * large.
+ */
 const MAX_BYTES = 1024 * 1024;
 
 /** The config could not be read; the message is for the user. */
@@ -24,24 +26,25 @@ export class ConfigFileError extends Error {
   override readonly name = "ConfigFileError";
 }
 
-/** The name that messages use for `path`. */
+/** The name of the config at `path` in messages. */
 export function configName(path: string): string {
   return path === "-" ? STDIN_NAME : path;
 }
 
-/** How a config is read. */
+/** Options for reading a config. */
 export type ReadOptions = {
   /**
-   * A daemon reads it once more: then it has to be a regular file. A pipe that nobody writes to would
-   * hold up this reload and every later one. Default false: at the start somebody waits for it.
+   * Set for a reload, where the config must be a regular file: opening a pipe without a writer
+   * would block this and every later reload. Default false, since an operator is present at the
+   * start.
    */
   readonly again?: boolean;
 };
 
 /**
- * The text of the config at `path`; `-` is standard input.
+ * Reads the text of the config at `path`; `-` is standard input.
  *
- * @throws {ConfigFileError} when it cannot be read, is too long, or is not UTF-8.
+ * @throws {ConfigFileError} if it cannot be read, is too long, or is not UTF-8.
  */
 export async function readConfigFile(
   path: string,
@@ -61,7 +64,8 @@ async function readBounded(path: string, again: boolean): Promise<Uint8Array> {
   try {
     if (again) await refuseSpecial(path);
     if (path === "-") return await readAll(Deno.stdin.readable, path);
-    // At a terminal Deno would ask for the grant, as where `grants` in the same command line has failed.
+    // At a terminal Deno would prompt for the grant, for example after `grants` failed in the same
+    // command.
     const { state } = await Deno.permissions.query({ name: "read", path });
     if (state !== "granted") {
       throw new ConfigFileError(cannotRead(path, `add --allow-read=${path}`));
@@ -116,8 +120,8 @@ function why(error: unknown, path: string): string {
 }
 
 /**
- * The variables of mtlsd; none where `--allow-env=MTLSD_*` is not granted. Where they cannot be listed
- * those that there may be are asked for one by one: a misspelt name is not found then.
+ * Reads the variables of mtlsd; empty without `--allow-env=MTLSD_*`. If they cannot be listed, the
+ * possible names are queried one by one, so a misspelt name goes unnoticed.
  */
 export function readEnvironment(): Environment {
   const { state } = Deno.permissions.querySync({ name: "env", variable: ALL_VARIABLES });

@@ -35,34 +35,34 @@ import { type Native, Tunnel, type TunnelState } from "./tunnel.ts";
 
 export type { Drained } from "./daemon/drain.ts";
 
-/** What a daemon is made of; everything that reaches outside is handed in. */
+/** The config and dependencies of a daemon; it accesses nothing else outside of itself. */
 export type DaemonOptions = {
   readonly config: Config;
-  /** Loads the certificates; the store calls back when it has new ones. */
+  /** Loads the certificates. The store calls `onSwap` when new ones take effect. */
   readonly openStore: (onSwap: () => void) => Promise<CertStore>;
-  /** What messages call the config, which `/certz` does not tell. */
+  /** The config's name in messages, which `/certz` removes. */
   readonly configName?: string;
-  /** Reads the config again, for its rules; `undefined` where it cannot be read twice. */
+  /** Reads the config again, for its rules; `undefined` if it cannot be read twice. */
   readonly reread: (() => Promise<Config>) | undefined;
   readonly logger: Logger;
   readonly metrics: Metrics;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** Milliseconds on a clock that never goes back. */
+  /** Milliseconds on a monotonic clock. */
   readonly monotonic: () => number;
-  /** The runtime's own handles, where they are known to be right. */
+  /** The native backend, if its handles have passed their self-test. */
   readonly native?: Native | undefined;
-  /** What ends a start that hangs, as on a file of a network that is gone; without, nothing does. */
+  /** Ends a start that hangs, for example on a file of a network that is down. Optional. */
   readonly stopping?: StopSignals | undefined;
 };
 
-/** A tunnel at work. */
+/** A running tunnel. */
 type Running = {
   readonly config: TunnelConfig;
   readonly tunnel: Tunnel;
-  /** Its lines carry the name of the tunnel, if it has one. */
+  /** Adds the name of the tunnel, if it has one, to each line. */
   readonly logger: Logger;
-  /** What decides in it now. */
+  /** The state that new connections use. */
   state: TunnelState;
 };
 
@@ -71,7 +71,7 @@ export class Daemon implements AsyncDisposable {
   readonly #options: DaemonOptions;
   readonly #stack = new AsyncDisposableStack();
   readonly #running: Running[] = [];
-  /** What tunnels are given next; differs from `#inForce` within a reload only. */
+  /** The rules to give to the tunnels next; differ from `#inForce` during a reload only. */
   #rules: RulesByTunnel;
   #inForce: RulesByTunnel;
   #store: CertStore | undefined;
@@ -85,11 +85,11 @@ export class Daemon implements AsyncDisposable {
   }
 
   /**
-   * Loads the certificates, binds everything and serves. If it is to stop before that is done, what there
-   * is by then is the daemon; nothing comes after it.
+   * Loads the certificates, binds all addresses and serves. If `stopping` aborts before that is
+   * done, the daemon consists of what has been started by then.
    *
-   * @throws {SetsError} when a certificate, key or CA file cannot be used.
-   * @throws {ConfigListenError} when an address cannot be bound; then none is.
+   * @throws {SetsError} if a certificate, key or CA file is not usable.
+   * @throws {ConfigListenError} if an address cannot be bound; none stays bound then.
    */
   static async start(options: DaemonOptions): Promise<Daemon> {
     const daemon = new Daemon(options);
@@ -100,7 +100,8 @@ export class Daemon implements AsyncDisposable {
       else daemon.#draining = !await unlessStopped(start, stopping);
       return daemon;
     } catch (error) {
-      // Nothing stays open. All stop first, for what is cut must not be followed by what is accepted.
+      // Close everything. Stop accepting first, so that no new connections replace those that are
+      // cut.
       const stopped = Promise.all(daemon.#running.map(({ tunnel }) => tunnel.drain()));
       daemon.cut();
       await within(stopped, GRACE);
@@ -111,7 +112,7 @@ export class Daemon implements AsyncDisposable {
 
   async #start(): Promise<void> {
     const { config, logger, metrics, openStore } = this.#options;
-    // Identity and trust first: a port that is bound can be served.
+    // Load identity and trust first, so that every bound port can be served.
     const store = await openStore(() => this.#swap());
     this.#goOn();
     this.#store = store;
@@ -132,7 +133,8 @@ export class Daemon implements AsyncDisposable {
       const starting = startMetricsServer({ ...config.metrics, metrics, logger });
       await this.#keep(listeningFor({ tunnel: undefined, path: ["metrics", "listen"] }, starting));
     }
-    // Connections are served meanwhile. By the last line of the start all is closed again.
+    // Connections are already being served. The descriptors are closed again before the last log
+    // line.
     await this.#warnOfShortage(native);
     await store.watch();
   }
@@ -158,7 +160,9 @@ export class Daemon implements AsyncDisposable {
     });
   }
 
-  /** @throws {Error} when the start was given up meanwhile; nobody is told. */
+  /**
+   * @throws {Error} if the start has been abandoned. The error is never reported.
+   */
   #goOn(): void {
     if (this.#draining) throw new Error("Cannot go on: the start was given up");
   }
@@ -170,7 +174,7 @@ export class Daemon implements AsyncDisposable {
     this.#stack.use(started);
   }
 
-  /** Peers of all tunnels wait here for their verification. */
+  /** Verifications of peers of all tunnels share this queue. */
   readonly #queue = new FairQueue();
 
   async #startTunnel(config: TunnelConfig, store: CertStore, native: Native): Promise<void> {
@@ -181,7 +185,7 @@ export class Daemon implements AsyncDisposable {
       : this.#options.logger.with({ tunnel: name });
     const metrics = this.#options.metrics.tunnel(name);
     const state = this.#state(config, store);
-    // One count for all tunnels: a number means one connection of the process.
+    // One counter for all tunnels, so that a number identifies a connection of the process.
     const nextConn = () => ++this.#conns;
     const tunnel = await listeningFor(
       { tunnel: name, path: ["listen"] },
@@ -202,7 +206,7 @@ export class Daemon implements AsyncDisposable {
     metrics.readiness(() => this.#readiness(running, store).ready);
   }
 
-  /** The runtime's own handles, as far as they are what they should be. */
+  /** The parts of the native backend that pass their self-test. */
   #provenNative(store: CertStore): Native {
     const { native = { tcp: undefined, tls: undefined }, logger } = this.#options;
     const fault = native.tls && engineFault(native.tls, store.current);
@@ -228,8 +232,8 @@ export class Daemon implements AsyncDisposable {
   }
 
   /**
-   * Gives every tunnel what has come into force. If one cannot take it, all have what they had: then
-   * this throws, and the store goes back too.
+   * Gives every tunnel the state that takes effect. If one of them rejects it, all keep their
+   * previous state and this throws, so that the store reverts too.
    */
   #swap(): void {
     const store = this.#store;
@@ -243,7 +247,7 @@ export class Daemon implements AsyncDisposable {
     }
   }
 
-  /** SIGHUP: certificates and rules anew, as one; ignored during a drain. */
+  /** Handles SIGHUP: reloads certificates and rules as one transaction. Ignored during a drain. */
   async reload(): Promise<void> {
     const { reread, logger, config } = this.#options;
     if (this.#draining) return logger.info("ignoring SIGHUP during the drain");
@@ -254,7 +258,8 @@ export class Daemon implements AsyncDisposable {
     await this.#store?.reload("signal", async () => {
       if (reread === undefined) return { changes: [], kept: [], commit: () => {} };
       const next = await reread();
-      // A reload takes over the rules only; what else has changed is named, for as long as it holds.
+      // A reload replaces the rules only. Other changes are logged again at every reload until the
+      // restart.
       const rules = renewedRules(config.tunnels, this.#inForce, next.tunnels);
       return {
         changes: ruleChanges(this.#inForce, rules),
@@ -265,10 +270,10 @@ export class Daemon implements AsyncDisposable {
   }
 
   /**
-   * Stops accepting and waits for the connections, those of each tunnel at most its
-   * `proxy.shutdown_timeout`; then, or when `hurry` aborts, cuts what is left. The probes answer until
-   * the end. Nothing else can hold it up: neither a reload that hangs on its files nor a connection
-   * that does not heed the cut. The files stay watched until the daemon is disposed of.
+   * Stops accepting and waits for the connections of each tunnel for at most its
+   * `proxy.shutdown_timeout`. Then, or when `hurry` aborts, cuts the remaining ones. The probes
+   * answer until the end. Neither a reload that blocks on its files nor a connection that does not
+   * end when cut can delay this. The files stay watched until the daemon is disposed of.
    */
   async drain(hurry: AbortSignal): Promise<Drained> {
     this.#draining = true;
@@ -282,15 +287,16 @@ export class Daemon implements AsyncDisposable {
     return results.includes("cut") ? "cut" : "clean";
   }
 
-  /** Ends every connection now. */
+  /** Cuts every connection now. */
   cut(): void {
     for (const { tunnel } of this.#running) tunnel.cut();
   }
 
   /**
-   * Closes what is left: listeners, probes, metrics, watches. Closing a watch can stop the whole
-   * process: Deno 2.9.6 waits for its watching thread, and that opens what appears in the directory,
-   * which never returns for a pipe. A process that ends anyway should leave it at `drain`.
+   * Closes what is left: listeners, probes, metrics, watches. Closing a watch can block the whole
+   * process: Deno 2.9.6 waits for its watching thread, which opens files that appear in the
+   * directory, and opening a pipe never returns. A process that is about to end should only
+   * `drain`.
    */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#draining = true;

@@ -1,18 +1,18 @@
 /**
- * The smallest set of Deno permissions that a config runs under, and which of them are missing.
+ * Computes the smallest set of Deno permissions that a config needs, and which of them are missing.
  *
- * What Deno 2.9 does, found by experiment:
- * - A socket is checked by the host as it was asked for, with its port: a name needs a grant for the
- *   name and none for its addresses, and `[::]` and `0.0.0.0` are two hosts like any other.
- * - Port 0 is granted as port 0, whatever port the system then gives.
- * - Files and directories are checked by their path as written, `..` resolved as text, links not
- *   followed: a grant on the directory that holds a link is enough to read and to watch what it leads
- *   to, inside that directory or out of it, before and after the link changes.
- * - A UNIX socket, to listen or to connect, takes `--allow-net=unix:PATH` and to read and write its path;
- *   so does the path alone to look at what lies there, to change its mode and to remove it. To listen
- *   takes the same of the lock beside it.
- * - `--allow-read` splits at commas and has no way to escape one, and so do the others.
- * - A flag given twice counts as both; modules, npm packages included, load without any grant; and
+ * Deno 2.9 behaves as follows, found by experiment:
+ * - Sockets are checked by the host as passed to the call, with its port: a name needs a grant for
+ *   the name and none for its addresses, and `[::]` and `0.0.0.0` are treated as ordinary hosts.
+ * - Port 0 is granted as port 0, whatever port the system picks.
+ * - Files and directories are checked by their path as written, with `..` resolved textually and
+ *   symlinks not followed: a grant for the directory that contains a symlink is enough to read and
+ *   watch its target, inside that directory or outside of it, before and after the symlink changes.
+ * - A UNIX socket, to listen or to connect, needs `--allow-net=unix:PATH` and read and write grants
+ *   for its path. The grants for the path also allow to stat it, to change its mode and to remove
+ *   it. To listen needs the same grants for the lock file beside it.
+ * - `--allow-read` and other flags are split at commas, which cannot be escaped.
+ * - A flag given twice grants both values. Modules, including npm packages, load without any grant.
  *   `/dev`, `/proc` and the like can be read with `--allow-all` only.
  *
  * @module
@@ -29,32 +29,33 @@ import { lockPath } from "./net/unix_files.ts";
 export type Grant = {
   readonly flag: "--allow-net" | "--allow-read" | "--allow-write";
   /**
-   * An address (`unix:` and the path of a socket), or a path: absolute or relative to the working
-   * directory, as the config has it.
+   * An address (`unix:` and the path for a socket), or a path: absolute or relative to the working
+   * directory, as in the config.
    */
   readonly value: string;
-  /** What needs it: keys of the config such as `tls.cert, tls.key`, or `the config file`. */
+  /** The reason: config keys such as `tls.cert, tls.key`, or `the config file`. */
   readonly why: string;
 };
 
-/** Flags as one line, or why there can be none, a line for each reason. */
+/** The flags as one line, or the reasons why that is impossible, one line each. */
 export type GrantLine =
   | { readonly ok: true; readonly line: string }
   | { readonly ok: false; readonly problems: readonly string[] };
 
-/** What to grant of the file system. */
+/** The extent of the file system grants. */
 export type GrantScope = {
   /**
-   * The certificate files alone and not their directories, which then cannot be watched: the files are
-   * looked at every now and then. Default false.
+   * Grant only the certificate files, not their directories. The directories cannot be watched
+   * then, so the files are polled. Default false.
    */
   readonly files?: boolean;
 };
 
 /**
- * The grants of a config, in the order of the file, nothing twice: every address that is listened on
- * or dialled, the directories of the certificate files (a file that is renamed into place is seen by
- * watching its directory only), and the config file, whose rules SIGHUP reads again. Looks at no file.
+ * The grants for a config, in the order of the file, without duplicates: every address to listen on
+ * or to dial, the directories of the certificate files (only a watch on the directory sees a file
+ * that is renamed into place), and the config file, whose rules are read again on SIGHUP. Accesses
+ * no file.
  *
  * @param configPath the config's own path; `-`, standard input, is read once and needs no grant.
  */
@@ -86,14 +87,14 @@ function netGrants(config: Config): readonly Grant[] {
   );
 }
 
-/** What messages call a key of a tunnel: with several, its name stands before it. */
+/** The name of a tunnel's key in messages, with the tunnel's name if there are several. */
 function nameIn({ name }: TunnelConfig, key: string): string {
   return name === undefined ? key : `${name}: ${key}`;
 }
 
 /**
- * Every interface is `[::]` where there is IPv6, and `0.0.0.0` where there is none; `localhost` is both
- * loopback addresses. For port 0 the second one gets the port of the first, whichever that is.
+ * Every interface is `[::]` if the system has IPv6, else `0.0.0.0`. `localhost` is both loopback
+ * addresses; if the port is 0, the second one gets the port that the system picked for the first.
  */
 function listenGrants(address: Address, why: string): readonly Grant[] {
   if (address.kind === "unix") return [netGrant(address, why)];
@@ -110,7 +111,7 @@ function netGrant(address: Address | HostPort, why: string): Grant {
   return { flag: "--allow-net", value: formatAddress(address), why };
 }
 
-/** `scope` makes of the path of a certificate file what is granted for it. */
+/** The read grants; `scope` maps the path of a certificate file to the path to grant. */
 function readGrants(
   config: Config,
   configPath: string,
@@ -159,7 +160,7 @@ function writeGrants(config: Config): readonly Grant[] {
   return merge(grants, (one, other) => one.value === other.value);
 }
 
-/** The files of UNIX sockets that are listened on, each with its lock, or connected to. */
+/** The files of UNIX sockets: to listen on, each with its lock file, and to connect to. */
 function sockets(config: Config): readonly NamedPath[] {
   return config.tunnels.flatMap((tunnel) => {
     const pathsOf = (address: Address, key: string, ...more: readonly string[]) =>
@@ -175,12 +176,12 @@ function sockets(config: Config): readonly NamedPath[] {
   });
 }
 
-/** Whether a path has no slash at its end, or needs it: it is a root. */
+/** Whether a path has no trailing slash, or is a root. */
 function isBare(path: string): boolean {
   return !path.endsWith(sep) || dirname(path) === path;
 }
 
-/** Leaves out what another grant covers, which then says so. */
+/** Leaves out grants that another one covers, and adds their reasons to that one. */
 function merge(
   grants: readonly Grant[],
   covers: (grant: Grant, other: Grant) => boolean,
@@ -196,17 +197,18 @@ function merge(
   });
 }
 
-/** Whether a path is the directory or lies in it, by the words alone, as Deno compares them. */
+/** Whether a path is the directory or lies in it. Compares the text only, as Deno does. */
 function contains(directory: string, path: string): boolean {
   const way = relative(resolve(directory), resolve(path));
   return way !== ".." && !way.startsWith(`..${sep}`) && !isAbsolute(way);
 }
 
 /**
- * The flags on one line, made for `deno run $(mtlsd grants server.yaml) src/main.ts server.yaml`.
- * `--no-prompt` comes first: a daemon asks nobody for permission. The line is refused where the shell,
- * which splits it at white space and expands wildcards, or Deno would read it as something else, and
- * where a grant would cover the whole file system. `environment`: settings may come from there, too.
+ * Formats the flags on one line, for `deno run $(mtlsd grants server.yaml) src/main.ts
+ * server.yaml`. `--no-prompt` comes first, because a daemon must never wait for an answer. Fails if
+ * the shell, which splits the line at white space and expands wildcards, or Deno would read a value
+ * differently, and if a grant would cover the whole file system. With `environment`, settings may
+ * come from environment variables too.
  */
 export function formatGrants(
   grants: readonly Grant[],
@@ -216,7 +218,7 @@ export function formatGrants(
     const fault = valueFault(grant);
     return fault === undefined ? [] : [`${grant.why}: Cannot print a grant: ${fault}`];
   });
-  // A socket is read and written.
+  // A socket is both read and written.
   if (problems.length > 0) return { ok: false, problems: [...new Set(problems)] };
   const flag = (name: Grant["flag"]): string[] => {
     const values = grants.filter((grant) => grant.flag === name).map((grant) => grant.value);
@@ -234,10 +236,16 @@ export function formatGrants(
   };
 }
 
-/** Says nothing of its own: with it, Deno lists what is granted, and every mistyped name is found. */
+/**
+ * Has no effect on its own. With it, Deno lists the granted variables, so that mistyped names are
+ * found.
+ */
 const DENIED_VARIABLE = `--deny-env=${VARIABLE_PREFIX}`;
 
-/** What a path may not hold; addresses are safe, `[` of IPv6 included: no file has such a name. */
+/**
+ * Characters that a path must not contain. Addresses are safe, including the `[` of IPv6, because
+ * no file has such a name.
+ */
 const FAULTS: readonly (readonly [pattern: RegExp, what: string])[] = [
   [/,/, "has a comma, at which Deno splits the list"],
   [/\s/, "has white space, at which the shell splits the line"],
@@ -246,7 +254,7 @@ const FAULTS: readonly (readonly [pattern: RegExp, what: string])[] = [
 ];
 
 function valueFault({ flag, value }: Grant): string | undefined {
-  // A socket's path is looked at where it is to be written.
+  // The path of a socket is checked with its write grant.
   if (flag === "--allow-net") return undefined;
   const found = FAULTS.find(([pattern]) => pattern.test(value));
   if (found !== undefined) return `${quote(value)} ${found[1]}; use a path without`;
@@ -255,9 +263,10 @@ function valueFault({ flag, value }: Grant): string | undefined {
 }
 
 /**
- * What the grants of this process lack, a line for each: `Cannot run without a grant for target: add
- * --allow-net=127.0.0.1:8080`. Asks Deno, prompts nobody and needs no grant. In place of a directory the
- * files in it will do; where some of them are granted, those that are not are named.
+ * The grants that this process lacks, one line each: `Cannot run without a grant for target: add
+ * --allow-net=127.0.0.1:8080`. Queries Deno without prompting and needs no grant. Grants for the
+ * files in a directory are accepted instead of one for the directory; if only some are granted, the
+ * others are listed.
  *
  * @param configPath the config's own path, `-` for standard input.
  */
@@ -307,7 +316,7 @@ function missingLine({ flag, value, why }: Grant): string {
     return `${cannot}: Deno splits paths at commas: rename ${quote(value)}, or add ${flag}`;
   }
   const word = `${flag}=${value}`;
-  // Quotes for the shell, where it would read the word in another way.
+  // Quotes the value if the shell would read it differently.
   const plain = (flag === "--allow-net" && !value.startsWith("unix:")) ||
     /^[\p{L}\p{N}\\\w@%+=:./-]+$/u.test(word);
   return `${cannot}: add ${plain ? word : `'${word.replaceAll("'", `'\\''`)}'`}`;

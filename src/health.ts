@@ -1,5 +1,6 @@
 /**
- * The probes (`/healthz`, `/readyz`, `/certz`) and the metrics (`/metrics`), each on a port of its own.
+ * Serves the probes (`/healthz`, `/readyz`, `/certz`) and the metrics (`/metrics`), each on its own
+ * port.
  *
  * @module
  */
@@ -9,41 +10,41 @@ import { type Handler, type HttpEndpoint, json, reply, serveHttp } from "./http.
 import type { Logger } from "./logging.ts";
 import type { Metrics } from "./metrics.ts";
 
-/** Whether traffic should be sent here, and if not, why. */
+/** Whether the process can take traffic and, if not, the reason. */
 export type Readiness =
   | { readonly ready: true }
   | { readonly ready: false; readonly reason: string };
 
-/** How the last load of certificates came out. `time` is milliseconds since the epoch. */
+/** The result of the last reload of certificates. `time` is in milliseconds since the epoch. */
 export type LastReload =
   | { readonly result: "success"; readonly time: number }
   | { readonly result: "failure"; readonly time: number; readonly error: string };
 
-/** An own certificate. Times are milliseconds since the epoch. */
+/** An own certificate. Times are in milliseconds since the epoch. */
 export type CertFacts = {
   readonly notBefore: number;
   readonly notAfter: number;
   /** The subject as text, such as `CN=backend,O=Acme`. */
   readonly subject: string;
-  /** Hex. */
+  /** Hexadecimal. */
   readonly serial: string;
 };
 
 /** The own certificates of a tunnel. */
 export type TunnelCerts = CertFacts & {
-  /** Of a bridge: the one for the target, where that is another one. */
+  /** The certificate for the upstream of a bridge, if it is a different one. */
   readonly upstream?: CertFacts;
 };
 
-/** The own certificates: those of the first tunnel, and of all by their names where they have any. */
+/** The own certificates: those of the first tunnel and, if tunnels are named, of all by name. */
 export type CertStatus = TunnelCerts & {
-  /** `undefined` as long as nothing was reloaded. Reloads are of all tunnels. */
+  /** `undefined` before the first reload. Reloads affect all tunnels. */
   readonly lastReload: LastReload | undefined;
   /** By the name of the tunnel. */
   readonly tunnels?: ReadonlyMap<string, TunnelCerts>;
 };
 
-/** Where the probes' answers come from; each function is asked on every request. */
+/** The source of the probes' answers. Each function is called for every request. */
 export type ProbeSource = {
   /** For `/readyz`. */
   ready(): Readiness;
@@ -51,7 +52,7 @@ export type ProbeSource = {
   cert(): CertStatus;
 };
 
-/** Settings of {@linkcode startHealthServer}. */
+/** Options of {@linkcode startHealthServer}. */
 export type HealthServerOptions = {
   readonly listen: HostPort;
   readonly source: ProbeSource;
@@ -60,7 +61,7 @@ export type HealthServerOptions = {
   readonly now?: () => number;
 };
 
-/** Settings of {@linkcode startMetricsServer}. */
+/** Options of {@linkcode startMetricsServer}. */
 export type MetricsServerOptions = {
   readonly listen: HostPort;
   readonly metrics: Pick<Metrics, "render" | "contentType">;
@@ -68,9 +69,9 @@ export type MetricsServerOptions = {
 };
 
 /**
- * Serve the probes; resolves once bound.
+ * Starts to serve the probes; resolves once the address is bound.
  *
- * @throws {ListenError} when the address cannot be bound.
+ * @throws {ListenError} if the address cannot be bound.
  */
 export function startHealthServer(options: HealthServerOptions): Promise<HttpEndpoint> {
   const { source, now = Date.now } = options;
@@ -92,9 +93,9 @@ export function startHealthServer(options: HealthServerOptions): Promise<HttpEnd
 }
 
 /**
- * Serve the metrics; resolves once bound.
+ * Starts to serve the metrics; resolves once the address is bound.
  *
- * @throws {ListenError} when the address cannot be bound.
+ * @throws {ListenError} if the address cannot be bound.
  */
 export function startMetricsServer(options: MetricsServerOptions): Promise<HttpEndpoint> {
   const { metrics } = options;
@@ -138,7 +139,7 @@ function factsBody({ notBefore, notAfter, subject, serial }: CertFacts, now: num
   return {
     not_before: new Date(notBefore).toISOString(),
     not_after: new Date(notAfter).toISOString(),
-    // Whole days; negative once it has expired.
+    // Whole days; negative after expiry.
     days_left: Math.floor((notAfter - now) / DAY),
     subject,
     serial,

@@ -1,6 +1,6 @@
 /**
- * Who a peer is, by its verified certificate. The values are the peer's words: they are compared
- * exactly, and escaped wherever they are shown.
+ * The identity of a peer, from its verified certificate. The values come from the peer: they are
+ * compared exactly, and escaped wherever they are displayed.
  *
  * @module
  */
@@ -10,13 +10,13 @@ import { ATTRIBUTE, formatName } from "./x509/names.ts";
 
 /** One value of a subject attribute. */
 export type SubjectValue = {
-  /** The decoded string exactly as written; `undefined` where it has no text that all agree on. */
+  /** The decoded string exactly as written; `undefined` if parsers could disagree on its text. */
   readonly text: string | undefined;
-  /** What a lax reader may take it for; for rules that keep out, and for the log. */
+  /** What a lenient parser may read; for deny rules and the log. */
   readonly guess: string;
 };
 
-/** The facts of a certificate that rules and the log look at. */
+/** The parts of a certificate that rules and the log use. */
 export type PeerIdentity = {
   /** Every CN of the subject. */
   readonly commonNames: readonly SubjectValue[];
@@ -36,25 +36,28 @@ export type PeerIdentity = {
   readonly subjectAltNames: readonly string[];
   /** Lower-case hex. */
   readonly serial: string;
-  /** The issuer's name, for people. */
+  /** The issuer's name, for display. */
   readonly issuer: string;
-  /** The subject's name, for people. */
+  /** The subject's name, for display. */
   readonly subject: string;
 };
 
 function attribute(certificate: Certificate, oid: string): readonly SubjectValue[] {
   return certificate.subject.attributes
     .filter((attribute) => attribute.oid === oid)
-    // What cannot be read still counts: a second CN makes a subject ambiguous, readable or not.
+    // Values that cannot be decoded count too: a second CN makes a subject ambiguous in any case.
     .map(({ value, guess }) => ({ text: value, guess }));
 }
 
-/** An address as text: dotted for IPv4, RFC 5952 for IPv6, mapped IPv4 in groups like the rest. */
+/**
+ * An address as text: dotted for IPv4, RFC 5952 for IPv6. An IPv4-mapped address is written in hex
+ * groups like any other IPv6 address.
+ */
 export function formatIp(bytes: Uint8Array): string {
   if (bytes.length === 4) return bytes.join(".");
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const text = Array.from({ length: 8 }, (_, i) => view.getUint16(2 * i).toString(16)).join(":");
-  // The longest run of two groups of zeros or more, the first of several.
+  // The longest run of at least two groups of zeros; the first one if there are several.
   const [longest] = [...text.matchAll(/(?<![^:])0(?::0)+(?![^:])/g)]
     .toSorted(([a], [b]) => b.length - a.length);
   if (longest === undefined) return text;
@@ -83,11 +86,14 @@ function formatSan(name: GeneralName): string {
   }
 }
 
-/** Names that are listed where a server has another one than was asked for, and how long each may be. */
+/**
+ * For messages about a server with unexpected names: how many to list, and the maximum length of
+ * each.
+ */
 const MAX_NAMES = 8;
 const MAX_NAME_LENGTH = 80;
 
-/** The names that a server's certificate carries, up to a bound, in words for a message. */
+/** The names in a server certificate, up to a limit, as text for a message. */
 export function namesOf({ subjectAltNames, subject }: Certificate): string {
   const names = subjectAltNames.filter(({ kind }) => kind === "dns" || kind === "ip");
   if (names.length === 0) {
@@ -104,7 +110,7 @@ export function namesOf({ subjectAltNames, subject }: Certificate): string {
 }
 
 /**
- * What a verified certificate says about its holder.
+ * The identity in a verified certificate.
  *
  * @param spki SHA-256 of its public key, base64.
  */

@@ -1,16 +1,16 @@
 /**
- * mtlsd: joins two services over mutually authenticated TLS without changing either one.
+ * mtlsd: connects two services over mutual TLS without changing either one.
  *
- * Only checks the runtime and guards the process's signals, then loads the program. All modules that
- * are imported with `import ... from` are parsed and linked before the first of them runs, so what an
- * older Deno cannot parse or does not have must not be among them: `version.ts` is all there is.
+ * This module only checks the runtime and guards the process's signals, then loads the program.
+ * Modules that are imported with `import ... from` are parsed and linked before any of them runs,
+ * so none of them may use syntax or APIs that an older Deno lacks: `version.ts` is the only one.
  *
  * @module
  */
 
 import { unfitRuntime } from "./version.ts";
 
-// Undefined in runtimes that do not know it; those are refused in any case.
+// `main` is undefined in runtimes that do not support it, which are rejected in any case.
 if (import.meta.main !== false) {
   const unfit = unfitRuntime(globalThis.Deno?.version?.deno);
   if (unfit !== undefined) {
@@ -19,7 +19,7 @@ if (import.meta.main !== false) {
     if (globalThis.Deno === undefined) globalThis.process.exit(2);
     Deno.exit(2);
   }
-  // Before the rest is loaded, which takes a while: a signal may come at any time.
+  // A signal can arrive at any time, so do this before loading the rest, which takes a while.
   (await import("./inspector.ts")).guardSignals();
   Deno.exit(await (await import("./program.ts")).main(Deno.args));
 }

@@ -1,5 +1,5 @@
 /**
- * Reads the command line and hands over to the command.
+ * Parses the command line and runs the command.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { type Command, helpText, parseArgs } from "./cli.ts";
 import type { CommandIo } from "./commands/config.ts";
 
 async function execute(command: Command, io: CommandIo): Promise<number> {
-  // Each command loads what it needs and no more: the daemon never sees the certificate library.
+  // Each command loads only what it needs, so the daemon never loads the certificate library.
   switch (command.kind) {
     case "run":
       return await (await import("./commands/run.ts")).run(command.config, io);
@@ -32,7 +32,7 @@ async function execute(command: Command, io: CommandIo): Promise<number> {
   }
 }
 
-/** Writes a line; a reader that went away (`mtlsd grants ... | head`) is no error of ours. */
+/** Writes a line. A reader that has gone away (`mtlsd grants ... | head`) is not an error. */
 function writeLine(stream: { writeSync(bytes: Uint8Array): number }, line: string): void {
   let rest = new TextEncoder().encode(`${line}\n`);
   try {
@@ -42,7 +42,7 @@ function writeLine(stream: { writeSync(bytes: Uint8Array): number }, line: strin
   }
 }
 
-/** Runs the command that the words after the program's name ask for; gives the exit status. */
+/** Runs the command in the arguments after the program's name. Returns the exit status. */
 export async function main(argv: readonly string[]): Promise<number> {
   const io: CommandIo = {
     stdout: (line) => writeLine(Deno.stdout, line),

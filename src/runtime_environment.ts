@@ -1,12 +1,12 @@
 /**
- * Variables that Deno reads of its own accord, without a grant of the program's.
+ * Environment variables that Deno itself reads, without a grant for the program.
  *
  * @module
  */
 
 /**
- * Those that change what a program does or who hears of it, as Deno 2.9.6 has them. What only names
- * where files are or how something is shown is not among them.
+ * Variables that change what a program does or where its data goes, in Deno 2.9.6. Variables that
+ * only set file locations or output formats are not listed.
  */
 export const RUNTIME_VARIABLES: readonly string[] = [
   "NODE_OPTIONS",
@@ -17,8 +17,8 @@ export const RUNTIME_VARIABLES: readonly string[] = [
 ];
 
 /**
- * Which of {@linkcode RUNTIME_VARIABLES} are set, as far as this process may look: under the grants that
- * `mtlsd grants` prints it may not, and the result is empty.
+ * The {@linkcode RUNTIME_VARIABLES} that are set, as far as this process may read them. Empty under
+ * the grants that `mtlsd grants` prints.
  */
 export function runtimeVariables(): readonly string[] {
   return RUNTIME_VARIABLES.filter((variable) =>

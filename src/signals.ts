@@ -1,41 +1,43 @@
 /**
- * Signals to callbacks. Listening needs no grant. What Deno itself does on SIGUSR1 is undone in
- * `inspector.ts`.
+ * Maps signals to callbacks. Listening needs no grant. `inspector.ts` undoes what Deno itself does
+ * on SIGUSR1.
  *
  * @module
  */
 
-/** What to do on each signal the daemon knows; called every time the signal comes. */
+/** The callback for each signal, called every time the signal arrives. */
 export type SignalHandlers = {
-  /** Stop (also Ctrl+Break on Windows, which has no SIGTERM). */
+  /** Stop; also called for Ctrl+Break on Windows, which has no SIGTERM. */
   readonly SIGTERM: () => void;
   /** Stop, from the keyboard. */
   readonly SIGINT: () => void;
-  /** Stop, as SIGTERM does. Windows has no such signal; it is never called there. */
+  /** Stop, like SIGTERM. Never called on Windows, which has no such signal. */
   readonly SIGQUIT: () => void;
-  /** Reload. Windows has no such signal; it is never called there. */
+  /** Reload. Never called on Windows, which has no such signal. */
   readonly SIGHUP: () => void;
-  /** Nothing is to be done but to say so. Windows has no such signal; it is never called there. */
+  /** Only log that it is ignored. Never called on Windows, which has no such signal. */
   readonly SIGUSR1: () => void;
-  /** The same. */
+  /** As for SIGUSR1. */
   readonly SIGUSR2: () => void;
 };
 
 /** The part of `Deno` that {@linkcode onSignals} uses. */
 export type SignalPlatform = {
-  /** Which operating system this is. */
+  /** The operating system. */
   readonly build: Pick<typeof Deno.build, "os">;
-  /** @throws {TypeError} when the system does not know the signal. */
+  /**
+   * @throws {TypeError} if the system does not support the signal.
+   */
   addSignalListener(signal: Deno.Signal, handler: () => void): void;
-  /** The opposite of `addSignalListener`. */
+  /** The inverse of `addSignalListener`. */
   removeSignalListener(signal: Deno.Signal, handler: () => void): void;
 };
 
 /**
- * Call `handlers` on signals until the result is disposed; after that the signals do what they do
- * by default, which is to end the process.
+ * Calls `handlers` on signals until the result is disposed of. After that the signals have their
+ * default effect, which is to end the process.
  *
- * @throws {TypeError} when the system refuses a listener; none is left behind then.
+ * @throws {TypeError} if the system rejects a listener; none is left registered then.
  */
 export function onSignals(handlers: SignalHandlers, platform: SignalPlatform = Deno): Disposable {
   const wanted: readonly (readonly [Deno.Signal, () => void])[] = platform.build.os === "windows"

@@ -1,6 +1,6 @@
 /**
- * Which mtlsd this is, and which Deno it runs on. Imports nothing: `main.ts` asks before it loads
- * anything else.
+ * The version of mtlsd, and the versions of Deno that it supports. Imports nothing, because
+ * `main.ts` uses it before it loads anything else.
  *
  * @module
  */
@@ -8,16 +8,16 @@
 /** The version of mtlsd, as `mtlsd version` prints it; the same as in `deno.json`. */
 export const VERSION = "0.1.0";
 
-/** The oldest Deno that mtlsd runs on, major and minor version. */
+/** The oldest supported version of Deno, major and minor. */
 export const OLDEST_DENO = "2.9";
 
-/** The newest Deno that mtlsd was tested with. */
+/** The newest version of Deno that mtlsd was tested with. */
 export const TESTED_DENO = "2.9.6";
 
 /**
- * Why mtlsd cannot run on this runtime, on one line; `undefined` where it can.
+ * Why mtlsd cannot run on this runtime, on one line; `undefined` if it can.
  *
- * @param deno `Deno.version.deno`; `undefined` where the runtime is not Deno.
+ * @param deno `Deno.version.deno`; `undefined` if the runtime is not Deno.
  */
 export function unfitRuntime(deno: string | undefined): string | undefined {
   const advice = 'update it with "deno upgrade", or start mtlsd with ' +
@@ -31,12 +31,12 @@ export function unfitRuntime(deno: string | undefined): string | undefined {
     : undefined;
 }
 
-/** Whether a Deno is newer than those that mtlsd was tested with. `deno` is `Deno.version.deno`. */
+/** Whether a Deno is newer than any that mtlsd was tested with. `deno` is `Deno.version.deno`. */
 export function isUntested(deno: string): boolean {
   return compare(deno, TESTED_DENO) > 0;
 }
 
-/** Below 0 where `one` is older. What follows the numbers (`-rc.1`, `+abc`) does not count. */
+/** Negative if `one` is older. Suffixes (`-rc.1`, `+abc`) are ignored. */
 function compare(one: string, other: string): number {
   const [a, b] = [numbers(one), numbers(other)];
   for (const [index, number] of b.entries()) {

@@ -1,9 +1,9 @@
 /**
- * Whether the process may open as many file descriptors as `proxy.max_connections` takes.
+ * Checks whether the process may open as many file descriptors as `proxy.max_connections` needs.
  *
- * The limit itself cannot be asked for: `getrlimit` is not to be had, and `/proc` takes `--allow-all`. What
- * can be done under the grants of a config is to open a file that may be read as often as it takes and to
- * close it again: 9 µs of CPU each.
+ * The limit cannot be queried: `getrlimit` is not available, and `/proc` needs `--allow-all`. What
+ * works under the grants of a config is to open a readable file as often as possible and to close
+ * it again, which takes 9 µs of CPU each time.
  *
  * @module
  */
@@ -12,20 +12,23 @@ import type { Address, TunnelConfig } from "../config/config.ts";
 import { MAX_NATIVE_HANDLES } from "../net/native.ts";
 import { MAX_HANDSHAKES } from "../proxy/admission.ts";
 
-/** What is opened besides connections: files at a reload, probes, a look-up of a name. */
+/** Descriptors for other purposes: files during a reload, probes, name resolution. */
 const RESERVE = 64;
 
-/** So many are tried at most, which takes 0.15 s of CPU; a limit above that is not looked for. */
+/**
+ * Maximum number of descriptors to open, which takes 0.15 s of CPU. Higher limits are not checked.
+ */
 const MAX_TRIED = 16_384;
 
-/** So many are opened in one turn of the event loop: about 2 ms. */
+/** Number of descriptors to open in one turn of the event loop: about 2 ms. */
 const AT_ONCE = 256;
 
 /**
- * How many descriptors all connections that `max_connections` allows take, handshakes and those of the
- * runtime's own handles included; 0 where no tunnel has a limit.
+ * The number of descriptors that `max_connections` connections need, including those in their
+ * handshake and those of native handles; 0 if no tunnel has a limit.
  *
- * @param native whether connections are carried by those handles, which takes a second one for each socket.
+ * @param native whether connections use native handles, which take a second descriptor for each
+ * socket.
  */
 export function descriptorsNeeded(tunnels: readonly TunnelConfig[], native: boolean): number {
   let sockets = 0;
@@ -46,17 +49,17 @@ export function descriptorsNeeded(tunnels: readonly TunnelConfig[], native: bool
   return sockets + (native ? Math.min(tcp, MAX_NATIVE_HANDLES) : 0) + RESERVE;
 }
 
-/** What {@linkcode descriptorsLeft} needs. */
+/** The dependencies of {@linkcode descriptorsLeft}. */
 export type DescriptorsDeps = {
-  /** Opens a file that may be read. */
+  /** Opens a readable file. */
   readonly open: () => Disposable;
-  /** Lets others run. */
+  /** Lets other tasks run. */
   readonly pause: () => Promise<void>;
 };
 
 /**
- * How many more descriptors can be opened, as far as `wanted`; `undefined` where that cannot be found out.
- * All are closed again.
+ * The number of descriptors that can still be opened, up to `wanted`; `undefined` if that cannot be
+ * determined. All of them are closed again.
  */
 export async function descriptorsLeft(
   wanted: number,
@@ -70,7 +73,7 @@ export async function descriptorsLeft(
       held.use(open());
     } catch (error) {
       const code = error instanceof Error && "code" in error ? error.code : undefined;
-      // Any other error is of the file, which whoever reads it will report.
+      // Any other error concerns the file, and is reported by the code that loads it.
       return code === "EMFILE" || code === "ENFILE" ? count : undefined;
     }
   }

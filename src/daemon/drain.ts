@@ -1,5 +1,5 @@
 /**
- * Draining one tunnel in bounded time.
+ * Drains one tunnel in bounded time.
  *
  * @module
  */
@@ -7,23 +7,23 @@
 import type { Logger } from "../logging.ts";
 import type { Tunnel } from "../tunnel.ts";
 
-/** How a drain came out: everything ended by itself, or it had to be cut. */
+/** How a drain ended: all connections ended by themselves, or some had to be cut. */
 export type Drained = "clean" | "cut";
 
-/** Milliseconds for what needs no time to be over: connections that were cut, files, probes. */
+/** Milliseconds to wait for steps that should end at once: cut connections, files, probes. */
 export const GRACE = 2000;
 
-/** How long a drain may take. */
+/** The limits of a drain. */
 export type DrainLimits = {
-  /** Milliseconds after which what is left is cut; 0 = never. */
+  /** Milliseconds after which the remaining connections are cut; 0 = never. */
   readonly timeout: number;
-  /** Cuts what is left at once. */
+  /** Cuts the remaining connections at once. */
   readonly hurry: AbortSignal;
 };
 
 /**
- * Stops accepting and waits for the connections within the limits. A connection
- * that does not heed the cut does not hold it up.
+ * Stops accepting and waits for the connections within the limits. A connection that does not end
+ * when it is cut does not delay the result.
  */
 export async function drainTunnel(
   tunnel: Pick<Tunnel, "active" | "drain" | "cut">,
@@ -51,19 +51,20 @@ export async function drainTunnel(
   return result;
 }
 
-/** When somebody wants a daemon to stop. */
+/** Requests to stop the daemon. */
 export type StopSignals = {
-  /** It is to stop. */
+  /** Stop gracefully. */
   readonly stop: AbortSignal;
-  /** At once. */
+  /** Stop at once. */
   readonly hurry: AbortSignal;
 };
 
 /**
- * Waits for a start, {@linkcode GRACE} at most once it is to stop, not at all once that is to be at once.
- * Whether it is over; a start that is not goes on, and how that ends is nobody's concern.
+ * Waits for a start to finish. Once `stop` aborts, waits for at most {@linkcode GRACE}; once
+ * `hurry` aborts, not at all. Returns whether the start has finished. If not, it continues and its
+ * result is ignored.
  *
- * @throws what the start throws.
+ * @throws the error of the start.
  */
 export async function unlessStopped(
   start: Promise<void>,
@@ -86,7 +87,7 @@ export async function unlessStopped(
   }
 }
 
-/** Waits for a promise, but no longer than so many milliseconds. */
+/** Waits for a promise for at most the given number of milliseconds. */
 export async function within(promise: Promise<unknown>, milliseconds: number): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const enough = new Promise<void>((resolve) => timer = setTimeout(resolve, milliseconds));

@@ -1,5 +1,5 @@
 /**
- * Which key of the config an address comes from that cannot be listened on.
+ * Adds the config key to errors about addresses that cannot be listened on.
  *
  * @module
  */
@@ -7,20 +7,20 @@
 import type { KeyPath } from "../config/problem.ts";
 import { ListenError } from "../net.ts";
 
-/** Where an address to listen on is set. */
+/** The config key of a listen address. */
 export type ListenKey = {
-  /** The name of the tunnel; `undefined` for the only one, and for what is no tunnel's. */
+  /** The name of the tunnel; `undefined` for a single tunnel, and for keys outside of tunnels. */
   readonly tunnel: string | undefined;
-  /** Such as `["listen"]` or `["health", "listen"]`. */
+  /** For example `["listen"]` or `["health", "listen"]`. */
   readonly path: KeyPath;
 };
 
-/** An address of the config that cannot be listened on. */
+/** An address of the config cannot be listened on. */
 export class ConfigListenError extends ListenError {
-  /** Where it is set. */
+  /** The key that sets the address. */
   readonly key: ListenKey;
 
-  /** The same error, of that key. */
+  /** Wraps an error with its key. */
   constructor(key: ListenKey, { reason, message, cause }: ListenError) {
     super(reason, message, { cause });
     this.key = key;
@@ -28,9 +28,9 @@ export class ConfigListenError extends ListenError {
 }
 
 /**
- * What listens on the address of the key.
+ * Waits for a listener to start, and adds the key to its error.
  *
- * @throws {ConfigListenError} where that fails; anything else as it is.
+ * @throws {ConfigListenError} for a {@linkcode ListenError}; other errors are passed on.
  */
 export async function listeningFor<T>(key: ListenKey, starting: Promise<T>): Promise<T> {
   try {

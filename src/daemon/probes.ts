@@ -1,5 +1,5 @@
 /**
- * What the probes say of running tunnels.
+ * The answers of the probes for running tunnels.
  *
  * @module
  */
@@ -12,16 +12,19 @@ import type { Tunnel } from "../tunnel.ts";
 import { formatName } from "../x509/names.ts";
 import { withoutPaths } from "./without_paths.ts";
 
-/** A tunnel at work, and what it was made from. */
+/** A running tunnel and its config. */
 export type ProbedTunnel = {
   readonly config: TunnelConfig;
   readonly tunnel: Pick<Tunnel, "accepting">;
 };
 
-/** Where the certificates in force are found. */
+/** The source of the certificates in effect. */
 export type Materials = Pick<CertStore, "material">;
 
-/** Whether one tunnel accepts connections and can prove who it is. `now` as for `Date.now`. */
+/**
+ * Whether one tunnel accepts connections and has a usable identity. `now` is in milliseconds since
+ * the epoch.
+ */
 export function tunnelReadiness(
   { config, tunnel }: ProbedTunnel,
   store: Materials,
@@ -38,9 +41,10 @@ export function tunnelReadiness(
   for (const { block, whose } of sides) {
     const { leaf: { notBefore, notAfter }, anchors } = store.material(block);
     if (now < notBefore) return no(`the certificate${whose} is not yet valid`);
-    // Its last second counts in full, here as in every verdict.
+    // The second of `notAfter` is included, as in every check of validity.
     if (now >= notAfter + 1000) return no(`the certificate${whose} has expired`);
-    // Where no certificate is asked for the bundle is not used, unless for a target without a block.
+    // The bundle is unused if no client certificates are requested, unless it is also used for the
+    // upstream.
     const unused = whose === "" && tls.clientAuth === "none" &&
       (mode === "server" || upstream !== undefined);
     const fault = unused ? undefined : trustFault(anchors, now);
@@ -50,8 +54,9 @@ export function tunnelReadiness(
 }
 
 /**
- * The certificates of all tunnels: those of the first, and of each by its name where they have any. Who
- * may ask is told no paths of files; `config` is what messages call that of the config.
+ * The certificates of all tunnels: those of the first one and, if tunnels are named, of each by
+ * name. Contains no file paths, because anyone may query the probe. `config` is the config's name
+ * in messages, to remove.
  */
 export function certStatus(
   tunnels: NonEmpty<TunnelConfig>,

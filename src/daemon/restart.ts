@@ -1,5 +1,6 @@
 /**
- * What a config that was read again says otherwise than what is in force, and a reload does not change.
+ * Finds the settings of a reread config that differ from the running ones and that a reload does
+ * not change.
  *
  * @module
  */
@@ -9,9 +10,9 @@ import type { Config, TlsConfig, TunnelConfig } from "../config/config.ts";
 import { keptRules, ofTunnel, type RulesByTunnel } from "./rules.ts";
 
 /**
- * The keys that are not in force as they were read, each with what it takes: `target: needs a restart`,
- * `tunnel "web": acl.allow_cn: kept until the restart`. Empty where everything is in force. `rules` are
- * those that the tunnels have after the config was read again.
+ * The keys that have not taken effect, each with what they need: `target: needs a restart`, `tunnel
+ * "web": acl.allow_cn: kept until the restart`. Empty if everything is in effect. `rules` are the
+ * rules of the tunnels after the config was read again.
  */
 export function notInForce(
   running: Config,
@@ -41,7 +42,7 @@ export function notInForce(
   ];
 }
 
-/** Values by key path, as text that is equal where they are. */
+/** Values by key path, in a text form that is equal for equal values. */
 type Settings = ReadonlyMap<string, string>;
 
 function byName({ tunnels }: Config): ReadonlyMap<string | undefined, TunnelConfig> {
@@ -83,11 +84,11 @@ function targetChanges(before: TunnelConfig, after: TunnelConfig): readonly stri
 function upstreamChanges(before: TunnelConfig, after: TunnelConfig): readonly string[] {
   const of = ({ upstream }: TunnelConfig) =>
     upstream === undefined ? new Map<string, string>() : settings("upstream_tls", upstream.tls);
-  // The mode says it already.
+  // The changed mode is reported already.
   if (before.upstream === undefined || after.upstream === undefined) return [];
   const own = [settings("tls", before.tls), settings("tls", after.tls)];
   const theirs = [of(before), of(after)];
-  // What is taken over from "tls" is named there.
+  // Changes inherited from "tls" are reported there.
   return changed(of(before), of(after)).filter((key) => {
     const taken = key.replace(/^upstream_/, "");
     return own.some((block, at) => block.get(taken) !== theirs[at]?.get(key));

@@ -1,5 +1,5 @@
 /**
- * The rules of each tunnel, which a reload reads anew, and all else in the config, which it does not.
+ * The rules of each tunnel, which a reload replaces, as opposed to the rest of the config.
  *
  * @module
  */
@@ -11,14 +11,14 @@ import { quote } from "../config/problem.ts";
 /** The rules of one tunnel. */
 export type Rules = {
   readonly acl: AclConfig;
-  /** Of a bridge: for its target. */
+  /** The rules for the upstream of a bridge. */
   readonly upstream: AclConfig | undefined;
 };
 
-/** By the name of the tunnel; `undefined` is that of the only one. */
+/** Rules by the name of the tunnel; `undefined` is the only tunnel. */
 export type RulesByTunnel = ReadonlyMap<string | undefined, Rules>;
 
-/** The rules that tunnels are configured with. */
+/** The rules in the config of the tunnels. */
 export function rulesOf(tunnels: readonly TunnelConfig[]): RulesByTunnel {
   return new Map(
     tunnels.map(({ name, acl, upstream }) => [name, { acl, upstream: upstream?.acl }]),
@@ -26,13 +26,15 @@ export function rulesOf(tunnels: readonly TunnelConfig[]): RulesByTunnel {
 }
 
 /**
- * The rules of running tunnels after the config was read again, by name. A tunnel keeps those that it
- * has where there is no such tunnel any more, or where what goes with them has changed and takes a
- * restart: half of each config could let in whom neither does. Rules about servers say nothing of
- * clients, fewer rules may rest on a smaller bundle or another target, and without allow rules a
- * running `client_auth: optional` lets in peers without a certificate that a new `required` keeps out.
+ * The rules of the running tunnels after the config was read again, by name. A tunnel keeps its
+ * rules if the new config does not have it any more, or if settings that go with the rules have
+ * changed and need a restart. Otherwise half of each config could admit peers that neither config
+ * admits: rules about servers do not apply to clients, fewer rules may rely on a smaller bundle or
+ * another target, and without allow rules a running `client_auth: optional` admits peers without a
+ * certificate that a new `required` denies.
  *
- * New deny rules about the same kind of peer hold at once all the same: they let nobody in.
+ * New deny rules about the same kind of peer take effect in any case, because they cannot admit a
+ * peer.
  */
 export function renewedRules(
   running: readonly TunnelConfig[],
@@ -49,7 +51,7 @@ export function renewedRules(
   return result;
 }
 
-/** The rules that are in force, and the deny rules of others besides. */
+/** The rules in effect, plus the deny rules of others. */
 function withDenials(held: Rules, { acl, upstream }: Rules): Rules {
   const add = (to: AclConfig, { deny }: AclConfig): AclConfig => {
     const there = new Set(to.deny.map(formatRule));
@@ -62,8 +64,8 @@ function withDenials(held: Rules, { acl, upstream }: Rules): Rules {
 }
 
 /**
- * What differs between the rules of tunnels before and after, a text for each key with the name of the
- * tunnel in front: `tunnel "web": acl.allow_cn: 1 → 2 rules`. The order of rules says nothing.
+ * The differences between two sets of rules, one text for each key, with the name of the tunnel in
+ * front: `tunnel "web": acl.allow_cn: 1 → 2 rules`. The order of rules is ignored.
  */
 export function ruleChanges(before: RulesByTunnel, after: RulesByTunnel): readonly string[] {
   return [...after].flatMap(([name, rules]) =>
@@ -73,7 +75,7 @@ export function ruleChanges(before: RulesByTunnel, after: RulesByTunnel): readon
   );
 }
 
-/** The keys of rules that are not in force as the config has them now, with the name of the tunnel. */
+/** The keys of rules that differ from the rules in effect, with the name of the tunnel. */
 export function keptRules(
   inForce: RulesByTunnel,
   reread: readonly TunnelConfig[],
@@ -83,12 +85,12 @@ export function keptRules(
   );
 }
 
-/** What stands before the key of a tunnel: `tunnel "web": `; nothing for the only one. */
+/** The prefix for keys of a tunnel: `tunnel "web": `; empty for a single tunnel. */
 export function ofTunnel(name: string | undefined): string {
   return name === undefined ? "" : `tunnel ${quote(name)}: `;
 }
 
-/** A key, and what has become of it. */
+/** A key and how it has changed. */
 type Difference = { readonly key: string; readonly change: string };
 
 function differences(before: Rules | undefined, after: Rules): readonly Difference[] {
@@ -123,11 +125,11 @@ function listChange(before: Set<string>, after: Set<string>): string | undefined
   const removed = before.difference(after).size;
   if (added + removed === 0) return undefined;
   const counts = `${before.size} → ${after.size} ${after.size === 1 ? "rule" : "rules"}`;
-  // The numbers alone do not say that some were replaced.
+  // The counts alone do not show that rules were replaced.
   return added > 0 && removed > 0 ? `${counts} (${added} added, ${removed} removed)` : counts;
 }
 
-/** Those that were read again and go with the running ones. */
+/** The tunnels of the reread config whose other settings are those of the running ones. */
 function alike(
   running: readonly TunnelConfig[],
   reread: readonly TunnelConfig[],
@@ -136,7 +138,9 @@ function alike(
   return reread.filter((tunnel) => contexts.get(tunnel.name) === contextOf(tunnel));
 }
 
-/** What decides together with the rules who gets where, and is not read anew with them. */
+/**
+ * The settings that together with the rules decide on access, and that a reload does not change.
+ */
 function contextOf({ mode, listen, targets, tls, upstream, proxy }: TunnelConfig): string {
   const trust = (side: TlsConfig | undefined) => side && [side.ca, side.crl, side.intermediates];
   return JSON.stringify([

@@ -1,18 +1,18 @@
 /**
- * New state for all tunnels, or for none.
+ * Updates the state of all tunnels, or of none.
  *
  * @module
  */
 
 import type { Tunnel, TunnelState } from "../tunnel.ts";
 
-/** A tunnel, and what decides in it now. */
+/** A tunnel and its current state. */
 export type Updatable = { readonly tunnel: Pick<Tunnel, "update">; state: TunnelState };
 
 /**
- * Gives each tunnel its next state, in one turn. If one of them cannot take it, those before it get
- * back what they had, and this throws what that one threw. Connections that the next state has ended
- * by then stay ended.
+ * Gives each tunnel its next state, in one turn of the event loop. If one of them rejects its
+ * state, those before it get their previous state back and the error is thrown. Connections that
+ * the next state has already closed stay closed.
  */
 export function swapAll<T extends Updatable>(
   tunnels: readonly T[],

@@ -1,6 +1,6 @@
 /**
- * Takes paths of files out of what is wrong with them, for those who may ask a probe and may not know
- * how the machine is arranged. The log has them.
+ * Removes file paths from error messages for the probes, which anyone may query. The log has the
+ * full messages.
  *
  * @module
  */
@@ -11,21 +11,21 @@ import { materialPaths } from "../certstore/load.ts";
 import type { TunnelConfig } from "../config/config.ts";
 import { escapeText, quote } from "../config/problem.ts";
 
-/** What stands in place of a path. */
+/** The replacements for paths. */
 const FILE = "FILE";
 const DIRECTORY = "DIRECTORY";
 const CONFIG = "config";
 
-/** What may stand before and after a path that is not in quotes. */
+/** What may surround a path that is not in quotes. */
 const BEFORE = `(?<=^|[\\s"'=(,;])`;
 const AFTER = `(?=$|[\\s"'),;:])`;
 
 /**
- * The text without the paths of the tunnels' files and sockets, their directories, and the config; key
- * paths and reasons stay. A path that the running config does not have is known by its slash; one
- * without, in a config that is wrong, is not.
+ * The text without the paths of the tunnels' files and sockets, their directories, and the config.
+ * Key paths and reasons remain. A path that is not in the running config is recognized by its
+ * slashes; one without slashes, from an invalid config, is not recognized.
  *
- * @param config what messages call the config; `undefined` where it has no path.
+ * @param config the config's name in messages; `undefined` if it has no path.
  */
 export function withoutPaths(
   text: string,
@@ -38,7 +38,7 @@ export function withoutPaths(
     names.set(dirname(path), DIRECTORY);
   }
   if (config !== undefined) names.set(config, CONFIG);
-  // Their own directory has the shortest name there is, and is named by a flag only.
+  // The current directory is too short a name to search for; only flags name it.
   names.delete(".");
   let rest = text.replaceAll(/(--allow-\w+)=[^\s;,]+/g, `$1=${DIRECTORY}`);
   for (const [path, name] of [...names].sort(([a], [b]) => b.length - a.length)) {
@@ -55,7 +55,7 @@ export function withoutPaths(
     .replaceAll(/(?<=^|[\s=(,;:])(?:~|\.{1,2})?\/(?!\/)[^\s"',;)]*/g, FILE);
 }
 
-/** Whether it has a slash that is none of a URI. */
+/** Whether the text contains a slash outside of URIs. */
 function isPath(text: string): boolean {
   return text.replaceAll(/\b[a-z][\w+.-]*:\/\/\S*/gi, "").includes("/");
 }
