@@ -94,7 +94,8 @@ function nameIn({ name }: TunnelConfig, key: string): string {
 
 /**
  * Every interface is `[::]` if the system has IPv6, else `0.0.0.0`. `localhost` is both loopback
- * addresses; if the port is 0, the second one gets the port that the system picked for the first.
+ * addresses. If the port is 0, the second one uses the port that the system picks for the first, so
+ * its grant has no port.
  */
 function listenGrants(address: Address, why: string): readonly Grant[] {
   if (address.kind === "unix") return [netGrant(address, why)];

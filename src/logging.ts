@@ -1,9 +1,10 @@
 /**
  * The log: structured records through LogTape (levels, context fields, sinks that cannot throw into
- * the caller) as slog text or JSON lines. A sink is a function and the logger is handed in.
+ * the caller), formatted as slog text or JSON lines. The sink is a function, and loggers are passed
+ * in.
  *
- * LogTape keeps one configuration for the process. Each logger made here adds a category and a sink
- * of its own to whatever is configured, so loggers neither see nor disturb each other.
+ * LogTape has one configuration per process. Each logger created here adds its own category and
+ * sink to the current configuration, so loggers do not affect each other.
  *
  * @module
  */
@@ -28,38 +29,44 @@ import {
 
 export { type Fields, type LogValue, quote } from "./logging/format.ts";
 
-/** Writes log records. None of its methods throws, whatever the sink does. */
+/** Writes log records. Its methods never throw, whatever the sink does. */
 export interface Logger {
-  /** Details for whoever looks into a problem. */
+  /** Details for troubleshooting. */
   debug(message: string, fields?: Fields): void;
-  /** What normally happens. */
+  /** Normal events. */
   info(message: string, fields?: Fields): void;
-  /** Works, but somebody should look at it. */
+  /** Works, but needs attention. */
   warn(message: string, fields?: Fields): void;
-  /** Something that was asked for did not happen. */
+  /** A requested operation failed. */
   error(message: string, fields?: Fields): void;
-  /** A logger that adds `fields` to every record; a record's own field of that name wins. */
+  /**
+   * A logger that adds `fields` to every record. A record's own field of the same name takes
+   * precedence.
+   */
   with(fields: Fields): Logger;
-  /** The same, behind a record's own fields: what a line is about comes first. */
+  /**
+   * Like {@linkcode Logger.with}, but adds the fields behind the record's own, so that the subject
+   * of the line comes first.
+   */
   endingWith(fields: Fields): Logger;
   /**
-   * The same logger for lines that a peer has a part in: what it puts into one is cut after a few
-   * hundred bytes, where other lines have room for all that is wrong with a file.
+   * The same logger for lines that contain text from a peer. Their values are truncated after a few
+   * hundred bytes, whereas other lines have room for all errors in a file.
    */
   forPeers(): Logger;
-  /** Whether records of `level` are written, to spare the making of costly fields. */
+  /** Whether records of `level` are written. Use it to avoid computing expensive fields. */
   enabled(level: LogLevel): boolean;
 }
 
-/** Takes one whole line, line end included. */
+/** Writes one whole line, including its line end. */
 export type LogWriter = (line: string) => void;
 
-/** Settings of {@linkcode createLogger}. */
+/** Options of {@linkcode createLogger}. */
 export type LoggerOptions = {
-  /** The least important level that is written. */
+  /** The lowest level that is written. */
   readonly level: LogLevel;
   readonly format: LogFormat;
-  /** Where lines go; {@linkcode stderrSink} for a daemon. */
+  /** Receives the lines; a daemon uses {@linkcode stderrSink}. */
   readonly write: LogWriter;
 };
 
@@ -79,7 +86,7 @@ const FROM_TAPE = {
   fatal: "error",
 } as const satisfies Record<TapeLevel, LogLevel>;
 
-/** Make a logger; any number of them may exist at once. */
+/** Creates a logger. Any number of loggers can exist at once. */
 export function createLogger(options: LoggerOptions): Logger {
   const { write } = options;
   const format = options.format === "json" ? formatJson : formatText;
@@ -97,7 +104,7 @@ export function createLogger(options: LoggerOptions): Logger {
       [peers]: (record: LogRecord) => write(`${format(toEntry(record), PEER_BOUNDS)}\n`),
     },
     loggers: [
-      // LogTape's own diagnostics would go to the console, in a format of their own.
+      // LogTape's own diagnostics would go to the console in a different format.
       ...(current?.loggers ?? [{ category: ["logtape", "meta"], lowestLevel: null }]),
       { category, sinks: [id], parentSinks: "override", lowestLevel },
       {
@@ -153,7 +160,7 @@ class TapeLogger implements Logger {
     return this.#forPeers ? this : new TapeLogger(this.#tape.getChild(FOR_PEERS), true, this.#last);
   }
 
-  /** A record's own field wins, and stands where it stood. */
+  /** A record's own field takes precedence and keeps its position. */
   #all(fields: Fields): Fields {
     return { ...fields, ...this.#last, ...fields };
   }
@@ -163,35 +170,35 @@ class TapeLogger implements Logger {
   }
 }
 
-/** The message is taken as written: LogTape's `{placeholders}` are not for peers to fill in. */
+/** Uses the message verbatim: LogTape must not expand `{placeholders}` in text from a peer. */
 function toEntry(record: LogRecord): LogEntry {
   const { rawMessage } = record;
   return {
     time: record.timestamp,
     level: FROM_TAPE[record.level],
     message: typeof rawMessage === "string" ? rawMessage : rawMessage.join(""),
-    // Only the methods above make records, and they take nothing else.
+    // Only the methods above create records, and they accept only these types.
     fields: record.properties as Fields,
   };
 }
 
 /** The part of `Deno.stderr` that {@linkcode stderrSink} uses. */
 export type LineStream = {
-  /** Writes what it can of `data` and says how many bytes that was. */
+  /** Writes as much of `data` as possible and returns the number of bytes written. */
   writeSync(data: Uint8Array): number;
 };
 
 /**
- * A sink that writes each line to stderr before it returns, so that the last words of a process are
- * not lost. A line that cannot be written is dropped: a log whose reader has gone away (EPIPE) or is
- * too slow for a non-blocking pipe (EAGAIN) must not stop the tunnel. On a blocking pipe that nobody
- * empties the write waits, as with any program that logs to stderr.
+ * A sink that writes each line to stderr before it returns, so that no line is lost when the
+ * process ends. A line that cannot be written is dropped: a log whose reader has gone away (EPIPE)
+ * or is too slow for a non-blocking pipe (EAGAIN) must not stop the tunnels. If a blocking pipe is
+ * full, the write blocks, as for any program that logs to stderr.
  */
 export function stderrSink(stream: LineStream = Deno.stderr): LogWriter {
   const encoder = new TextEncoder();
   let torn = false;
   return (line) => {
-    // After half a line the next one must not be glued to it.
+    // After a partial line, start a new one.
     const data = encoder.encode(torn ? `\n${line}` : line);
     let done = 0;
     try {
@@ -201,7 +208,7 @@ export function stderrSink(stream: LineStream = Deno.stderr): LogWriter {
         done += written;
       }
     } catch {
-      // There is no other place to report a broken log to; see above for why it is not fatal.
+      // There is no other place to report this error. It is not fatal; see above.
     }
     if (done > 0) torn = done < data.length;
   };

@@ -1,11 +1,12 @@
 /**
- * The Prometheus metrics, behind methods named after what happened. Labels come from closed sets and
- * from the config only, never from a peer, so the number of series is fixed.
+ * The Prometheus metrics, with one method for each event. Labels come only from the config and from
+ * closed sets, never from a peer, so the number of series is fixed.
  *
- * Where tunnels have names each series of a tunnel has the label `tunnel`, and each tunnel has all of
- * them: those of a reload too, which concerns every one. What is said of the process has no such
- * label: `mtlsd_build_info` and `process_*`. The latter are our own collectors: prom-client's read
- * /proc, which needs `--allow-all`, and report as `nodejs_*` what is no Node.
+ * If tunnels have names, each series of a tunnel has the label `tunnel`, and every tunnel has all
+ * of them, even those about reloads, which affect all tunnels. Series about the process do not have
+ * the label: `mtlsd_build_info` and `process_*`. The latter are our own collectors, because those
+ * of prom-client read /proc, which needs `--allow-all`, and report `nodejs_*` metrics that do not
+ * apply to Deno.
  *
  * @module
  */
@@ -17,89 +18,102 @@ import { tunnelFamilies } from "./metrics/tunnels.ts";
 import type { LimitedMessage } from "./logging/limiter.ts";
 import type { CloseReason, Direction, HandshakeReason } from "./proxy/outcome.ts";
 
-/** How an access decision came out: the `result` label of `mtlsd_acl_decisions_total`. */
+/** The result of an access decision: the `result` label of `mtlsd_acl_decisions_total`. */
 export type AclResult = "allowed" | "denied" | "would_deny";
 
-/** How a reload came out: the `result` label of `mtlsd_reloads_total`. */
+/** The result of a reload: the `result` label of `mtlsd_reloads_total`. */
 export type ReloadResult = "success" | "failure";
 
-/** Whose certificate: the own leaf, or the CA of the bundle that expires first. */
+/** The own leaf certificate, or the CA in the bundle that expires first. */
 export type CertRole = "own" | "ca";
 
-/** Counts what happens in a tunnel. Recording never throws, so a slip here cannot end a connection. */
+/**
+ * Records the events of a tunnel. The methods never throw, so an error here cannot end a
+ * connection.
+ */
 export interface TunnelMetrics {
-  /** A connection was accepted; `connectionClosed` follows exactly once. */
+  /** A connection was accepted. `connectionClosed` follows exactly once. */
   connectionAccepted(): void;
   /** An accepted connection ended after `seconds`. */
   connectionClosed(reason: CloseReason, seconds: number): void;
-  /** `count` bytes went to the other side. Cheap: called for every chunk. */
+  /** `count` bytes were sent to the other side. Called for every chunk, so it must be cheap. */
   bytesProxied(direction: Direction, count: number): void;
-  /** The ACL was asked. */
+  /** The ACL was evaluated. */
   aclDecision(result: AclResult): void;
-  /** A client came without a certificate where none is asked for, or where it is optional. */
+  /** A client connected without a certificate, which is not requested or optional. */
   peerWithoutCertificate(): void;
   /** A TLS handshake succeeded and took `seconds`. */
   handshakeDone(seconds: number): void;
   /** A TLS handshake failed. */
   handshakeFailed(reason: HandshakeReason): void;
-  /** A line about a stranger was left out of the log. */
+  /** A log line about an unauthenticated peer was suppressed. */
   logLineSuppressed(message: LimitedMessage): void;
-  /** No target took a connection, because one or more of them could not be reached. */
+  /** A connection found no target, because at least one target could not be reached. */
   dialFailed(): void;
-  /** When the first of the certificates of that role ends, in seconds since the epoch. */
+  /** When the first certificate of the role expires, in seconds since the epoch. */
   certNotAfter(role: CertRole, epochSeconds: number): void;
   /**
-   * When the first of the revocation lists in force is due to be renewed, in seconds since the epoch;
-   * there is no such series until this was called.
+   * When the first revocation list in effect is due to be renewed, in seconds since the epoch. The
+   * series does not exist before the first call.
    */
   crlNextUpdate(epochSeconds: number): void;
-  /** Whom to ask whether the tunnel is ready, on every look; before it is set it is not. */
+  /**
+   * Sets the function that tells whether the tunnel is ready, called on every scrape. Not ready
+   * before.
+   */
   readiness(source: () => boolean): void;
-  /** The target at this place in the config, from 0, took a connection; `targetReleased` follows once. */
+  /**
+   * The target at this index in the config, from 0, accepted a connection. `targetReleased` follows
+   * once.
+   */
   targetConnected(index: number): void;
-  /** A connection that a target had taken is over. */
+  /** A connection to a target has ended. */
   targetReleased(index: number): void;
-  /** An attempt to reach a target failed. */
+  /** A connection attempt to a target failed. */
   targetFailed(index: number): void;
-  /** Whether a target is taken to be well; it is at first. */
+  /** Whether a target counts as healthy; initially it does. */
   targetUp(index: number, up: boolean): void;
-  /** Connections accepted and not yet closed. */
+  /** The number of connections that are accepted and not yet closed. */
   readonly activeConnections: number;
 }
 
 /** All metrics of the process. */
 export interface Metrics {
   /**
-   * Those of the tunnel with this name, the same ones on every call; `undefined`, the default, for the
-   * only tunnel of a config that gives none.
+   * The metrics of the tunnel with this name, the same object on every call. Use `undefined`, the
+   * default, if the config has a single tunnel without a name.
    *
-   * @throws {RangeError} where there is none of that name.
+   * @throws {RangeError} if there is no tunnel of that name.
    */
   tunnel(name?: string): TunnelMetrics;
   /**
-   * Certificates and ACLs of all tunnels were reloaded, or could not be. `inForce`: whether all that
-   * the files said then is in force now; by default it is after a success. Never throws.
+   * Certificates and ACLs of all tunnels were reloaded, or the reload failed. `inForce` says
+   * whether everything in the files is now in effect; by default it is true after a success. Never
+   * throws.
    */
   reloaded(result: ReloadResult, inForce?: boolean): void;
-  /** The `content-type` of what `render` returns. */
+  /** The `content-type` of the result of `render`. */
   readonly contentType: string;
-  /** All metrics in Prometheus text format 0.0.4. */
+  /** All metrics in the Prometheus text format 0.0.4. */
   render(): Promise<string>;
 }
 
-/** A tunnel as its metrics need to know it; `TunnelConfig` is one. */
+/** A tunnel, as needed for its metrics; a `TunnelConfig` fits. */
 export type MeasuredTunnel = {
-  /** The label `tunnel`; `undefined`: there is none. Given by all of several tunnels. */
+  /**
+   * The value of the label `tunnel`; `undefined` for no label. Required if there are several
+   * tunnels.
+   */
   readonly name: string | undefined;
   readonly targets: readonly unknown[];
   readonly proxy: { readonly maxConnections: number };
 };
 
-/** Settings of {@linkcode createMetrics}. */
+/** Options of {@linkcode createMetrics}. */
 export type MetricsOptions = {
-  /** The version that `mtlsd_build_info` tells. */
+  /** The version to show in `mtlsd_build_info`. */
   readonly version: string;
-  /** Default: one without a name, with one target and without a limit. */
+  /** Default: one tunnel without a name, with one target and without a limit. */
   readonly tunnels?: readonly MeasuredTunnel[];
 };
 
@@ -107,7 +121,7 @@ const RELOAD_RESULTS = ["success", "failure"] as const satisfies readonly Reload
 
 const ONLY: MeasuredTunnel = { name: undefined, targets: [""], proxy: { maxConnections: 0 } };
 
-/** Make a set of metrics with a registry of its own, every series at zero. */
+/** Creates the metrics with a registry of their own, every series at zero. */
 export function createMetrics({ version, tunnels = [ONLY] }: MetricsOptions): Metrics {
   const registry = new Registry();
   const named = tunnels.some(({ name }) => name !== undefined);
@@ -155,7 +169,7 @@ export function createMetrics({ version, tunnels = [ONLY] }: MetricsOptions): Me
   };
 }
 
-/** The standard process metrics that are right under `--allow-net --allow-read`. */
+/** Registers the standard process metrics that can be computed under `--allow-net --allow-read`. */
 function registerProcessMetrics(registry: Registry): void {
   const registers = [registry];
   let reported = 0;

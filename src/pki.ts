@@ -1,39 +1,42 @@
 /**
- * Makes throw-away certificates in-process, with WebCrypto: a CA, a server and a client certificate
- * that this CA signed. They are X.509 v3 in DER (RFC 5280), ECDSA P-256 with SHA-256, and pass our own
- * strict validation as well as `openssl verify -x509_strict`. The CA's path length is 0: it signs
- * leaves and nothing that could sign further.
+ * Creates certificates for tests in-process, with WebCrypto: a CA, and a server and a client
+ * certificate that it signed. They are X.509 v3 in DER (RFC 5280), ECDSA P-256 with SHA-256, and
+ * pass our own strict validation as well as `openssl verify -x509_strict`. The CA's path length is
+ * 0: it cannot sign further CAs.
  *
- * The certificate library is loaded with this module, so only commands that make certificates import
- * it, and dynamically: the daemon never does. It touches no file and needs no permission.
+ * This module loads the certificate library, so only commands that create certificates import it,
+ * and dynamically; the daemon never does. It accesses no files and needs no permission.
  *
  * @module
  */
 
-// The certificate library looks for this global while it loads, hence the order.
+// Must come first: the certificate library expects this global when it is loaded.
 import "reflect-metadata";
 import { isIP } from "node:net";
 import * as x509 from "@peculiar/x509";
 
-/** Days that certificates last unless told otherwise. */
+/** The default lifetime of certificates in days. */
 export const DEFAULT_DAYS = 90;
 
-/** Validity starts this long ago, for peers whose clocks are behind: 1 hour, in milliseconds. */
+/**
+ * How far in the past the validity starts, for peers whose clocks are slow: 1 hour, in
+ * milliseconds.
+ */
 export const BACKDATE = 3_600_000;
 
 const DAY = 86_400_000;
-/** A century: more is a slip of the finger. */
+/** A century; a longer lifetime is probably a typo. */
 const MAX_DAYS = 36_500;
 
-/** What the certificates say. */
+/** The contents of the certificates. */
 export type PkiOptions = {
-  /** Days from `now` to the end of all three, 1 to 36500. Default {@linkcode DEFAULT_DAYS}. */
+  /** Days from `now` until all three expire, 1 to 36500. Default {@linkcode DEFAULT_DAYS}. */
   readonly days?: number;
   /** Default: the current time. */
   readonly now?: Date;
-  /** DNS names of the server besides `localhost`. Default none. */
+  /** DNS names of the server in addition to `localhost`. Default none. */
   readonly dns?: readonly string[];
-  /** IP addresses of the server besides `127.0.0.1` and `::1`. Default none. */
+  /** IP addresses of the server in addition to `127.0.0.1` and `::1`. Default none. */
   readonly ips?: readonly string[];
   /** CN of the client. Default `frontend-service`. */
   readonly client?: string;
@@ -47,7 +50,7 @@ export type KeyedCertificate = {
   readonly certificate: string;
   /** PEM, PKCS#8, not encrypted. */
   readonly key: string;
-  /** The names it carries, for people: `CN=...`, `O=...`, `DNS:...`, `IP:...`. */
+  /** Its names, for display: `CN=...`, `O=...`, `DNS:...`, `IP:...`. */
   readonly names: readonly string[];
 };
 
@@ -66,7 +69,7 @@ export type Pki = {
 
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 
-/** What differs between the certificates. */
+/** The differences between the three certificates. */
 type Profile = {
   readonly subject: x509.Name;
   readonly names: readonly string[];
@@ -77,10 +80,10 @@ type Validity = { readonly notBefore: Date; readonly notAfter: Date };
 type Signer = { readonly subject: x509.Name; readonly keys: CryptoKeyPair };
 
 /**
- * Makes a CA, a server and a client certificate, each with a new key.
+ * Creates a CA, a server and a client certificate, each with a new key.
  *
- * @throws {RangeError} If `days` is not a whole number from 1 to 36500, or a name is empty or one that
- * its field cannot hold.
+ * @throws {RangeError} if `days` is not a whole number from 1 to 36500, or a name is empty or does
+ * not fit into its field.
  */
 export async function makePki(options: PkiOptions = {}): Promise<Pki> {
   const days = options.days ?? DEFAULT_DAYS;
@@ -144,7 +147,7 @@ function serverProfile(dns: readonly string[], ips: readonly string[]): Profile 
 
 function clientProfile(commonName: string, organization: string): Profile {
   for (const value of [commonName, organization]) {
-    // RFC 5280 appendix A.1 ends both at 64 characters.
+    // RFC 5280 appendix A.1 limits both to 64 characters.
     if (value === "" || [...value].length > 64) {
       throw new RangeError(
         `Cannot name the client ${JSON.stringify(value)}: 1 to 64 characters are needed`,
@@ -158,9 +161,9 @@ function clientProfile(commonName: string, organization: string): Profile {
   };
 }
 
-/** Attributes in their order, each an RDN of its own. */
+/** A name with the attributes in the given order, each in an RDN of its own. */
 function subjectName(attributes: Readonly<Record<string, string>>): x509.Name {
-  // Named by its type, text with a leading "#" is text: the short form would take it for hex.
+  // With the type as the key, a leading "#" is plain text; the short form would parse it as hex.
   return new x509.Name(
     Object.entries(attributes).map(([type, value]) => ({ [type]: [{ utf8String: value }] })),
   );
@@ -173,7 +176,7 @@ function leafExtensions(purpose: "serverAuth" | "clientAuth"): x509.Extension[] 
   ];
 }
 
-/** Lets a host name through, with a wildcard for the first label at most. */
+/** Validates a host name; only the first label may be a wildcard. */
 function dnsName(value: string): string {
   const label = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?";
   if (value.length > 253 || !new RegExp(`^(\\*\\.)?${label}(\\.${label})*$`).test(value)) {
@@ -184,7 +187,7 @@ function dnsName(value: string): string {
   return value;
 }
 
-/** Lets an IP address through, in its usual form; one with a zone has no place in a certificate. */
+/** Validates an IP address and normalizes it. Certificates cannot contain a zone. */
 function address(value: string): string {
   const family = value.includes("%") ? 0 : isIP(value);
   if (family === 0) {
@@ -192,7 +195,7 @@ function address(value: string): string {
       `Cannot name the server ${JSON.stringify(value)}: an IP address is needed`,
     );
   }
-  // The library misreads a dotted tail (`::ffff:10.0.0.1`); a URL's host has none.
+  // The library misparses a dotted tail (`::ffff:10.0.0.1`). The host of a URL never has one.
   return family === 4 ? value : new URL(`http://[${value}]/`).hostname.slice(1, -1);
 }
 
@@ -228,7 +231,7 @@ async function issue(
   };
 }
 
-/** 16 octets in hex: positive, and never with a leading zero octet (RFC 5280 section 4.1.2.2). */
+/** 16 octets in hex: positive, and without a leading zero octet (RFC 5280 section 4.1.2.2). */
 function randomSerial(): string {
   const octets = crypto.getRandomValues(new Uint8Array(16));
   octets[0] = ((octets[0] ?? 0) & 0x7f) | 0x40;

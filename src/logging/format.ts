@@ -1,20 +1,21 @@
 /**
- * One log record as one line: Go's `slog` text, byte for byte, or JSON.
+ * Formats log records as lines: Go's `slog` text format, byte for byte, or JSON.
  *
- * Values may be a peer's words (names in its certificate, its error messages), so none can leave its
- * field: whatever is not a letter, mark, number, punctuation or symbol is escaped, which takes in
- * line ends, ANSI escapes, C1 and bidi controls, zero-width characters and odd spaces. The only
- * difference from slog is DEL, which slog's text and JSON print raw and we escape.
+ * Values can contain text from a peer (names in its certificate, its error messages), so no value
+ * may break out of its field. Everything other than letters, marks, numbers, punctuation and
+ * symbols is escaped, including line ends, ANSI escapes, C1 and bidi controls, zero-width
+ * characters and unusual spaces. The only difference from slog is DEL, which slog's text and JSON
+ * formats print unescaped.
  *
  * @module
  */
 
 import type { LogLevel } from "../config/config.ts";
 
-/** A length of time. Text shows it as `1.234s`, JSON as a number of seconds. */
+/** A length of time: `1.234s` in text, a number of seconds in JSON. */
 export type Duration = { readonly seconds: number };
 
-/** A field's value. `undefined` leaves the field out. */
+/** The value of a field. Fields with the value `undefined` are omitted. */
 export type LogValue =
   | string
   | number
@@ -23,10 +24,13 @@ export type LogValue =
   | Duration
   | undefined;
 
-/** Structured fields of a record: static keys of ours, values of anybody's. */
+/**
+ * Structured fields of a record. The keys are fixed in the code, the values can contain text from a
+ * peer.
+ */
 export type Fields = Readonly<Record<string, LogValue>>;
 
-/** What a line is made of. */
+/** The contents of a line. */
 export type LogEntry = {
   /** Milliseconds since the epoch. */
   readonly time: number;
@@ -36,26 +40,26 @@ export type LogEntry = {
 };
 
 /**
- * How much of a line its values may take, in bytes as they are printed: UTF-8, after escaping, without
- * the quotes around them and the words that mark a cut.
+ * Limits on the values of a line in bytes as they are printed: UTF-8, after escaping, without the
+ * surrounding quotes and the marks of a truncation.
  */
 export type Bounds = {
-  /** Of each value, the message included. */
+  /** For each value, including the message. */
   readonly value: number;
   /**
-   * Of all values together. Where they would take more, the longest are cut further: a long name cannot
-   * push out an address or a reason.
+   * For all values together. If they would exceed it, the longest ones are truncated further, so
+   * that a long name cannot displace an address or a reason.
    */
   readonly line: number;
 };
 
-/** For lines that a peer has a part in: small, whatever the peer puts into them. */
+/** For lines that contain text from a peer. */
 export const PEER_BOUNDS: Bounds = { value: 400, line: 1600 };
 
-/** For lines that only the daemon and its files have a part in. */
+/** For lines that contain only text from the daemon and its files. */
 export const OWN_BOUNDS: Bounds = { value: 8192, line: 16_384 };
 
-/** Bytes that every value may have, however full the line. */
+/** The number of bytes that every value may have in any case. */
 const MIN_VALUE = 24;
 
 const LEVEL_NAMES = {
@@ -65,13 +69,19 @@ const LEVEL_NAMES = {
   error: "ERROR",
 } as const satisfies Record<LogLevel, string>;
 
-/** slog's `needsQuoting`, the other way round: non-empty, printable, no space, `"`, `=`, U+FFFD. */
+/** The negation of slog's `needsQuoting`: non-empty, printable, no space, `"`, `=` or U+FFFD. */
 const BARE = /^[[\p{L}\p{M}\p{N}\p{P}\p{S}]--["=\uFFFD]]+$/v;
 
-/** What Go's `strconv.Quote` escapes: quote, backslash and whatever `unicode.IsPrint` denies. */
+/**
+ * The characters that Go's `strconv.Quote` escapes: quote, backslash and those that
+ * `unicode.IsPrint` rejects.
+ */
 const QUOTE_ESCAPED = /["\\]|[^\p{L}\p{M}\p{N}\p{P}\p{S} ]/gu;
 
-/** What `JSON.stringify` leaves raw and a terminal or an editor may act on. */
+/**
+ * Characters that `JSON.stringify` does not escape although a terminal or an editor may interpret
+ * them.
+ */
 const JSON_ESCAPED = /[^\p{L}\p{M}\p{N}\p{P}\p{S} ]/gu;
 
 /** Go's short escapes. */
@@ -87,17 +97,23 @@ const SHORT_ESCAPES: ReadonlyMap<string, string> = new Map([
   ["\v", "\\v"],
 ]);
 
-/** `text` as Go's `strconv.Quote` prints it; a lone surrogate reads as U+FFFD. */
+/** `text` as Go's `strconv.Quote` prints it; a lone surrogate becomes U+FFFD. */
 export function quote(text: string): string {
   return `"${text.toWellFormed().replace(QUOTE_ESCAPED, escapeForText)}"`;
 }
 
-/** `text` as slog prints a string: bare where that is unmistakable, otherwise {@linkcode quote}d. */
+/**
+ * `text` as slog prints a string: unquoted if that is unambiguous, otherwise as {@linkcode quote}
+ * does.
+ */
 export function quoteIfNeeded(text: string): string {
   return BARE.test(text) ? text : quote(text);
 }
 
-/** `time=... level=... msg=... key=value ...`, as slog's `TextHandler` in UTC, without line end. */
+/**
+ * `time=... level=... msg=... key=value ...`, as printed by slog's `TextHandler` in UTC, without a
+ * line end.
+ */
 export function formatText(entry: LogEntry, bounds: Bounds = OWN_BOUNDS): string {
   const { text: message } = cut(entry.message, bounds.value, textWidth);
   let line = `time=${new Date(entry.time).toISOString()} level=${LEVEL_NAMES[entry.level]}` +
@@ -108,7 +124,7 @@ export function formatText(entry: LogEntry, bounds: Bounds = OWN_BOUNDS): string
   return line;
 }
 
-/** One JSON object (RFC 8259) with `time`, `level`, `msg` and the fields, without line end. */
+/** One JSON object (RFC 8259) with `time`, `level`, `msg` and the fields, without a line end. */
 export function formatJson(entry: LogEntry, bounds: Bounds = OWN_BOUNDS): string {
   const record: Record<string, JsonValue> = {
     time: new Date(entry.time).toISOString(),
@@ -119,13 +135,16 @@ export function formatJson(entry: LogEntry, bounds: Bounds = OWN_BOUNDS): string
   return JSON.stringify(record).replace(JSON_ESCAPED, escapeForJson);
 }
 
-/** What a value becomes in a line, and how many bytes of that are subject to a bound. */
+/** A formatted value, and how many of its bytes count towards the limits. */
 type Shown<T> = { readonly shown: T; readonly bytes: number };
 
-/** Shows a value in at most so many bytes. */
+/** Formats a value in at most `room` bytes. */
 type Show<T> = (value: Exclude<LogValue, undefined>, room: number) => Shown<T>;
 
-/** The fields, each value cut at the largest length that leaves the line within its bounds. */
+/**
+ * The fields, with each value truncated at the largest length that keeps the line within its
+ * limits.
+ */
 function fitted<T>(fields: Fields, bounds: Bounds, show: Show<T>): readonly [string, T][] {
   const all = [...ownFields(fields)];
   for (let room = bounds.value;; room = Math.max(MIN_VALUE, room >> 1)) {
@@ -139,7 +158,7 @@ function fitted<T>(fields: Fields, bounds: Bounds, show: Show<T>): readonly [str
   }
 }
 
-/** The fields that are there, under names that leave the built-in ones alone. */
+/** The defined fields, renamed where they would collide with the built-in ones. */
 function* ownFields(fields: Fields): Generator<[string, Exclude<LogValue, undefined>]> {
   for (const [key, value] of Object.entries(fields)) {
     if (value === undefined) continue;
@@ -166,7 +185,7 @@ const textValue: Show<string> = (value, room) => {
   }
 };
 
-/** What JSON takes. */
+/** The types of values in JSON output. */
 type JsonValue = string | number | boolean | readonly string[];
 
 const jsonValue: Show<JsonValue> = (value, room) => {
@@ -187,28 +206,30 @@ const jsonValue: Show<JsonValue> = (value, room) => {
   }
 };
 
-/** JSON has no notation for some numbers, and `null` would hide what happened. */
+/** JSON cannot represent all numbers, and `null` would hide the value. */
 function jsonNumber(value: number): number | string {
   return Number.isFinite(value) ? value : textNumber(value);
 }
 
-/** Integers as Go's int64, the rest as its `strconv.FormatFloat(value, 'g', -1, 64)`. */
+/** Integers as Go formats int64, others as `strconv.FormatFloat(value, 'g', -1, 64)` does. */
 function textNumber(value: number): string {
   if (Number.isNaN(value)) return "NaN";
   if (!Number.isFinite(value)) return value < 0 ? "-Inf" : "+Inf";
   if (Number.isSafeInteger(value)) return String(value);
   const [mantissa = "", exponent = "0"] = value.toExponential().split("e");
   const power = Number(exponent);
-  // Go writes an exponent from 1e+06 on (the shortest form counts as precision 6).
+  // Go uses an exponent from 1e+06 on, because the shortest form counts as precision 6.
   if (power >= -4 && power < 6) return String(value);
   const digits = String(Math.abs(power)).padStart(2, "0");
   return `${mantissa}e${power < 0 ? "-" : "+"}${digits}`;
 }
 
-/** How many bytes a character takes in a line; it is no lone surrogate. */
+/**
+ * The number of bytes that a character takes in a line. The character is never a lone surrogate.
+ */
 type Width = (char: string) => number;
 
-/** In text that is quoted; bare, none takes more. */
+/** In quoted text. Unquoted characters are never longer. */
 function textWidth(char: string): number {
   return isPlain(char) ? utf8Length(char) : escapeForText(char).length;
 }
@@ -221,20 +242,20 @@ function jsonWidth(char: string): number {
   return code < 0x10000 ? 6 : 12;
 }
 
-/** Controls that `JSON.stringify` has short escapes for. */
+/** Control characters for which `JSON.stringify` has short escapes. */
 const JSON_SHORT = "\b\t\n\f\r";
 
-/** Whether it is printed as it is. */
+/** Whether the character is printed unescaped. */
 function isPlain(char: string): boolean {
   return PLAIN.test(char);
 }
 
 const PLAIN = /^[[\p{L}\p{M}\p{N}\p{P}\p{S} ]--["\\]]$/v;
 
-/** What most values are: a byte for each character, whatever the format. */
+/** A fast path for common values: one byte per character in either format. */
 const SIMPLE = /^[ !#-\[\]-~]*$/;
 
-/** In UTF-8. */
+/** The length in UTF-8. */
 function utf8Length(char: string): number {
   const code = char.codePointAt(0) ?? 0;
   if (code < 0x80) return 1;
@@ -242,18 +263,19 @@ function utf8Length(char: string): number {
   return code < 0x10000 ? 3 : 4;
 }
 
-/** A text that was cut if need be; `bytes` of it are the peer's own, printed. */
+/** A possibly truncated text; `bytes` is the printed length of the original part. */
 type Cut = { readonly text: string; readonly bytes: number };
 
 /**
- * `text`, or as much of it as fits into `room` bytes once it is printed, and how long it was. Whole
- * characters only, so that no escape is cut in two. The work does not grow with what is left out.
+ * `text`, or as much of it as fits into `room` printed bytes, plus a note of its full length. Cuts
+ * only between characters, so no escape is split. The cost does not depend on the length of the
+ * rest.
  */
 function cut(text: string, room: number, width: Width): Cut {
   if (text.length <= room && SIMPLE.test(text)) return { text, bytes: text.length };
   let bytes = 0;
   let end = 0;
-  // Each UTF-16 unit takes a byte at least.
+  // Each UTF-16 unit takes at least one byte.
   for (const char of text.slice(0, room + 2).toWellFormed()) {
     const more = width(char);
     if (bytes + more > room) break;
@@ -264,7 +286,7 @@ function cut(text: string, room: number, width: Width): Cut {
   return { text: `${text.slice(0, end)}...(cut, ${text.length} characters)`, bytes };
 }
 
-/** As many of `items` as fit, at least one; how many are missing is said in the last. */
+/** As many of `items` as fit, at least one. The last item says how many are missing. */
 function cutList(
   items: readonly string[],
   room: number,
@@ -294,7 +316,7 @@ function escapeForText(char: string): string {
   return code < 0x10000 ? `\\u${hex(code, 4)}` : `\\U${hex(code, 8)}`;
 }
 
-/** JSON's escapes are UTF-16 units, so a character beyond the BMP takes two. */
+/** JSON escapes are UTF-16 units, so a character outside the BMP takes two. */
 function escapeForJson(char: string): string {
   let out = "";
   for (let i = 0; i < char.length; i++) out += `\\u${hex(char.charCodeAt(i), 4)}`;

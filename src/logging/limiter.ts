@@ -1,10 +1,11 @@
 /**
- * A bound on how many lines strangers can have written.
+ * Limits how many log lines unauthenticated peers can cause.
  *
- * Each kind of message has its own allowance, and within it each source: so a flood of one kind hides no
- * other, and a flood from one address hides no line about another one. Lines about connections that were
- * let in, and those about the daemon itself, do not come here. What is left out is counted, and told of
- * every {@linkcode REPORT_EVERY} while there is any and once after the flood has ended.
+ * Each kind of message has its own allowance, and so has each source within it: a flood of one kind
+ * cannot hide another kind, and a flood from one address cannot hide lines about another address.
+ * Lines about admitted connections and about the daemon itself are not limited. Suppressed lines
+ * are counted, and reported every {@linkcode REPORT_EVERY} ms during a flood and once after its
+ * end.
  *
  * @module
  */
@@ -12,7 +13,9 @@
 import type { LogLevel } from "../config/config.ts";
 import type { Logger } from "../logging.ts";
 
-/** Messages that strangers can cause, without the `listener: ` or `dialer: ` in front. */
+/**
+ * The messages that unauthenticated peers can cause, without the prefix `listener: ` or `dialer: `.
+ */
 export const LIMITED_MESSAGES = [
   "handshake failed",
   "denied connection",
@@ -25,55 +28,58 @@ export const LIMITED_MESSAGES = [
 /** One of {@linkcode LIMITED_MESSAGES}. */
 export type LimitedMessage = typeof LIMITED_MESSAGES[number];
 
-/** So many lines at a stretch, and so many a second from then on. */
+/** Limits of a token bucket: the number of lines at once, and per second after that. */
 export type Allowance = { readonly burst: number; readonly perSecond: number };
 
-/** For each message and source. */
+/** The allowance of one source for each message. */
 export const PER_SOURCE: Allowance = { burst: 200, perSecond: 2 };
 
-/** For each message, all sources together. */
+/** The allowance of all sources together for each message. */
 export const PER_MESSAGE: Allowance = { burst: 1000, perSecond: 20 };
 
-/** What was left out is told after so many milliseconds. */
+/** Interval of reports about suppressed lines, in milliseconds. */
 export const REPORT_EVERY = 10_000;
 
-/** So many sources of each message are told apart; of more, those that were quiet longest start anew. */
+/**
+ * Maximum number of sources to track for each message. Beyond it, the source that has been idle for
+ * longest is dropped and starts with a full allowance when it comes back.
+ */
 const MAX_SOURCES = 1024;
 
-/** Settings of {@linkcode LogLimiter}. */
+/** Options of {@linkcode LogLimiter}. */
 export type LogLimiterOptions = {
-  /** Where it is told what was left out. */
+  /** The logger for reports about suppressed lines. */
   readonly logger: Logger;
-  /** Called for each line that is left out. */
+  /** Called for each suppressed line. */
   readonly count: (message: LimitedMessage) => void;
-  /** Milliseconds on a clock that never goes back. */
+  /** Milliseconds on a monotonic clock. */
   readonly monotonic: () => number;
-  /** Calls back after so many milliseconds; what it returns calls that off. */
+  /** Calls back after `delay` milliseconds. The returned function cancels that. */
   readonly setTimer: (callback: () => void, delay: number) => () => void;
 };
 
-/** Whose line it would be. */
+/** The peer that caused a line. */
 export type LineSource = {
-  /** The peer's address or network, for the log. */
+  /** The peer's address or network, for reports. */
   readonly source: string;
-  /** What tells apart peers of one source, such as a verified key, where there is something. */
+  /** Distinguishes peers with the same source, such as by a verified key, if known. */
   readonly peer?: string | undefined;
 };
 
-/** Decides which lines about strangers are written. */
+/** Decides which lines about unauthenticated peers are written. */
 export class LogLimiter {
   readonly #options: LogLimiterOptions;
   readonly #messages = new Map<LimitedMessage, Allowed>();
   #cancel: (() => void) | undefined;
 
-  /** Everything may be written, up to the bursts. */
+  /** Starts with full allowances. */
   constructor(options: LogLimiterOptions) {
     this.#options = options;
   }
 
   /**
-   * Whether a line with this message may be written now. One that may not is counted, unless it is below
-   * the level of the log.
+   * Whether a line with this message may be written now. If not, it is counted as suppressed,
+   * unless its level is below that of the log.
    */
   allows(level: LogLevel, message: LimitedMessage, from: LineSource): boolean {
     const { logger, count, monotonic, setTimer } = this.#options;
@@ -88,7 +94,7 @@ export class LogLimiter {
     return false;
   }
 
-  /** Tells now of what was left out and not told yet. */
+  /** Reports the lines suppressed since the last report, at once. */
   report(): void {
     this.#cancel?.();
     this.#cancel = undefined;
@@ -122,7 +128,7 @@ class Bucket {
     this.#at = now;
   }
 
-  /** Whether there is one to take. */
+  /** Whether a token is available. */
   has(now: number): boolean {
     const { burst, perSecond } = this.#allowance;
     this.#tokens = Math.min(burst, this.#tokens + (now - this.#at) / 1000 * perSecond);
@@ -130,25 +136,25 @@ class Bucket {
     return this.#tokens >= 1;
   }
 
-  /** Takes one that {@linkcode Bucket.has} has found. */
+  /** Takes a token; call it only after {@linkcode Bucket.has} has returned true. */
   take(): void {
     this.#tokens--;
   }
 }
 
-/** What was left out of one message. */
+/** The suppressed lines of one message. */
 type LeftOut = {
   level: LogLevel;
   suppressed: number;
   readonly since: number;
-  /** Up to {@linkcode MAX_SOURCES} of them. */
+  /** Counts for up to {@linkcode MAX_SOURCES} sources. */
   readonly bySource: Map<string, number>;
 };
 
 /** The allowances of one message. */
 class Allowed {
   readonly #all: Bucket;
-  /** The one used last at the end. */
+  /** In order of use, the most recent last. */
   readonly #sources = new Map<string, Bucket>();
   #left: LeftOut | undefined;
 
@@ -165,7 +171,8 @@ class Allowed {
       const [oldest = key] = this.#sources.keys();
       this.#sources.delete(oldest);
     }
-    // Of both or of none: what a source may not write is not at the others' expense.
+    // Take from both buckets or neither, so that a source over its limit does not use up the common
+    // allowance.
     if (!own.has(now) || !this.#all.has(now)) return false;
     own.take();
     this.#all.take();

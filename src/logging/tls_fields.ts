@@ -1,5 +1,5 @@
 /**
- * What the log says of how a tunnel is protected.
+ * Log fields that say how a tunnel is protected.
  *
  * @module
  */
@@ -13,8 +13,8 @@ const MTLS = { required: "on", optional: "optional", none: "off" } as const sati
 >;
 
 /**
- * `tls`, and whether it is mutual; where clients are served, also what they are asked for. With
- * `client_auth: none` the encryption is there and nobody is authenticated.
+ * The fields `tls` and `mtls`, and `client_auth` where the tunnel accepts TLS. With
+ * `client_auth: none`, traffic is encrypted but clients are not authenticated.
  */
 export function tlsFields({ mode, tls }: Pick<TunnelConfig, "mode" | "tls">): Fields {
   switch (mode) {

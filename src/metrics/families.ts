@@ -1,33 +1,37 @@
 /**
- * Families of series that each tunnel, or each target of a tunnel, has its own of. What tells the
- * owners apart are the labels that stand before all others; the one tunnel without a name has none.
+ * Families of metric series. Each tunnel, or each target of a tunnel, owns one series of a family,
+ * or one for each value of a further label. The labels of the owner come first; a single tunnel
+ * without a name has none.
  *
  * @module
  */
 
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 
-/** Whose series it is, as labels. */
+/** The labels that identify the owner of a series. */
 export type Owner = Readonly<Record<string, string>>;
 
-/** Name and help of a family. */
+/** The name and help text of a family. */
 export type About = { readonly name: string; readonly help: string };
 
-/** Adds one; or as much as it is given. */
+/** Adds 1, or the given amount. */
 export type Count = (by?: number) => void;
 
-/** Makes families in a registry. All series of a counter or histogram are there, at zero. */
+/**
+ * Creates families in a registry. All series of counters and histograms exist from the start, at
+ * zero.
+ */
 export class Families {
   readonly #registry: Registry;
   readonly #labels: readonly string[];
 
-  /** `labels` are those that every owner has. */
+  /** `labels` are the labels that every owner has. */
   constructor(registry: Registry, labels: readonly string[]) {
     this.#registry = registry;
     this.#labels = labels;
   }
 
-  /** Families of owners with a label more. */
+  /** Families whose owners have one more label. */
   below(label: string): Families {
     return new Families(this.#registry, [...this.#labels, label]);
   }
@@ -60,8 +64,8 @@ export class Families {
   }
 
   /**
-   * A counter with one label of a closed set, for what happens so often that it may only add to a
-   * number: the counter takes that over when somebody looks.
+   * A counter with one label of a closed set, for very frequent events: recording only adds to a
+   * number, which is copied to the counter on a scrape.
    */
   tallies<V extends string>(
     about: About,
@@ -96,15 +100,15 @@ export class Families {
     };
   }
 
-  /** A gauge with labels besides, each of whose series is there once it is set. */
+  /** A gauge with optional further labels. Each series exists once it is set. */
   gauge(about: About, labels: readonly string[] = []): (owner: Owner, value: number) => void {
     const gauge = onFirstUse(() => new Gauge(this.#settings(about, labels)));
-    // Without any label it would show 0 before it is set; with one it may be there from the start.
+    // A gauge without labels is created when it is first set, because it would show 0 before.
     if (labels.length > 0) gauge();
     return (owner, value) => gauge().set({ ...owner }, value);
   }
 
-  /** A gauge that asks each owner when somebody looks. */
+  /** A gauge that asks each owner for its value on a scrape. */
   asking(about: About): (owner: Owner, ask: () => number) => void {
     const collected: (() => void)[] = [];
     const gauge = new Gauge({
@@ -128,7 +132,7 @@ function onFirstUse<T>(make: () => T): () => T {
   return () => made ??= make();
 }
 
-/** Seconds as a histogram takes them: a clock that was set back must not subtract or throw. */
+/** Clamps to 0, because a clock that was set back must neither subtract seconds nor throw. */
 function elapsed(seconds: number): number {
   return seconds > 0 && Number.isFinite(seconds) ? seconds : 0;
 }

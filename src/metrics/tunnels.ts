@@ -1,5 +1,5 @@
 /**
- * The metrics of tunnels and their targets: names, labels, help and buckets in one place.
+ * The metrics of tunnels and their targets: names, labels, help texts and buckets.
  *
  * @module
  */
@@ -9,13 +9,13 @@ import { CLOSE_REASONS, DIRECTIONS, HANDSHAKE_REASONS } from "../proxy/outcome.t
 import type { TunnelMetrics } from "../metrics.ts";
 import type { Families, Owner } from "./families.ts";
 
-/** A tunnel as its metrics need to know it. */
+/** A tunnel, as needed for its metrics. */
 export type TunnelSeries = {
-  /** Its labels. */
+  /** The labels of the tunnel. */
   readonly owner: Owner;
-  /** How many targets it has. */
+  /** The number of targets. */
   readonly targets: number;
-  /** At most so many connections at once; 0 = no limit. */
+  /** The maximum number of concurrent connections; 0 = no limit. */
   readonly maxConnections: number;
 };
 
@@ -29,7 +29,10 @@ const DURATION_BUCKETS = [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600
 
 const ACL_RESULTS = ["allowed", "denied", "would_deny"] as const;
 
-/** Registers the families; gives what makes the series of one tunnel. Call that once for each. */
+/**
+ * Registers the families. Returns a function that creates the series of one tunnel; call it once
+ * for each.
+ */
 export function tunnelFamilies(families: Families): (series: TunnelSeries) => TunnelMetrics {
   const active = families.asking({
     name: "mtlsd_active_connections",

@@ -1,55 +1,55 @@
 /**
- * Puts a set of new files, some of them secret, into a directory: all of them or, as far as the system
- * lets us, none. A secret file has mode 0600 from its first moment, no existing file is written into,
- * and a symlink that waits at one of the names is not followed.
+ * Writes a set of new files, some of them secret, to a directory: all of them or, as far as the
+ * system allows, none. A secret file has mode 0600 from the start, existing files are never written
+ * to, and a symlink at one of the names is not followed.
  *
- * Without `force` each file is created where none may be (`O_CREAT|O_EXCL`). With it each is created
- * under a random name beside its place, and only when all are complete do they move into their places.
+ * Without `force`, each file is created only if it does not exist (`O_CREAT|O_EXCL`). With it, each
+ * is created under a random temporary name, and all are renamed into place once they are complete.
  *
- * On Windows files have no mode: there the directory's own access list has to protect the keys.
+ * On Windows files have no mode, so the access control list of the directory must protect the keys.
  *
  * @module
  */
 
 import { join } from "node:path";
 
-/** A file to put into the directory. */
+/** A file to write to the directory. */
 export type NewFile = {
   /** Its name in the directory. */
   readonly name: string;
   readonly content: string;
-  /** Whether its mode is 0600; else 0644. */
+  /** Whether its mode is 0600; otherwise it is 0644. */
   readonly secret: boolean;
 };
 
-/** How to treat what is there already. */
+/** How to treat existing files. */
 export type StoreOptions = {
   /** Replace existing files. */
   readonly force: boolean;
   /**
-   * Names that belong to the set too but are not among the new files. One that exists is refused
-   * like any other, and removed with `force`: it would not fit the new files.
+   * Names of the set that have no new file. If one exists, it is an error without `force`; with
+   * `force` it is removed, because it would not fit the new files.
    */
   readonly stale: readonly string[];
 };
 
-/** What was done; full paths. */
+/** The changes that were made, as full paths. */
 export type StoreResult = {
   readonly written: readonly string[];
   readonly removed: readonly string[];
 };
 
 /**
- * The files could not be stored. `reason` is `exists` if something is in the way, `grant` if a Deno
- * permission is missing, `system` for all else; the message is for the user.
+ * The files could not be stored. `reason` is `exists` if a file is in the way, `grant` if a Deno
+ * permission is missing, and `system` for all other errors. The message is for the user.
  */
 export class StoreError extends Error {
   /** Always `StoreError`. */
   override readonly name = "StoreError";
-  /** What kind of obstacle it was. */
+  /** The kind of error. */
   readonly reason: "exists" | "grant" | "system";
 
-  /** `options.cause` is the system's error, where there is one. */
+  /** `options.cause` is the system's error, if there is one. */
   constructor(reason: StoreError["reason"], message: string, options?: ErrorOptions) {
     super(message, options);
     this.reason = reason;
@@ -57,10 +57,10 @@ export class StoreError extends Error {
 }
 
 /**
- * Stores the files in a directory, which is made with mode 0755 if it is not there. Needs read and
- * write permission on the directory.
+ * Stores the files in a directory, which is created with mode 0755 if it does not exist. Needs read
+ * and write permission on the directory.
  *
- * @throws {StoreError} If nothing was changed, or if it was: then the message names what.
+ * @throws {StoreError} on failure. If anything was changed by then, the message says what.
  */
 export async function storeFiles(
   dir: string,
@@ -78,7 +78,7 @@ export async function storeFiles(
     : { written: await createAll(dir, files), removed: [] };
 }
 
-/** Looks at every name before anything is written. */
+/** Checks every name before anything is written. */
 async function refuseExisting(
   dir: string,
   names: readonly string[],
@@ -87,7 +87,7 @@ async function refuseExisting(
   const existing: string[] = [];
   for (const path of names.map((name) => join(dir, name))) {
     try {
-      // Not stat: a symlink to nowhere is in the way as well.
+      // Not stat: a dangling symlink is in the way too.
       const { isDirectory } = await Deno.lstat(path);
       if (isDirectory) {
         throw new StoreError("exists", `Cannot write ${quote(path)}: it is a directory`);
@@ -163,7 +163,7 @@ async function replaceAll(
   }
 }
 
-/** Creates a file where there is none; an incomplete one is removed again. */
+/** Creates a file that must not exist; removes it again if it is incomplete. */
 async function create(path: string, { content, secret }: NewFile): Promise<void> {
   const mode = secret ? 0o600 : 0o644;
   using file = await Deno.open(path, { write: true, createNew: true, mode });
@@ -177,7 +177,7 @@ async function create(path: string, { content, secret }: NewFile): Promise<void>
   }
 }
 
-/** Removes a file; says whether there was one. */
+/** Removes a file; returns whether it existed. */
 async function removeFile(path: string): Promise<boolean> {
   try {
     await Deno.remove(path);
@@ -188,13 +188,13 @@ async function removeFile(path: string): Promise<boolean> {
   }
 }
 
-/** Removes what it can; gives what it could not. */
+/** Removes as many files as possible; returns those that could not be removed. */
 async function removeAll(paths: readonly string[]): Promise<string[]> {
   const results = await Promise.allSettled(paths.map(removeFile));
   return paths.filter((_, i) => results[i]?.status === "rejected");
 }
 
-/** Makes the system's error one for the user. */
+/** Converts the system's error into one for the user. */
 async function explain(
   what: string,
   path: string,
@@ -209,7 +209,8 @@ async function explain(
     const fix = flags === "" ? cause.message : `add ${flags}`;
     return new StoreError("grant", `${subject}: ${fix}${end}`, { cause });
   }
-  // "File exists (os error 17): open '...'": the path has been said.
+  // The system's message is like "File exists (os error 17): open '...'". The path has been named
+  // already.
   const said = cause instanceof Error ? cause.message : String(cause);
   const words = said.replace(/ \(os error \d+\).*$/s, "");
   return new StoreError("system", `${subject}: ${words}${end}`, { cause });
