@@ -92,7 +92,7 @@ Deno.test("bundle: of the program", async (t) => {
     assert.deepEqual(text.match(here), null);
   });
 
-  await t.step("runs as the README says", async () => {
+  await t.step("runs as the chapter says", async () => {
     const [, build, start = ""] = (shell("bundle")[0] ?? "").split("\n");
     assert.equal(build, "deno task bundle");
     const certs = await clone.run("deno task certs");

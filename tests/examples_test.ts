@@ -1,5 +1,5 @@
 /**
- * The examples, and the walk-throughs of the README with them: every command is taken from there and
+ * The examples, and the walk-throughs of the chapters with them: every command is taken from there and
  * run as it stands. Only 127.0.0.1 is replaced, by a loopback address that no other test has, so that
  * the ports may stay as they are.
  *
@@ -20,7 +20,7 @@ async function example(name: string): Promise<string> {
 
 /** Every file of the directory, so that a new one is looked at too. */
 const NAMES = [...Deno.readDirSync(join(ROOT, "examples"))].filter(({ isFile }) => isFile)
-  .map(({ name }) => name).sort();
+  .map(({ name }) => name).filter((name) => name !== "README.md").sort();
 
 Deno.test("examples: every config is one", async () => {
   const configs = NAMES.filter((name) => name.endsWith(".yaml"));
@@ -74,6 +74,19 @@ Deno.test("examples: the two configs meet, and the programs' own addresses are t
   const [, said = ""] = /uses the ports ([^.]+)\./.exec(section("Quick start in four terminals")) ??
     [];
   assert.deepEqual((said.match(/\d+/g) ?? []).map(Number).toSorted(), ports.toSorted());
+});
+
+Deno.test("README: what the front page shows is that of two machines, and a clone runs", async () => {
+  const [front = ""] = shell("front page");
+  const [brief, long] = [front, shell("two machines")[0] ?? ""].map((text) =>
+    text.split("\n").slice(1)
+  );
+  assert.ok(brief !== undefined && brief.length === 2);
+  assert.deepEqual(brief, long);
+  await using clone = await Clone.make((text) => text);
+  const { code, stdout, stderr } = await clone.run(shell("from a clone")[0] ?? "exit 9");
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /^mtlsd \d+\.\d+\.\d+/m);
 });
 
 Deno.test("README: the quick start in four terminals", async () => {

@@ -1,5 +1,5 @@
 /**
- * The README against the code: its keys, defaults, commands and flags are those that there are, and
+ * The README and the chapters against the code: their keys, defaults, commands and flags are those that there are, and
  * whatever it shows is run, by `examples_test.ts`, `demo_test.ts` or a test in `readme/`. Its other
  * lists are looked at there too.
  *
@@ -14,7 +14,7 @@ import { formatProblem } from "../src/config/problem.ts";
 import { knownKeys } from "../src/config/schema.ts";
 import { parse, stringify } from "yaml";
 import { ROOT } from "./support/daemon.ts";
-import { blocks, code, README, section, table } from "./support/readme.ts";
+import { blocks, code, section, table, TEXT } from "./support/readme.ts";
 
 const { tasks } = JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json"))) as {
   readonly tasks: Readonly<Record<string, string>>;
@@ -52,12 +52,12 @@ function isMap(value: unknown): value is Record<string, unknown> {
 Deno.test("readme: every YAML block is a config, or a part of one", () => {
   const all = blocks("yaml");
   assert.ok(all.length >= 6, `${all.length} blocks`);
-  for (const { text, line } of all) {
+  for (const { text, doc, line } of all) {
     const whole = text.startsWith("# fragment")
       // Some keys are for one mode only.
       ? Object.values(MINIMAL).map((base) => stringify(merge(base, parse(text))))
       : [text];
-    const results = whole.map((config) => parseConfig(config, `README.md, line ${line}`));
+    const results = whole.map((config) => parseConfig(config, `${doc}, line ${line}`));
     const problems = results.flatMap((result) => result.ok ? [] : result.problems);
     assert.ok(results.some(({ ok }) => ok), problems.map(formatProblem).join("\n"));
   }
@@ -120,8 +120,11 @@ Deno.test("readme: every config that has a name is run by a test", async () => {
   );
   const whole = blocks("yaml").filter(({ text }) => !text.startsWith("# fragment"));
   const names = whole.flatMap(({ text }) => /^# ([\w-]+\.yaml)\n/.exec(text)?.[1] ?? []);
-  // The others are those of "Two machines", and the one with all defaults.
-  assert.equal(names.length, whole.length - 3);
+  // The others are those of "Two machines", one of them on the front page too, and the one with all
+  // defaults.
+  const [front] = whole.filter(({ doc }) => doc === "README.md");
+  assert.ok(section("Two machines").includes(`\`\`\`yaml\n${front?.text}\n\`\`\``));
+  assert.equal(names.length, whole.length - 4);
   for (const name of names) {
     assert.ok(tests.some((text) => text.includes(`.start("${name}"`)), name);
   }
@@ -189,7 +192,7 @@ function tlsOf(block: string): object {
 
 Deno.test("readme: every task that it names is there, and every task is named", () => {
   const named = new Set(
-    [...README.matchAll(/\bdeno(?:@[\d.]+)? task ([\w:-]+)/g)].map(([, t]) => t),
+    [...TEXT.matchAll(/\bdeno(?:@[\d.]+)? task ([\w:-]+)/g)].map(([, t]) => t),
   );
   for (const name of named) assert.ok(name !== undefined && name in tasks, `deno task ${name}`);
   assert.deepEqual(Object.keys(tasks).filter((name) => !named.has(name)), []);
@@ -199,7 +202,7 @@ Deno.test("readme: the two commands are there, with the version that the project
   const [first] = blocks("sh");
   assert.equal(first?.text, "npx -y deno@2.9.6 task demo\nnpx -y deno@2.9.6 task test");
   assert.deepEqual(
-    [...new Set([...README.matchAll(/deno@([\d.]+\d)/g)].map(([, version]) => version))],
+    [...new Set([...TEXT.matchAll(/deno@([\d.]+\d)/g)].map(([, version]) => version))],
     ["2.9.6"],
   );
 });
@@ -220,7 +223,7 @@ Deno.test("readme: commands and flags are those of the program", () => {
     "--help",
     ...COMMAND_NAMES.flatMap((name) => [...flagsOf(helpText(name))]),
   ]);
-  for (const flag of real) assert.ok(flagsOf(text).has(flag), `${flag} is not in the README`);
+  for (const flag of real) assert.ok(flagsOf(text).has(flag), `${flag} is not in the chapter`);
   for (const flag of flagsOf(text)) {
     assert.ok(real.has(flag) || flag.startsWith("--allow-"), `${flag} is not in the program`);
   }

@@ -11,8 +11,9 @@
  *
  * - *Path bomb*: the runtime's path search takes seconds for some hundred certificates and blocks
  *   the event loop. As a server it is given no CA, and does not search. As a client it always does,
- *   whatever it is given, so a hostile server can cause it (README, threat model). Our own search
- *   is bounded (`x509/path.ts`), takes turns and pauses (`tls/fair_queue.ts`).
+ *   whatever it is given, so a hostile server can cause it (`examples/security/README.md`, the second
+ *   verdict). Our own search is bounded (`x509/path.ts`), takes turns and pauses
+ *   (`tls/fair_queue.ts`).
  *
  * Peers that would be admitted:
  *

@@ -1,5 +1,5 @@
 /**
- * A chapter of the README, done as it says: its configs are started and its commands are run as they
+ * A chapter, done as it says: its configs are started and its commands are run as they
  * stand there, but for addresses and directories, which are the test's own.
  *
  * @module
@@ -14,10 +14,10 @@ import { makeLeaf, pathOf } from "../support/pki.ts";
 import { config, shell } from "../support/readme.ts";
 import { type Clone, loopback, type Said } from "../support/walkthrough.ts";
 
-/** Texts of the README and what stands for them in the test; the longest that fits counts. */
+/** Texts of the chapter and what stands for them in the test; the longest that fits counts. */
 export type Changes = Readonly<Record<string, string>>;
 
-/** How a daemon is started besides what the README says. */
+/** How a daemon is started besides what the chapter says. */
 export type StartOptions = {
   readonly changes?: Changes;
   /** Variables of the environment. */
@@ -157,12 +157,12 @@ export function command(words: string): string {
   const found = shell(words);
   const [text] = found;
   if (text === undefined || found.length > 1) {
-    throw new Error(`The README has ${found.length} blocks "# ${words}"`);
+    throw new Error(`The chapters have ${found.length} blocks "# ${words}"`);
   }
   return text;
 }
 
-/** Puts the certificates of a chapter and one of the README's configs into a clone. */
+/** Puts the certificates of a chapter and one of its configs into a clone. */
 export async function furnish(clone: Clone, chapter: Chapter, name: string): Promise<void> {
   await Deno.mkdir(join(clone.dir, "certs"));
   for (const file of ["ca.pem", "server.pem", "server-key.pem", "client.pem", "client-key.pem"]) {

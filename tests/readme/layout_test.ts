@@ -1,5 +1,6 @@
 /**
- * What the README says of the repository: links, files, modules, and the bounds that are in the code.
+ * What the README and the chapters say of the repository: links, files, modules, and the bounds that
+ * are in the code; and that the front page stays one.
  *
  * @module
  */
@@ -9,7 +10,17 @@ import { join } from "node:path";
 import { PEER_BOUNDS } from "../../src/logging/format.ts";
 import { PER_MESSAGE, PER_SOURCE, REPORT_EVERY } from "../../src/logging/limiter.ts";
 import { ROOT } from "../support/daemon.ts";
-import { blocks, code, headings, prose, section } from "../support/readme.ts";
+import {
+  ALL_DOCS,
+  anchorOf,
+  blocks,
+  code,
+  DOCS,
+  headings,
+  links,
+  prose,
+  section,
+} from "../support/readme.ts";
 
 function exists(path: string): boolean {
   try {
@@ -21,16 +32,51 @@ function exists(path: string): boolean {
 }
 
 Deno.test("readme: links lead somewhere", () => {
-  const anchors = headings().map((title) =>
-    title.toLowerCase().replace(/[^\w\- ]/g, "").replaceAll(" ", "-")
-  );
-  assert.equal(new Set(anchors).size, anchors.length, "two headings of one name");
-  const links = [...prose().matchAll(/\]\(([^)]+)\)/g)].map(([, target = ""]) => target);
-  assert.ok(links.length >= 4);
-  for (const target of links) {
-    if (target.startsWith("#")) assert.ok(anchors.includes(target.slice(1)), target);
-    else assert.ok(exists(target), target);
+  const docs = new Map(ALL_DOCS.map((doc) => [doc.path, headings(doc).map(anchorOf)]));
+  let count = 0;
+  for (const doc of ALL_DOCS) {
+    for (const { target, path, anchor } of links(doc)) {
+      const where = `${doc.path}: ${target}`;
+      assert.ok(exists(path), where);
+      if (anchor !== undefined) assert.ok(docs.get(path)?.includes(anchor), where);
+      count++;
+    }
   }
+  assert.ok(count >= 100, `${count} links`);
+});
+
+Deno.test("readme: each heading is there once", () => {
+  const anchors = DOCS.flatMap((doc) => headings(doc).map(anchorOf));
+  const twice = anchors.filter((anchor, at) => anchors.indexOf(anchor) !== at);
+  assert.deepEqual(twice, []);
+});
+
+Deno.test("readme: it is a front page of 250 lines and 100 columns, which leads to every chapter", () => {
+  const [front] = DOCS;
+  assert.ok(front?.path === "README.md");
+  const lines = front.text.trimEnd().split("\n");
+  assert.ok(lines.length <= 250, `${lines.length} lines`);
+  assert.deepEqual(lines.filter((line) => [...line].length > 100), []);
+  const reached = new Set(links(front).map(({ path }) => path));
+  const missing = ALL_DOCS.map(({ path }) => path).filter((path) =>
+    path !== "README.md" && path !== "examples/README.md" && !reached.has(path)
+  );
+  assert.deepEqual(missing, []);
+  // Names of links that are used and have no target are plain text.
+  const named = [...front.text.matchAll(/^\| \[([^\]]+)\] +\|/gm)].map(([, name = ""]) => name);
+  assert.ok(named.length >= 20);
+  for (const name of named) assert.ok(front.text.includes(`\n[${name}]: `), name);
+});
+
+Deno.test("readme: the index of the chapters has all below examples/", () => {
+  const index = ALL_DOCS.find(({ path }) => path === "examples/README.md");
+  assert.ok(index !== undefined);
+  const reached = links(index).map(({ path }) => path);
+  assert.deepEqual(
+    reached.toSorted(),
+    ALL_DOCS.map(({ path }) => path)
+      .filter((path) => path.startsWith("examples/") && path !== index.path).toSorted(),
+  );
 });
 
 Deno.test("readme: every file that it names is there", () => {
@@ -51,9 +97,8 @@ Deno.test("readme: the modules are those of src, each in its place", () => {
       ? []
       : /^ {2}((?:[\w/]+(?:\.ts|\/) ?)+)/.exec(line)?.[1]?.trim().split(" ") ?? []
   );
-  const real = [...Deno.readDirSync(join(ROOT, "src"))].map(({ name, isDirectory }) =>
-    isDirectory ? `${name}/` : name
-  );
+  const real = [...Deno.readDirSync(join(ROOT, "src"))].filter(({ name }) => name !== "README.md")
+    .map(({ name, isDirectory }) => isDirectory ? `${name}/` : name);
   assert.deepEqual(names.toSorted(), real.toSorted());
 });
 

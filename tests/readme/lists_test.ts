@@ -1,5 +1,5 @@
 /**
- * The lists of the README against the code: metrics, decisions, dimensions, reasons, messages of the log.
+ * The lists of the chapters against the code: metrics, decisions, dimensions, reasons, messages of the log.
  *
  * @module
  */
@@ -16,10 +16,10 @@ import { ROOT } from "../support/daemon.ts";
 import { dns, makeCa, makeLeaf } from "../support/pki.ts";
 import { blocks, code, table } from "../support/readme.ts";
 
-/** All files of `src/`, by their path in it. */
+/** All modules of `src/`, by their path. */
 function sources(dir = "src"): string[] {
   return [...Deno.readDirSync(join(ROOT, dir))].flatMap(({ name, isDirectory }) =>
-    isDirectory ? sources(`${dir}/${name}`) : [`${dir}/${name}`]
+    isDirectory ? sources(`${dir}/${name}`) : name.endsWith(".ts") ? [`${dir}/${name}`] : []
   );
 }
 

@@ -1,5 +1,5 @@
 /**
- * What foreign clients say when something goes wrong, and what the table of the README says that they
+ * What foreign clients say when something goes wrong, and what the table of the chapter says that they
  * do.
  *
  * @module
@@ -48,7 +48,7 @@ export function symptoms(): readonly Row[] {
 /** The row of a fault. */
 export function symptom(fault: string): Row {
   const row = symptoms().find((one) => one.fault === fault);
-  assert.ok(row !== undefined, `the README has no fault "${fault}"`);
+  assert.ok(row !== undefined, `the chapter has no fault "${fault}"`);
   return row;
 }
 
@@ -75,7 +75,7 @@ export async function logged(
   { apart = false }: { readonly apart?: boolean } = {},
 ): Promise<void> {
   const { log } = symptom(fault);
-  assert.ok(log.length > 0, `the README has no words of the log about "${fault}"`);
+  assert.ok(log.length > 0, `the chapter has no words of the log about "${fault}"`);
   const isIn = (raw: string) => (word: string) => raw.includes(word);
   await until(() => {
     const lines = daemon.lines.slice(from).map(({ raw }) => raw);

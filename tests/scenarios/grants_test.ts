@@ -147,7 +147,7 @@ Deno.test("without one of the grants it names exactly that flag, status 2", asyn
   });
 });
 
-Deno.test("the line works in a shell as the README has it", async () => {
+Deno.test("the line works in a shell as the chapter has it", async () => {
   await using scene = await Scene.create();
   const path = await scene.write(
     "server.yaml",

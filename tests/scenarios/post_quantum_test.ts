@@ -1,7 +1,7 @@
 /**
  * Which key exchange is used, as it stands on the wire: the hybrid X25519MLKEM768 with peers that prefer
  * it, in both roles; X25519 between two mtlsd, whose engine prefers that; and a curve of NIST's with
- * those that have neither. What the README says of it under "Post-quantum" is what is held here.
+ * those that have neither. What the chapter on security says of it under "Post-quantum" is what is held here.
  *
  * @module
  */
@@ -119,7 +119,7 @@ for (const [way, options] of WAYS) {
     }
   });
 
-  Deno.test(`between two mtlsd it is X25519, as the README says (${way})`, async () => {
+  Deno.test(`between two mtlsd it is X25519, as the chapter says (${way})`, async () => {
     await using scene = await Scene.create();
     const backend = scene.use(echoBackend());
     const server = await scene.server(backend.address, options);
@@ -129,7 +129,7 @@ for (const [way, options] of WAYS) {
     await caller.send("hello\n");
     await caller.receives("hello\n");
     const exchange = await tap.keyExchange();
-    // Should this become the hybrid, the README has to say so.
+    // Should this become the hybrid, the chapter has to say so.
     assert.equal(exchange.group, GROUP.x25519);
     assert.match(section("Post-quantum"), /^\| another mtlsd +\| X25519: /m);
     assert.deepEqual(exchange.shares, [GROUP.x25519]);

@@ -1,20 +1,49 @@
 /**
- * The README taken apart, so that tests can hold it to its word.
+ * The README and the chapters taken apart, as one set of documents, so that tests can hold them to
+ * what they say.
  *
  * @module
  */
 
-import { join } from "node:path";
+import { dirname, join, normalize } from "node:path";
 import { ROOT } from "./daemon.ts";
 
-/** The whole text. */
-export const README: string = Deno.readTextFileSync(join(ROOT, "README.md"));
+/** A Markdown file of the repository. */
+export type Doc = {
+  /** From the top directory, such as `examples/bridge/README.md`. */
+  readonly path: string;
+  readonly text: string;
+};
+
+/** Deployments; `tests/deploy` reads what their READMEs show. */
+const DEPLOYMENTS = ["docker", "kubernetes", "prometheus", "systemd"]
+  .map((name) => `examples/${name}/README.md`);
+
+/** Every Markdown file: the README first, then the chapters by path. */
+export const ALL_DOCS: readonly Doc[] = [
+  "README.md",
+  ...["examples", "src", "tests"].flatMap(markdown).toSorted(),
+].map((path) => ({ path, text: Deno.readTextFileSync(join(ROOT, path)) }));
+
+/** The README and the chapters: those whose headings, tables, commands and configs are tested here. */
+export const DOCS: readonly Doc[] = ALL_DOCS.filter(({ path }) => !DEPLOYMENTS.includes(path));
+
+/** The text of all of {@linkcode DOCS}. */
+export const TEXT: string = DOCS.map(({ text }) => text).join("\n");
+
+function markdown(dir: string): readonly string[] {
+  return [...Deno.readDirSync(join(ROOT, dir))].flatMap(({ name, isDirectory }) =>
+    isDirectory ? markdown(`${dir}/${name}`) : name.endsWith(".md") ? [`${dir}/${name}`] : []
+  );
+}
 
 /** A fenced block. */
 export type Block = {
   /** What stands behind the fence. */
   readonly language: string;
   readonly text: string;
+  /** The path of the document. */
+  readonly doc: string;
   /** Of the fence, counted from 1. */
   readonly line: number;
 };
@@ -24,22 +53,31 @@ const FENCE = /^( *)```(\w*)$/;
 
 /** All fenced blocks, in their order. */
 export function blocks(language?: string): readonly Block[] {
+  const found = DOCS.flatMap(blocksOf);
+  return language === undefined ? found : found.filter((block) => block.language === language);
+}
+
+function blocksOf({ path, text }: Doc): readonly Block[] {
   const found: Block[] = [];
   let open: { language: string; line: number; indent: string; text: string[] } | undefined;
-  for (const [index, text] of README.split("\n").entries()) {
-    const fence = FENCE.exec(text);
+  for (const [index, line] of text.split("\n").entries()) {
+    const fence = FENCE.exec(line);
     if (open === undefined && fence !== null) {
       open = { language: fence[2] ?? "", line: index + 1, indent: fence[1] ?? "", text: [] };
     } else if (open !== undefined && fence !== null) {
-      const { language, line } = open;
-      found.push({ language, line, text: open.text.join("\n") });
+      found.push({
+        language: open.language,
+        line: open.line,
+        doc: path,
+        text: open.text.join("\n"),
+      });
       open = undefined;
     } else if (open !== undefined) {
-      open.text.push(text.startsWith(open.indent) ? text.slice(open.indent.length) : text);
+      open.text.push(line.startsWith(open.indent) ? line.slice(open.indent.length) : line);
     }
   }
-  if (open !== undefined) throw new Error(`The block of line ${open.line} has no end`);
-  return language === undefined ? found : found.filter((block) => block.language === language);
+  if (open !== undefined) throw new Error(`${path}: the block of line ${open.line} has no end`);
+  return found;
 }
 
 /** The shell blocks whose first line is a comment that starts with these words. */
@@ -47,56 +85,70 @@ export function shell(words: string): readonly string[] {
   return blocks("sh").map(({ text }) => text).filter((text) => text.startsWith(`# ${words}`));
 }
 
-/** The config that the README gives this name, in the comment that is its first line. */
+/** The config that a chapter gives this name, in the comment that is its first line. */
 export function config(name: string): Block {
   const found = blocks("yaml").filter(({ text }) => text.startsWith(`# ${name}\n`));
   const [block] = found;
   if (block === undefined || found.length > 1) {
-    throw new Error(`The README has ${found.length} configs "${name}"`);
+    throw new Error(`The chapters have ${found.length} configs "${name}"`);
   }
   return block;
 }
 
-/** The text without its fenced blocks. */
-export function prose(): string {
-  const lines: string[] = [];
+/** The lines of a document, each with whether it is in a fenced block or is a fence. */
+function marked({ text }: Doc): readonly { readonly line: string; readonly fenced: boolean }[] {
   let inside = false;
-  for (const line of README.split("\n")) {
-    if (FENCE.test(line)) inside = !inside;
-    else if (!inside) lines.push(line);
-  }
-  return lines.join("\n");
+  return text.split("\n").map((line) => {
+    const fence = FENCE.test(line);
+    if (fence) inside = !inside;
+    return { line, fenced: fence || inside };
+  });
 }
 
-/** Headings, top to bottom. */
-export function headings(): readonly string[] {
-  return [...prose().matchAll(/^#+ (.+)$/gm)].map(([, title = ""]) => title);
+/** The text of a document, or of all, without fenced blocks. */
+export function prose(doc?: Doc): string {
+  return (doc === undefined ? DOCS : [doc]).flatMap(marked)
+    .filter(({ fenced }) => !fenced).map(({ line }) => line).join("\n");
 }
 
-/** What stands under a heading, up to the next one of its level or above. */
+/** Headings, top to bottom, of a document or of all. */
+export function headings(doc?: Doc): readonly string[] {
+  return [...prose(doc).matchAll(/^#+ (.+)$/gm)].map(([, title = ""]) => title);
+}
+
+/** What stands under a heading, which is unique, up to the next one of its level or above. */
 export function section(title: string): string {
-  const lines = README.split("\n");
-  const levels: number[] = [];
-  let inside = false;
-  for (const line of lines) {
-    if (FENCE.test(line)) inside = !inside;
-    // Comments of a shell look like headings.
-    levels.push(inside ? 0 : /^(#+) /.exec(line)?.[1]?.length ?? 0);
+  const found = DOCS.filter((doc) => headings(doc).includes(title));
+  const [doc] = found;
+  if (doc === undefined || found.length > 1) {
+    throw new Error(`${found.length} documents have a heading "${title}"`);
   }
-  const from = lines.findIndex((line, at) =>
-    levels[at] !== 0 && line.replace(/^#+ /, "") === title
+  const lines = marked(doc).map(({ line, fenced }) => ({
+    line,
+    // Comments of a shell look like headings.
+    level: fenced ? 0 : /^(#+) /.exec(line)?.[1]?.length ?? 0,
+  }));
+  const from = lines.findIndex(({ line, level }) =>
+    level !== 0 && line.replace(/^#+ /, "") === title
   );
-  if (from === -1) throw new Error(`The README has no heading "${title}"`);
-  const own = levels[from] ?? 0;
-  const end = levels.findIndex((level, at) => at > from && level > 0 && level <= own);
-  return lines.slice(from + 1, end === -1 ? undefined : end).join("\n");
+  const own = lines[from]?.level ?? 0;
+  const end = lines.findIndex(({ level }, at) => at > from && level > 0 && level <= own);
+  return lines.slice(from + 1, end === -1 ? undefined : end).map(({ line }) => line).join("\n");
 }
 
-/** The rows of the table whose first column is called `first`, without its head; cells trimmed. */
+/**
+ * The rows of the table whose first column is called `first`, without its head; cells trimmed. One table
+ * alone has that name.
+ */
 export function table(first: string): readonly (readonly string[])[] {
-  const lines = README.split("\n");
-  const head = lines.findIndex((line) => cells(line)[0] === first);
-  if (head === -1) throw new Error(`The README has no table of "${first}"`);
+  const lines = TEXT.split("\n");
+  const heads = lines.flatMap((line, at) =>
+    cells(line)[0] === first && /^\|[ :|-]+$/.test(lines[at + 1] ?? "") ? [at] : []
+  );
+  const [head] = heads;
+  if (head === undefined || heads.length > 1) {
+    throw new Error(`The chapters have ${heads.length} tables of "${first}"`);
+  }
   const rows: (readonly string[])[] = [];
   for (let index = head + 2; lines[index]?.startsWith("|"); index++) {
     rows.push(cells(lines[index] ?? ""));
@@ -111,4 +163,28 @@ function cells(line: string): readonly string[] {
 /** Everything that stands in backticks. */
 export function code(text: string): readonly string[] {
   return [...text.matchAll(/`([^`\n]+)`/g)].map(([, inside = ""]) => inside);
+}
+
+/** The relative links of a document: as written, the path that they lead to, and the heading's anchor. */
+export function links(doc: Doc): readonly {
+  readonly target: string;
+  readonly path: string;
+  readonly anchor: string | undefined;
+}[] {
+  const text = prose(doc);
+  const inline = [...text.matchAll(/\]\(([^)]+)\)/g)];
+  // "[name]: target", and the uses of such names.
+  const defined = [...text.matchAll(/^\[[^\]]+\]: (\S+)$/gm)];
+  return [...inline, ...defined].map(([, target = ""]) => target)
+    .filter((target) => !/^[a-z]+:/.test(target))
+    .map((target) => {
+      const [path = "", anchor] = target.split("#");
+      const to = path === "" ? doc.path : normalize(join(dirname(doc.path), path));
+      return { target, path: to, anchor };
+    });
+}
+
+/** The anchor by which links reach a heading. */
+export function anchorOf(title: string): string {
+  return title.toLowerCase().replace(/[^\w\- ]/g, "").replaceAll(" ", "-");
 }

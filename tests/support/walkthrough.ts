@@ -1,5 +1,5 @@
 /**
- * Runs shell commands as somebody would who follows the README: in a copy of what a clone holds, in
+ * Runs shell commands as somebody would who follows a chapter: in a copy of what a clone holds, in
  * terminals of their own, with `deno` on the path.
  *
  * @module
