@@ -183,4 +183,4 @@ try {
 } finally {
   await Deno.remove(dir, { recursive: true });
 }
-say("\nIt works. Next: the quick start in README.md, with certificates and configs of your own.");
+say("\nIt works. Next: examples/quickstart/README.md, with certificates and configs of your own.");
