@@ -138,22 +138,48 @@ export function section(title: string): string {
 
 /**
  * The rows of the table whose first column is called `first`, without its head; cells trimmed. One table
- * alone has that name.
+ * alone has that name. It may be written as a list below `<!-- table: first | second -->`, where each
+ * item is a row, and items in it are the other cells, with the name of their column in front.
  */
 export function table(first: string): readonly (readonly string[])[] {
   const lines = TEXT.split("\n");
   const heads = lines.flatMap((line, at) =>
     cells(line)[0] === first && /^\|[ :|-]+$/.test(lines[at + 1] ?? "") ? [at] : []
   );
-  const [head] = heads;
-  if (head === undefined || heads.length > 1) {
-    throw new Error(`The chapters have ${heads.length} tables of "${first}"`);
+  const listed = lines.flatMap((line, at) => columnsOf(line)?.[0] === first ? [at] : []);
+  const [head = listed[0]] = heads;
+  if (head === undefined || heads.length + listed.length > 1) {
+    throw new Error(`The chapters have ${heads.length + listed.length} tables of "${first}"`);
   }
+  if (listed.length === 1) return list(columnsOf(lines[head]) ?? [], lines.slice(head + 1));
   const rows: (readonly string[])[] = [];
   for (let index = head + 2; lines[index]?.startsWith("|"); index++) {
     rows.push(cells(lines[index] ?? ""));
   }
   return rows;
+}
+
+/** The columns that a list stands for. */
+function columnsOf(line = ""): readonly string[] | undefined {
+  return /^<!-- table: (.+) -->$/.exec(line)?.[1]?.split(" | ");
+}
+
+/** The rows that a list has; a cell that is not there is empty. */
+function list([, ...columns]: readonly string[], lines: readonly string[]): string[][] {
+  const from = lines.findIndex((line) => line !== "");
+  const end = lines.findIndex((line, at) => at > from && line !== "" && !/^(- | )/.test(line));
+  const text = lines.slice(from, end === -1 ? undefined : end).join("\n");
+  return text.split(/^- /m).slice(1).map((item) => {
+    const [name = "", ...inner] = item.split(/^ {2}- /m).map((part) =>
+      part.trim().replace(/\s*\n\s*/g, " ")
+    );
+    const cellOf = new Map(inner.map((part) => {
+      const [column = ""] = columns.filter((known) => part.startsWith(`${known}: `));
+      if (column === "") throw new Error(`"${name}" has a cell of no column: ${part}`);
+      return [column, part.slice(column.length + 2)];
+    }));
+    return [name.replace(/^\*\*(.*)\*\*$/, "$1"), ...columns.map((one) => cellOf.get(one) ?? "")];
+  });
 }
 
 function cells(line: string): readonly string[] {
