@@ -146,13 +146,18 @@ async function run(command: string, args: readonly string[]): Promise<string | u
   }
 }
 
+/** What stands under a heading, however its lines are broken. */
+function flat(title: string): string {
+  return section(title).replace(/\s+/g, " ");
+}
+
 Deno.test("readme: bounds that it tells are those of the code", async () => {
   const constant = async (path: string, name: string): Promise<string> => {
     const text = await Deno.readTextFile(join(ROOT, "src", path));
     return new RegExp(`${name}(?:: \\w+)? = ([\\w_* ]+)[;,]`).exec(text)?.[1] ?? "";
   };
   assert.equal(await constant("certstore/bundle.ts", "MAX_CAS"), "256");
-  assert.match(section("Configuration"), /PEM, at most 256\./);
+  assert.match(flat("Configuration"), /PEM, at most 256\./);
   const path = await Promise.all(
     ["MAX_SIGNATURES", "MAX_PATHS", "MAX_PATH_LENGTH"].map((name) =>
       constant("x509/path.ts", name)
@@ -160,33 +165,33 @@ Deno.test("readme: bounds that it tells are those of the code", async () => {
   );
   const [signatures, paths, length] = path;
   const said = `${signatures} signature checks, ${paths} paths, ${length} certificates a path`;
-  assert.ok(section("The second verdict").replaceAll("\n", " ").includes(said), said);
-  const logging = section("Logging").replaceAll("\n", " ");
+  assert.ok(flat("The second verdict").includes(said), said);
+  const logging = flat("Logging");
   const { value, line } = PEER_BOUNDS;
   assert.match(logging, new RegExp(`cut at ${value} bytes .* more than ${line} for all values`));
   const source = `${PER_SOURCE.burst} lines at a stretch and ${PER_SOURCE.perSecond} a second`;
   const all = `all together ${PER_MESSAGE.burst} and ${PER_MESSAGE.perSecond}`;
   assert.match(logging, new RegExp(`${source} from then on, ${all}`));
   assert.match(logging, new RegExp(`every ${REPORT_EVERY / 1000} s while it goes on`));
-  assert.match(section("Configuration"), /at most `596h`/);
+  assert.match(flat("Configuration"), /at most `596h`/);
   assert.equal(await constant("config/duration.ts", "MAX_DURATION_MS"), "596 * 3_600_000");
   const poll = /poll: (\d+),/.exec(
     await Deno.readTextFile(join(ROOT, "src/certstore/watch.ts")),
   )?.[1];
   assert.equal(poll, "5000");
-  assert.match(section("Rotation").replaceAll("\n", " "), /looked at every 5 s/);
+  assert.match(flat("Rotation"), /looked at every 5 s/);
   assert.equal(await constant("certstore/files.ts", "MAX_LIST_BYTES"), "64 * 1024 * 1024");
-  assert.match(section("Configuration"), /at most 64 MiB each/);
+  assert.match(flat("Configuration"), /at most 64 MiB each/);
   assert.equal(await constant("proxy/admission.ts", "MAX_HANDSHAKES"), "256");
-  const limits = section("Limits for each peer").replaceAll("\n", " ");
+  const limits = flat("Limits for each peer");
   assert.match(limits, /256 slots .* evicts the oldest +of the address that has most/);
   assert.equal(await constant("proxy/deadlines.ts", "LONGEST_SLEEP"), "1000");
-  assert.match(section("Open connections").replaceAll("\n", " "), /looked at every second/);
+  assert.match(flat("Open connections"), /looked at every second/);
   assert.equal(await constant("proxy_protocol/format.ts", "MAX_HEADER"), "4096");
-  assert.match(section("PROXY protocol"), /of 4096 bytes at most/);
+  assert.match(flat("PROXY protocol"), /of 4096 bytes at most/);
   assert.equal(await constant("proxy/targets_pool.ts", "MIN_BACKOFF"), "1000");
   assert.equal(await constant("proxy/targets_pool.ts", "MAX_BACKOFF"), "30_000");
-  assert.match(section("Several targets"), /passed over for 1 s, .* up to 30 s/);
+  assert.match(flat("Several targets"), /passed over for 1 s, .* up to 30 s/);
   assert.equal(await constant("config/address.ts", "MAX_SOCKET_PATH"), "107");
-  assert.match(section("UNIX sockets"), /at most 107 bytes long/);
+  assert.match(flat("UNIX sockets"), /at most 107 bytes long/);
 });

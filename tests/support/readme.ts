@@ -139,7 +139,8 @@ export function section(title: string): string {
 /**
  * The rows of the table whose first column is called `first`, without its head; cells trimmed. One table
  * alone has that name. It may be written as a list below `<!-- table: first | second -->`, where each
- * item is a row, and items in it are the other cells, with the name of their column in front.
+ * item is a row, and items in it are the other cells, with the name of their column in front. Of two
+ * columns, the second one stands behind a colon.
  */
 export function table(first: string): readonly (readonly string[])[] {
   const lines = TEXT.split("\n");
@@ -173,6 +174,8 @@ function list([, ...columns]: readonly string[], lines: readonly string[]): stri
     const [name = "", ...inner] = item.split(/^ {2}- /m).map((part) =>
       part.trim().replace(/\s*\n\s*/g, " ")
     );
+    const [, cell = "", rest = ""] = /^((?:`[^`]+`|[^`:])+): (.*)$/.exec(name) ?? [];
+    if (columns.length === 1 && inner.length === 0 && cell !== "") return [cell, rest];
     const cellOf = new Map(inner.map((part) => {
       const [column = ""] = columns.filter((known) => part.startsWith(`${known}: `));
       if (column === "") throw new Error(`"${name}" has a cell of no column: ${part}`);
