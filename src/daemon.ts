@@ -114,12 +114,12 @@ export class Daemon implements AsyncDisposable {
     const { config, logger, metrics, openStore } = this.#options;
     // Load identity and trust first, so that every bound port can be served.
     const store = await openStore(() => this.#swap());
-    this.#goOn();
+    this.#throwIfAbandoned();
     this.#store = store;
     for (const { key, message } of configWarnings(config)) {
       logger.warn(`${key}: ${message}`);
     }
-    const native = this.#provenNative(store);
+    const native = this.#testedNative(store);
     this.#stack.defer(async () => {
       await Promise.all(this.#running.map(({ tunnel }) => tunnel.drain()));
     });
@@ -144,7 +144,7 @@ export class Daemon implements AsyncDisposable {
     const needed = descriptorsNeeded(tunnels, native.tcp !== undefined);
     const available = await descriptorsLeft(needed, {
       open: () => {
-        this.#goOn();
+        this.#throwIfAbandoned();
         return Deno.openSync(tunnels[0].tls.cert);
       },
       pause: () => new Promise((resolve) => setTimeout(resolve)),
@@ -163,14 +163,14 @@ export class Daemon implements AsyncDisposable {
   /**
    * @throws {Error} if the start has been abandoned. The error is never reported.
    */
-  #goOn(): void {
+  #throwIfAbandoned(): void {
     if (this.#draining) throw new Error("Cannot go on: the start was given up");
   }
 
   async #keep(starting: Promise<AsyncDisposable>): Promise<void> {
     const started = await starting;
     if (this.#draining) await started[Symbol.asyncDispose]();
-    this.#goOn();
+    this.#throwIfAbandoned();
     this.#stack.use(started);
   }
 
@@ -200,23 +200,23 @@ export class Daemon implements AsyncDisposable {
       }),
     );
     if (this.#draining) tunnel.cut();
-    this.#goOn();
+    this.#throwIfAbandoned();
     const running: Running = { config, tunnel, logger, state };
     this.#running.push(running);
     metrics.readiness(() => this.#readiness(running, store).ready);
   }
 
   /** The parts of the native backend that pass their self-test. */
-  #provenNative(store: CertStore): Native {
+  #testedNative(store: CertStore): Native {
     const { native = { tcp: undefined, tls: undefined }, logger } = this.#options;
     const fault = native.tls && engineFault(native.tls, store.current);
     if (fault !== undefined) {
       logger.warn("not using the TLS engine directly: it is not what it should be", { fault });
     }
-    const proven = { tcp: native.tcp, tls: fault === undefined ? native.tls : undefined };
+    const tested = { tcp: native.tcp, tls: fault === undefined ? native.tls : undefined };
     const way = (part: unknown) => part === undefined ? "public" : "native";
-    logger.debug("carrying connections", { tcp: way(proven.tcp), tls: way(proven.tls) });
-    return proven;
+    logger.debug("carrying connections", { tcp: way(tested.tcp), tls: way(tested.tls) });
+    return tested;
   }
 
   #state({ name, tls, acl, upstream }: TunnelConfig, store: CertStore): TunnelState {

@@ -138,15 +138,15 @@ function measure(
 
 /** Warns once about each revocation list that passes its `nextUpdate` while it is in effect. */
 export class OverdueLists {
-  readonly #told = new WeakSet<RevocationList>();
+  readonly #warned = new WeakSet<RevocationList>();
 
   /** Checks the lists in effect. `now` is in milliseconds since the epoch. */
   look(materials: Materials, now: number, { sets, logger }: Announcer): void {
     for (const set of sets) {
       const users = sets.length === 1 ? {} : usersOf(set);
       for (const list of materials.of(set.files).revocation.lists) {
-        if (now <= list.nextUpdate || this.#told.has(list)) continue;
-        this.#told.add(list);
+        if (now <= list.nextUpdate || this.#warned.has(list)) continue;
+        this.#warned.add(list);
         logger.warn("certstore: revocation list is past its nextUpdate, keeping it", {
           issuer: formatName(list.issuer.subject),
           next_update: formatTime(list.nextUpdate),

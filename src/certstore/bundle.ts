@@ -61,7 +61,7 @@ export function readBundle(
   context: BundleContext,
   report: FileReport,
 ): Bundle | undefined {
-  const sorted = readCas(bytes, context, uselessness, report);
+  const sorted = readCas(bytes, context, anchorFault, report);
   if (sorted === undefined) return undefined;
   const { able, unable, sound } = sorted;
   const { now } = context;
@@ -88,10 +88,15 @@ export function readIntermediates(
   context: BundleContext,
   report: FileReport,
 ): readonly Certificate[] | undefined {
-  const sorted = readCas(bytes, context, unhelpfulness, report);
+  const sorted = readCas(bytes, context, intermediateFault, report);
   if (sorted === undefined) return undefined;
   const { able, unable, sound } = sorted;
-  warnOfEach(unable, able.flatMap((entry) => untimely(entry, context.now) ?? []), context, report);
+  warnOfEach(
+    unable,
+    able.flatMap((entry) => validityFault(entry, context.now) ?? []),
+    context,
+    report,
+  );
   return sound ? able.map(({ certificate }) => certificate) : undefined;
 }
 
@@ -183,7 +188,7 @@ function warnOfEach(
 }
 
 /** Why a certificate can never be part of a chain; `undefined` if it can. */
-function unfitness({ publicKey, unknownCritical }: Certificate): string | undefined {
+function pathFault({ publicKey, unknownCritical }: Certificate): string | undefined {
   const weak = weakKey(publicKey);
   if (weak !== undefined) return `has ${weak}`;
   return unknownCritical.length > 0
@@ -192,11 +197,11 @@ function unfitness({ publicKey, unknownCritical }: Certificate): string | undefi
 }
 
 /** Why a certificate of the bundle is of no use at any time; `undefined` if it is of use. */
-function uselessness(certificate: Certificate): string | undefined {
+function anchorFault(certificate: Certificate): string | undefined {
   const usages = certificate.extendedKeyUsage;
   const forTls = usages === undefined || usages.includes(EKU_CLIENT) ||
     usages.includes(EKU_SERVER);
-  const fault = unfitness(certificate) ??
+  const fault = pathFault(certificate) ??
     (forTls ? undefined : "is not for TLS (extended key usage)");
   return fault && `${fault}: it verifies nobody`;
 }
@@ -204,9 +209,9 @@ function uselessness(certificate: Certificate): string | undefined {
 /**
  * Why a certificate can never stand between a peer and a CA of the bundle; `undefined` if it can.
  */
-function unhelpfulness(certificate: Certificate): string | undefined {
+function intermediateFault(certificate: Certificate): string | undefined {
   const { basicConstraints, keyUsage } = certificate;
-  const fault = unfitness(certificate) ??
+  const fault = pathFault(certificate) ??
     (basicConstraints?.ca !== true
       ? "is no CA (basic constraints)"
       : keyUsage?.keyCertSign === false
@@ -226,7 +231,7 @@ function signedItself(
 }
 
 /** Why a certificate is of no use at this time; `undefined` if it is valid. */
-function untimely({ certificate, who }: Listed, now: number): string | undefined {
+function validityFault({ certificate, who }: Listed, now: number): string | undefined {
   switch (validity(certificate, now)) {
     case "expired":
       return `${who} expired at ${formatTime(certificate.notAfter)}: it verifies nobody`;
@@ -240,7 +245,7 @@ function untimely({ certificate, who }: Listed, now: number): string | undefined
 /** How the use of a certificate of the bundle is limited; `undefined` if it is not. */
 function limits(entry: Listed, now: number): string | undefined {
   const { certificate, who } = entry;
-  const late = untimely(entry, now);
+  const late = validityFault(entry, now);
   if (late !== undefined) return late;
   if (certificate.basicConstraints?.ca !== true) {
     return `${who} is no CA: it lets in its own holder and nobody else`;

@@ -139,9 +139,9 @@ export function describeWrongBlocks(
   path: string,
   wanted: Wanted,
 ): string {
-  const told = blocks.find(({ label }) => !label.endsWith("PARAMETERS")) ?? blocks[0];
-  if (told === undefined) return `it holds no ${wanted}`;
-  const { what, fix: usual } = describeLabel(told.label, path);
+  const block = blocks.find(({ label }) => !label.endsWith("PARAMETERS")) ?? blocks[0];
+  if (block === undefined) return `it holds no ${wanted}`;
+  const { what, fix: usual } = describeLabel(block.label, path);
   const fix = wanted === "revocation list" ? "name the revocation list of the CA" : usual;
   return `it holds no ${wanted} but ${what}; ${fix}`;
 }

@@ -77,9 +77,9 @@ function usable(label: string, der: Uint8Array, report: FileReport): OwnKey | un
     report.error(unreadable(label, der));
     return undefined;
   }
-  const unfit = unfitness(key);
-  if (unfit !== undefined) {
-    report.error(`it is ${unfit}, which the TLS engine cannot use; ${NEW_KEY}`);
+  const fault = keyFault(key);
+  if (fault !== undefined) {
+    report.error(`it is ${fault}, which the TLS engine cannot use; ${NEW_KEY}`);
     return undefined;
   }
   try {
@@ -103,7 +103,7 @@ function unreadable(label: string, der: Uint8Array): string {
 }
 
 /** Why a key cannot be used; `undefined` if it can. */
-function unfitness(key: KeyObject): string | undefined {
+function keyFault(key: KeyObject): string | undefined {
   const { namedCurve, modulusLength = 0 } = key.asymmetricKeyDetails ?? {};
   switch (key.asymmetricKeyType) {
     case "ed25519":

@@ -53,7 +53,7 @@ type Listed = {
 const LABELS = new Set(["X509 CRL", "CRL"]);
 
 /** Maximum number of lists of one file that are reported one by one. */
-const MAX_TOLD = 5;
+const MAX_REPORTED = 5;
 
 /**
  * Reads all files. Lists that are not usable are reported as errors and left out. Older lists of
@@ -136,8 +136,8 @@ function readBlocks(own: readonly PemBlock[], report: FileReport): readonly List
     if ("fault" in read) faults.push(`${place})${read.fault}`);
     else listed.push({ list: read.list, who: `${place}, ${nameOf(read.list)})` });
   }
-  for (const fault of faults.slice(0, MAX_TOLD)) report.error(fault);
-  if (faults.length > MAX_TOLD) report.error(`${faults.length - MAX_TOLD} more are as bad`);
+  for (const fault of faults.slice(0, MAX_REPORTED)) report.error(fault);
+  if (faults.length > MAX_REPORTED) report.error(`${faults.length - MAX_REPORTED} more are as bad`);
   return faults.length === 0 ? listed : [];
 }
 

@@ -83,7 +83,7 @@ export class FileWatcher implements AsyncDisposable {
   /** Directories that were replaced while they were watched. */
   readonly #replaced = new Set<string>();
   /** The last message logged for each directory. */
-  readonly #told = new Map<string, string>();
+  readonly #logged = new Map<string, string>();
   #stirred = new AbortController();
   #complete = false;
   /** A watched directory contains a pipe, so watches can no longer be opened or closed. */
@@ -134,7 +134,7 @@ export class FileWatcher implements AsyncDisposable {
         if (!this.#stopped) await this.#rewatch();
       } catch (error) {
         // Nothing above should throw. If it does, keep checking the files.
-        this.#tell("", `certstore: watching files failed, going on`, { error: textOf(error) });
+        this.#logOnce("", `certstore: watching files failed, going on`, { error: textOf(error) });
         await pause(this.#timing.pollUnwatched, this.#stirred.signal);
       }
     }
@@ -183,7 +183,7 @@ export class FileWatcher implements AsyncDisposable {
       this.#drop(directory);
       // The directory behind a symlink may not be granted; the files can still be read.
       if (named) {
-        this.#tell(directory, CANNOT_WATCH, { error: `add --allow-read=${directory}` });
+        this.#logOnce(directory, CANNOT_WATCH, { error: `add --allow-read=${directory}` });
       }
       return false;
     }
@@ -203,11 +203,11 @@ export class FileWatcher implements AsyncDisposable {
     if (identity === undefined || await this.#hasPipe(directory)) return false;
     try {
       this.#watches.set(directory, this.#open(directory, identity));
-      this.#told.delete(directory);
+      this.#logged.delete(directory);
       // The directory was replaced meanwhile: the watch may be on the old one.
       if (await identityOf(directory) !== identity) return false;
     } catch (error) {
-      this.#tell(directory, CANNOT_WATCH, { error: textOf(error) });
+      this.#logOnce(directory, CANNOT_WATCH, { error: textOf(error) });
       return false;
     }
     return !this.#replaced.has(directory);
@@ -217,7 +217,7 @@ export class FileWatcher implements AsyncDisposable {
     const pipe = await pipeIn(directory);
     if (pipe === undefined) return false;
     const error = `${pipe}, for which Deno's watch would wait; move it elsewhere`;
-    this.#tell(directory, CANNOT_WATCH, { error });
+    this.#logOnce(directory, CANNOT_WATCH, { error });
     return true;
   }
 
@@ -259,10 +259,10 @@ export class FileWatcher implements AsyncDisposable {
     if (!watch.ended) watch.watcher.close();
   }
 
-  #tell(directory: string, message: string, fields: Readonly<Record<string, string>>): void {
+  #logOnce(directory: string, message: string, fields: Readonly<Record<string, string>>): void {
     const text = JSON.stringify([message, fields]);
-    if (this.#told.get(directory) === text) return;
-    this.#told.set(directory, text);
+    if (this.#logged.get(directory) === text) return;
+    this.#logged.set(directory, text);
     this.#options.logger.warn(message, directory === "" ? fields : { directory, ...fields });
   }
 }

@@ -36,7 +36,7 @@ export async function run(path: string, io: CommandIo): Promise<number> {
   const logger = createLogger({ ...config.logging, write: stderrSink() });
   const metrics = createMetrics({ version: VERSION, tunnels: config.tunnels });
   // An error can contain text from a peer.
-  using _faults = survive(logger.forPeers());
+  using _faults = logUncaughtErrors(logger.forPeers());
   try {
     return await serve(config, path, logger, metrics);
   } catch (error) {
@@ -159,14 +159,14 @@ async function rereadConfig(path: string): Promise<Config> {
  * as any are set. If the process ended instead, an attacker who knows such an error could end all
  * connections, again after each restart.
  */
-function survive(logger: Logger): Disposable {
+function logUncaughtErrors(logger: Logger): Disposable {
   const onRejection = (event: PromiseRejectionEvent) => {
     event.preventDefault();
-    logger.error("internal error: unhandled rejection", { error: wordsOf(event.reason) });
+    logger.error("internal error: unhandled rejection", { error: textOf(event.reason) });
   };
   const onError = (event: ErrorEvent) => {
     event.preventDefault();
-    logger.error("internal error: uncaught exception", { error: wordsOf(event.error) });
+    logger.error("internal error: uncaught exception", { error: textOf(event.error) });
   };
   globalThis.addEventListener("unhandledrejection", onRejection);
   globalThis.addEventListener("error", onError);
@@ -179,7 +179,7 @@ function survive(logger: Logger): Disposable {
 }
 
 /** Converts any thrown value to text; never throws, even if the value has no text form. */
-function wordsOf(fault: unknown): string {
+function textOf(fault: unknown): string {
   try {
     return String(fault);
   } catch {

@@ -138,13 +138,13 @@ export function isLoopback(host: string): boolean {
 }
 
 /** The addresses that a listener covers: every interface (of a family), or one address or name. */
-type Reach = {
+type Coverage = {
   readonly every: boolean;
   readonly family: "v4" | "v6" | "both" | "name";
   readonly key: string;
 };
 
-function reach(host: string): Reach {
+function coverageOf(host: string): Coverage {
   if (host === "") return { every: true, family: "both", key: "" };
   const ip = parseIp(host);
   if (ip === undefined) return { every: false, family: "name", key: nameKey(host) };
@@ -159,10 +159,10 @@ function reach(host: string): Reach {
  * families).
  */
 export function isEveryInterface(host: string): boolean {
-  return reach(host).every;
+  return coverageOf(host).every;
 }
 
-function takes(wide: Reach, other: Reach): boolean {
+function covers(wide: Coverage, other: Coverage): boolean {
   if (wide.key === other.key) return true;
   if (wide.key === "localhost") return LOOPBACKS.includes(other.key);
   // "::" covers IPv4 too; 0.0.0.0 does not cover IPv6.
@@ -202,8 +202,8 @@ export function overlaps(a: Address, b: Address): boolean {
     return a.kind === "unix" && b.kind === "unix" && pathKey(a.path) === pathKey(b.path);
   }
   if (a.port !== b.port || a.port === 0) return false;
-  const [left, right] = [reach(a.host), reach(b.host)];
-  return takes(left, right) || takes(right, left);
+  const [left, right] = [coverageOf(a.host), coverageOf(b.host)];
+  return covers(left, right) || covers(right, left);
 }
 
 /**

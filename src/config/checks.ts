@@ -62,7 +62,7 @@ function checkTrust({ raw, has, owns, lacks, report }: Scope): void {
         '"client_auth: required"',
     );
   } else if (raw.mode !== "client" && clientAuth === "none") {
-    checkUnasked({ raw, has, owns, report });
+    checkNoClientAuth({ raw, has, owns, report });
     return;
   }
   // An invalid client_auth may have been meant as "none".
@@ -75,7 +75,7 @@ function checkTrust({ raw, has, owns, lacks, report }: Scope): void {
 }
 
 /** Rules and lists that apply to peer certificates, on a side that requests none. */
-function checkUnasked(
+function checkNoClientAuth(
   { raw, has, owns, report }: Pick<Scope, "raw" | "has" | "owns" | "report">,
 ): void {
   const asked = (path: KeyPath): void =>

@@ -20,12 +20,12 @@ type Fit = {
 };
 
 /** The message for a setting that needs peer certificates, on a side that requests none. */
-function unasked(key: string): string {
+function needsClientAuth(key: string): string {
   return `Cannot use "${key}" with client_auth "none", where no certificate is checked: remove one ` +
     "of them";
 }
 
-function isUnasked({ mode, tls }: RawTunnel): boolean {
+function hasNoClientAuth({ mode, tls }: RawTunnel): boolean {
   return mode !== "client" && mode !== "bridge" && tls?.client_auth === "none";
 }
 
@@ -46,12 +46,12 @@ const FITS: readonly Fit[] = [
   },
   {
     path: ["acl", "mode"],
-    fault: (raw) => isUnasked(raw) ? unasked("mode") : undefined,
+    fault: (raw) => hasNoClientAuth(raw) ? needsClientAuth("mode") : undefined,
   },
   {
     path: ["acl", "allow_anonymous"],
     fault: (raw) => {
-      if (isUnasked(raw)) return unasked("allow_anonymous");
+      if (hasNoClientAuth(raw)) return needsClientAuth("allow_anonymous");
       if (raw.mode === undefined || raw.acl?.allow_anonymous !== true) return undefined;
       if (raw.mode === "client") {
         return 'Cannot use "allow_anonymous" in client mode, where the server always shows a certificate: remove it';
@@ -69,7 +69,7 @@ const FITS: readonly Fit[] = [
     path: ["proxy", "max_connections_per_peer"],
     asks: ({ proxy }) => (proxy?.max_connections_per_peer ?? 0) > 0,
     fault: (raw) => {
-      if (isUnasked(raw)) return unasked("max_connections_per_peer");
+      if (hasNoClientAuth(raw)) return needsClientAuth("max_connections_per_peer");
       return raw.mode === "client"
         ? 'Cannot use "max_connections_per_peer" in client mode, where callers show no certificate: ' +
           "remove it"
