@@ -42,6 +42,14 @@ const ENDINGS: readonly ((pair: Pair) => Promise<void>)[] = [
     }
     return Promise.resolve();
   },
+  // Broken off while a read and a write are under way.
+  ([channel, other]) => {
+    channel.read().catch(() => {});
+    channel.write(new Uint8Array(10_000_000))?.catch(() => {});
+    channel.reset();
+    other.reset();
+    return Promise.resolve();
+  },
 ];
 
 async function reset(): Promise<void> {
