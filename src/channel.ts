@@ -1,5 +1,5 @@
 /**
- * The interface of everything that carries bytes: a plain connection is a `Channel`, and so is TLS
+ * The interface of everything that carries bytes: a plain connection is a `Conn`, and so is TLS
  * over one. Readers pull, so back-pressure means not reading until the last chunk was written.
  *
  * @module
@@ -14,9 +14,9 @@ export type RemoteAddress = string;
 
 /**
  * Receives one chunk. The bytes are valid only until it returns, but may be passed to another
- * channel's `write`. Where it returns a promise, the next chunk follows once that resolves.
+ * connection's `write`. Where it returns a promise, the next chunk follows once that resolves.
  */
-export type Take = (bytes: Uint8Array) => Promise<void> | undefined;
+export type Sink = (bytes: Uint8Array) => Promise<void> | undefined;
 
 /**
  * A two-way byte stream whose halves end independently.
@@ -24,16 +24,16 @@ export type Take = (bytes: Uint8Array) => Promise<void> | undefined;
  * At most one `read` or `pump` and one `write` are in progress at a time. `close` may be called at
  * any time and more than once, and settles both.
  */
-export interface Channel {
+export interface Conn {
   /** The peer's address. */
   readonly remote: RemoteAddress;
   /** Our own address; for an accepted connection, the one that the peer connected to. */
   readonly local: RemoteAddress;
   /**
    * Returns the next bytes, or `null` once the peer has ended its half. The array is valid only
-   * until the next `read`: channels reuse their buffers.
+   * until the next `read`: connections reuse their buffers.
    *
-   * @throws {ChannelError} when the connection broke or was closed.
+   * @throws {ConnError} when the connection broke or was closed.
    */
   read(): Promise<Uint8Array | null>;
   /**
@@ -41,20 +41,20 @@ export interface Channel {
    * has ended its half. Where `take` throws or its promise rejects, this rejects with the same
    * error, and data that was not passed on can still be read.
    *
-   * @throws {ChannelError} when the connection broke or was closed.
+   * @throws {ConnError} when the connection broke or was closed.
    */
-  pump(take: Take): Promise<void>;
+  pipeTo(take: Sink): Promise<void>;
   /**
    * Sends all of `data`. Returns `undefined` where the kernel took it at once, else a promise that
    * resolves when it has; `data` must not change before that.
    *
-   * @throws {ChannelError} as a rejection, when the connection broke or was closed.
+   * @throws {ConnError} as a rejection, when the connection broke or was closed.
    */
   write(data: Uint8Array): Promise<void> | undefined;
   /**
    * Ends our half: the peer sees an end of file after everything written before. Reading continues.
    *
-   * @throws {ChannelError} when the connection broke or was closed.
+   * @throws {ConnError} when the connection broke or was closed.
    */
   closeWrite(): Promise<void>;
   /** Drops both halves of the connection at once. Never throws. */
@@ -69,18 +69,18 @@ export interface Channel {
   readonly endedWithoutNotify?: boolean | undefined;
 }
 
-/** How a channel broke. `truncated`: TLS ended without close_notify (RFC 8446 section 6.1). */
-export type ChannelFault = "reset" | "truncated" | "protocol" | "closed" | "other";
+/** How a connection broke. `truncated`: TLS ended without close_notify (RFC 8446 section 6.1). */
+export type ConnFault = "reset" | "truncated" | "protocol" | "closed" | "other";
 
-/** A channel broke; carries what the close reason and the log need. */
-export class ChannelError extends Error {
+/** A connection broke; carries what the close reason and the log need. */
+export class ConnError extends Error {
   /** The name of the class. */
   override readonly name = "ChannelError";
   /** The kind of failure. */
-  readonly fault: ChannelFault;
+  readonly fault: ConnFault;
 
   /** The message says what broke; `cause` carries the error of the TLS library or the system. */
-  constructor(fault: ChannelFault, message: string, options?: ErrorOptions) {
+  constructor(fault: ConnFault, message: string, options?: ErrorOptions) {
     super(message, options);
     this.fault = fault;
   }
@@ -92,9 +92,9 @@ export function copyOf(bytes: Uint8Array): Uint8Array {
 }
 
 /** Implements `pump` by one `read` after the other. */
-export async function pumpByReading(channel: Pick<Channel, "read">, take: Take): Promise<void> {
+export async function pipeByReading(conn: Pick<Conn, "read">, take: Sink): Promise<void> {
   for (;;) {
-    const bytes = await channel.read();
+    const bytes = await conn.read();
     if (bytes === null) return;
     const taken = take(bytes);
     if (taken !== undefined) await taken;

@@ -20,7 +20,7 @@ import { listeningFor } from "./daemon/listen_key.ts";
 import { certStatus, tunnelReadiness } from "./daemon/probes.ts";
 import { notInForce } from "./daemon/restart.ts";
 import { renewedRules, ruleChanges, type RulesByTunnel, rulesOf } from "./daemon/rules.ts";
-import { swapAll } from "./daemon/swap.ts";
+import { updateAll } from "./daemon/swap.ts";
 import {
   type ProbeSource,
   type Readiness,
@@ -29,7 +29,7 @@ import {
 } from "./health.ts";
 import type { Logger } from "./logging.ts";
 import type { Metrics } from "./metrics.ts";
-import { engineFault } from "./tls/engine_proof.ts";
+import { selfTest } from "./tls/engine_proof.ts";
 import { FairQueue } from "./tls/fair_queue.ts";
 import { type Native, Tunnel, type TunnelState } from "./tunnel.ts";
 
@@ -209,7 +209,7 @@ export class Daemon implements AsyncDisposable {
   /** The parts of the native backend that pass their self-test. */
   #testedNative(store: CertStore): Native {
     const { native = { tcp: undefined, tls: undefined }, logger } = this.#options;
-    const fault = native.tls && engineFault(native.tls, store.current);
+    const fault = native.tls && selfTest(native.tls, store.current);
     if (fault !== undefined) {
       logger.warn("not using the TLS engine directly: it is not what it should be", { fault });
     }
@@ -222,10 +222,10 @@ export class Daemon implements AsyncDisposable {
   #state({ name, tls, acl, upstream }: TunnelConfig, store: CertStore): TunnelState {
     const rules = this.#rules.get(name);
     return {
-      material: store.material(tls),
+      credentials: store.credentials(tls),
       acl: rules?.acl ?? acl,
       upstream: upstream && {
-        material: store.material(upstream.tls),
+        credentials: store.credentials(upstream.tls),
         acl: rules?.upstream ?? upstream.acl,
       },
     };
@@ -239,7 +239,7 @@ export class Daemon implements AsyncDisposable {
     const store = this.#store;
     if (store === undefined) return;
     try {
-      swapAll(this.#running, ({ config }) => this.#state(config, store));
+      updateAll(this.#running, ({ config }) => this.#state(config, store));
       this.#inForce = this.#rules;
     } catch (error) {
       this.#rules = this.#inForce;

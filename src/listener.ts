@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Channel } from "./channel.ts";
+import type { Conn } from "./channel.ts";
 import type { Logger } from "./logging.ts";
 import type { LogLimiter } from "./logging/limiter.ts";
 import { AcceptError } from "./net.ts";
@@ -17,7 +17,7 @@ export interface Acceptor {
   /** The bound address, `host:port` or `unix:/path`. */
   readonly address: string;
   /** Accepts the next connection; rejects when that failed or after `close`. */
-  accept(): Promise<Channel>;
+  accept(): Promise<Conn>;
   /** Whether clients can still find the socket; absent where it cannot be lost. Never throws. */
   inPlace?(): boolean;
   /** Stops listening; a pending `accept` rejects. Never throws. */
@@ -39,7 +39,7 @@ export type ListenerOptions = {
    * Carries one connection to its end; its place is released when the promise settles. A failure is
    * logged and affects no other connection. The connection is closed afterwards in any case.
    */
-  readonly onConnection: (connection: Channel, place: Place) => Promise<void>;
+  readonly onConnection: (conn: Conn, place: Place) => Promise<void>;
   readonly logger: Logger;
   /** Rate-limits log lines that strangers can cause. */
   readonly limiter: LogLimiter;
@@ -196,27 +196,27 @@ export class Listener {
   }
 
   /** Never rejects: from here on a failure affects this connection only. */
-  async #enter(connection: Channel): Promise<void> {
+  async #enter(conn: Conn): Promise<void> {
     try {
       // A handshake may have taken the last connection meanwhile, and accepting cannot be
       // cancelled: this connection waits here, which looks to the peer like waiting in the kernel's
       // queue.
       const room = await this.#admission.room(this.#stopping.signal);
-      if (room) this.#accepted(connection, this.#admission.enter(networkOf(connection.remote)));
-      else connection.close();
+      if (room) this.#accepted(conn, this.#admission.enter(networkOf(conn.remote)));
+      else conn.close();
     } catch (error) {
-      connection.close();
-      this.#connectionFailed(connection, error);
+      conn.close();
+      this.#connectionFailed(conn, error);
     }
   }
 
-  #accepted(connection: Channel, seat: Seat): void {
+  #accepted(conn: Conn, seat: Seat): void {
     this.#cameAt = performance.now();
-    const life = this.#live(connection, seat).finally(() => {
-      this.#connections.delete(life);
+    const done = this.#live(conn, seat).finally(() => {
+      this.#connections.delete(done);
       seat.release();
     });
-    this.#connections.add(life);
+    this.#connections.add(done);
     const recovered = this.#incident;
     this.#incident = false;
     this.#pause = 0;
@@ -226,19 +226,19 @@ export class Listener {
   }
 
   /** Never rejects. */
-  async #live(connection: Channel, place: Place): Promise<void> {
+  async #live(conn: Conn, place: Place): Promise<void> {
     try {
       try {
-        await this.#options.onConnection(connection, place);
+        await this.#options.onConnection(conn, place);
       } finally {
-        connection.close();
+        conn.close();
       }
     } catch (error) {
-      this.#connectionFailed(connection, error);
+      this.#connectionFailed(conn, error);
     }
   }
 
-  #connectionFailed({ remote }: Channel, error: unknown): void {
+  #connectionFailed({ remote }: Conn, error: unknown): void {
     const { limiter, logger } = this.#options;
     const detail = error instanceof Error ? error.message : String(error);
     try {

@@ -1,5 +1,5 @@
 /**
- * Plain TCP and UNIX sockets: connections as channels, dialling, listening, and readable errors.
+ * Plain TCP and UNIX sockets: connections as connections, dialling, listening, and readable errors.
  *
  * What Deno 2.9 does, found by experiment:
  * - `0.0.0.0` and a missing host name listen on IPv4 only; an empty one is an error. `::` takes
@@ -17,7 +17,7 @@
  */
 
 export { dial, listen, type SocketOptions } from "./net/address.ts";
-export { TcpChannel, UnixChannel } from "./net/channel.ts";
+export { TcpConn, UnixConn } from "./net/channel.ts";
 export { type NativeTcp, nativeTcp } from "./net/native.ts";
 export { DialError, type DialOptions, type DialReason, dialTcp } from "./net/dial.ts";
 export {

@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { Channel } from "./channel.ts";
+import type { Conn } from "./channel.ts";
 import { formatAddress } from "./config/address.ts";
 import type { TunnelConfig } from "./config/config.ts";
 import { Listener } from "./listener.ts";
@@ -16,16 +16,16 @@ import { type LimitedMessage, LogLimiter } from "./logging/limiter.ts";
 import { listen, type NativeTcp, Resolver } from "./net.ts";
 import { MAX_HANDSHAKES } from "./proxy/admission.ts";
 import { setTimer } from "./proxy/deadlines.ts";
-import { Engines, type EnginesState } from "./proxy/engines.ts";
+import { TlsContexts, type TunnelTls } from "./proxy/engines.ts";
 import { PlainFar } from "./proxy/far_plain.ts";
 import { TlsFar } from "./proxy/far_tls.ts";
-import { HeaderTaker } from "./proxy/header_taker.ts";
-import { Quota } from "./proxy/limits.ts";
-import { type Life, Lives } from "./proxy/lives.ts";
+import { ProxyHeaderReader } from "./proxy/header_taker.ts";
+import { KeyedLimiter } from "./proxy/limits.ts";
+import { type Connection, ConnectionTable } from "./proxy/lives.ts";
 import { PlainNear } from "./proxy/near_plain.ts";
 import { TlsNear } from "./proxy/near_tls.ts";
 import { type Near, runSession, type SessionMetrics, type Way } from "./proxy/session.ts";
-import { type TargetMetrics, Targets } from "./proxy/targets.ts";
+import { type TargetMetrics, LoadBalancer } from "./proxy/targets.ts";
 import type { NativeTls } from "./tls/engine.ts";
 import type { FairQueue } from "./tls/fair_queue.ts";
 
@@ -33,7 +33,7 @@ import type { FairQueue } from "./tls/fair_queue.ts";
  * What authorizes connections. Replaced as a whole; every new or resumed connection uses the
  * current one.
  */
-export type TunnelState = EnginesState;
+export type TunnelState = TunnelTls;
 
 /** The metrics of a tunnel. */
 export type CountedByTunnel = SessionMetrics & TargetMetrics & {
@@ -63,22 +63,22 @@ export type Native = { readonly tcp: NativeTcp | undefined; readonly tls: Native
 /** A tunnel that accepts connections until it is drained or cut. */
 export class Tunnel {
   readonly #listener: Listener;
-  readonly #lives: Lives;
-  readonly #engines: Engines;
-  readonly #targets: Targets;
+  readonly #connections: ConnectionTable;
+  readonly #tlsContexts: TlsContexts;
+  readonly #targets: LoadBalancer;
   readonly #limiter: LogLimiter;
 
   private constructor(
     listener: Listener,
-    lives: Lives,
-    engines: Engines,
-    targets: Targets,
+    connections: ConnectionTable,
+    tlsContexts: TlsContexts,
+    targets: LoadBalancer,
     limiter: LogLimiter,
   ) {
     this.#limiter = limiter;
     this.#listener = listener;
-    this.#lives = lives;
-    this.#engines = engines;
+    this.#connections = connections;
+    this.#tlsContexts = tlsContexts;
     this.#targets = targets;
   }
 
@@ -101,16 +101,16 @@ export class Tunnel {
     const deps: Limited = { ...outside, logger, limiter };
     const name = mode === "client" ? "dialer" : "listener";
     // Everything that can fail is built before the address is bound.
-    const engines = new Engines(config, state, deps);
-    const lives = livesOf(name, config, engines, deps);
-    const targets = new Targets({
+    const tlsContexts = new TlsContexts(config, state, deps);
+    const connections = livesOf(name, config, tlsContexts, deps);
+    const targets = new LoadBalancer({
       ...deps,
       ...proxy,
       targets: list,
       resolver: new Resolver(),
       random: Math.random,
     });
-    const serve = servant(name, config, { engines, targets }, deps);
+    const serve = servant(name, config, { tlsContexts, targets }, deps);
     const { socketMode } = proxy;
     const listener = new Listener({
       socket: await listen(config.listen, { native: deps.native?.tcp, socketMode }),
@@ -119,12 +119,12 @@ export class Tunnel {
       maxHandshakes: mode === "client" && proxy.acceptProxyProtocol.length === 0
         ? 0
         : MAX_HANDSHAKES,
-      onConnection: (accepted, place) => serve(accepted, lives.open(place)),
+      onConnection: (accepted, place) => serve(accepted, connections.open(place)),
       logger,
       limiter,
     });
     announce(listener.address, config, outside.logger);
-    return new Tunnel(listener, lives, engines, targets, limiter);
+    return new Tunnel(listener, connections, tlsContexts, targets, limiter);
   }
 
   /** Whether new connections are being accepted. */
@@ -142,10 +142,10 @@ export class Tunnel {
    * soon after; the others continue.
    */
   update(state: TunnelState): void {
-    this.#engines.update(state);
-    this.#lives.rejudge();
+    this.#tlsContexts.update(state);
+    this.#connections.reauthorize();
     // An upstream that failed verification may pass it now.
-    this.#targets.forgive();
+    this.#targets.clearEjections();
   }
 
   /**
@@ -161,7 +161,7 @@ export class Tunnel {
   /** Closes every connection now and accepts no more. */
   cut(): void {
     this.#listener.stop();
-    this.#lives.cut();
+    this.#connections.cut();
   }
 }
 
@@ -184,14 +184,14 @@ function announce(bound: string, { mode, targets }: TunnelConfig, logger: Logger
 function livesOf(
   name: string,
   { proxy }: TunnelConfig,
-  engines: Engines,
+  tlsContexts: TlsContexts,
   deps: Limited,
-): Lives {
-  return new Lives({
+): ConnectionTable {
+  return new ConnectionTable({
     ...deps,
     maxLifetime: proxy.maxLifetime,
-    judge: (admitted) => engines.judge(admitted),
-    onPass: ({ judged, ended }) => {
+    reauthorize: (admitted) => tlsContexts.judge(admitted),
+    onPass: ({ checked: judged, ended }) => {
       const report = { judged, ended };
       if (ended > 0) deps.logger.info(`${name}: judged open connections again`, report);
       else deps.logger.debug(`${name}: judged open connections again`, report);
@@ -200,18 +200,18 @@ function livesOf(
 }
 
 /** Carries one connection. */
-type Servant = (accepted: Channel, life: Life) => Promise<void>;
+type Servant = (accepted: Conn, connection: Connection) => Promise<void>;
 
 /** Builds the function that carries a connection in the tunnel's mode. */
 function servant(
   name: string,
   config: TunnelConfig,
-  { engines, targets }: { readonly engines: Engines; readonly targets: Targets },
+  { tlsContexts, targets }: { readonly tlsContexts: TlsContexts; readonly targets: LoadBalancer },
   deps: Limited,
 ): Servant {
   const { mode, tls, proxy } = config;
   const trusted = proxy.acceptProxyProtocol;
-  const header = trusted.length > 0 ? new HeaderTaker(trusted, deps.limiter, name) : undefined;
+  const header = trusted.length > 0 ? new ProxyHeaderReader(trusted, deps.limiter, name) : undefined;
   const reach = {
     ...deps,
     native: deps.native?.tcp,
@@ -221,16 +221,16 @@ function servant(
   const tlsNear = () =>
     new TlsNear({
       ...deps,
-      ...engines.near,
+      ...tlsContexts.near,
       header,
-      quota: new Quota(proxy.maxConnectionsPerPeer),
+      quota: new KeyedLimiter(proxy.maxConnectionsPerPeer),
       tellsTls: proxy.proxyProtocol === "v2-tls",
       handshakeTimeout: tls.handshakeTimeout,
     });
   const tlsFar = (handshakeTimeout: number) =>
-    new TlsFar({ ...reach, ...engines.far, handshakeTimeout });
-  const run = <N extends Near>(way: Way<N>): Servant => (accepted, life) =>
-    runSession(accepted, way, { ...deps, proxy }, life);
+    new TlsFar({ ...reach, ...tlsContexts.far, handshakeTimeout });
+  const run = <N extends Near>(way: Way<N>): Servant => (accepted, connection) =>
+    runSession(accepted, way, { ...deps, proxy }, connection);
   switch (mode) {
     case "server": {
       const { proxyProtocol } = proxy;

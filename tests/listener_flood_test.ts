@@ -40,7 +40,7 @@ Deno.test("listener: short of descriptors a handshake that had its chance gives 
     maxHandshakes: 10,
     onConnection: (_, place) =>
       new Promise((end) => {
-        place.onYield = (why) => {
+        place.onEvict = (why) => {
           yielded.push(why);
           end();
         };

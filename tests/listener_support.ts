@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Channel, pumpByReading, type Take } from "../src/channel.ts";
+import { type Conn, pipeByReading, type Sink } from "../src/channel.ts";
 import { type Acceptor, Listener, type ListenerOptions } from "../src/listener.ts";
 import { createLogger, type Logger } from "../src/logging.ts";
 import { LogLimiter } from "../src/logging/limiter.ts";
@@ -32,10 +32,10 @@ export function memoryLog(): { logger: Logger; limiter: LogLimiter; lines: strin
 }
 
 /** A connection that does nothing but remember that it was closed. */
-export class Stub implements Channel {
-  /** See {@linkcode Channel}. */
+export class Stub implements Conn {
+  /** See {@linkcode Conn}. */
   readonly remote = "192.0.2.7:1234";
-  /** See {@linkcode Channel}. */
+  /** See {@linkcode Conn}. */
   readonly local = "192.0.2.1:443";
   /** Whether it was. */
   closed = false;
@@ -46,8 +46,8 @@ export class Stub implements Channel {
   }
 
   /** An end. */
-  pump(take: Take): Promise<void> {
-    return pumpByReading(this, take);
+  pipeTo(take: Sink): Promise<void> {
+    return pipeByReading(this, take);
   }
 
   /** Takes everything. */
@@ -80,13 +80,13 @@ export class FakeSocket implements Acceptor {
   /** Whether it was. */
   closed = false;
   /** What the next calls of `accept` give; when it is empty they wait. */
-  readonly answers: (Channel | Error)[] = [];
+  readonly answers: (Conn | Error)[] = [];
   /** Given to every call while set. */
   always: Error | undefined;
-  #waiting: { resolve: (c: Channel) => void; reject: (e: Error) => void } | undefined;
+  #waiting: { resolve: (c: Conn) => void; reject: (e: Error) => void } | undefined;
 
   /** The next answer. */
-  accept(): Promise<Channel> {
+  accept(): Promise<Conn> {
     this.accepts++;
     if (this.closed) return Promise.reject(new Error("closed"));
     const answer = this.always ?? this.answers.shift();
@@ -96,7 +96,7 @@ export class FakeSocket implements Acceptor {
   }
 
   /** Answers the call that waits, or the next. */
-  give(answer: Channel): void {
+  give(answer: Conn): void {
     const waiting = this.#waiting;
     this.#waiting = undefined;
     if (waiting === undefined) this.answers.push(answer);

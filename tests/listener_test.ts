@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type Channel, ChannelError } from "../src/channel.ts";
+import { type Conn, ConnError } from "../src/channel.ts";
 import { Listener } from "../src/listener.ts";
 import { AcceptError, dialTcp, listenTcp } from "../src/net.ts";
 import { EMFILE, memoryLog, start, Stub } from "./listener_support.ts";
@@ -39,7 +39,7 @@ Deno.test("listener: the failure of a connection is logged and concerns nobody e
   const failures = [
     () => Promise.reject(new Error("rejected")),
     () => {
-      throw new ChannelError("other", "thrown");
+      throw new ConnError("other", "thrown");
     },
     () => Promise.reject("no error at all"),
   ];
@@ -177,16 +177,16 @@ Deno.test("listener: drained waits for open connections", async () => {
 
 const encode = (text: string) => new TextEncoder().encode(text);
 
-async function echo(connection: Channel): Promise<void> {
+async function echo(connection: Conn): Promise<void> {
   for (let data = await connection.read(); data !== null; data = await connection.read()) {
     await connection.write(data);
   }
 }
 
 /** Sends `text` and waits for it to come back. */
-async function ask(channel: Channel, text: string): Promise<void> {
-  await channel.write(encode(text));
-  const bytes = await channel.read();
+async function ask(conn: Conn, text: string): Promise<void> {
+  await conn.write(encode(text));
+  const bytes = await conn.read();
   assert.equal(new TextDecoder().decode(bytes ?? undefined), text);
 }
 
@@ -227,7 +227,7 @@ Deno.test("listener over TCP: open connections outlive the stop, the port is fre
   await ask(open, "before");
   const queued = await dialTcp(address, DIAL);
   listener.stop();
-  await assert.rejects(queued.read(), ChannelError);
+  await assert.rejects(queued.read(), ConnError);
   const next = listenTcp(address);
   next.close();
   await ask(open, "after");
@@ -266,7 +266,7 @@ Deno.test("listener over TCP: out of file descriptors and back, without spinning
       lines.push(...parts);
     }
   })();
-  const clients: Channel[] = [];
+  const clients: Conn[] = [];
   try {
     await until(() => lines.length > 0);
     const port = Number(lines[0]?.split(":")[1]);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Channel } from "../src/channel.ts";
+import type { Conn } from "../src/channel.ts";
 import {
   AcceptError,
   DialError,
@@ -44,7 +44,7 @@ Deno.test("net: dial gives up in time and when told to", async () => {
   // A queue that is full: further connections get no answer at all.
   const deaf = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 });
   const address = { host: "127.0.0.1", port: deaf.addr.port };
-  const held: Channel[] = [];
+  const held: Conn[] = [];
   const fill = async () => {
     for (;;) held.push(await dialTcp(address, { timeout: 200 }));
   };
@@ -57,7 +57,7 @@ Deno.test("net: dial gives up in time and when told to", async () => {
     dialTcp(address, { timeout: 10_000, signal: abort.signal }),
     dialFault("aborted", /: aborted$/),
   );
-  for (const channel of held) channel.close();
+  for (const conn of held) conn.close();
   deaf.close();
 });
 
@@ -70,7 +70,7 @@ for (const way of TCP_WAYS) {
     for (let i = 0; i < 60; i++) {
       const abort = new AbortController();
       const dialled = dialTcp(at(listener), { timeout: 10_000, signal: abort.signal, native })
-        .then((channel) => channel.close(), (error) => assert.ok(error instanceof DialError));
+        .then((conn) => conn.close(), (error) => assert.ok(error instanceof DialError));
       for (let turns = 0; turns < i % 6; turns++) {
         await (i < 30 ? Promise.resolve() : new Promise((done) => setTimeout(done, 0)));
       }

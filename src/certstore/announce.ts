@@ -11,9 +11,9 @@ import { formatName } from "../x509/names.ts";
 import { earliestUpdate, type RevocationList } from "../x509/revocation.ts";
 import { nextEnd } from "./bundle.ts";
 import { formatTime } from "./certificates.ts";
-import type { MaterialPaths } from "./load.ts";
-import type { Material } from "./material.ts";
-import { type FileSet, type Materials, type StoreTunnel, usersOf } from "./sets.ts";
+import type { CredentialPaths } from "./load.ts";
+import type { Credentials } from "./material.ts";
+import { type FileSet, type CredentialSets, type StoreTunnel, usersOf } from "./sets.ts";
 
 /** The metrics that the store updates. */
 export type StoreMetrics = Pick<Metrics, "reloaded"> & {
@@ -31,7 +31,7 @@ export type Announcer = {
 };
 
 /** The log fields that identify one version of the certificates. */
-function describe({ leaf, anchors, revocation: { lists } }: Material): Fields {
+function describe({ leaf, anchors, revocation: { lists } }: Credentials): Fields {
   return {
     serial: leaf.serial,
     not_after: new Date(leaf.notAfter).toISOString(),
@@ -44,7 +44,7 @@ function describe({ leaf, anchors, revocation: { lists } }: Material): Fields {
 }
 
 /** The files of a set, by their config keys. */
-function pathFields({ cert, key, ca, intermediates, crl = [] }: MaterialPaths): Fields {
+function pathFields({ cert, key, ca, intermediates, crl = [] }: CredentialPaths): Fields {
   return {
     cert,
     key,
@@ -71,20 +71,20 @@ export function watchedFields([first, ...rest]: NonEmpty<FileSet>): Fields {
 }
 
 /** Logs what was loaded at the start, one line for each set. */
-export function announceStart(materials: Materials, announcer: Announcer): void {
+export function announceStart(credentialSets: CredentialSets, announcer: Announcer): void {
   for (const set of announcer.sets) {
     announcer.logger.info("certificates loaded", {
       ...pathFields(set.files),
       ...usersOf(set),
-      ...describe(materials.of(set.files)),
+      ...describe(credentialSets.of(set.files)),
     });
   }
-  announce(materials, announcer);
+  announce(credentialSets, announcer);
 }
 
 /** Logs that a reload took effect: one line, however many sets there are. */
 export function announceReload(
-  materials: Materials,
+  credentialSets: CredentialSets,
   { trigger, changes }: {
     readonly trigger: string;
     /** What else changed, one text per config key. */
@@ -93,39 +93,39 @@ export function announceReload(
   announcer: Announcer,
 ): void {
   const { sets, logger } = announcer;
-  const all = sets.map(({ files }) => materials.of(files));
+  const all = sets.map(({ files }) => credentialSets.of(files));
   logger.info("certstore: certificates reloaded successfully", {
     trigger,
-    ...(all.length === 1 ? describe(materials.first) : {
+    ...(all.length === 1 ? describe(credentialSets.first) : {
       sets: all.length,
       serials: all.map(({ leaf }) => leaf.serial),
       not_after: new Date(Math.min(...all.map(({ leaf }) => leaf.notAfter))).toISOString(),
     }),
     ...(changes.length === 0 ? {} : { changed: changes.join("; ") }),
   });
-  announce(materials, announcer);
+  announce(credentialSets, announcer);
 }
 
 /** Logs the warnings and sets the gauges. */
 function announce(
-  materials: Materials,
+  credentialSets: CredentialSets,
   { tunnels, sets, logger, metrics, now = Date.now }: Announcer,
 ): void {
   for (const set of sets) {
     const users = sets.length === 1 ? {} : usersOf(set);
-    for (const warning of materials.of(set.files).warnings) {
+    for (const warning of credentialSets.of(set.files).warnings) {
       logger.warn("certstore: certificates need attention", { ...users, warning });
     }
   }
   for (const { name, tls, upstream } of tunnels) {
     const sides = [tls, ...(upstream === undefined ? [] : [upstream.tls])];
-    measure(sides.map((side) => materials.of(side)), now(), metrics.tunnel(name));
+    measure(sides.map((side) => credentialSets.of(side)), now(), metrics.tunnel(name));
   }
 }
 
 /** Sets the gauges of one tunnel. A bridge has two sides: the earlier expiry counts. */
 function measure(
-  sides: readonly Material[],
+  sides: readonly Credentials[],
   now: number,
   metrics: ReturnType<StoreMetrics["tunnel"]>,
 ): void {
@@ -141,10 +141,10 @@ export class OverdueLists {
   readonly #warned = new WeakSet<RevocationList>();
 
   /** Checks the lists in effect. `now` is in milliseconds since the epoch. */
-  look(materials: Materials, now: number, { sets, logger }: Announcer): void {
+  look(credentialSets: CredentialSets, now: number, { sets, logger }: Announcer): void {
     for (const set of sets) {
       const users = sets.length === 1 ? {} : usersOf(set);
-      for (const list of materials.of(set.files).revocation.lists) {
+      for (const list of credentialSets.of(set.files).revocation.lists) {
         if (now <= list.nextUpdate || this.#warned.has(list)) continue;
         this.#warned.add(list);
         logger.warn("certstore: revocation list is past its nextUpdate, keeping it", {

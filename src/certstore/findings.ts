@@ -5,11 +5,11 @@
  */
 
 /** The config key that names the file. */
-export type MaterialKey = "tls.cert" | "tls.key" | "tls.ca" | "tls.intermediates" | "tls.crl";
+export type CredentialKey = "tls.cert" | "tls.key" | "tls.ca" | "tls.intermediates" | "tls.crl";
 
 /** One thing that is wrong with a file. */
 export type Finding = {
-  readonly key: MaterialKey;
+  readonly key: CredentialKey;
   /** The file as named in the config. */
   readonly path: string;
   /**
@@ -30,8 +30,8 @@ export function formatFinding({ key, path, message }: Finding): string {
 }
 
 /** The files that `tls` names are not usable. The message contains all findings on one line. */
-export class MaterialError extends Error {
-  /** `MaterialError`. */
+export class CredentialError extends Error {
+  /** `CredentialError`. */
   override readonly name = "MaterialError";
   /** At least one, in the order `tls.cert`, `tls.key`, `tls.ca`, `tls.intermediates`, `tls.crl`. */
   readonly findings: readonly Finding[];
@@ -57,7 +57,7 @@ export class Report {
   readonly warnings: string[] = [];
 
   /** The reporter for one file. */
-  of(key: MaterialKey, path: string): FileReport {
+  of(key: CredentialKey, path: string): FileReport {
     return {
       path,
       error: (message) => {

@@ -1,5 +1,5 @@
 /**
- * Loads {@linkcode Material} from files: everything that `tls` names is read, parsed, cross-checked
+ * Loads {@linkcode Credentials} from files: everything that `tls` names is read, parsed, cross-checked
  * and frozen, or rejected with all errors at once.
  *
  * @module
@@ -11,16 +11,16 @@ import { formatName } from "../x509/names.ts";
 import { type Bundle, readBundle, readIntermediates } from "./bundle.ts";
 import { checkOrder, checkPair, readOwnChain } from "./chain.ts";
 import { describeReadError, MAX_FILE_BYTES, MAX_LIST_BYTES, type ReadFile } from "./files.ts";
-import { type FileReport, MaterialError, Report } from "./findings.ts";
+import { type FileReport, CredentialError, Report } from "./findings.ts";
 import { readOwnKey } from "./key.ts";
-import type { Material } from "./material.ts";
+import type { Credentials } from "./material.ts";
 import { formatPem } from "./pem.ts";
 import { type ListFile, readRevocation, warnOfNamesakes, warnOfRevoked } from "./revocation.ts";
 
-export { type Finding, formatFinding, MaterialError, type MaterialKey } from "./findings.ts";
+export { type Finding, formatFinding, CredentialError, type CredentialKey } from "./findings.ts";
 
 /** The files of a `tls` block. */
-export type MaterialPaths = Pick<TlsConfig, "cert" | "key" | "ca"> & {
+export type CredentialPaths = Pick<TlsConfig, "cert" | "key" | "ca"> & {
   /** Default none. */
   readonly crl?: readonly string[];
   /** Default none. */
@@ -41,14 +41,14 @@ export type LoadDeps = {
 };
 
 /** The paths that a `tls` block names, without duplicates. */
-export function materialPaths(tls: MaterialPaths): readonly string[] {
+export function credentialPaths(tls: CredentialPaths): readonly string[] {
   const { cert, key, ca, intermediates, crl = [] } = tls;
   const named = [cert, key, ca, intermediates, ...crl];
   return [...new Set(named.filter((path) => path !== undefined))];
 }
 
 /** The maximum size of the file at a path, in bytes. */
-export function maxBytesOf({ crl = [] }: MaterialPaths, path: string): number {
+export function maxBytesOf({ crl = [] }: CredentialPaths, path: string): number {
   return crl.includes(path) ? MAX_LIST_BYTES : MAX_FILE_BYTES;
 }
 
@@ -57,13 +57,13 @@ export function maxBytesOf({ crl = [] }: MaterialPaths, path: string): number {
  * encoded again from the parsed certificates, so that the TLS stack gets only what has been
  * checked.
  *
- * @throws {MaterialError} with all errors.
+ * @throws {CredentialError} with all errors.
  */
-export async function loadMaterial(tls: MaterialPaths, deps: LoadDeps): Promise<Material> {
+export async function loadCredentials(tls: CredentialPaths, deps: LoadDeps): Promise<Credentials> {
   const now = deps.now();
   const report = new Report();
   const files = new Map(
-    materialPaths(tls).map((path) => [path, deps.readFile(path, maxBytesOf(tls, path))] as const),
+    credentialPaths(tls).map((path) => [path, deps.readFile(path, maxBytesOf(tls, path))] as const),
   );
   // Waits for all reads; an error is reported below, for each key that names the file.
   await Promise.allSettled(files.values());
@@ -126,7 +126,7 @@ export async function loadMaterial(tls: MaterialPaths, deps: LoadDeps): Promise<
   const [leaf] = certificates ?? [];
   if (report.findings.length > 0 || !certificates || !leaf || !key || !bundle || !intermediates) {
     const onlyEarly = report.findings.length === early.length;
-    throw new MaterialError(inOrder(report.findings), onlyEarly ? Math.max(...early) : undefined);
+    throw new CredentialError(inOrder(report.findings), onlyEarly ? Math.max(...early) : undefined);
   }
   const { anchors, leftOut } = bundle;
   warnOfRevoked(certificates, revocation, certReport, "peers that look it up refuse it");
@@ -162,11 +162,11 @@ function toPem(certificates: readonly Certificate[]): string {
  * Freezes the material and hides its key from JSON and from inspection by a console or log. The key
  * remains an ordinary property, so the material can still be posted to a Worker.
  */
-function seal(material: Material): Material {
-  const text = `Material(${formatName(material.leaf.subject)}, serial ${material.leaf.serial})`;
-  const toJSON = { value: () => ({ ...material, keyPem: "(hidden)" }) };
+function seal(credentials: Credentials): Credentials {
+  const text = `Credentials(${formatName(credentials.leaf.subject)}, serial ${credentials.leaf.serial})`;
+  const toJSON = { value: () => ({ ...credentials, keyPem: "(hidden)" }) };
   const inspect = { value: () => text };
-  return Object.freeze(Object.defineProperties({ ...material }, {
+  return Object.freeze(Object.defineProperties({ ...credentials }, {
     toJSON,
     [Symbol.for("Deno.customInspect")]: inspect,
     [Symbol.for("nodejs.util.inspect.custom")]: inspect,

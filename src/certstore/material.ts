@@ -16,7 +16,7 @@ export type LeftOut = {
 };
 
 /** Everything that a handshake needs, parsed and cross-checked. */
-export type Material = {
+export type Credentials = {
   /** The own chain as PEM, leaf first. */
   readonly certPem: string;
   /** The own private key as unencrypted PEM. */

@@ -11,13 +11,13 @@ import { formatTunnel } from "../config/source.ts";
 import { formatFinding } from "./findings.ts";
 import {
   type LoadDeps,
-  loadMaterial,
-  MaterialError,
-  type MaterialPaths,
-  materialPaths,
+  loadCredentials,
+  CredentialError,
+  type CredentialPaths,
+  credentialPaths,
   maxBytesOf,
 } from "./load.ts";
-import type { Material } from "./material.ts";
+import type { Credentials } from "./material.ts";
 
 /** What the store needs to know about a tunnel; a `TunnelConfig` fits. */
 export type StoreTunnel = {
@@ -41,13 +41,13 @@ export type SetUser = {
 export type FileSet = {
   /** Equal for blocks that name the same files. */
   readonly key: string;
-  readonly files: MaterialPaths;
+  readonly files: CredentialPaths;
   /** In the order of the config. */
   readonly users: NonEmpty<SetUser>;
 };
 
 /** Key that is equal for blocks that name the same files. */
-export function setKey({ cert, key, ca, intermediates, crl = [] }: MaterialPaths): string {
+export function setKey({ cert, key, ca, intermediates, crl = [] }: CredentialPaths): string {
   return JSON.stringify([cert, key, ca ?? null, intermediates ?? null, ...crl]);
 }
 
@@ -87,7 +87,7 @@ export function usersOf({ users }: FileSet): Readonly<Record<string, readonly st
 
 /** The paths that the sets name, without duplicates. */
 export function pathsOf(sets: readonly FileSet[]): readonly string[] {
-  return [...new Set(sets.flatMap(({ files }) => materialPaths(files)))];
+  return [...new Set(sets.flatMap(({ files }) => credentialPaths(files)))];
 }
 
 /** The maximum size of the file at a path, in bytes: the largest limit of the sets that name it. */
@@ -96,18 +96,18 @@ export function maxBytesIn(sets: readonly FileSet[], path: string): number {
 }
 
 /** The material of all sets, loaded together. */
-export class Materials {
-  readonly #bySet: ReadonlyMap<string, Material>;
-  readonly #first: Material;
+export class CredentialSets {
+  readonly #bySet: ReadonlyMap<string, Credentials>;
+  readonly #first: Credentials;
 
   /** `first` is the material of the first set. */
-  constructor(first: Material, bySet: ReadonlyMap<string, Material>) {
+  constructor(first: Credentials, bySet: ReadonlyMap<string, Credentials>) {
     this.#first = first;
     this.#bySet = bySet;
   }
 
   /** The material of the first tunnel's own block. */
-  get first(): Material {
+  get first(): Credentials {
     return this.#first;
   }
 
@@ -116,7 +116,7 @@ export class Materials {
    *
    * @throws {Error} if these files are not among those that were loaded.
    */
-  of(files: MaterialPaths): Material {
+  of(files: CredentialPaths): Credentials {
     const found = this.#bySet.get(setKey(files));
     if (found === undefined) throw new Error(`Cannot give what was not loaded: "${files.cert}"`);
     return found;
@@ -124,13 +124,13 @@ export class Materials {
 }
 
 /** A set that is not usable, and why. */
-export type FailedSet = { readonly set: FileSet; readonly error: MaterialError };
+export type FailedSet = { readonly set: FileSet; readonly error: CredentialError };
 
 /**
  * All sets that are not usable. If there are several sets, the message names the tunnel of each
  * finding.
  */
-export class SetsError extends MaterialError {
+export class SetsError extends CredentialError {
   /** In the order of the sets. */
   readonly failed: NonEmpty<FailedSet>;
 
@@ -158,14 +158,14 @@ function namedFindings({ set: { users }, error }: FailedSet): readonly string[] 
  *
  * @throws {SetsError} with the errors of all sets.
  */
-export async function loadSets(sets: NonEmpty<FileSet>, deps: LoadDeps): Promise<Materials> {
-  const loaded = new Map<string, Material>();
+export async function loadSets(sets: NonEmpty<FileSet>, deps: LoadDeps): Promise<CredentialSets> {
+  const loaded = new Map<string, Credentials>();
   const failed: FailedSet[] = [];
   for (const set of sets) {
     try {
-      loaded.set(set.key, await loadMaterial(set.files, deps));
+      loaded.set(set.key, await loadCredentials(set.files, deps));
     } catch (error) {
-      if (!(error instanceof MaterialError)) throw error;
+      if (!(error instanceof CredentialError)) throw error;
       failed.push({ set, error });
     }
   }
@@ -173,5 +173,5 @@ export async function loadSets(sets: NonEmpty<FileSet>, deps: LoadDeps): Promise
   if (bad !== undefined) throw new SetsError([bad, ...worse], sets.length > 1);
   const first = loaded.get(sets[0].key);
   if (first === undefined) throw new Error("Cannot load certificates: no block names any");
-  return new Materials(first, loaded);
+  return new CredentialSets(first, loaded);
 }

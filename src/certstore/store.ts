@@ -26,8 +26,8 @@ import {
   watchedFields,
 } from "./announce.ts";
 import { type Fingerprint, type ReadFile, Snapshot } from "./files.ts";
-import { MaterialError, type MaterialPaths } from "./load.ts";
-import type { Material } from "./material.ts";
+import { CredentialError, type CredentialPaths } from "./load.ts";
+import type { Credentials } from "./material.ts";
 import { type CertStoreOptions, readerOf } from "./options.ts";
 export type { CertStoreOptions } from "./options.ts";
 import {
@@ -42,7 +42,7 @@ import {
   runPrepare,
 } from "./reload.ts";
 export type { Prepare, Prepared, ReloadOutcome, ReloadStatus, ReloadTrigger } from "./reload.ts";
-import { type FileSet, loadSets, type Materials, pathsOf, setsOf } from "./sets.ts";
+import { type FileSet, loadSets, type CredentialSets, pathsOf, setsOf } from "./sets.ts";
 import { FileWatcher, pause, WATCH_TIMING } from "./watch.ts";
 
 /** Pause between two attempts to load changed files, in ms. */
@@ -50,7 +50,7 @@ const SETTLE_PAUSE = 150;
 const SETTLE = 1000;
 
 type Attempt =
-  | { readonly ok: true; readonly materials: Materials }
+  | { readonly ok: true; readonly credentialSets: CredentialSets }
   | { readonly ok: false; readonly error: unknown };
 
 /** The contents of the last load attempt, so that the same contents are not tried again. */
@@ -66,7 +66,7 @@ export class CertStore implements AsyncDisposable {
   readonly #sets: NonEmpty<FileSet>;
   readonly #paths: readonly string[];
   readonly #readFile: ReadFile;
-  #current: Materials;
+  #current: CredentialSets;
   #lastAttempt: LastAttempt;
   #status: ReloadStatus = { time: undefined, result: undefined, error: undefined };
   /** Config changes from the last read of the config that are not in effect. */
@@ -83,14 +83,14 @@ export class CertStore implements AsyncDisposable {
   private constructor(
     options: CertStoreOptions,
     sets: NonEmpty<FileSet>,
-    materials: Materials,
+    credentialSets: CredentialSets,
     files: Snapshot,
   ) {
     this.#options = options;
     this.#sets = sets;
     this.#paths = pathsOf(sets);
     this.#readFile = readerOf(sets, options);
-    this.#current = materials;
+    this.#current = credentialSets;
     this.#lastAttempt = { files: files.fingerprint, retryAt: Infinity };
   }
 
@@ -103,14 +103,14 @@ export class CertStore implements AsyncDisposable {
     const { now = Date.now } = options;
     const sets = setsOf(options.tunnels);
     const files = await Snapshot.takeConsistent(pathsOf(sets), readerOf(sets, options));
-    const materials = await loadSets(sets, { readFile: files.readFile, now });
-    const store = new CertStore(options, sets, materials, files);
-    announceStart(materials, store.#announcer);
+    const credentialSets = await loadSets(sets, { readFile: files.readFile, now });
+    const store = new CertStore(options, sets, credentialSets, files);
+    announceStart(credentialSets, store.#announcer);
     return store;
   }
 
   /** The material in effect of the first tunnel's own block. */
-  get current(): Material {
+  get current(): Credentials {
     return this.#current.first;
   }
 
@@ -119,7 +119,7 @@ export class CertStore implements AsyncDisposable {
    *
    * @throws {Error} if no tunnel has such a block.
    */
-  material(files: MaterialPaths): Material {
+  credentials(files: CredentialPaths): Credentials {
     return this.#current.of(files);
   }
 
@@ -199,7 +199,7 @@ export class CertStore implements AsyncDisposable {
     if (this.#disposed) return "unchanged";
     if (attempt.ok && prepared.ok) {
       this.#remember(files);
-      return this.#swap("signal", attempt.materials, prepared);
+      return this.#swap("signal", attempt.credentialSets, prepared);
     }
     // If only the rest of the reload failed, the certificates stay new to the watcher and are
     // loaded then.
@@ -236,7 +236,7 @@ export class CertStore implements AsyncDisposable {
       if (this.#disposed || (!attempt.ok && this.#pendingSignals > 0)) return "unchanged";
       if (attempt.ok) {
         this.#remember(files);
-        return this.#swap("watch", attempt.materials);
+        return this.#swap("watch", attempt.credentialSets);
       }
       if (performance.now() >= deadline) {
         this.#remember(files, attempt.error);
@@ -264,14 +264,14 @@ export class CertStore implements AsyncDisposable {
   }
 
   #remember(files: Snapshot, error?: unknown): void {
-    const retryAt = error instanceof MaterialError ? error.retryAt : undefined;
+    const retryAt = error instanceof CredentialError ? error.retryAt : undefined;
     this.#lastAttempt = { files: files.fingerprint, retryAt: retryAt ?? Infinity };
   }
 
   async #load(files: Snapshot): Promise<Attempt> {
     try {
       const deps = { readFile: files.readFile, now: () => this.#now };
-      return { ok: true, materials: await loadSets(this.#sets, deps) };
+      return { ok: true, credentialSets: await loadSets(this.#sets, deps) };
     } catch (error) {
       return { ok: false, error };
     }
@@ -281,11 +281,11 @@ export class CertStore implements AsyncDisposable {
    * Puts everything into effect in one turn of the event loop, so no connection sees a mix of old
    * and new parts. Without `prepared` the config was not read, so its pending changes stay pending.
    */
-  #swap(trigger: ReloadTrigger, materials: Materials, prepared?: Preparation): ReloadOutcome {
+  #swap(trigger: ReloadTrigger, credentialSets: CredentialSets, prepared?: Preparation): ReloadOutcome {
     const previous = this.#current;
     try {
       if (prepared?.ok) prepared.commit();
-      this.#current = materials;
+      this.#current = credentialSets;
       this.#options.onSwap?.();
     } catch (error) {
       this.#current = previous;
@@ -301,7 +301,7 @@ export class CertStore implements AsyncDisposable {
     const { metrics, logger } = this.#options;
     metrics.reloaded(outcome, leftover === undefined);
     const changes = prepared?.ok ? prepared.changes : [];
-    announceReload(materials, { trigger, changes }, this.#announcer);
+    announceReload(credentialSets, { trigger, changes }, this.#announcer);
     for (const { message, fields } of leftover?.lines ?? []) logger.error(message, fields);
     return outcome;
   }

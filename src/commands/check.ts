@@ -9,8 +9,8 @@
  */
 
 import { readBoundedFile } from "../certstore/files.ts";
-import { loadMaterial, MaterialError } from "../certstore/load.ts";
-import type { Material } from "../certstore/material.ts";
+import { loadCredentials, CredentialError } from "../certstore/load.ts";
+import type { Credentials } from "../certstore/material.ts";
 import type { TlsConfig, TunnelConfig } from "../config/config.ts";
 import { escapeText, quote } from "../config/problem.ts";
 import { configWarnings } from "../config/warnings.ts";
@@ -87,7 +87,7 @@ async function checkFiles(
   io: CommandIo,
   now: () => number,
 ): Promise<readonly string[]> {
-  const materials: Material[] = [];
+  const credentialSets: Credentials[] = [];
   for (const { owner, tls } of tlsSides(tunnel)) {
     const side: Side = {
       tls,
@@ -97,15 +97,15 @@ async function checkFiles(
     for (const warning of await keyWarnings(side)) warnings.add(warning);
     try {
       const deps = { readFile: readBoundedFile, now, maxWarned: Infinity };
-      const material = await loadMaterial(tls, deps);
-      materials.push(material);
-      for (const warning of materialWarnings(side, material, now())) warnings.add(warning);
+      const credentials = await loadCredentials(tls, deps);
+      credentialSets.push(credentials);
+      for (const warning of materialWarnings(side, credentials, now())) warnings.add(warning);
     } catch (error) {
-      if (!(error instanceof MaterialError)) throw error;
+      if (!(error instanceof CredentialError)) throw error;
       printFindings(error.findings, loaded, io, owner);
     }
   }
-  const [own, upstream] = materials;
+  const [own, upstream] = credentialSets;
   if (own === undefined || (tunnel.upstream !== undefined && upstream === undefined)) return [];
   return summary(tunnel, { own, upstream }, now());
 }
@@ -129,16 +129,16 @@ async function keyWarnings({ tls: { key: path }, nameOf }: Side): Promise<readon
   ];
 }
 
-function materialWarnings(side: Side, material: Material, now: number): readonly string[] {
+function materialWarnings(side: Side, credentials: Credentials, now: number): readonly string[] {
   const { tls, nameOf } = side;
   const found = [
-    ...material.warnings,
-    ...soonWarnings("tls.cert", tls.cert, material.chain, now),
-    ...soonWarnings("tls.ca", tls.ca ?? "", material.anchors, now),
-    ...soonWarnings("tls.intermediates", tls.intermediates ?? "", material.intermediates, now),
-    ...roleWarnings(side, material.leaf),
-    ...pathWarnings(side, material, now),
-    ...revocationWarnings(material, now),
+    ...credentials.warnings,
+    ...soonWarnings("tls.cert", tls.cert, credentials.chain, now),
+    ...soonWarnings("tls.ca", tls.ca ?? "", credentials.anchors, now),
+    ...soonWarnings("tls.intermediates", tls.intermediates ?? "", credentials.intermediates, now),
+    ...roleWarnings(side, credentials.leaf),
+    ...pathWarnings(side, credentials, now),
+    ...revocationWarnings(credentials, now),
   ];
   return found.map((line) => line.replace(/^tls\.\w+(?=: )/, nameOf));
 }
@@ -185,7 +185,7 @@ function roleWarnings({ own, tls }: Side, leaf: Certificate): readonly string[] 
  */
 function pathWarnings(
   { own, tls, nameOf }: Side,
-  { chain, anchors, leftOut, intermediates, revocation, leaf }: Material,
+  { chain, anchors, leftOut, intermediates, revocation, leaf }: Credentials,
   now: number,
 ): readonly string[] {
   const usages = leaf.extendedKeyUsage;

@@ -5,7 +5,7 @@
  */
 
 import { formatTime } from "../certstore/certificates.ts";
-import type { Material } from "../certstore/material.ts";
+import type { Credentials } from "../certstore/material.ts";
 import { quote } from "../config/problem.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import { formatName } from "../x509/names.ts";
@@ -17,7 +17,7 @@ const DAY = 24 * HOUR;
 const LAST_PART = 0.1;
 
 /** Warnings about lists that are due to be renewed. `now` is in milliseconds since the epoch. */
-export function revocationWarnings({ revocation }: Material, now: number): readonly string[] {
+export function revocationWarnings({ revocation }: Credentials, now: number): readonly string[] {
   return revocation.lists
     .filter(({ thisUpdate, nextUpdate }) =>
       nextUpdate - now < LAST_PART * (nextUpdate - thisUpdate)
@@ -30,7 +30,7 @@ export function revocationWarnings({ revocation }: Material, now: number): reado
 
 /** One line for each list, and one for each CA without a list. */
 export function revocationSummary(
-  { anchors, intermediates, revocation }: Material,
+  { anchors, intermediates, revocation }: Credentials,
   now: number,
 ): readonly string[] {
   if (revocation.lists.length === 0) return [];

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Material } from "../certstore/material.ts";
+import type { Credentials } from "../certstore/material.ts";
 import { nextEnd } from "../certstore/bundle.ts";
 import { validity } from "../certstore/certificates.ts";
 import { formatAddress } from "../config/address.ts";
@@ -17,7 +17,7 @@ import { revocationSummary } from "./check_revocation.ts";
 const DAY = 86_400_000;
 
 /** The certificates loaded for a tunnel; `upstream` is set for a bridge. */
-export type TunnelMaterial = { readonly own: Material; readonly upstream: Material | undefined };
+export type TunnelMaterial = { readonly own: Credentials; readonly upstream: Credentials | undefined };
 
 /** The lines about one tunnel. */
 export function summary(
@@ -86,7 +86,7 @@ function publicKeyName({ publicKey }: Certificate): string {
   }
 }
 
-function cas({ anchors }: Material, now: number): string {
+function cas({ anchors }: Credentials, now: number): string {
   const end = validUntil(nextEnd(anchors, now) ?? now, now);
   if (anchors.length === 1) return `1 CA, valid until ${end}`;
   const expired = anchors.filter((anchor) => validity(anchor, now) === "expired").length;

@@ -12,8 +12,8 @@
 import { authorize } from "../acl.ts";
 import { describeReadError, readBoundedFile, readToEnd } from "../certstore/files.ts";
 import { describeNotPem, describeWrongBlocks } from "../certstore/foreign.ts";
-import { loadMaterial, MaterialError } from "../certstore/load.ts";
-import type { Material } from "../certstore/material.ts";
+import { loadCredentials, CredentialError } from "../certstore/load.ts";
+import type { Credentials } from "../certstore/material.ts";
 import { parsePem } from "../certstore/pem.ts";
 import type { AclConfig, Config, TlsConfig, TunnelConfig } from "../config/config.ts";
 import { either, escapeText, quote } from "../config/problem.ts";
@@ -71,10 +71,10 @@ export async function explain(
       const questions = questionsOf(tunnel);
       if (tunnel.name !== undefined) io.stdout(`tunnel: ${tunnel.name}`);
       for (const question of questions) {
-        const material = await load(question, loaded, io, now);
-        if (material === undefined) return 2;
+        const credentials = await load(question, loaded, io, now);
+        if (credentials === undefined) return 2;
         if (questions.length > 1) io.stdout(`peer: ${question.who}`);
-        const opinion = evaluateChain(question, material, chain, now);
+        const opinion = evaluateChain(question, credentials, chain, now);
         for (const line of describe(question, opinion, now())) io.stdout(escapeText(line));
         admits ||= opinion.kind === "decided" && opinion.decision.admit;
       }
@@ -97,11 +97,11 @@ async function load(
   loaded: LoadedConfig,
   io: CommandIo,
   now: () => number,
-): Promise<Material | undefined> {
+): Promise<Credentials | undefined> {
   try {
-    return await loadMaterial(tls, { readFile: readBoundedFile, now });
+    return await loadCredentials(tls, { readFile: readBoundedFile, now });
   } catch (error) {
-    if (!(error instanceof MaterialError)) throw error;
+    if (!(error instanceof CredentialError)) throw error;
     printFindings(error.findings, loaded, io, owner);
     return undefined;
   }
@@ -178,7 +178,7 @@ async function readChain(path: string): Promise<readonly Uint8Array[]> {
 /** Takes the same steps as a handshake: client authentication, verification of the chain, rules. */
 function evaluateChain(
   { tls: { clientAuth }, acl, role }: Question,
-  material: Material,
+  credentials: Credentials,
   chain: readonly Uint8Array[],
   now: () => number,
 ): Opinion {
@@ -193,7 +193,7 @@ function evaluateChain(
       validUntil: undefined,
     };
   }
-  const verdict = peerVerifier(role, material, now).verifyNow(chain);
+  const verdict = peerVerifier(role, credentials, now).verifyNow(chain);
   if (!verdict.ok) return { kind: "refused", verdict, leaf: readLeaf(chain) };
   const { certificate, spki, validUntil } = verdict.peer;
   const identity = identityOf(certificate, spki);

@@ -17,7 +17,7 @@ import { quote } from "../config/problem.ts";
 import { identityOf, type PeerIdentity } from "../identity.ts";
 import type { PeerRole } from "../proxy/peer_verifier.ts";
 import { spkiSha256 } from "../tls/fingerprint.ts";
-import type { PeerVerdict } from "../tls/verdict.ts";
+import type { VerificationResult } from "../tls/verdict.ts";
 import type { Certificate } from "../x509/certificate.ts";
 
 const DAY = 86_400_000;
@@ -31,7 +31,7 @@ export type Opinion =
   /** The chain is missing or does not verify: the handshake fails. */
   | {
     readonly kind: "refused";
-    readonly verdict: Extract<PeerVerdict, { ok: false }>;
+    readonly verdict: Extract<VerificationResult, { ok: false }>;
     readonly leaf: Certificate | undefined;
   }
   /** The rules were evaluated. */

@@ -19,7 +19,7 @@ export type ProbedTunnel = {
 };
 
 /** The source of the certificates in effect. */
-export type Materials = Pick<CertStore, "material">;
+export type CredentialSource = Pick<CertStore, "credentials">;
 
 /**
  * Whether one tunnel accepts connections and has a usable identity. `now` is in milliseconds since
@@ -27,7 +27,7 @@ export type Materials = Pick<CertStore, "material">;
  */
 export function tunnelReadiness(
   { config, tunnel }: ProbedTunnel,
-  store: Materials,
+  store: CredentialSource,
   now: number,
 ): Readiness {
   const { name, mode, tls, upstream } = config;
@@ -39,7 +39,7 @@ export function tunnelReadiness(
   const sides = [{ block: tls, whose: "" }];
   if (upstream !== undefined) sides.push({ block: upstream.tls, whose: " for the target" });
   for (const { block, whose } of sides) {
-    const { leaf: { notBefore, notAfter }, anchors } = store.material(block);
+    const { leaf: { notBefore, notAfter }, anchors } = store.credentials(block);
     if (now < notBefore) return no(`the certificate${whose} is not yet valid`);
     // The second of `notAfter` is included, as in every check of validity.
     if (now >= notAfter + 1000) return no(`the certificate${whose} has expired`);
@@ -60,7 +60,7 @@ export function tunnelReadiness(
  */
 export function certStatus(
   tunnels: NonEmpty<TunnelConfig>,
-  store: Materials & Pick<CertStore, "status">,
+  store: CredentialSource & Pick<CertStore, "status">,
   config?: string,
 ): CertStatus {
   const named = tunnels.flatMap((tunnel) =>
@@ -73,13 +73,13 @@ export function certStatus(
   };
 }
 
-function tunnelCerts({ tls, upstream }: TunnelConfig, store: Materials): TunnelCerts {
-  const own = store.material(tls);
-  const other = upstream === undefined ? own : store.material(upstream.tls);
+function tunnelCerts({ tls, upstream }: TunnelConfig, store: CredentialSource): TunnelCerts {
+  const own = store.credentials(tls);
+  const other = upstream === undefined ? own : store.credentials(upstream.tls);
   return { ...facts(own), ...(other === own ? {} : { upstream: facts(other) }) };
 }
 
-function facts({ leaf }: ReturnType<Materials["material"]>): CertFacts {
+function facts({ leaf }: ReturnType<CredentialSource["credentials"]>): CertFacts {
   return {
     notBefore: leaf.notBefore,
     notAfter: leaf.notAfter,

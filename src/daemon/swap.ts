@@ -14,7 +14,7 @@ export type Updatable = { readonly tunnel: Pick<Tunnel, "update">; state: Tunnel
  * state, those before it get their previous state back and the error is thrown. Connections that
  * the next state has already closed stay closed.
  */
-export function swapAll<T extends Updatable>(
+export function updateAll<T extends Updatable>(
   tunnels: readonly T[],
   next: (of: T) => TunnelState,
 ): void {

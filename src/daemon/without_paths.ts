@@ -7,7 +7,7 @@
 
 import { dirname } from "node:path";
 import { shellWord } from "../certstore/foreign.ts";
-import { materialPaths } from "../certstore/load.ts";
+import { credentialPaths } from "../certstore/load.ts";
 import type { TunnelConfig } from "../config/config.ts";
 import { escapeText, quote } from "../config/problem.ts";
 
@@ -63,8 +63,8 @@ function isPath(text: string): boolean {
 function pathsOf({ tls, upstream, listen, targets }: TunnelConfig): readonly string[] {
   const addresses = [listen, ...targets.map(({ address }) => address)];
   return [
-    ...materialPaths(tls),
-    ...(upstream === undefined ? [] : materialPaths(upstream.tls)),
+    ...credentialPaths(tls),
+    ...(upstream === undefined ? [] : credentialPaths(upstream.tls)),
     ...addresses.flatMap((address) => address.kind === "unix" ? [address.path] : []),
   ];
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Channel } from "../channel.ts";
+import type { Conn } from "../channel.ts";
 import type { Address } from "../config/config.ts";
 import { type DialOptions, dialTcp } from "./dial.ts";
 import { type ListenOptions, listenTcp, type SocketListener } from "./listen.ts";
@@ -37,7 +37,7 @@ export async function listen(address: Address, options: SocketOptions): Promise<
  *
  * @throws {DialError} when the connection fails; nothing is left open then.
  */
-export function dial(address: Address, options: DialOptions): Promise<Channel> {
+export function dial(address: Address, options: DialOptions): Promise<Conn> {
   switch (address.kind) {
     case "tcp":
       return dialTcp(address, options);

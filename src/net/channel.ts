@@ -1,17 +1,17 @@
 /**
- * A plain connection as a {@linkcode Channel}: TCP, or a UNIX socket.
+ * A plain connection as a {@linkcode Conn}: TCP, or a UNIX socket.
  *
  * @module
  */
 
 import {
-  type Channel,
-  ChannelError,
-  type ChannelFault,
+  type Conn,
+  ConnError,
+  type ConnFault,
   copyOf,
-  pumpByReading,
+  pipeByReading,
   type RemoteAddress,
-  type Take,
+  type Sink,
 } from "../channel.ts";
 import { codeOf, formatNetAddr, formatUnixAddr, wordsOf } from "./system.ts";
 
@@ -23,20 +23,20 @@ const MAX_BUFFER = 64 * 1024;
 const BUFFER_STEP = 4;
 
 /** What TCP and UNIX connections have in common. */
-export abstract class PlainChannel implements Channel {
+export abstract class SocketConn implements Conn {
   /** The peer's address. */
   readonly remote: RemoteAddress;
   /** Our own address. */
   readonly local: RemoteAddress;
-  readonly #conn: Deno.Conn;
+  readonly #socket: Deno.Conn;
   #buffer = new Uint8Array(0);
   #bufferSize = MIN_BUFFER;
-  #broken: ChannelError | undefined;
+  #broken: ConnError | undefined;
   #closed = false;
 
   /** Owns `conn` from now on. */
-  constructor(conn: Deno.Conn, remote: RemoteAddress, local: RemoteAddress) {
-    this.#conn = conn;
+  constructor(socket: Deno.Conn, remote: RemoteAddress, local: RemoteAddress) {
+    this.#socket = socket;
     this.remote = remote;
     this.local = local;
   }
@@ -54,7 +54,7 @@ export abstract class PlainChannel implements Channel {
     const buffer = this.#buffer;
     let count: number | null;
     try {
-      count = await this.#conn.read(buffer);
+      count = await this.#socket.read(buffer);
     } catch (error) {
       throw this.#fail("read", error);
     }
@@ -72,16 +72,16 @@ export abstract class PlainChannel implements Channel {
   }
 
   /** Reads until the end. */
-  pump(take: Take): Promise<void> {
-    return pumpByReading(this, take);
+  pipeTo(take: Sink): Promise<void> {
+    return pipeByReading(this, take);
   }
 
-  /** Sends a copy of all of `data`: the bytes may be on loan from another channel's `pump`. */
+  /** Sends a copy of all of `data`: the bytes may be on loan from another connection's `pump`. */
   async write(data: Uint8Array): Promise<void> {
     const bytes = copyOf(data);
     for (let sent = 0; sent < bytes.length;) {
       try {
-        sent += await this.#conn.write(sent === 0 ? bytes : bytes.subarray(sent));
+        sent += await this.#socket.write(sent === 0 ? bytes : bytes.subarray(sent));
       } catch (error) {
         throw this.#fail("write", error);
       }
@@ -94,7 +94,7 @@ export abstract class PlainChannel implements Channel {
    */
   async closeWrite(): Promise<void> {
     try {
-      await this.#conn.closeWrite();
+      await this.#socket.closeWrite();
     } catch (error) {
       throw this.#fail("end the connection", error);
     }
@@ -106,7 +106,7 @@ export abstract class PlainChannel implements Channel {
     this.#closed = true;
     this.#buffer = new Uint8Array(0);
     try {
-      this.#conn.close();
+      this.#socket.close();
     } catch (error) {
       // It was closed already, which is the result we want.
       this.#fail("close", error);
@@ -118,10 +118,10 @@ export abstract class PlainChannel implements Channel {
     this.close();
   }
 
-  #fail(action: string, error: unknown): ChannelError {
+  #fail(action: string, error: unknown): ConnError {
     const fault = this.#closed ? "closed" : faultOf(error);
     const what = fault === "closed" ? "the connection was closed" : wordsOf(error);
-    const failure = new ChannelError(fault, `Cannot ${action}: ${what}`, { cause: error });
+    const failure = new ConnError(fault, `Cannot ${action}: ${what}`, { cause: error });
     // After EPIPE an end of file is genuine: the peer's FIN arrived before its reset.
     if (fault !== "closed" && codeOf(error) !== "EPIPE") this.#broken ??= failure;
     return failure;
@@ -129,13 +129,13 @@ export abstract class PlainChannel implements Channel {
 }
 
 /** A plain TCP connection, with TCP_NODELAY and keep-alive. */
-export class TcpChannel extends PlainChannel {
+export class TcpConn extends SocketConn {
   /** Owns `conn` from now on. */
-  constructor(conn: Deno.TcpConn) {
-    super(conn, formatNetAddr(conn.remoteAddr), formatNetAddr(conn.localAddr));
+  constructor(socket: Deno.TcpConn) {
+    super(socket, formatNetAddr(socket.remoteAddr), formatNetAddr(socket.localAddr));
     try {
-      conn.setNoDelay(true);
-      conn.setKeepAlive(true);
+      socket.setNoDelay(true);
+      socket.setKeepAlive(true);
     } catch {
       // Some systems refuse on a connection that is already broken; the first read reports that.
     }
@@ -146,17 +146,17 @@ export class TcpChannel extends PlainChannel {
  * A connection over a UNIX socket. The peer is on this machine, so neither TCP_NODELAY nor
  * keep-alive applies.
  */
-export class UnixChannel extends PlainChannel {
+export class UnixConn extends SocketConn {
   /** Owns `conn` from now on. */
-  constructor(conn: Deno.UnixConn) {
-    super(conn, formatUnixAddr(conn.remoteAddr), formatUnixAddr(conn.localAddr));
+  constructor(socket: Deno.UnixConn) {
+    super(socket, formatUnixAddr(socket.remoteAddr), formatUnixAddr(socket.localAddr));
   }
 }
 
 /**
  * ETIMEDOUT means that keep-alive or retransmission gave up: the peer is gone, as after a reset.
  */
-function faultOf(error: unknown): ChannelFault {
+function faultOf(error: unknown): ConnFault {
   switch (codeOf(error)) {
     case "ECONNRESET":
     case "ECONNABORTED":

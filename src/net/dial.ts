@@ -7,8 +7,8 @@
 import type { Address, HostPort } from "../config/config.ts";
 import { formatAddress } from "../config/address.ts";
 import { formatDuration } from "../config/duration.ts";
-import type { Channel } from "../channel.ts";
-import { openChannel } from "./open.ts";
+import type { Conn } from "../channel.ts";
+import { openConn } from "./open.ts";
 import type { NativeTcp } from "./native.ts";
 import { codeOf, isLookupFailure, missingGrant, wordsOf } from "./system.ts";
 
@@ -57,20 +57,20 @@ export type DialOptions = {
  *
  * @throws {DialError} when the connection fails; nothing is left open then.
  */
-export function dialTcp(address: HostPort, options: DialOptions): Promise<Channel> {
+export function dialTcp(address: HostPort, options: DialOptions): Promise<Conn> {
   const { host: hostname, port } = address;
   return withinLimits(address, options, async (signal) => {
-    const conn = await Deno.connect({ hostname, port, signal });
+    const socket = await Deno.connect({ hostname, port, signal });
     let ours = true;
     try {
-      if (isOwnEnd(conn)) throw Object.assign(new Error(OWN_END), { code: "ECONNREFUSED" });
+      if (isOwnEnd(socket)) throw Object.assign(new Error(OWN_END), { code: "ECONNREFUSED" });
       // The connection was established just as the attempt was abandoned.
       if (signal.aborted) return undefined;
       ours = false;
     } finally {
-      if (ours) conn.close();
+      if (ours) socket.close();
     }
-    return openChannel(conn, options.native);
+    return openConn(socket, options.native);
   });
 }
 

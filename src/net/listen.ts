@@ -6,8 +6,8 @@
 
 import type { HostPort } from "../config/config.ts";
 import { formatAddress } from "../config/address.ts";
-import type { Channel } from "../channel.ts";
-import { openChannel } from "./open.ts";
+import type { Conn } from "../channel.ts";
+import { openConn } from "./open.ts";
 import { bindAll, JoinedListener } from "./listen_all.ts";
 import { HINTS, ListenError, type ListenReason } from "./listen_error.ts";
 import type { NativeTcp } from "./native.ts";
@@ -73,7 +73,7 @@ export interface SocketListener {
    *
    * @throws {AcceptError} when accepting failed or the listener was closed.
    */
-  accept(): Promise<Channel>;
+  accept(): Promise<Conn>;
   /**
    * Whether clients can still find the listener. The file of a UNIX socket may have been removed or
    * replaced, and then they cannot. Absent where this cannot happen. Never throws.
@@ -158,7 +158,7 @@ function wrap(listener: Deno.TcpListener, native: NativeTcp | undefined): TcpLis
     port: listener.addr.port,
     async accept() {
       try {
-        return openChannel(await listener.accept(), native);
+        return openConn(await listener.accept(), native);
       } catch (error) {
         throw new AcceptError(error);
       }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Channel } from "../channel.ts";
+import type { Conn } from "../channel.ts";
 import { formatAddress, hostsToListenOn } from "../config/address.ts";
 import type { HostPort, NonEmpty } from "../config/config.ts";
 import type { TcpListener } from "./listen.ts";
@@ -65,7 +65,7 @@ export function formatAddresses(addresses: readonly (HostPort | string)[]): stri
 }
 
 /** The outcome of one listener's `accept`. */
-type Arrival = { readonly channel: Channel } | { readonly error: unknown };
+type Arrival = { readonly conn: Conn } | { readonly error: unknown };
 
 /** Several listeners as one. */
 export class JoinedListener implements TcpListener {
@@ -94,7 +94,7 @@ export class JoinedListener implements TcpListener {
    * Accepts the next connection from any listener. Every listener has one `accept` pending, so up
    * to one connection for each of the other listeners waits here instead of in the kernel's queue.
    */
-  async accept(): Promise<Channel> {
+  async accept(): Promise<Conn> {
     for (const listener of this.#listeners) {
       if (!this.#pending.has(listener)) this.#ask(listener);
     }
@@ -106,18 +106,18 @@ export class JoinedListener implements TcpListener {
     const next = this.#arrived.shift();
     if (next === undefined) throw new Error("Cannot accept: another call is pending");
     if ("error" in next) throw next.error;
-    return next.channel;
+    return next.conn;
   }
 
   async #ask(listener: TcpListener): Promise<void> {
     this.#pending.add(listener);
     let arrival: Arrival;
     try {
-      arrival = { channel: await listener.accept() };
+      arrival = { conn: await listener.accept() };
     } catch (error) {
       arrival = { error };
     }
-    if (this.#closed && "channel" in arrival) arrival.channel.close();
+    if (this.#closed && "conn" in arrival) arrival.conn.close();
     this.#pending.delete(listener);
     this.#arrived.push(arrival);
     this.#wake();
@@ -129,7 +129,7 @@ export class JoinedListener implements TcpListener {
     this.#closed = true;
     for (const listener of this.#listeners) listener.close();
     for (const arrival of this.#arrived.splice(0)) {
-      if ("channel" in arrival) arrival.channel.close();
+      if ("conn" in arrival) arrival.conn.close();
     }
   }
 }

@@ -1,17 +1,17 @@
 /**
- * A plain TCP connection over its native handle, as a {@linkcode Channel}.
+ * A plain TCP connection over its native handle, as a {@linkcode Conn}.
  *
  * @module
  */
 
 import { getSystemErrorMap } from "node:util";
 import {
-  type Channel,
-  ChannelError,
-  type ChannelFault,
+  type Conn,
+  ConnError,
+  type ConnFault,
   copyOf,
   type RemoteAddress,
-  type Take,
+  type Sink,
 } from "../channel.ts";
 import { END_OF_FILE, type Handle, type NativeTcp, type Request } from "./native.ts";
 import { codeOf, formatNetAddr, wordsOf } from "./system.ts";
@@ -21,13 +21,13 @@ const KEEP_ALIVE = 60;
 
 /** The pending `read` or `pump`. */
 type Reader = {
-  readonly take: Take;
+  readonly take: Sink;
   readonly ended: () => void;
   readonly failed: (error: unknown) => void;
 };
 
 /** A plain TCP connection, with TCP_NODELAY and keep-alive. */
-export class NativeChannel implements Channel {
+export class NativeTcpConn implements Conn {
   /** The peer's address. */
   readonly remote: RemoteAddress;
   /** Our own address. */
@@ -35,30 +35,30 @@ export class NativeChannel implements Channel {
   readonly #native: NativeTcp;
   readonly #handle: Handle;
   /** The runtime's view of the same socket. Closing it ends our half. */
-  readonly #conn: Deno.TcpConn;
+  readonly #socket: Deno.TcpConn;
   /** Whether the peer has sent any bytes yet. */
   #heard = false;
   #reader: Reader | undefined;
   #reading = false;
   #ended = false;
   /** Set once reading has failed. */
-  #fault: ChannelError | undefined;
+  #fault: ConnError | undefined;
   /** Set once writing has failed; what the peer sent before may still be read. */
-  #writeFault: ChannelError | undefined;
+  #writeFault: ConnError | undefined;
   #closed = false;
   /** The write error, when it means that a following end of file is not genuine. */
-  #noEnd: ChannelError | undefined;
+  #noEnd: ConnError | undefined;
   /** A write through `#conn` instead of the handle is pending. */
   #writingByConn = false;
   /** Rejects the pending write or shutdown. */
-  #cutWrite: ((error: ChannelError) => void) | undefined;
+  #cutWrite: ((error: ConnError) => void) | undefined;
 
-  private constructor(native: NativeTcp, handle: Handle, conn: Deno.TcpConn) {
+  private constructor(native: NativeTcp, handle: Handle, socket: Deno.TcpConn) {
     this.#native = native;
     this.#handle = handle;
-    this.#conn = conn;
-    this.remote = formatNetAddr(conn.remoteAddr);
-    this.local = formatNetAddr(conn.localAddr);
+    this.#socket = socket;
+    this.remote = formatNetAddr(socket.remoteAddr);
+    this.local = formatNetAddr(socket.localAddr);
     handle.onread = () => this.#onRead();
     handle.setNoDelay(true);
     handle.setKeepAlive(true, KEEP_ALIVE);
@@ -67,11 +67,11 @@ export class NativeChannel implements Channel {
   /**
    * Takes over `conn`. Returns `undefined` where that is not possible, and leaves `conn` unchanged.
    */
-  static adopt(native: NativeTcp, conn: Deno.TcpConn): NativeChannel | undefined {
-    const handle = native.adopt(conn);
+  static adopt(native: NativeTcp, socket: Deno.TcpConn): NativeTcpConn | undefined {
+    const handle = native.adopt(socket);
     if (handle === undefined) return undefined;
     try {
-      return new NativeChannel(native, handle, conn);
+      return new NativeTcpConn(native, handle, socket);
     } catch (error) {
       native.release(handle);
       throw error;
@@ -94,7 +94,7 @@ export class NativeChannel implements Channel {
   }
 
   /** Passes everything to `take` until the peer's FIN. */
-  pump(take: Take): Promise<void> {
+  pipeTo(take: Sink): Promise<void> {
     return new Promise((ended, failed) => this.#wait({ take, ended, failed }));
   }
 
@@ -126,13 +126,13 @@ export class NativeChannel implements Channel {
   close(): void {
     this.#over(() => {
       this.#native.release(this.#handle);
-      this.#conn.close();
+      this.#socket.close();
     });
   }
 
   /** Closes the socket with RST. */
   reset(): void {
-    this.#over(() => this.#native.reset(this.#handle, this.#conn, this.#writingByConn));
+    this.#over(() => this.#native.reset(this.#handle, this.#socket, this.#writingByConn));
   }
 
   #over(drop: () => void): void {
@@ -215,7 +215,7 @@ export class NativeChannel implements Channel {
     reader?.ended();
   }
 
-  #breakReading(error: ChannelError): void {
+  #breakReading(error: ConnError): void {
     this.#fault ??= error;
     this.#writeFault ??= error;
     const reader = this.#reader;
@@ -227,7 +227,7 @@ export class NativeChannel implements Channel {
    * The handle reports one number for every write error, so it cannot tell whether a FIN came
    * before the reset.
    */
-  #cannotWrite(action: string, status: number): ChannelError {
+  #cannotWrite(action: string, status: number): ConnError {
     this.#writeFault ??= systemError(action, status);
     return this.#noEnd ??= this.#writeFault;
   }
@@ -246,9 +246,9 @@ export class NativeChannel implements Channel {
   async #writeByConn(data: Uint8Array): Promise<void> {
     this.#writingByConn = true;
     try {
-      for (let sent = 0; sent < data.length;) sent += await this.#conn.write(data.subarray(sent));
+      for (let sent = 0; sent < data.length;) sent += await this.#socket.write(data.subarray(sent));
     } catch (error) {
-      this.#writeFault ??= new ChannelError("reset", `Cannot write: ${wordsOf(error)}`, {
+      this.#writeFault ??= new ConnError("reset", `Cannot write: ${wordsOf(error)}`, {
         cause: error,
       });
       // After EPIPE an end of file is genuine: the peer's FIN arrived before its reset.
@@ -260,14 +260,14 @@ export class NativeChannel implements Channel {
   }
 }
 
-function closedError(): ChannelError {
-  return new ChannelError("closed", "the connection was closed");
+function closedError(): ConnError {
+  return new ConnError("closed", "the connection was closed");
 }
 
 /** Translates a negative error number into the system's message. */
-function systemError(action: string, status: number): ChannelError {
+function systemError(action: string, status: number): ConnError {
   const [code, words] = getSystemErrorMap().get(status) ?? [`error ${status}`, "unknown error"];
-  return new ChannelError(faultOf(code), `Cannot ${action}: ${words} (${code})`);
+  return new ConnError(faultOf(code), `Cannot ${action}: ${words} (${code})`);
 }
 
 function IGNORED(): void {}
@@ -275,7 +275,7 @@ function IGNORED(): void {}
 /**
  * ETIMEDOUT means that keep-alive or retransmission gave up: the peer is gone, as after a reset.
  */
-function faultOf(code: string): ChannelFault {
+function faultOf(code: string): ConnFault {
   switch (code) {
     case "ECONNRESET":
     case "ECONNABORTED":

@@ -1,22 +1,22 @@
 /**
- * Wraps a connection of the runtime as a channel, natively where possible.
+ * Wraps a connection of the runtime as a connection, natively where possible.
  *
  * @module
  */
 
-import type { Channel } from "../channel.ts";
-import { TcpChannel } from "./channel.ts";
+import type { Conn } from "../channel.ts";
+import { TcpConn } from "./channel.ts";
 import type { NativeTcp } from "./native.ts";
-import { NativeChannel } from "./native_channel.ts";
+import { NativeTcpConn } from "./native_channel.ts";
 
 /** Takes over `conn`: on its native handle where there is one, else as it is. */
-export function openChannel(conn: Deno.TcpConn, native: NativeTcp | undefined): Channel {
+export function openConn(socket: Deno.TcpConn, native: NativeTcp | undefined): Conn {
   try {
-    const channel = native === undefined ? undefined : NativeChannel.adopt(native, conn);
-    return channel ?? new TcpChannel(conn);
+    const conn = native === undefined ? undefined : NativeTcpConn.adopt(native, socket);
+    return conn ?? new TcpConn(socket);
   } catch (error) {
-    // The caller has no channel to close.
-    conn.close();
+    // The caller has no connection to close.
+    socket.close();
     throw error;
   }
 }

@@ -8,11 +8,11 @@
  * @module
  */
 
-import type { Channel } from "../channel.ts";
+import type { Conn } from "../channel.ts";
 import { formatAddress } from "../config/address.ts";
 import type { UnixAddress } from "../config/config.ts";
 import { bindSocket, closeSocket, Occupied } from "./unix_bind.ts";
-import { UnixChannel } from "./channel.ts";
+import { UnixConn } from "./channel.ts";
 import { beyondGrants, type DialOptions, withinLimits } from "./dial.ts";
 import { AcceptError, type SocketListener } from "./listen.ts";
 import { ListenError, type ListenReason } from "./listen_error.ts";
@@ -98,16 +98,16 @@ class Listening implements SocketListener {
     this.#first = bound.first;
   }
 
-  accept(): Promise<Channel> {
+  accept(): Promise<Conn> {
     if (this.#closed) return Promise.reject(new AcceptError(CLOSED));
     const next = this.#first ?? this.#bound.listener.accept();
     this.#first = undefined;
     return new Promise((resolve, reject) => {
       this.#cut = reject;
-      next.then((conn) => {
+      next.then((socket) => {
         this.#cut = undefined;
-        if (!this.#closed) return resolve(new UnixChannel(conn));
-        conn.close();
+        if (!this.#closed) return resolve(new UnixConn(socket));
+        socket.close();
         this.#unlock();
         reject(new AcceptError(CLOSED));
       }, (error) => {
@@ -135,7 +135,7 @@ class Listening implements SocketListener {
       // that no other process binds a socket there that would be removed.
       if (this.#cut !== undefined) return;
       if (this.#first === undefined) return this.#unlock();
-      void this.#first.then((conn) => conn.close(), () => {}).finally(() => this.#unlock());
+      void this.#first.then((socket) => socket.close(), () => {}).finally(() => this.#unlock());
     } else {
       this.#cut?.(new AcceptError(CLOSED));
       this.#unlock();
@@ -160,16 +160,16 @@ const MAX_PAUSE = 100;
  *
  * @throws {DialError} when the connection fails; nothing is left open then.
  */
-export function dialUnix(address: UnixAddress, options: DialOptions): Promise<Channel> {
+export function dialUnix(address: UnixAddress, options: DialOptions): Promise<Conn> {
   return withinLimits(address, options, async (signal) => {
     for (let pause = MIN_PAUSE; !signal.aborted; pause = Math.min(MAX_PAUSE, pause * 2)) {
-      const conn = await connect(address.path);
-      if (conn === undefined) {
+      const socket = await connect(address.path);
+      if (socket === undefined) {
         await sleep(pause, signal);
         continue;
       }
-      if (!signal.aborted) return new UnixChannel(conn);
-      conn.close();
+      if (!signal.aborted) return new UnixConn(socket);
+      socket.close();
     }
     return undefined;
   });

@@ -9,7 +9,7 @@
  */
 
 import { Addresses, type IpPattern } from "../acl/ip.ts";
-import { type Channel, ChannelError, type RemoteAddress } from "../channel.ts";
+import { type Conn, ConnError, type RemoteAddress } from "../channel.ts";
 import { formatDuration } from "../config/duration.ts";
 import {
   type Endpoint,
@@ -52,7 +52,7 @@ export type AcceptedHeader =
   | {
     readonly kind: "accepted";
     /** The connection from the first byte after the header; its `remote` is the client. */
-    readonly channel: Channel;
+    readonly conn: Conn;
     /** The sender of the header. */
     readonly via: RemoteAddress;
     /** The address that the client connected to; `undefined` where the sender spoke for itself. */
@@ -76,7 +76,7 @@ function isTrusted(remote: RemoteAddress, trusted: readonly IpPattern[]): boolea
 
 /** Removes the header from a connection, which it owns from now on and closes if it is refused. */
 export async function acceptHeader(
-  accepted: Channel,
+  accepted: Conn,
   limits: HeaderLimits,
 ): Promise<AcceptedHeader> {
   const { trusted, timeout, signal } = limits;
@@ -107,7 +107,7 @@ export async function acceptHeader(
   } catch (error) {
     if (stopped !== undefined) return refuse(...stopped);
     accepted.close();
-    if (!(error instanceof ChannelError)) throw error;
+    if (!(error instanceof ConnError)) throw error;
     const silent = seen.bytes === 0 && error.fault === "reset";
     return refuse(silent ? "silent" : "broken", error.message);
   } finally {
@@ -118,7 +118,7 @@ export async function acceptHeader(
 
 /** Reads until the header is complete, and no further. */
 async function readHeader(
-  accepted: Channel,
+  accepted: Conn,
   progress: { bytes: number },
   refuse: (reason: HeaderRefusal, why: string) => AcceptedHeader,
 ): Promise<AcceptedHeader> {
@@ -131,7 +131,7 @@ async function readHeader(
     }
     progress.bytes += chunk.length;
     const before = seen.length;
-    // Copied, because a channel reuses its buffers. The parser needs no more than MAX_HEADER bytes.
+    // Copied, because a connection reuses its buffers. The parser needs no more than MAX_HEADER bytes.
     const grown = new Uint8Array(Math.min(MAX_HEADER, before + chunk.length));
     grown.set(seen);
     grown.set(chunk.subarray(0, grown.length - before), before);
@@ -149,7 +149,7 @@ async function readHeader(
         const { remote } = accepted;
         return {
           kind: "accepted",
-          channel: new ReadAhead(
+          conn: new ReadAhead(
             accepted,
             proxied === undefined ? remote : formatEndpoint(proxied.source),
             new Uint8Array(chunk.subarray(length - before)),

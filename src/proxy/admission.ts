@@ -18,7 +18,7 @@
  * @module
  */
 
-import { type Slot, Slots } from "./limits.ts";
+import { type Lease, Semaphore } from "./limits.ts";
 
 /**
  * Maximum number of concurrent handshakes. Each takes a file descriptor and some 50 KB. A handshake
@@ -35,7 +35,7 @@ export const FAIR_CHANCE = 1000;
 /** A connection's place within the limits. */
 export interface Place {
   /** Called with the reason when the handshake is evicted. The place is released by then. */
-  onYield: (why: string) => void;
+  onEvict: (why: string) => void;
   /** Attributes the handshake to another source: the client that a load balancer reported. */
   moveTo(source: string): void;
   /**
@@ -71,7 +71,7 @@ type Handshake = { source: string; readonly began: number };
 /** Assigns places. */
 export class Admission {
   readonly #options: AdmissionOptions;
-  readonly #slots: Slots;
+  readonly #slots: Semaphore;
   /** Oldest first. */
   readonly #handshakes = new Map<Place, Handshake>();
   /** Number of handshakes per source. */
@@ -84,7 +84,7 @@ export class Admission {
    */
   constructor(options: AdmissionOptions) {
     this.#options = options;
-    this.#slots = new Slots(options.maxConnections);
+    this.#slots = new Semaphore(options.maxConnections);
   }
 
   /** Number of established connections. */
@@ -171,17 +171,17 @@ export class Admission {
     const [place, { source }] = first;
     const [its, all] = [this.#sources.get(source) ?? 0, this.#handshakes.size];
     this.#remove(place);
-    place.onYield(
+    place.onEvict(
       `gave way to newer connections: the oldest of ${its} handshakes from ${source}, of ${all} under way`,
     );
   }
 
-  #seat(slot: Slot | undefined): Seat {
+  #seat(slot: Lease | undefined): Seat {
     let held = slot;
     let released = false;
     let established = slot === undefined ? undefined : Promise.resolve(true);
     const seat: Seat = {
-      onYield: () => {},
+      onEvict: () => {},
       moveTo: (source) => {
         const handshake = this.#handshakes.get(seat);
         if (handshake === undefined) return;

@@ -16,21 +16,21 @@ import { deniedFields } from "./peer_log.ts";
 import type { SessionMetrics } from "./session.ts";
 
 /** A decision, and the identity that it is about. */
-export type Judged = { readonly decision: Decision; readonly identity: PeerIdentity | undefined };
+export type PeerAuthorization = { readonly decision: Decision; readonly identity: PeerIdentity | undefined };
 
 /** Authorizes without counting: for open connections after a reload. */
-export function judgePeer(peer: VerifiedPeer | undefined, acl: AclConfig): Judged {
+export function authorizePeer(peer: VerifiedPeer | undefined, acl: AclConfig): PeerAuthorization {
   const identity = peer && identityOf(peer.certificate, peer.spki);
   return { decision: authorize(identity, acl), identity };
 }
 
 /** Authorizes and counts: for new connections. */
-export function admitPeer(
+export function authorizeNewPeer(
   peer: VerifiedPeer | undefined,
   acl: AclConfig,
   metrics: SessionMetrics,
-): Judged {
-  const authorization = judgePeer(peer, acl);
+): PeerAuthorization {
+  const authorization = authorizePeer(peer, acl);
   const { decision } = authorization;
   if (peer === undefined) metrics.peerWithoutCertificate();
   metrics.aclDecision(!decision.admit ? "denied" : decision.wouldDeny ? "would_deny" : "allowed");
@@ -38,7 +38,7 @@ export function admitPeer(
 }
 
 /** Where and how to log a decision. */
-export type Teller = {
+export type DenialLog = {
   /** The connection's logger. */
   readonly logger: Logger;
   readonly limiter: LogLimiter;
@@ -49,7 +49,7 @@ export type Teller = {
 };
 
 /** Log fields about the basis of a decision: the rule, and what nearly matched. */
-export function verdictFields({ basis }: Verdict): Fields {
+export function basisFields({ basis }: Verdict): Fields {
   return { rule: formatBasis(basis), nearest: formatNearest(basis) };
 }
 
@@ -58,8 +58,8 @@ export function verdictFields({ basis }: Verdict): Fields {
  * `source` is the peer's network. Denials are rate-limited; would-be denials are not.
  */
 export function logDenied(
-  { logger, limiter, name, source }: Teller,
-  authorization: Judged,
+  { logger, limiter, name, source }: DenialLog,
+  authorization: PeerAuthorization,
   more: Fields,
 ): void {
   const { decision: { admit, verdict }, identity } = authorization;
@@ -72,7 +72,7 @@ export function logDenied(
     ...deniedFields(identity),
     ...more,
     reason: denialReason(verdict),
-    ...verdictFields(verdict),
+    ...basisFields(verdict),
     shown: basis.kind === "rule" ? basis.shown : undefined,
   });
 }

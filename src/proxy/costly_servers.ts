@@ -15,7 +15,7 @@ const SHARE = 20;
 const MAX_PAUSE = 300_000;
 
 /** The servers of one tunnel, by address. */
-export class CostlyServers {
+export class ServerBackoff {
   readonly #monotonic: () => number;
   readonly #until = new Map<string, number>();
 

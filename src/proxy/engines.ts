@@ -4,30 +4,30 @@
  * @module
  */
 
-import type { Material } from "../certstore/material.ts";
+import type { Credentials } from "../certstore/material.ts";
 import type { AclConfig, TlsConfig, TunnelConfig } from "../config/config.ts";
 import { TlsClient } from "../tls/client.ts";
 import type { NativeTls } from "../tls/engine.ts";
 import { TlsServer } from "../tls/server.ts";
-import { SignatureMemory } from "../tls/signature_memory.ts";
-import type { Asker, PeerVerifier } from "../tls/verdict.ts";
+import { SignatureCache } from "../tls/signature_memory.ts";
+import type { Requester, PeerVerifier } from "../tls/verdict.ts";
 import type { FairQueue } from "../tls/fair_queue.ts";
-import type { Admitted, Standing } from "./lives.ts";
+import type { AuthorizedPeer, Reauthorization } from "./lives.ts";
 import { addressKey } from "./peer_key.ts";
 import { peerVerifier } from "./peer_verifier.ts";
-import { standingOf } from "./standing.ts";
+import { reauthorizePeer } from "./standing.ts";
 
 /** Credentials and rules of one side that uses TLS. */
-export type SideState = { readonly material: Material; readonly acl: AclConfig };
+export type EndTls = { readonly credentials: Credentials; readonly acl: AclConfig };
 
 /** The credentials and rules of each side that uses TLS. */
-export type EnginesState = SideState & {
+export type TunnelTls = EndTls & {
   /** For a bridge: the upstream side. */
-  readonly upstream: SideState | undefined;
+  readonly upstream: EndTls | undefined;
 };
 
-/** Dependencies of {@linkcode Engines}. */
-export type EnginesDeps = {
+/** Dependencies of {@linkcode TlsContexts}. */
+export type TlsContextsDeps = {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly native?: { readonly tls: NativeTls | undefined } | undefined;
@@ -39,7 +39,7 @@ export type EnginesDeps = {
  * Replaces the peer's address by its network. Within an IPv6 network further addresses cost an
  * attacker nothing, so its peers share one turn in the queue.
  */
-function inItsName(asker: Asker): Asker {
+function inItsName(asker: Requester): Requester {
   return {
     source: addressKey(asker.source),
     get signal() {
@@ -65,23 +65,23 @@ type FarEngine = {
 };
 
 /** The TLS settings of one tunnel. */
-export class Engines {
+export class TlsContexts {
   readonly #config: TunnelConfig;
-  readonly #deps: EnginesDeps;
+  readonly #deps: TlsContextsDeps;
   /** The cache of signature checks is kept when the state changes. */
-  readonly #signatures = new SignatureMemory();
+  readonly #signatures = new SignatureCache();
   #near: NearEngine | undefined;
   #far: FarEngine | undefined;
 
   /** Starts with the first state. */
-  constructor(config: TunnelConfig, state: EnginesState, deps: EnginesDeps) {
+  constructor(config: TunnelConfig, state: TunnelTls, deps: TlsContextsDeps) {
     this.#config = config;
     this.#deps = deps;
     this.update(state);
   }
 
   /** Replaces the state, also for handshakes that are in progress. */
-  update(state: EnginesState): void {
+  update(state: TunnelTls): void {
     const { mode, tls, upstream } = this.#config;
     const near = mode === "client" ? undefined : this.#nearEngine(state);
     const far = mode === "server"
@@ -106,27 +106,27 @@ export class Engines {
   };
 
   /** Whether the peer of an open connection is still authorized. */
-  judge({ side, peer, serverName = "" }: Admitted): Standing {
+  judge({ end: side, peer, serverName = "" }: AuthorizedPeer): Reauthorization {
     const verifier = side === "near" ? this.#nearNow().verifier : this.#server(serverName).verifier;
     const { acl } = side === "near" ? this.#nearNow() : this.#farNow();
-    const standing = standingOf(peer, verifier, acl);
-    if (standing.stands || this.#config.mode !== "bridge") return standing;
+    const standing = reauthorizePeer(peer, verifier, acl);
+    if (standing.authorized || this.#config.mode !== "bridge") return standing;
     // A bridge has a peer at each end, so its log line says which one was lost.
     const { reason, fields } = standing.ending;
     const lostBy = side === "near" ? "client" : "server";
-    return { stands: false, ending: { reason, fields: { ...fields, lost_by: lostBy } } };
+    return { authorized: false, ending: { reason, fields: { ...fields, lost_by: lostBy } } };
   }
 
-  #nearEngine({ material, acl }: SideState): NearEngine {
+  #nearEngine({ credentials, acl }: EndTls): NearEngine {
     const verifier = peerVerifier(
       { purpose: "client" },
-      material,
+      credentials,
       this.#deps.now,
       { signatures: this.#signatures, queue: this.#deps.queue },
     );
     const tls = new TlsServer({
       ...this.#config.tls,
-      material,
+      credentials,
       // A handshake in progress when the state changes is verified with the new state.
       verify: (chain, asker) => this.#nearNow().verifier.verify(chain, inItsName(asker)),
       native: this.#deps.native?.tls,
@@ -134,18 +134,18 @@ export class Engines {
     return { tls, verifier, acl };
   }
 
-  #farEngine(config: TlsConfig, { material, acl }: SideState): FarEngine {
+  #farEngine(config: TlsConfig, { credentials, acl }: EndTls): FarEngine {
     const names = new Set(this.#config.targets.map(({ serverName }) => serverName ?? ""));
     const servers = [...names].map((serverName) => {
       const role = { purpose: "server", serverName } as const;
-      const verifier = peerVerifier(role, material, this.#deps.now, {
+      const verifier = peerVerifier(role, credentials, this.#deps.now, {
         signatures: this.#signatures,
         queue: this.#deps.queue,
       });
       const tls = new TlsClient({
         ...config,
         serverName,
-        material,
+        credentials,
         verify: (chain, asker) => {
           return this.#server(serverName).verifier.verify(chain, inItsName(asker));
         },

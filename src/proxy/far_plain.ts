@@ -5,12 +5,12 @@
  */
 
 import type { Permit } from "../acl.ts";
-import { type Channel, ChannelError } from "../channel.ts";
+import { type Conn, ConnError } from "../channel.ts";
 import type { ProxyProtocol } from "../config/config.ts";
 import { dial, DialError, type NativeTcp } from "../net.ts";
 import { encodeHeader } from "../proxy_protocol/encode.ts";
 import { parseEndpoint } from "../proxy_protocol/endpoint.ts";
-import type { Life } from "./lives.ts";
+import type { Connection } from "./lives.ts";
 import type { AdmittedNear } from "./near_tls.ts";
 import { type ReachDeps, reachOne } from "./reach.ts";
 import type { Far, FarEnd, Stopped } from "./session.ts";
@@ -34,12 +34,12 @@ export class PlainFar implements FarEnd<AdmittedNear> {
   }
 
   /** Dials a target, and sends it the PROXY header if configured. */
-  async reach(near: AdmittedNear, life: Life): Promise<Far | Stopped> {
+  async reach(near: AdmittedNear, connection: Connection): Promise<Far | Stopped> {
     const { permit, fields } = near;
-    const header = this.#header(near, life);
+    const header = this.#header(near, connection);
     const reacher = { name: "listener", field: "target", fields } as const;
-    const reached = await reachOne(this.#deps, reacher, life, async (attempt) => {
-      return { channel: await this.#dial(permit, attempt, header) };
+    const reached = await reachOne(this.#deps, reacher, connection, async (attempt) => {
+      return { conn: await this.#dial(permit, attempt, header) };
     });
     return "stopped" in reached ? reached : { ...reached, permit };
   }
@@ -49,13 +49,13 @@ export class PlainFar implements FarEnd<AdmittedNear> {
     _permit: Permit,
     { address, timeout, signal }: Attempt,
     header: Uint8Array | undefined,
-  ): Promise<Channel> {
-    const channel = await dial(address, { timeout, signal, native: this.#deps.native });
-    if (header !== undefined) await sendHeader(channel, header, { timeout, signal });
-    return channel;
+  ): Promise<Conn> {
+    const conn = await dial(address, { timeout, signal, native: this.#deps.native });
+    if (header !== undefined) await sendHeader(conn, header, { timeout, signal });
+    return conn;
   }
 
-  #header(near: AdmittedNear, life: Life): Uint8Array | undefined {
+  #header(near: AdmittedNear, connection: Connection): Uint8Array | undefined {
     const { proxyProtocol } = this.#deps;
     if (proxyProtocol === "off") return undefined;
     const { bytes, omitted } = encodeHeader(proxyProtocol, {
@@ -64,7 +64,7 @@ export class PlainFar implements FarEnd<AdmittedNear> {
       tls: near.tls?.(),
     });
     if (omitted.length > 0) {
-      life.logger.debug("listener: PROXY header without all that is known", {
+      connection.logger.debug("listener: PROXY header without all that is known", {
         ...near.fields,
         omitted,
       });
@@ -78,20 +78,20 @@ export class PlainFar implements FarEnd<AdmittedNear> {
  * that does not accept it within `timeout` milliseconds, or before the signal, counts as not
  * reached.
  *
- * @throws {DialError} then, or when sending fails; the channel is closed.
+ * @throws {DialError} then, or when sending fails; the connection is closed.
  */
 export async function sendHeader(
-  channel: Channel,
+  conn: Conn,
   header: Uint8Array,
   { timeout, signal }: Pick<Attempt, "timeout" | "signal">,
 ): Promise<void> {
   const limit = new AbortController();
   const cut = () => {
     limit.abort();
-    channel.close();
+    conn.close();
   };
   try {
-    const sending = channel.write(header);
+    const sending = conn.write(header);
     // The header nearly always fits into the kernel's buffer, and then no timer is needed.
     if (sending === undefined) return;
     const timer = setTimeout(cut, timeout);
@@ -104,8 +104,8 @@ export async function sendHeader(
       signal.removeEventListener("abort", cut);
     }
   } catch (error) {
-    channel.close();
-    if (!(error instanceof ChannelError)) throw error;
+    conn.close();
+    if (!(error instanceof ConnError)) throw error;
     const reason = limit.signal.aborted ? "timeout" : "other";
     const message = `Cannot send the PROXY header: ${error.message}`;
     throw new DialError(reason, message, { cause: error });

@@ -10,11 +10,11 @@ import type { Fields } from "../logging.ts";
 import type { LogLimiter } from "../logging/limiter.ts";
 import { formatDuration } from "../config/duration.ts";
 import { dial, DialError, type NativeTcp } from "../net.ts";
-import { CostlyServers } from "./costly_servers.ts";
+import { ServerBackoff } from "./costly_servers.ts";
 import type { TlsClient } from "../tls/client.ts";
 import { HandshakeCut, HandshakeError } from "../tls/handshake.ts";
-import { admitPeer, logDenied, verdictFields } from "./authorize_peer.ts";
-import type { Life } from "./lives.ts";
+import { authorizeNewPeer, logDenied, basisFields } from "./authorize_peer.ts";
+import type { Connection } from "./lives.ts";
 import { peerFields } from "./peer_log.ts";
 import { type ReachDeps, reachOne } from "./reach.ts";
 import type { Far, FarEnd, Near, SessionMetrics, Stopped } from "./session.ts";
@@ -45,41 +45,41 @@ export type TlsFarDeps = ReachDeps & {
  */
 export class TlsFar implements FarEnd<Near> {
   readonly #deps: TlsFarDeps;
-  readonly #costly: CostlyServers;
+  readonly #costly: ServerBackoff;
 
   /** Shared by all connections of one tunnel. */
   constructor(deps: TlsFarDeps) {
     this.#deps = deps;
-    this.#costly = new CostlyServers(deps.monotonic);
+    this.#costly = new ServerBackoff(deps.monotonic);
   }
 
   /**
    * Connects to an authorized server. A server that fails verification counts like one that is
    * down.
    */
-  async reach(near: Near, life: Life): Promise<Far | Stopped> {
+  async reach(near: Near, connection: Connection): Promise<Far | Stopped> {
     const fields = { remote: near.source };
     const reacher = { name: "dialer", field: "server", fields } as const;
-    return await reachOne(this.#deps, reacher, life, (attempt) => {
-      return this.#dial(attempt, life, { server: formatAddress(attempt.address), ...fields });
+    return await reachOne(this.#deps, reacher, connection, (attempt) => {
+      return this.#dial(attempt, connection, { server: formatAddress(attempt.address), ...fields });
     });
   }
 
-  async #dial(attempt: Attempt, life: Life, fields: Fields): Promise<Far> {
+  async #dial(attempt: Attempt, connection: Connection, fields: Fields): Promise<Far> {
     const { limiter, metrics } = this.#deps;
     try {
-      return await this.#handshake(attempt, life, fields);
+      return await this.#handshake(attempt, connection, fields);
     } catch (error) {
       if (error instanceof HandshakeError && !(error instanceof HandshakeCut)) {
         const { reason, message } = error;
         metrics.handshakeFailed(reason);
         if (limiter.allows("error", "handshake failed", sourceOf(attempt))) {
-          life.logger.error("dialer: handshake failed", { ...fields, reason, error: message });
+          connection.logger.error("dialer: handshake failed", { ...fields, reason, error: message });
         }
         const { server } = fields;
         const pause = this.#costly.failed(formatAddress(attempt.address), error.engineCpu);
         if (pause > 0) {
-          life.logger.error("dialer: leaving a server alone: its certificates cost too much", {
+          connection.logger.error("dialer: leaving a server alone: its certificates cost too much", {
             server,
             cpu: formatDuration(Math.round(error.engineCpu)),
             pause: formatDuration(Math.round(pause)),
@@ -92,7 +92,7 @@ export class TlsFar implements FarEnd<Near> {
 
   async #handshake(
     attempt: Attempt,
-    life: Life,
+    connection: Connection,
     fields: Fields,
   ): Promise<Far> {
     const { address, target: { serverName = "" }, timeout, signal } = attempt;
@@ -110,39 +110,39 @@ export class TlsFar implements FarEnd<Near> {
     let opened = transport;
     try {
       const dialled = monotonic();
-      const { channel, value: authorization, ...session } = await this.#deps.tls(serverName)
+      const { conn, value: authorization, ...session } = await this.#deps.tls(serverName)
         .connect(
           transport,
           (peer) => {
             // In one turn, so that no change of state comes between the decision and the
             // registration.
-            const authorization = admitPeer(peer, this.#deps.acl(), metrics);
-            if (authorization.decision.admit) life.stand({ side: "far", peer, serverName });
+            const authorization = authorizeNewPeer(peer, this.#deps.acl(), metrics);
+            if (authorization.decision.admit) connection.register({ end: "far", peer, serverName });
             return { admit: authorization.decision.admit, value: authorization };
           },
           { timeout: Math.max(1, Math.min(handshakeTimeout, timeout - (dialled - start))), signal },
         );
-      opened = channel ?? transport;
+      opened = conn ?? transport;
       metrics.handshakeDone((monotonic() - dialled) / 1000);
       const { decision } = authorization;
       const { protocol, resumed, alpn } = session;
-      life.tell("far", peerFields(authorization.identity));
-      const teller = { logger: life.logger, limiter, name: "dialer", ...sourceOf(attempt) };
-      if (!decision.admit || channel === undefined) {
+      connection.describePeer("far", peerFields(authorization.identity));
+      const teller = { logger: connection.logger, limiter, name: "dialer", ...sourceOf(attempt) };
+      if (!decision.admit || conn === undefined) {
         logDenied(teller, authorization, { ...fields, resumed });
         throw new TargetDenied("the rules keep the server out");
       }
       if (decision.wouldDeny) logDenied(teller, authorization, { ...fields, resumed });
       const { server, remote } = fields;
-      life.logger.info("dialer: connected", {
+      connection.logger.info("dialer: connected", {
         server,
         ...peerFields(authorization.identity),
         remote,
         protocol,
         alpn,
-        ...verdictFields(decision.verdict),
+        ...basisFields(decision.verdict),
       });
-      return { channel, permit: decision.permit };
+      return { conn, permit: decision.permit };
     } catch (error) {
       // No other code has a reference to this connection.
       opened.close();

@@ -4,24 +4,24 @@
  * @module
  */
 
-import type { Channel } from "../channel.ts";
+import type { Conn } from "../channel.ts";
 
 /** Milliseconds that a peer has to receive the end of a connection that we close. */
-export const FAREWELL = 250;
+export const CLOSE_GRACE = 250;
 
 /**
- * Ends a connection cleanly, with close_notify over TLS, waits up to {@linkcode FAREWELL}
+ * Ends a connection cleanly, with close_notify over TLS, waits up to {@linkcode CLOSE_GRACE}
  * milliseconds for the peer to do the same, and closes it. Bytes that still arrive are read and
  * dropped, because closing a socket with unread bytes resets it. Never rejects.
  */
-export async function takeLeave(channel: Channel): Promise<void> {
-  const timer = setTimeout(() => channel.close(), FAREWELL);
+export async function closeGracefully(conn: Conn): Promise<void> {
+  const timer = setTimeout(() => conn.close(), CLOSE_GRACE);
   try {
-    await Promise.all([channel.closeWrite(), channel.pump(() => undefined)]);
+    await Promise.all([conn.closeWrite(), conn.pipeTo(() => undefined)]);
   } catch {
     // The connection broke, or the time is up.
   } finally {
     clearTimeout(timer);
-    channel.close();
+    conn.close();
   }
 }

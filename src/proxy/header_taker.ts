@@ -6,21 +6,21 @@
  */
 
 import type { IpPattern } from "../acl/ip.ts";
-import type { Channel } from "../channel.ts";
+import type { Conn } from "../channel.ts";
 import type { Fields } from "../logging.ts";
 import type { LogLimiter } from "../logging/limiter.ts";
 import { formatEndpoint } from "../proxy_protocol/endpoint.ts";
 import { acceptHeader, type HeaderRefusal } from "./accept_header.ts";
-import type { Life } from "./lives.ts";
+import type { Connection } from "./lives.ts";
 import type { CloseReason } from "./outcome.ts";
 import { networkOf } from "./peer_key.ts";
 import { peerFields } from "./peer_log.ts";
 import { cutShort, type Stopped } from "./session.ts";
 
 /** A connection after its header. */
-export type Taken = {
+export type ProxiedConn = {
   /** Its `remote` is the client. */
-  readonly channel: Channel;
+  readonly conn: Conn;
   /**
    * The address that the client connected to; `undefined` where the load balancer spoke for itself.
    */
@@ -30,12 +30,12 @@ export type Taken = {
 };
 
 /** Whether the connection was refused. */
-export function isRefused(taken: Taken | Stopped): taken is Stopped {
+export function isRefused(taken: ProxiedConn | Stopped): taken is Stopped {
   return "stopped" in taken;
 }
 
 /** Shared by all connections of one tunnel. */
-export class HeaderTaker {
+export class ProxyHeaderReader {
   readonly #trusted: readonly IpPattern[];
   readonly #limiter: LogLimiter;
   readonly #name: string;
@@ -51,25 +51,25 @@ export class HeaderTaker {
   }
 
   /** Removes the header from a connection, which it owns from now on; `timeout` is milliseconds. */
-  async take(accepted: Channel, timeout: number, life: Life): Promise<Taken | Stopped> {
+  async read(accepted: Conn, timeout: number, connection: Connection): Promise<ProxiedConn | Stopped> {
     const via = accepted.remote;
-    const limits = { trusted: this.#trusted, timeout, signal: life.signal };
+    const limits = { trusted: this.#trusted, timeout, signal: connection.signal };
     const result = await acceptHeader(accepted, limits);
     if (result.kind === "accepted") {
-      const { channel, destination } = result;
+      const { conn, destination } = result;
       // A load balancer has one handshake per client; each client is limited separately.
-      life.moveTo(networkOf(channel.remote));
+      connection.moveTo(networkOf(conn.remote));
       return {
-        channel,
+        conn,
         destination: destination && formatEndpoint(destination),
         fields: { via },
       };
     }
-    if (result.reason === "cut") return cutShort(life);
+    if (result.reason === "cut") return cutShort(connection);
     if (result.reason === "silent") return { stopped: "no_data" };
     const message = result.reason === "unlisted" ? "denied connection" : "refused PROXY header";
     if (this.#limiter.allows("warn", message, { source: networkOf(via) })) {
-      life.logger.warn(`${this.#name}: ${message}`, {
+      connection.logger.warn(`${this.#name}: ${message}`, {
         ...(result.reason === "unlisted" ? peerFields(undefined) : {}),
         remote: via,
         reason: result.reason,

@@ -5,12 +5,12 @@
  */
 
 /** The right to one open connection; disposing releases it. */
-export interface Slot extends Disposable {
+export interface Lease extends Disposable {
   /** Releases the slot. The second and later calls do nothing. */
   release(): void;
 }
 
-type Waiter = (slot: Slot) => void;
+type Waiter = (slot: Lease) => void;
 
 /** Interprets a limit, where 0 means none. */
 function limitOf(limit: number): number {
@@ -21,7 +21,7 @@ function limitOf(limit: number): number {
 }
 
 /** A slot that calls `back` once. */
-function slotOf(back: () => void): Slot {
+function slotOf(back: () => void): Lease {
   let held = true;
   const release = () => {
     if (!held) return;
@@ -32,7 +32,7 @@ function slotOf(back: () => void): Slot {
 }
 
 /** A counting semaphore, first come first served. */
-export class Slots {
+export class Semaphore {
   readonly #limit: number;
   readonly #waiters = new Set<Waiter>();
   #taken = 0;
@@ -55,7 +55,7 @@ export class Slots {
    * Takes a slot if one is free. This never overtakes a waiter: while there are waiters, no slot is
    * free.
    */
-  tryAcquire(): Slot | undefined {
+  tryAcquire(): Lease | undefined {
     return this.#taken < this.#limit ? this.#hand() : undefined;
   }
 
@@ -64,7 +64,7 @@ export class Slots {
    *
    * @throws the signal's reason when it aborts first; then no slot was taken.
    */
-  acquire(signal?: AbortSignal): Promise<Slot> {
+  acquire(signal?: AbortSignal): Promise<Lease> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     const free = this.tryAcquire();
     if (free !== undefined) return Promise.resolve(free);
@@ -93,7 +93,7 @@ export class Slots {
     }
   }
 
-  #hand(): Slot {
+  #hand(): Lease {
     this.#taken++;
     return slotOf(() => {
       this.#taken--;
@@ -110,7 +110,7 @@ export class Slots {
 }
 
 /** Limits concurrent uses per key. A use beyond the limit is refused, not queued. */
-export class Quota {
+export class KeyedLimiter {
   /** The limit; `Infinity` for none. */
   readonly limit: number;
   readonly #taken = new Map<string, number>();
@@ -130,7 +130,7 @@ export class Quota {
   }
 
   /** Takes one use of `key`; `undefined` when the limit is reached. */
-  take(key: string): Slot | undefined {
+  take(key: string): Lease | undefined {
     const taken = this.#taken.get(key) ?? 0;
     if (taken >= this.limit) return undefined;
     this.#taken.set(key, taken + 1);

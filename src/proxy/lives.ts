@@ -23,11 +23,11 @@ export type Ending = {
 };
 
 /** The end that a peer is at: `near` is downstream (accepted), `far` is upstream (dialled). */
-export type Side = "near" | "far";
+export type End = "near" | "far";
 
 /** An authorized peer. */
-export type Admitted = {
-  readonly side: Side;
+export type AuthorizedPeer = {
+  readonly end: End;
   /** `undefined` for a peer without a certificate. */
   readonly peer: VerifiedPeer | undefined;
   /** For an upstream peer: the name that its certificate must carry. */
@@ -35,33 +35,33 @@ export type Admitted = {
 };
 
 /** The result of reauthorizing the peer of an open connection. */
-export type Standing =
+export type Reauthorization =
   | {
-    readonly stands: true;
+    readonly authorized: true;
     /** The peer as verified now: another path may be valid for longer. */
     readonly peer: VerifiedPeer | undefined;
   }
-  | { readonly stands: false; readonly ending: Ending };
+  | { readonly authorized: false; readonly ending: Ending };
 
 /** The result of reauthorizing all connections. */
 export type Pass = {
   /** Connections that were reauthorized. */
-  readonly judged: number;
+  readonly checked: number;
   /** How many of them were ended. */
   readonly ended: number;
 };
 
-/** Settings of {@linkcode Lives}. */
-export type LivesOptions = {
+/** Settings of {@linkcode ConnectionTable}. */
+export type ConnectionTableOptions = {
   /** Reauthorizes a peer with the current state. Must not throw. */
-  readonly judge: (admitted: Admitted) => Standing;
-  /** The tunnel's logger; {@linkcode Life.logger} adds the fields of a connection. */
+  readonly reauthorize: (admitted: AuthorizedPeer) => Reauthorization;
+  /** The tunnel's logger; {@linkcode Connection.logger} adds the fields of a connection. */
   readonly logger: Logger;
   /** Returns the number of the next connection, unique in the process. */
   readonly nextConn: () => number;
   /** Maximum age of a connection in milliseconds; 0 = no limit. */
   readonly maxLifetime: number;
-  /** Called when all connections were reauthorized after {@linkcode Lives.rejudge}. */
+  /** Called when all connections were reauthorized after {@linkcode ConnectionTable.reauthorize}. */
   readonly onPass?: (pass: Pass) => void;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
@@ -76,27 +76,27 @@ const SLICE = 5;
 
 /** What a connection reports to the table. */
 type Keeper = {
-  readonly admitted: (life: Life) => void;
-  readonly closed: (life: Life) => void;
+  readonly admitted: (connection: Connection) => void;
+  readonly closed: (connection: Connection) => void;
 };
 
 /** One open connection. The code that carries it disposes it at its end. */
-export class Life implements Disposable {
+export class Connection implements Disposable {
   readonly #keeper: Keeper;
   readonly #place: Place;
   readonly #abort = new AbortController();
   readonly #stack = new DisposableStack();
   #ending: Ending | undefined;
-  #admitted: readonly Admitted[] = [];
+  #admitted: readonly AuthorizedPeer[] = [];
   readonly #logger: Logger;
-  #labelled: { readonly side: Side; readonly logger: Logger } | undefined;
+  #labelled: { readonly side: End; readonly logger: Logger } | undefined;
 
-  /** Made by {@linkcode Lives.open}. `logger` includes the connection's number. */
+  /** Made by {@linkcode ConnectionTable.open}. `logger` includes the connection's number. */
   constructor(keeper: Keeper, place: Place, logger: Logger) {
     this.#keeper = keeper;
     this.#place = place;
     this.#logger = logger;
-    place.onYield = (why) => this.end({ reason: "error", fields: { error: why } });
+    place.onEvict = (why) => this.end({ reason: "error", fields: { error: why } });
   }
 
   /** Aborts when the connection is to end; its reason is the {@linkcode CloseReason}. */
@@ -116,7 +116,7 @@ export class Life implements Disposable {
    * Adds the fields of this end's peer to all further lines. Where both peers are known, the lines
    * show the downstream one, which asked for the connection.
    */
-  tell(side: Side, peer: Fields): void {
+  describePeer(side: End, peer: Fields): void {
     if (side === "far" && this.#labelled?.side === "near") return;
     this.#labelled = { side, logger: this.#logger.endingWith(peer) };
   }
@@ -127,7 +127,7 @@ export class Life implements Disposable {
   }
 
   /** The peers that are reauthorized: those that were admitted, at most one at each end. */
-  get admitted(): readonly Admitted[] {
+  get admitted(): readonly AuthorizedPeer[] {
     return this.#admitted;
   }
 
@@ -146,18 +146,18 @@ export class Life implements Disposable {
 
   /**
    * Registers the first admitted peer. Call in the turn of the decision, so that no change of state
-   * comes in between. Returns what {@linkcode Life.enter} does.
+   * comes in between. Returns what {@linkcode Connection.enter} does.
    */
-  admit(admitted: Admitted): Promise<boolean> {
+  admit(admitted: AuthorizedPeer): Promise<boolean> {
     const entered = this.enter();
-    this.stand(admitted);
+    this.register(admitted);
     return entered;
   }
 
   /** Registers a further peer, or one that was reauthorized. Call in the turn of that decision. */
-  stand(admitted: Admitted): void {
+  register(admitted: AuthorizedPeer): void {
     if (this.#ending !== undefined || this.#stack.disposed) return;
-    this.#admitted = [...this.#admitted.filter(({ side }) => side !== admitted.side), admitted];
+    this.#admitted = [...this.#admitted.filter(({ end: side }) => side !== admitted.end), admitted];
     this.#keeper.admitted(this);
   }
 
@@ -182,23 +182,23 @@ export class Life implements Disposable {
 }
 
 /** The open connections of one tunnel. Holds timers only while there are connections. */
-export class Lives {
-  readonly #options: LivesOptions;
+export class ConnectionTable {
+  readonly #options: ConnectionTableOptions;
   /** Each with the monotonic time at which it reaches its maximum age. */
-  readonly #open = new Map<Life, number>();
+  readonly #open = new Map<Connection, number>();
   /** To be reauthorized, in the order of waiting. */
-  readonly #queue = new Set<Life>();
-  readonly #expiries: Deadlines<Life>;
-  readonly #ages: Deadlines<Life>;
+  readonly #queue = new Set<Connection>();
+  readonly #expiries: Deadlines<Connection>;
+  readonly #ages: Deadlines<Connection>;
   #running = false;
-  #pass: { judged: number; ended: number } | undefined;
+  #pass: { checked: number; ended: number } | undefined;
   #cut = false;
 
   /** Starts empty. */
-  constructor(options: LivesOptions) {
+  constructor(options: ConnectionTableOptions) {
     const { now, monotonic, setTimer } = options;
     this.#options = options;
-    const due = (life: Life) => this.#ask(life);
+    const due = (connection: Connection) => this.#ask(connection);
     this.#expiries = new Deadlines({ now, due, setTimer });
     this.#ages = new Deadlines({ now: monotonic, due, setTimer });
   }
@@ -209,24 +209,24 @@ export class Lives {
   }
 
   /** Adds a connection that was just accepted. */
-  open(place: Place): Life {
+  open(place: Place): Connection {
     const { maxLifetime, monotonic, logger, nextConn } = this.#options;
-    const life = new Life(this.#keeper, place, logger.endingWith({ conn: nextConn() }));
+    const connection = new Connection(this.#keeper, place, logger.endingWith({ conn: nextConn() }));
     const tooOldAt = maxLifetime > 0 ? monotonic() + maxLifetime : Infinity;
-    this.#open.set(life, tooOldAt);
-    if (maxLifetime > 0) this.#ages.set(life, tooOldAt);
-    if (this.#cut) life.end({ reason: "shutdown" });
-    return life;
+    this.#open.set(connection, tooOldAt);
+    if (maxLifetime > 0) this.#ages.set(connection, tooOldAt);
+    if (this.#cut) connection.end({ reason: "shutdown" });
+    return connection;
   }
 
   /**
    * The state has changed: reauthorizes all connections soon and in slices. A call during a pass
    * restarts it; connections that still wait keep their position.
    */
-  rejudge(): void {
-    this.#pass ??= { judged: 0, ended: 0 };
-    for (const life of this.#open.keys()) {
-      if (life.admitted.length > 0) this.#queue.add(life);
+  reauthorize(): void {
+    this.#pass ??= { checked: 0, ended: 0 };
+    for (const connection of this.#open.keys()) {
+      if (connection.admitted.length > 0) this.#queue.add(connection);
     }
     this.#run();
   }
@@ -234,26 +234,26 @@ export class Lives {
   /** Ends all connections, and those that are still added. */
   cut(): void {
     this.#cut = true;
-    for (const life of [...this.#open.keys()]) life.end({ reason: "shutdown" });
+    for (const connection of [...this.#open.keys()]) connection.end({ reason: "shutdown" });
   }
 
   readonly #keeper: Keeper = {
-    admitted: (life) => {
-      const until = Math.min(...life.admitted.map(({ peer }) => peer?.validUntil ?? Infinity));
+    admitted: (connection) => {
+      const until = Math.min(...connection.admitted.map(({ peer }) => peer?.validUntil ?? Infinity));
       // The certificate is still valid at `validUntil` itself.
-      if (until !== Infinity) this.#expiries.set(life, until + 1);
-      else this.#expiries.delete(life);
+      if (until !== Infinity) this.#expiries.set(connection, until + 1);
+      else this.#expiries.delete(connection);
     },
-    closed: (life) => {
-      this.#open.delete(life);
-      this.#queue.delete(life);
-      this.#expiries.delete(life);
-      this.#ages.delete(life);
+    closed: (connection) => {
+      this.#open.delete(connection);
+      this.#queue.delete(connection);
+      this.#expiries.delete(connection);
+      this.#ages.delete(connection);
     },
   };
 
-  #ask(life: Life): void {
-    this.#queue.add(life);
+  #ask(connection: Connection): void {
+    this.#queue.add(connection);
     this.#run();
   }
 
@@ -267,9 +267,9 @@ export class Lives {
   #slice(): void {
     const { monotonic, onPass } = this.#options;
     const until = monotonic() + SLICE;
-    for (const life of this.#queue) {
-      this.#queue.delete(life);
-      this.#settle(life);
+    for (const connection of this.#queue) {
+      this.#queue.delete(connection);
+      this.#settle(connection);
       if (monotonic() >= until) break;
     }
     this.#running = false;
@@ -279,20 +279,20 @@ export class Lives {
     if (pass !== undefined) onPass?.(pass);
   }
 
-  #settle(life: Life): void {
-    const tooOldAt = this.#open.get(life);
-    if (tooOldAt === undefined || life.ending !== undefined) return;
-    const { monotonic, judge } = this.#options;
-    if (monotonic() >= tooOldAt) return life.end({ reason: "max_lifetime" });
-    if (life.admitted.length === 0) return;
-    if (this.#pass !== undefined) this.#pass.judged++;
-    for (const admitted of life.admitted) {
+  #settle(connection: Connection): void {
+    const tooOldAt = this.#open.get(connection);
+    if (tooOldAt === undefined || connection.ending !== undefined) return;
+    const { monotonic, reauthorize: judge } = this.#options;
+    if (monotonic() >= tooOldAt) return connection.end({ reason: "max_lifetime" });
+    if (connection.admitted.length === 0) return;
+    if (this.#pass !== undefined) this.#pass.checked++;
+    for (const admitted of connection.admitted) {
       const standing = judge(admitted);
-      if (standing.stands) {
-        life.stand({ ...admitted, peer: standing.peer });
+      if (standing.authorized) {
+        connection.register({ ...admitted, peer: standing.peer });
       } else {
         if (this.#pass !== undefined) this.#pass.ended++;
-        return life.end(standing.ending);
+        return connection.end(standing.ending);
       }
     }
   }

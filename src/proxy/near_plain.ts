@@ -4,15 +4,15 @@
  * @module
  */
 
-import type { Channel } from "../channel.ts";
-import { type HeaderTaker, isRefused } from "./header_taker.ts";
-import type { Life } from "./lives.ts";
+import type { Conn } from "../channel.ts";
+import { type ProxyHeaderReader, isRefused } from "./header_taker.ts";
+import type { Connection } from "./lives.ts";
 import { cutShort, type Near, type NearEnd, type Stopped } from "./session.ts";
 
 /** Dependencies of {@linkcode PlainNear}. */
 export type PlainNearDeps = {
   /** Removes PROXY headers, where they are expected. */
-  readonly header: HeaderTaker | undefined;
+  readonly header: ProxyHeaderReader | undefined;
   /** Milliseconds to wait for such a header. */
   readonly headerTimeout: number;
 };
@@ -27,21 +27,21 @@ export class PlainNear implements NearEnd<Near> {
   }
 
   /** Prepares the downstream end of an accepted connection, which it owns from now on. */
-  async receive(accepted: Channel, life: Life): Promise<Near | Stopped> {
+  async receive(accepted: Conn, connection: Connection): Promise<Near | Stopped> {
     const { header, headerTimeout } = this.#deps;
     if (header === undefined) return near(accepted, accepted.local, {});
-    const taken = await header.take(accepted, headerTimeout, life);
+    const taken = await header.read(accepted, headerTimeout, connection);
     if (isRefused(taken)) return taken;
     // While it waited for the header it counted as a handshake, which can be evicted.
-    if (!await life.enter()) {
-      taken.channel.close();
-      return cutShort(life);
+    if (!await connection.enter()) {
+      taken.conn.close();
+      return cutShort(connection);
     }
-    return near(taken.channel, taken.destination ?? accepted.local, taken.fields);
+    return near(taken.conn, taken.destination ?? accepted.local, taken.fields);
   }
 }
 
-function near(channel: Channel, destination: string, fields: Near["fields"]): Near {
-  const { remote } = channel;
-  return { channel, fields: { remote, ...fields }, source: remote, destination };
+function near(conn: Conn, destination: string, fields: Near["fields"]): Near {
+  const { remote } = conn;
+  return { conn, fields: { remote, ...fields }, source: remote, destination };
 }

@@ -6,20 +6,20 @@
  */
 
 import type { Permit } from "../acl.ts";
-import type { Channel } from "../channel.ts";
+import type { Conn } from "../channel.ts";
 import type { AclConfig } from "../config/config.ts";
 import { formatDuration } from "../config/duration.ts";
 import type { Fields } from "../logging.ts";
 import type { LogLimiter } from "../logging/limiter.ts";
 import { HandshakeCut, HandshakeError } from "../tls/handshake.ts";
-import { wireError } from "../tls/handshake_error.ts";
+import { transportError } from "../tls/handshake_error.ts";
 import type { TlsServer } from "../tls/server.ts";
 import type { VerifiedPeer } from "../tls/verdict.ts";
-import { admitPeer, type Judged, logDenied, type Teller, verdictFields } from "./authorize_peer.ts";
+import { authorizeNewPeer, type PeerAuthorization, logDenied, type DenialLog, basisFields } from "./authorize_peer.ts";
 import { tlsFacts } from "./header_facts.ts";
-import { type HeaderTaker, isRefused } from "./header_taker.ts";
-import type { Quota } from "./limits.ts";
-import type { Life } from "./lives.ts";
+import { type ProxyHeaderReader, isRefused } from "./header_taker.ts";
+import type { KeyedLimiter } from "./limits.ts";
+import type { Connection } from "./lives.ts";
 import { closeReasonOf } from "./outcome.ts";
 import { addressKey, certificateKey, networkOf } from "./peer_key.ts";
 import { deniedFields, peerFields } from "./peer_log.ts";
@@ -31,9 +31,9 @@ export type TlsNearDeps = {
   readonly tls: () => TlsServer;
   readonly acl: () => AclConfig;
   /** Limits connections per peer. */
-  readonly quota: Quota;
+  readonly quota: KeyedLimiter;
   /** Removes PROXY headers, where they are expected. */
-  readonly header: HeaderTaker | undefined;
+  readonly header: ProxyHeaderReader | undefined;
   /** Whether the PROXY header to the target includes TLS and the client's certificate. */
   readonly tellsTls: boolean;
   /** Milliseconds from accept to the decision. */
@@ -48,14 +48,14 @@ export type TlsNearDeps = {
 type Entry =
   | {
     readonly kind: "admitted";
-    readonly authorization: Judged;
+    readonly authorization: PeerAuthorization;
     readonly permit: Permit;
     readonly wouldDeny: boolean;
     /** Resolves when the connection has its place. */
     readonly established: Promise<boolean>;
   }
-  | { readonly kind: "denied"; readonly authorization: Judged }
-  | { readonly kind: "over quota"; readonly authorization: Judged };
+  | { readonly kind: "denied"; readonly authorization: PeerAuthorization }
+  | { readonly kind: "over quota"; readonly authorization: PeerAuthorization };
 
 /** The downstream end of an authorized peer. */
 export type AdmittedNear = Near & { readonly permit: Permit };
@@ -70,19 +70,19 @@ export class TlsNear implements NearEnd<AdmittedNear> {
   }
 
   /** Prepares the downstream end of an accepted connection, which it owns from now on. */
-  async receive(accepted: Channel, life: Life): Promise<AdmittedNear | Stopped> {
+  async receive(accepted: Conn, connection: Connection): Promise<AdmittedNear | Stopped> {
     const { header, handshakeTimeout, monotonic } = this.#deps;
     const start = monotonic();
     const left = () => Math.max(1, handshakeTimeout - (monotonic() - start));
-    if (header === undefined) return await this.#handshake(accepted, life, left, undefined);
-    const taken = await header.take(accepted, handshakeTimeout, life);
+    if (header === undefined) return await this.#handshake(accepted, connection, left, undefined);
+    const taken = await header.read(accepted, handshakeTimeout, connection);
     if (isRefused(taken)) return taken;
-    return await this.#handshake(taken.channel, life, left, taken);
+    return await this.#handshake(taken.conn, connection, left, taken);
   }
 
   async #handshake(
-    transport: Channel,
-    life: Life,
+    transport: Conn,
+    connection: Connection,
     left: () => number,
     header: { readonly fields: Fields; readonly destination: string | undefined } | undefined,
   ): Promise<AdmittedNear | Stopped> {
@@ -91,48 +91,48 @@ export class TlsNear implements NearEnd<AdmittedNear> {
     const who = { remote, ...header?.fields };
     const source = networkOf(remote);
     const start = monotonic();
-    let opened: Channel | undefined;
+    let opened: Conn | undefined;
     try {
       // TLS state is the largest cost of a connection, so it is not created before the peer sends a
       // byte.
-      const first = await this.#firstBytes(transport, left(), life.signal);
+      const first = await this.#firstBytes(transport, left(), connection.signal);
       if (first === undefined) return { stopped: "no_data", fields: who };
-      const { channel, value: entry, peer, ...session } = await this.#deps.tls().accept(
+      const { conn, value: entry, peer, ...session } = await this.#deps.tls().accept(
         first,
         (peer) => {
-          const entry = this.#decide(peer, remote, life);
+          const entry = this.#decide(peer, remote, connection);
           return { admit: entry.kind === "admitted", value: entry };
         },
-        { timeout: left(), signal: life.signal },
+        { timeout: left(), signal: connection.signal },
       );
-      opened = channel;
+      opened = conn;
       const { protocol, resumed, alpn } = session;
       metrics.handshakeDone((monotonic() - start) / 1000);
       const { authorization } = entry;
-      life.tell("near", peerFields(authorization.identity));
-      const teller = { logger: life.logger, limiter, name: "listener", source };
-      if (entry.kind !== "admitted" || channel === undefined) {
+      connection.describePeer("near", peerFields(authorization.identity));
+      const teller = { logger: connection.logger, limiter, name: "listener", source };
+      if (entry.kind !== "admitted" || conn === undefined) {
         if (entry.kind === "over quota") {
           this.#logOverQuota(teller, authorization, { ...who, resumed });
         } else logDenied(teller, authorization, { ...who, resumed });
         return { stopped: "denied", fields: who };
       }
       if (!await entry.established) {
-        channel.close();
-        return { ...cutShort(life), fields: who };
+        conn.close();
+        return { ...cutShort(connection), fields: who };
       }
       const { permit, wouldDeny } = entry;
       const fields = { ...peerFields(authorization.identity), ...who };
       if (wouldDeny) logDenied(teller, authorization, { ...who, resumed });
-      life.logger.info("listener: accepted connection", {
+      connection.logger.info("listener: accepted connection", {
         ...fields,
         protocol,
         alpn,
         resumed,
-        ...verdictFields(authorization.decision.verdict),
+        ...basisFields(authorization.decision.verdict),
       });
       return {
-        channel,
+        conn,
         permit,
         fields,
         source: remote,
@@ -146,20 +146,20 @@ export class TlsNear implements NearEnd<AdmittedNear> {
       // Our code failed after the handshake: the native TLS state has to be freed.
       opened?.close();
       if (!(error instanceof HandshakeError)) throw error;
-      const cut = error instanceof HandshakeCut ? life.ending : undefined;
-      if (cut?.reason === "shutdown") return { ...cutShort(life), fields: who };
+      const cut = error instanceof HandshakeCut ? connection.ending : undefined;
+      if (cut?.reason === "shutdown") return { ...cutShort(connection), fields: who };
       // A handshake is cut when it is evicted or a limit is reached, which counts as a timeout.
       const reason = cut === undefined ? error.reason : "timeout";
       metrics.handshakeFailed(reason);
       if (limiter.allows("warn", "handshake failed", { source })) {
-        life.logger.warn("listener: handshake failed", {
+        connection.logger.warn("listener: handshake failed", {
           ...who,
           reason,
           error: error.message,
           ...cut?.fields,
         });
       }
-      const stopped = cut === undefined ? { stopped: closeReasonOf(error.reason) } : cutShort(life);
+      const stopped = cut === undefined ? { stopped: closeReasonOf(error.reason) } : cutShort(connection);
       return { ...stopped, fields: who };
     }
   }
@@ -170,16 +170,16 @@ export class TlsNear implements NearEnd<AdmittedNear> {
    * @throws {HandshakeError} when they did not arrive in time.
    */
   async #firstBytes(
-    transport: Channel,
+    transport: Conn,
     timeout: number,
     signal: AbortSignal,
-  ): Promise<Channel | undefined> {
+  ): Promise<Conn | undefined> {
     const first = await firstBytes(transport, { timeout, signal }).catch((error) => {
-      throw wireError(error);
+      throw transportError(error);
     });
     switch (first.kind) {
       case "came":
-        return first.channel;
+        return first.conn;
       case "left":
         return undefined;
       case "timeout":
@@ -195,25 +195,25 @@ export class TlsNear implements NearEnd<AdmittedNear> {
    * In one turn, so that no change of state comes in between: authorizes the peer, counts it
    * towards its limit, and registers the connection.
    */
-  #decide(peer: VerifiedPeer | undefined, remote: string, life: Life): Entry {
+  #decide(peer: VerifiedPeer | undefined, remote: string, connection: Connection): Entry {
     const { acl, metrics, quota } = this.#deps;
-    const authorization = admitPeer(peer, acl(), metrics);
+    const authorization = authorizeNewPeer(peer, acl(), metrics);
     const { decision } = authorization;
     if (!decision.admit) return { kind: "denied", authorization };
     if (quota.limit < Infinity) {
       const key = peer === undefined ? addressKey(remote) : certificateKey(peer.certificate);
       const share = quota.take(key);
       if (share === undefined) return { kind: "over quota", authorization };
-      life.own(share);
+      connection.own(share);
     }
     const { permit, wouldDeny } = decision;
-    const established = life.admit({ side: "near", peer });
+    const established = connection.admit({ end: "near", peer });
     return { kind: "admitted", authorization, permit, wouldDeny, established };
   }
 
   #logOverQuota(
-    { logger, limiter, source }: Teller,
-    { identity, decision }: Judged,
+    { logger, limiter, source }: DenialLog,
+    { identity, decision }: PeerAuthorization,
     more: Fields,
   ): void {
     const { quota } = this.#deps;
@@ -223,7 +223,7 @@ export class TlsNear implements NearEnd<AdmittedNear> {
       ...deniedFields(identity),
       ...more,
       reason: `max_connections_per_peer: ${quota.limit} connections of this peer are open`,
-      ...verdictFields(decision.verdict),
+      ...basisFields(decision.verdict),
     });
   }
 }

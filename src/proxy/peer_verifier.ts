@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Material } from "../certstore/material.ts";
+import type { Credentials } from "../certstore/material.ts";
 import { PeerVerifier, type VerifierOptions } from "../tls/verdict.ts";
 
 /** The role that the peers have. */
@@ -22,7 +22,7 @@ export type PeerRole =
  */
 export function peerVerifier(
   role: PeerRole,
-  { anchors, leftOut, intermediates, revocation }: Material,
+  { anchors, leftOut, intermediates, revocation }: Credentials,
   now: () => number,
   shared: Pick<VerifierOptions, "signatures" | "queue"> = {},
 ): PeerVerifier {

@@ -4,18 +4,18 @@
  * @module
  */
 
-import type { Channel } from "../channel.ts";
+import type { Conn } from "../channel.ts";
 import { formatAddress } from "../config/address.ts";
 import type { Fields } from "../logging.ts";
 import { DialError } from "../net.ts";
-import type { Life } from "./lives.ts";
+import type { Connection } from "./lives.ts";
 import { cutShort, type SessionMetrics, type Stopped } from "./session.ts";
-import type { DialOne, Targets } from "./targets.ts";
+import type { DialOne, LoadBalancer } from "./targets.ts";
 import { NoTarget, type TargetFailure } from "./targets_failure.ts";
 
 /** Dependencies of {@linkcode reachOne}. */
 export type ReachDeps = {
-  readonly targets: Targets;
+  readonly targets: LoadBalancer;
   /** Whether the tunnel has more than one target. */
   readonly several: boolean;
   readonly metrics: Pick<SessionMetrics, "dialFailed">;
@@ -34,13 +34,13 @@ export type Reacher = {
  * Tries targets until one accepts the connection, which then counts as open there until `life` is
  * over. Logs the targets that could not be dialled; `dialOne` has logged the other failures.
  */
-export async function reachOne<T extends { readonly channel: Channel }>(
+export async function reachOne<T extends { readonly conn: Conn }>(
   { targets, several, metrics }: ReachDeps,
   { name, field, fields }: Reacher,
-  life: Life,
+  connection: Connection,
   dialOne: DialOne<T>,
 ): Promise<T | Stopped> {
-  const { logger } = life;
+  const { logger } = connection;
   const onFailure = ({ kind, address, error }: TargetFailure) => {
     if (kind !== "dial") return;
     const line = { ...fields, [field]: formatAddress(address), error: error.message };
@@ -50,14 +50,14 @@ export async function reachOne<T extends { readonly channel: Channel }>(
   let opened: T | undefined;
   const dial: DialOne<T> = async (attempt) => opened = await dialOne(attempt);
   try {
-    const reached = await targets.connect(dial, { signal: life.signal, onFailure });
-    life.own(reached);
+    const reached = await targets.connect(dial, { signal: connection.signal, onFailure });
+    connection.own(reached);
     return reached.value;
   } catch (error) {
     // Our code failed in between, and no other code has a reference to this connection.
-    opened?.channel.close();
-    if (life.signal.aborted) return cutShort(life);
-    if (error instanceof DialError && error.reason === "aborted") return cutShort(life);
+    opened?.conn.close();
+    if (connection.signal.aborted) return cutShort(connection);
+    if (error instanceof DialError && error.reason === "aborted") return cutShort(connection);
     if (!(error instanceof NoTarget)) throw error;
     const { failures } = error;
     if (failures.some(({ kind }) => kind === "dial")) metrics.dialFailed();

@@ -4,14 +4,14 @@
  * @module
  */
 
-import { type Channel, ChannelError, type RemoteAddress, type Take } from "../channel.ts";
+import { type Conn, ConnError, type RemoteAddress, type Sink } from "../channel.ts";
 
 /** The outcome of waiting for the first bytes. */
 export type FirstBytes =
   | {
     readonly kind: "came";
     /** The connection, which still yields those bytes. */
-    readonly channel: Channel;
+    readonly conn: Conn;
   }
   /** The peer ended or reset the connection without sending a byte. */
   | { readonly kind: "left" }
@@ -23,10 +23,10 @@ export type FirstBytes =
  * Waits for the first bytes of a connection, which it owns from now on and closes unless some
  * arrive. `timeout` is milliseconds from now.
  *
- * @throws {ChannelError} when the connection fails otherwise.
+ * @throws {ConnError} when the connection fails otherwise.
  */
 export async function firstBytes(
-  accepted: Channel,
+  accepted: Conn,
   { timeout, signal }: { readonly timeout: number; readonly signal: AbortSignal },
 ): Promise<FirstBytes> {
   let stopped: FirstBytes | undefined;
@@ -43,16 +43,16 @@ export async function firstBytes(
     const bytes = await accepted.read();
     if (stopped !== undefined) return stopped;
     if (bytes !== null) {
-      // Copied, because a channel reuses its buffers.
-      const channel = new ReadAhead(accepted, accepted.remote, new Uint8Array(bytes));
-      return { kind: "came", channel };
+      // Copied, because a connection reuses its buffers.
+      const conn = new ReadAhead(accepted, accepted.remote, new Uint8Array(bytes));
+      return { kind: "came", conn };
     }
     accepted.close();
     return { kind: "left" };
   } catch (error) {
     if (stopped !== undefined) return stopped;
     accepted.close();
-    if (error instanceof ChannelError && error.fault === "reset") return { kind: "left" };
+    if (error instanceof ConnError && error.fault === "reset") return { kind: "left" };
     throw error;
   } finally {
     clearTimeout(timer);
@@ -61,17 +61,17 @@ export async function firstBytes(
 }
 
 /** A connection whose first bytes were already read. */
-export class ReadAhead implements Channel {
-  /** See {@linkcode Channel}; after a PROXY header, the client. */
+export class ReadAhead implements Conn {
+  /** See {@linkcode Conn}; after a PROXY header, the client. */
   readonly remote: RemoteAddress;
-  /** See {@linkcode Channel}; after a PROXY header, the address that its sender connected to. */
+  /** See {@linkcode Conn}; after a PROXY header, the address that its sender connected to. */
   readonly local: RemoteAddress;
-  readonly #inner: Channel;
+  readonly #inner: Conn;
   /** Bytes that were read but not yet returned. */
   #rest: Uint8Array | undefined;
 
   /** Owns `inner` from now on; `rest` is returned first. */
-  constructor(inner: Channel, remote: RemoteAddress, rest: Uint8Array) {
+  constructor(inner: Conn, remote: RemoteAddress, rest: Uint8Array) {
     this.#inner = inner;
     this.remote = remote;
     this.local = inner.local;
@@ -87,30 +87,30 @@ export class ReadAhead implements Channel {
   }
 
   /** Passes on the bytes that were already read first. */
-  async pump(take: Take): Promise<void> {
+  async pipeTo(take: Sink): Promise<void> {
     const rest = this.#rest;
     this.#rest = undefined;
     const taken = rest === undefined ? undefined : take(rest);
     if (taken !== undefined) await taken;
-    await this.#inner.pump(take);
+    await this.#inner.pipeTo(take);
   }
 
-  /** See {@linkcode Channel}. */
+  /** See {@linkcode Conn}. */
   write(data: Uint8Array): Promise<void> | undefined {
     return this.#inner.write(data);
   }
 
-  /** See {@linkcode Channel}. */
+  /** See {@linkcode Conn}. */
   closeWrite(): Promise<void> {
     return this.#inner.closeWrite();
   }
 
-  /** See {@linkcode Channel}. */
+  /** See {@linkcode Conn}. */
   close(): void {
     this.#rest = undefined;
     this.#inner.close();
   }
-  /** See {@linkcode Channel}. */
+  /** See {@linkcode Conn}. */
   reset(): void {
     this.#rest = undefined;
     this.#inner.reset();

@@ -6,26 +6,26 @@
  * Server mode performs handshake and decision downstream (`receive`) and dials in plain. Client
  * mode accepts in plain and performs handshake and decision upstream (`reach`). A bridge does both,
  * and dials only with the downstream permit. In every mode no byte is forwarded without a
- * {@linkcode Permit}. From the first decision on, the connection's {@linkcode Life} knows its peers
+ * {@linkcode Permit}. From the first decision on, the connection's {@linkcode Connection} knows its peers
  * and may end it at any point.
  *
  * @module
  */
 
 import type { Permit } from "../acl.ts";
-import type { Channel, RemoteAddress } from "../channel.ts";
+import type { Conn, RemoteAddress } from "../channel.ts";
 import type { ProxyConfig } from "../config/config.ts";
 import type { Fields } from "../logging.ts";
 import type { LogLimiter } from "../logging/limiter.ts";
 import type { TunnelMetrics } from "../metrics.ts";
 import type { TlsFacts } from "../proxy_protocol/tls_facts.ts";
-import type { Life } from "./lives.ts";
+import type { Connection } from "./lives.ts";
 import type { CloseReason } from "./outcome.ts";
 import { networkOf } from "./peer_key.ts";
-import { splice } from "./splice.ts";
-import { takeLeave } from "./farewell.ts";
+import { copyBidirectional } from "./splice.ts";
+import { closeGracefully } from "./farewell.ts";
 
-/** The result of a step that ended the connection; it has logged why, or `Life.ending` says it. */
+/** The result of a step that ended the connection; it has logged why, or `Connection.ending` says it. */
 export type Stopped = {
   readonly stopped: CloseReason;
   /** Log fields about the peer, where it is known to differ from the accepted address. */
@@ -33,13 +33,13 @@ export type Stopped = {
 };
 
 /** The result of a step that was cut short, with the reason for that. */
-export function cutShort(life: Life): Stopped {
-  return { stopped: life.ending?.reason ?? "error" };
+export function cutShort(connection: Connection): Stopped {
+  return { stopped: connection.ending?.reason ?? "error" };
 }
 
 /** The downstream end, ready to carry plaintext. */
 export type Near = {
-  readonly channel: Channel;
+  readonly conn: Conn;
   /** The peer, for the log. */
   readonly fields: Fields;
   /** The client's address, and the address that it connected to. */
@@ -50,16 +50,16 @@ export type Near = {
 };
 
 /** The upstream end, and the permit to forward to it. */
-export type Far = { readonly channel: Channel; readonly permit: Permit };
+export type Far = { readonly conn: Conn; readonly permit: Permit };
 
 /** Prepares the downstream end of an accepted connection, which it owns from now on. */
 export type NearEnd<N extends Near> = {
-  receive(accepted: Channel, life: Life): Promise<N | Stopped>;
+  receive(accepted: Conn, connection: Connection): Promise<N | Stopped>;
 };
 
 /** Connects upstream. */
 export type FarEnd<N extends Near> = {
-  reach(near: N, life: Life): Promise<Far | Stopped>;
+  reach(near: N, connection: Connection): Promise<Far | Stopped>;
 };
 
 /** What differs between the modes: which end uses TLS. */
@@ -105,10 +105,10 @@ type Ended = {
  * rejects. It owns `life`, which can end it from outside at any time.
  */
 export async function runSession<N extends Near>(
-  accepted: Channel,
+  accepted: Conn,
   way: Way<N>,
   deps: SessionDeps,
-  life: Life,
+  connection: Connection,
 ): Promise<void> {
   const { limiter, metrics, monotonic } = deps;
   const start = monotonic();
@@ -116,7 +116,7 @@ export async function runSession<N extends Near>(
   // A failure of our code ends this connection only.
   const failed = (error: unknown) => {
     if (!limiter.allows("error", "connection failed", { source: networkOf(remote) })) return;
-    life.logger.error(`${way.name}: connection failed`, {
+    connection.logger.error(`${way.name}: connection failed`, {
       remote,
       error: error instanceof Error ? error.message : String(error),
     });
@@ -124,16 +124,16 @@ export async function runSession<N extends Near>(
   let ended: Ended = { reason: "error", refused: false, fields: { remote } };
   try {
     metrics.connectionAccepted();
-    ended = await pass(accepted, way, deps, life);
+    ended = await pass(accepted, way, deps, connection);
   } catch (error) {
     attempt(() => failed(error), () => {});
   }
   // Each of these runs even if an earlier one fails.
   attempt(() => accepted.close(), failed);
-  attempt(() => life[Symbol.dispose](), failed);
+  attempt(() => connection[Symbol.dispose](), failed);
   const seconds = (monotonic() - start) / 1000;
   attempt(() => metrics.connectionClosed(ended.reason, seconds), failed);
-  attempt(() => logClosed(way.name, ended, seconds, deps, life), failed);
+  attempt(() => logClosed(way.name, ended, seconds, deps, connection), failed);
 }
 
 /**
@@ -146,17 +146,17 @@ function logClosed(
   { reason, refused, fields }: Ended,
   seconds: number,
   { limiter }: SessionDeps,
-  life: Life,
+  connection: Connection,
 ): void {
   // Health checks of load balancers and port scans.
   const level = reason === "no_data" ? "debug" : "info";
-  if (refused && life.admitted.length === 0) {
+  if (refused && connection.admitted.length === 0) {
     const source = networkOf(String(fields.remote));
     if (!limiter.allows(level, "connection closed", { source })) return;
   }
-  life.logger[level](`${name}: connection closed`, {
+  connection.logger[level](`${name}: connection closed`, {
     ...fields,
-    ...(life.ending?.reason === reason ? life.ending.fields : {}),
+    ...(connection.ending?.reason === reason ? connection.ending.fields : {}),
     reason,
     duration: { seconds },
   });
@@ -176,32 +176,32 @@ function attempt(step: () => void, failed: (error: unknown) => void): void {
 }
 
 async function pass<N extends Near>(
-  accepted: Channel,
+  accepted: Conn,
   way: Way<N>,
   deps: SessionDeps,
-  life: Life,
+  connection: Connection,
 ): Promise<Ended> {
-  const near = await way.near.receive(accepted, life);
+  const near = await way.near.receive(accepted, connection);
   if ("stopped" in near) {
     const { remote } = accepted;
     return { reason: near.stopped, refused: true, fields: near.fields ?? { remote } };
   }
   try {
-    const far = await way.far.reach(near, life);
+    const far = await way.far.reach(near, connection);
     if ("stopped" in far) {
       // Nothing was forwarded. If we ended the connection, close it cleanly; otherwise reset it, so
       // that the failure does not look like a clean end.
-      if (life.ending === undefined) near.channel.reset();
-      else await takeLeave(near.channel);
+      if (connection.ending === undefined) near.conn.reset();
+      else await closeGracefully(near.conn);
       return { reason: far.stopped, refused: false, fields: near.fields };
     }
     try {
-      return await join(far.permit, near, far, deps, life.signal);
+      return await join(far.permit, near, far, deps, connection.signal);
     } finally {
-      far.channel.close();
+      far.conn.close();
     }
   } finally {
-    near.channel.close();
+    near.conn.close();
   }
 }
 
@@ -214,7 +214,7 @@ async function join(
   signal: AbortSignal,
 ): Promise<Ended> {
   const { metrics, proxy } = deps;
-  const result = await splice(near.channel, far.channel, {
+  const result = await copyBidirectional(near.conn, far.conn, {
     idleTimeout: proxy.idleTimeout,
     closeTimeout: proxy.closeTimeout,
     signal,
@@ -227,14 +227,14 @@ async function join(
       ...near.fields,
       bytes_in: result.bytes.client_to_target,
       bytes_out: result.bytes.target_to_client,
-      ended_without_close_notify: endedWithoutNotify(near.channel, far.channel),
+      ended_without_close_notify: endedWithoutNotify(near.conn, far.conn),
       error: result.detail,
     },
   };
 }
 
 /** Which sides ended TLS with FIN alone, where that was accepted as an end; `undefined`: none. */
-function endedWithoutNotify(client: Channel, target: Channel): string | undefined {
+function endedWithoutNotify(client: Conn, target: Conn): string | undefined {
   const sides = [
     ...(client.endedWithoutNotify === true ? ["client"] : []),
     ...(target.endedWithoutNotify === true ? ["target"] : []),

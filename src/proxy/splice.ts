@@ -1,5 +1,5 @@
 /**
- * Copies between two channels, with one loop for each direction.
+ * Copies between two connections, with one loop for each direction.
  *
  * A loop reads from one side only after its last write to the other has finished. That is all the
  * flow control that is needed. When one half ends, the end is passed on as a half-close after the
@@ -32,12 +32,12 @@
  * @module
  */
 
-import { type Channel, ChannelError } from "../channel.ts";
-import { FAREWELL } from "./farewell.ts";
+import { type Conn, ConnError } from "../channel.ts";
+import { CLOSE_GRACE } from "./farewell.ts";
 import { CLOSE_REASONS, type CloseReason, type Direction } from "./outcome.ts";
 
-/** Settings of {@linkcode splice}; durations are milliseconds, at most 2^31 - 1. */
-export type SpliceOptions = {
+/** Settings of {@linkcode copyBidirectional}; durations are milliseconds, at most 2^31 - 1. */
+export type CopyOptions = {
   /** End when neither direction has moved a byte for this long; 0 = no limit. */
   readonly idleTimeout: number;
   /** After one direction has ended, the other may continue for at most this long; 0 = no limit. */
@@ -55,7 +55,7 @@ export type SpliceOptions = {
 };
 
 /** The result of copying. */
-export type SpliceResult = {
+export type CopyResult = {
   readonly reason: CloseReason;
   /** Bytes written in each direction. */
   readonly bytes: Readonly<Record<Direction, number>>;
@@ -78,17 +78,17 @@ const LINGER_SILENCE = 1000;
  * Copies both ways until both have ended, one breaks, a limit is reached or `signal` aborts.
  *
  * `client` is the downstream side, `target` the upstream one. Never rejects. When it resolves both
- * channels are closed and no operation is pending.
+ * connections are closed and no operation is pending.
  */
-export function splice(
-  client: Channel,
-  target: Channel,
-  options: SpliceOptions,
-): Promise<SpliceResult> {
-  return new Splice(client, target, options).run();
+export function copyBidirectional(
+  client: Conn,
+  target: Conn,
+  options: CopyOptions,
+): Promise<CopyResult> {
+  return new BidirectionalCopy(client, target, options).run();
 }
 
-type Side = { readonly channel: Channel; readonly reset: "peer_reset" | "target_reset" };
+type Side = { readonly conn: Conn; readonly reset: "peer_reset" | "target_reset" };
 
 type Flow = {
   readonly direction: Direction;
@@ -114,10 +114,10 @@ class CannotWrite extends Error {
 
 type Verdict = { readonly reason: CloseReason; readonly detail: string | undefined };
 
-class Splice {
-  readonly #options: SpliceOptions;
+class BidirectionalCopy {
+  readonly #options: CopyOptions;
   readonly #flows: readonly [Flow, Flow];
-  #onBytes: SpliceOptions["onBytes"];
+  #onBytes: CopyOptions["onBytes"];
   #verdict: Verdict | undefined;
   /** The first side that broke, and the time from which its remaining data is waited for. */
   #broken: Side | undefined;
@@ -130,9 +130,9 @@ class Splice {
   #closed = false;
   #onClosed = (): void => {};
 
-  constructor(client: Channel, target: Channel, options: SpliceOptions) {
-    const near: Side = { channel: client, reset: "peer_reset" };
-    const far: Side = { channel: target, reset: "target_reset" };
+  constructor(client: Conn, target: Conn, options: CopyOptions) {
+    const near: Side = { conn: client, reset: "peer_reset" };
+    const far: Side = { conn: target, reset: "target_reset" };
     const start = {
       ...{ bytes: 0, movedAt: -Infinity, writing: undefined, passedEnd: false },
       state: "reading",
@@ -145,7 +145,7 @@ class Splice {
     this.#onBytes = options.onBytes;
   }
 
-  async run(): Promise<SpliceResult> {
+  async run(): Promise<CopyResult> {
     const { signal } = this.#options;
     const abort = () => this.#cut({ reason: reasonOf(signal), detail: undefined });
     const [up, down] = this.#flows;
@@ -167,11 +167,11 @@ class Splice {
     };
   }
 
-  /** Never rejects: every error of the channels becomes the result. */
+  /** Never rejects: every error of the connections becomes the result. */
   async #copy(flow: Flow, other: Flow): Promise<void> {
-    const to = flow.to.channel;
+    const to = flow.to.conn;
     try {
-      await flow.from.channel.pump((data) => {
+      await flow.from.conn.pipeTo((data) => {
         if (this.#leaving) return undefined;
         flow.state = "writing";
         const written = to.write(data);
@@ -218,7 +218,7 @@ class Splice {
     if (flow.passedEnd) return;
     flow.passedEnd = true;
     try {
-      await flow.to.channel.closeWrite();
+      await flow.to.conn.closeWrite();
     } catch {
       // All bytes were written before. If the other direction is affected too, its read fails.
     }
@@ -229,7 +229,7 @@ class Splice {
     if (this.#leaving) return;
     this.#broke(flow.from, error);
     // This also settles a pending write to it.
-    flow.from.channel.close();
+    flow.from.conn.close();
     // Nothing of the sender's is left unread, unless an operation on it is pending.
     const isQuiet = other.state === "reading" || other.state === "ended";
     if (isQuiet && this.#hasArrived()) this.#close();
@@ -255,7 +255,7 @@ class Splice {
     flow.state = "dropping";
     this.#ending();
     try {
-      await flow.from.channel.pump(() => {
+      await flow.from.conn.pipeTo(() => {
         this.#droppedAt = performance.now();
         return undefined;
       });
@@ -337,7 +337,7 @@ class Splice {
     if (this.#leaving || this.#closed) return;
     this.#leaving = true;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#close(), FAREWELL);
+    this.#timer = setTimeout(() => this.#close(), CLOSE_GRACE);
     for (const flow of this.#flows) {
       const written = flow.writing ?? Promise.resolve();
       // If that write failed or is cut short, no end can be passed on.
@@ -351,8 +351,8 @@ class Splice {
     clearTimeout(this.#timer);
     for (const { to, passedEnd } of this.#flows) {
       const brokenOff = this.#broken !== undefined && this.#broken !== to && !passedEnd;
-      if (brokenOff) to.channel.reset();
-      else to.channel.close();
+      if (brokenOff) to.conn.reset();
+      else to.conn.close();
     }
     this.#onClosed();
   }
@@ -364,7 +364,7 @@ function reasonOf(signal: AbortSignal | undefined): CloseReason {
 
 function verdictOf(side: Side, error: unknown): Verdict {
   const detail = error instanceof Error ? error.message : String(error);
-  if (!(error instanceof ChannelError)) return { reason: "error", detail };
+  if (!(error instanceof ConnError)) return { reason: "error", detail };
   switch (error.fault) {
     case "reset":
     case "truncated":

@@ -8,8 +8,8 @@
 import type { AclConfig } from "../config/config.ts";
 import { identityOf } from "../identity.ts";
 import type { PeerVerifier, VerifiedPeer } from "../tls/verdict.ts";
-import { denialReason, judgePeer, verdictFields } from "./authorize_peer.ts";
-import type { Standing } from "./lives.ts";
+import { denialReason, authorizePeer, basisFields } from "./authorize_peer.ts";
+import type { Reauthorization } from "./lives.ts";
 import type { CloseReason, HandshakeReason } from "./outcome.ts";
 import { deniedFields } from "./peer_log.ts";
 
@@ -17,28 +17,28 @@ import { deniedFields } from "./peer_log.ts";
  * Verifies the chain that the peer showed, then authorizes its identity. Rules on trial end no
  * connection.
  */
-export function standingOf(
+export function reauthorizePeer(
   peer: VerifiedPeer | undefined,
   verifier: Pick<PeerVerifier, "verifyNow">,
   acl: AclConfig,
-): Standing {
+): Reauthorization {
   const verdict = peer && verifier.verifyNow(peer.chain);
   if (peer !== undefined && verdict?.ok === false) {
     const fields = { ...deniedFields(identityOf(peer.certificate, peer.spki)) };
     return {
-      stands: false,
+      authorized: false,
       ending: { reason: lostTrust(verdict.reason), fields: { ...fields, error: verdict.detail } },
     };
   }
   const now = verdict?.ok === true ? verdict.peer : undefined;
-  const { decision, identity } = judgePeer(now, acl);
-  if (decision.admit) return { stands: true, peer: now };
+  const { decision, identity } = authorizePeer(now, acl);
+  if (decision.admit) return { authorized: true, peer: now };
   const fields = {
     ...deniedFields(identity),
     error: denialReason(decision.verdict),
-    ...verdictFields(decision.verdict),
+    ...basisFields(decision.verdict),
   };
-  return { stands: false, ending: { reason: "denied", fields } };
+  return { authorized: false, ending: { reason: "denied", fields } };
 }
 
 /** The close reason of a connection whose peer's chain no longer verifies. */

@@ -8,7 +8,7 @@
 import { formatAddress } from "../config/address.ts";
 import type { Address, Balance, NonEmpty, Target } from "../config/config.ts";
 import { DialError, type Resolver } from "../net.ts";
-import { Pool } from "./targets_pool.ts";
+import { TargetPool } from "./targets_pool.ts";
 import { failureOf, isSlow, NoTarget, type TargetFailure } from "./targets_failure.ts";
 
 /** Metrics of the targets; `index` is the target's position in the config. */
@@ -26,8 +26,8 @@ export type TargetMetrics = {
   targetUp(index: number, up: boolean): void;
 };
 
-/** Settings of {@linkcode Targets}. */
-export type TargetsOptions = {
+/** Settings of {@linkcode LoadBalancer}. */
+export type LoadBalancerOptions = {
   readonly targets: NonEmpty<Target>;
   readonly balance: Balance;
   /** Milliseconds for one connection, however many targets are tried. */
@@ -105,24 +105,24 @@ type Taken<T> = {
 };
 
 /** The targets of one tunnel and their health. */
-export class Targets {
-  readonly #options: TargetsOptions;
-  readonly #pool: Pool<number>;
+export class LoadBalancer {
+  readonly #options: LoadBalancerOptions;
+  readonly #pool: TargetPool<number>;
   /** For each target, the addresses of its name, by host. */
-  readonly #addresses: readonly Pool<string>[];
+  readonly #addresses: readonly TargetPool<string>[];
 
   /** Starts with every target healthy. */
-  constructor(options: TargetsOptions) {
+  constructor(options: LoadBalancerOptions) {
     const { targets, balance, monotonic, random, metrics } = options;
     this.#options = options;
-    this.#pool = new Pool({
+    this.#pool = new TargetPool({
       balance,
       monotonic,
       random,
       onChange: (index, up) => metrics.targetUp(index, up),
     });
     const spread = balance === "least_connections" ? balance : "round_robin";
-    this.#addresses = targets.map(() => new Pool({ balance: spread, monotonic, random }));
+    this.#addresses = targets.map(() => new TargetPool({ balance: spread, monotonic, random }));
     for (const index of targets.keys()) metrics.targetUp(index, true);
   }
 
@@ -130,9 +130,9 @@ export class Targets {
    * Clears all ejections, after a change of the credentials or rules that targets were checked
    * with.
    */
-  forgive(): void {
-    this.#pool.forgive();
-    for (const pool of this.#addresses) pool.forgive();
+  clearEjections(): void {
+    this.#pool.clearEjections();
+    for (const pool of this.#addresses) pool.clearEjections();
   }
 
   /**

@@ -18,8 +18,8 @@ export const MAX_BACKOFF = 30_000;
 /** Random variation of that time, so that several daemons do not synchronize. */
 const JITTER = 0.1;
 
-/** Settings of a {@linkcode Pool}. */
-export type PoolOptions<K> = {
+/** Settings of a {@linkcode TargetPool}. */
+export type TargetPoolOptions<K> = {
   readonly balance: Balance;
   /** Milliseconds on a monotonic clock. */
   readonly monotonic: () => number;
@@ -30,7 +30,7 @@ export type PoolOptions<K> = {
 };
 
 /** One attempt at a member. Exactly one of the three is called, once. */
-export type Trial = {
+export type PoolAttempt = {
   /** The member accepted the connection, which counts as open until the result is disposed. */
   succeeded(): Disposable;
   /** The attempt failed. */
@@ -55,13 +55,13 @@ type Member = {
 };
 
 /** Members by key, added when a key is first used. */
-export class Pool<K> {
-  readonly #options: PoolOptions<K>;
+export class TargetPool<K> {
+  readonly #options: TargetPoolOptions<K>;
   readonly #members = new Map<K, Member>();
   #turns = 0;
 
   /** Starts without members, all of them healthy. */
-  constructor(options: PoolOptions<K>) {
+  constructor(options: TargetPoolOptions<K>) {
     this.#options = options;
   }
 
@@ -76,7 +76,7 @@ export class Pool<K> {
   }
 
   /** Starts an attempt. */
-  start(key: K): Trial {
+  start(key: K): PoolAttempt {
     const { monotonic } = this.#options;
     const member = this.#member(key);
     const started = monotonic();
@@ -114,7 +114,7 @@ export class Pool<K> {
   }
 
   /** Clears all ejections: the reason for the failures may have changed. */
-  forgive(): void {
+  clearEjections(): void {
     for (const member of this.#members.values()) member.until = 0;
   }
 

@@ -1,5 +1,5 @@
 /**
- * A {@linkcode Channel} over an established TLS connection on the public `node:tls` API, the same
+ * A {@linkcode Conn} over an established TLS connection on the public `node:tls` API, the same
  * for both roles.
  *
  * @module
@@ -7,21 +7,21 @@
 
 import type { TLSSocket } from "node:tls";
 import {
-  type Channel,
-  ChannelError,
-  pumpByReading,
+  type Conn,
+  ConnError,
+  pipeByReading,
   type RemoteAddress,
-  type Take,
+  type Sink,
 } from "../channel.ts";
-import { MAX_FRUITLESS, type Wire } from "./wire.ts";
+import { MAX_FRUITLESS, type TransportStream } from "./wire.ts";
 
 type Waiter = {
   readonly resolve: (bytes: Uint8Array | null) => void;
-  readonly reject: (error: ChannelError) => void;
+  readonly reject: (error: ConnError) => void;
 };
 
 /** The addresses of a transport's two ends. */
-export type Ends = Pick<Channel, "remote" | "local">;
+export type Ends = Pick<Conn, "remote" | "local">;
 
 /** One turn of the event loop, after which `node:tls` has done the work that it deferred. */
 function turn(): Promise<void> {
@@ -39,38 +39,38 @@ const MAX_RECORDS = 2 ** 24 - 2 ** 10;
 const RECORD_BITS = 14;
 
 /** The error for a connection whose keys may encrypt no more records. */
-export function usedUp(): ChannelError {
-  return new ChannelError("protocol", "TLS: Cannot encrypt: the keys are used up");
+export function usedUp(): ConnError {
+  return new ConnError("protocol", "TLS: Cannot encrypt: the keys are used up");
 }
 
 /** The error for a peer that keeps sending without producing any plaintext. */
-export function fruitless(): ChannelError {
-  return new ChannelError("protocol", `TLS: no data within ${MAX_FRUITLESS} bytes`);
+export function fruitless(): ConnError {
+  return new ConnError("protocol", `TLS: no data within ${MAX_FRUITLESS} bytes`);
 }
 
-/** Converts an error to a channel's; one from the TLS library is about the protocol. */
-export function channelError(error: unknown): ChannelError {
-  if (error instanceof ChannelError) return error;
+/** Converts an error to a connection's; one from the TLS library is about the protocol. */
+export function tlsConnError(error: unknown): ConnError {
+  if (error instanceof ConnError) return error;
   const message = error instanceof Error ? error.message : String(error);
-  return new ChannelError("protocol", `TLS: ${message}`, { cause: error });
+  return new ConnError("protocol", `TLS: ${message}`, { cause: error });
 }
 
-/** TLS as a channel. Reads the transport only while a `read` or `pump` waits for plaintext. */
-export class TlsChannel implements Channel {
+/** TLS as a connection. Reads the transport only while a `read` or `pump` waits for plaintext. */
+export class NodeTlsConn implements Conn {
   /** The peer's address. */
   readonly remote: RemoteAddress;
   /** The transport's local address. */
   readonly local: RemoteAddress;
-  readonly #wire: Wire;
+  readonly #stream: TransportStream;
   readonly #socket: TLSSocket;
   readonly #plaintext: Uint8Array[] = [];
   #waiter: Waiter | undefined;
   /** Rejects the pending write and `closeWrite`. */
-  readonly #sending = new Set<(error: ChannelError) => void>();
+  readonly #sending = new Set<(error: ConnError) => void>();
   /** Set once the connection has failed. */
-  #fault: ChannelError | undefined;
+  #fault: ConnError | undefined;
   /** Set once sending has failed; what the peer sent before may still be read. */
-  #writeFault: ChannelError | undefined;
+  #writeFault: ConnError | undefined;
   #ended = false;
   #endedWithoutNotify = false;
   #pulling = false;
@@ -83,16 +83,16 @@ export class TlsChannel implements Channel {
    * Must be constructed while the end of the handshake is being reported, so that no byte is
    * missed.
    */
-  constructor({ remote, local }: Ends, wire: Wire, socket: TLSSocket, maxRecords = MAX_RECORDS) {
+  constructor({ remote, local }: Ends, stream: TransportStream, socket: TLSSocket, maxRecords = MAX_RECORDS) {
     this.#recordsLeft = socket.getProtocol() === "TLSv1.2" ? maxRecords : Infinity;
     this.remote = remote;
     this.local = local;
-    this.#wire = wire;
+    this.#stream = stream;
     this.#socket = socket;
-    wire.onBroken = (error) => this.#failWrite(channelError(error));
+    stream.onBroken = (error) => this.#failWrite(tlsConnError(error));
     socket.on("data", (bytes: Uint8Array) => this.#deliver(bytes));
     socket.on("end", () => this.#end());
-    socket.on("error", (error) => this.#fail(channelError(error)));
+    socket.on("error", (error) => this.#fail(tlsConnError(error)));
   }
 
   /** Whether the peer ended with FIN alone, and that was accepted as an end. */
@@ -116,8 +116,8 @@ export class TlsChannel implements Channel {
   }
 
   /** Reads until the end. */
-  pump(take: Take): Promise<void> {
-    return pumpByReading(this, take);
+  pipeTo(take: Sink): Promise<void> {
+    return pipeByReading(this, take);
   }
 
   /** Encrypts and sends; resolves when the kernel has taken the last record. */
@@ -133,7 +133,7 @@ export class TlsChannel implements Channel {
       this.#sending.add(reject);
       this.#socket.write(data, (error) => {
         this.#sending.delete(reject);
-        if (error) reject(this.#writeFault ?? channelError(error));
+        if (error) reject(this.#writeFault ?? tlsConnError(error));
         else resolve();
       });
     });
@@ -142,7 +142,7 @@ export class TlsChannel implements Channel {
   /** Sends close_notify (RFC 8446 section 6.1), then ends the TCP half. */
   async closeWrite(): Promise<void> {
     if (this.#writeFault !== undefined) throw this.#writeFault;
-    const before = this.#wire.writes;
+    const before = this.#stream.writes;
     await new Promise<void>((resolve, reject) => {
       this.#sending.add(reject);
       this.#socket.end(() => {
@@ -155,27 +155,27 @@ export class TlsChannel implements Channel {
     let writes: number;
     let turns = 0;
     do {
-      writes = this.#wire.writes;
-      await this.#wire.flushed();
+      writes = this.#stream.writes;
+      await this.#stream.flushed();
       await turn();
-    } while (this.#wire.writes !== writes || (writes === before && ++turns < 3));
+    } while (this.#stream.writes !== writes || (writes === before && ++turns < 3));
     if (this.#writeFault !== undefined) throw this.#writeFault;
-    await this.#wire.closeWrite();
+    await this.#stream.closeWrite();
   }
 
   /** Drops the connection. */
   close(): void {
-    this.#drop(() => this.#wire.close());
+    this.#drop(() => this.#stream.close());
   }
 
   /** Drops the connection without close_notify, with RST where that is possible. */
   reset(): void {
-    this.#drop(() => this.#wire.reset());
+    this.#drop(() => this.#stream.reset());
   }
 
-  #drop(wire: () => void): void {
-    wire();
-    this.#fail(new ChannelError("closed", "the connection was closed"));
+  #drop(stream: () => void): void {
+    stream();
+    this.#fail(new ConnError("closed", "the connection was closed"));
     this.#socket.destroy();
   }
 
@@ -194,7 +194,7 @@ export class TlsChannel implements Channel {
     waiter?.resolve(null);
   }
 
-  #fail(fault: ChannelError): void {
+  #fail(fault: ConnError): void {
     this.#fault ??= fault;
     const waiter = this.#waiter;
     this.#waiter = undefined;
@@ -202,7 +202,7 @@ export class TlsChannel implements Channel {
     this.#failWrite(this.#fault);
   }
 
-  #failWrite(fault: ChannelError): void {
+  #failWrite(fault: ConnError): void {
     this.#writeFault ??= fault;
     for (const reject of this.#sending) reject(this.#writeFault);
     this.#sending.clear();
@@ -214,7 +214,7 @@ export class TlsChannel implements Channel {
     this.#pulling = true;
     try {
       while (this.#waiter !== undefined) {
-        const count = await this.#wire.pull();
+        const count = await this.#stream.pull();
         if (count !== undefined) {
           this.#fruitless = this.#waiter === undefined ? 0 : this.#fruitless + count;
           if (this.#fruitless < MAX_FRUITLESS) continue;
@@ -224,13 +224,13 @@ export class TlsChannel implements Channel {
         }
         await turn();
         if (this.#ended || this.#fault !== undefined) return;
-        const fault = this.#wire.faultOfEnd();
+        const fault = this.#stream.faultOfEnd();
         if (fault !== undefined) return this.#fail(fault);
         this.#endedWithoutNotify = true;
         return this.#end();
       }
     } catch (error) {
-      this.#fail(channelError(error));
+      this.#fail(tlsConnError(error));
     } finally {
       this.#pulling = false;
     }

@@ -7,14 +7,14 @@
 import { createPrivateKey } from "node:crypto";
 import type { Duplex } from "node:stream";
 import tls from "node:tls";
-import type { Channel } from "../channel.ts";
-import type { Material } from "../certstore/material.ts";
+import type { Conn } from "../channel.ts";
+import type { Credentials } from "../certstore/material.ts";
 import type { TlsVersion } from "../config/config.ts";
 import { parseIp } from "../x509/server_name.ts";
 import {
   type Decide,
-  engineError,
-  type EngineEvents,
+  tlsError,
+  type HandshakeEvents,
   establishedSocket,
   handshake,
   HandshakeError,
@@ -22,15 +22,15 @@ import {
   type Handshaken,
   type Started,
 } from "./handshake.ts";
-import { type EngineContext, engineContext, type NativeTls } from "./engine.ts";
-import { startEngine } from "./engine_start.ts";
-import { engineVersion } from "./version.ts";
+import { type HandleContext, handleContext, type NativeTls } from "./engine.ts";
+import { startNative } from "./engine_start.ts";
+import { nodeTlsVersion } from "./version.ts";
 import type { VerifyPeer } from "./verdict.ts";
-import type { Wire } from "./wire.ts";
+import type { TransportStream } from "./wire.ts";
 
 /** Settings of {@linkcode TlsClient}. */
 export type TlsClientOptions = {
-  readonly material: Material;
+  readonly credentials: Credentials;
   /**
    * The name that the server's certificate must carry: a DNS name, also sent as SNI (RFC 6066), or
    * an IP.
@@ -54,7 +54,7 @@ export type TlsClientOptions = {
 /** The client side of TLS for one set of credentials; make a new one when they change. */
 export class TlsClient {
   readonly #context: tls.SecureContext;
-  readonly #engineContext: EngineContext;
+  readonly #engineContext: HandleContext;
   readonly #serverName: string;
   readonly #verify: VerifyPeer;
   readonly #alpn: readonly string[];
@@ -64,25 +64,25 @@ export class TlsClient {
 
   /** Prepares TLS; does not connect. */
   constructor(options: TlsClientOptions) {
-    const { material, serverName, verify } = options;
+    const { credentials, serverName, verify } = options;
     this.#serverName = serverName;
     this.#verify = verify;
     this.#native = options.native;
     this.#alpn = options.alpn ?? [];
     this.#requireCloseNotify = options.requireCloseNotify;
-    this.#keyIsReadable = isReadableKey(material.keyPem);
+    this.#keyIsReadable = isReadableKey(credentials.keyPem);
     const own = {
-      cert: material.certPem,
-      key: material.keyPem,
+      cert: credentials.certPem,
+      key: credentials.keyPem,
       // The CAs given here do not matter, because we ignore the result of the runtime's own
       // verification. Without this line it would build paths to the public CAs; with the bundle it
       // would parse the whole bundle for each connection.
-      ca: firstCertificate(material.certPem),
-      minVersion: engineVersion(options.minVersion),
-      maxVersion: engineVersion(options.maxVersion),
+      ca: firstCertificate(credentials.certPem),
+      minVersion: nodeTlsVersion(options.minVersion),
+      maxVersion: nodeTlsVersion(options.maxVersion),
     };
     this.#context = tls.createSecureContext(own);
-    this.#engineContext = engineContext(own, { requestCert: true, rejectUnauthorized: false });
+    this.#engineContext = handleContext(own, { requestCert: true, rejectUnauthorized: false });
   }
 
   /**
@@ -93,14 +93,14 @@ export class TlsClient {
    * @throws {HandshakeError} when the handshake fails or the server is not the expected one.
    */
   connect<T>(
-    transport: Channel,
+    transport: Conn,
     decide: Decide<T>,
     limits: HandshakeLimits,
   ): Promise<Handshaken<T>> {
     return handshake(
       transport,
       {
-        start: (wire, events) => this.#start(wire, events),
+        start: (stream, events) => this.#start(stream, events),
         metered: true,
         demand: { kind: "certificate", verify: this.#verify, optional: false },
         requireCloseNotify: this.#requireCloseNotify,
@@ -110,7 +110,7 @@ export class TlsClient {
     );
   }
 
-  #start(wire: Wire, events: EngineEvents): Started {
+  #start(stream: TransportStream, events: HandshakeEvents): Started {
     if (!this.#keyIsReadable) {
       // The runtime would connect without a certificate and not report it.
       events.failed(new HandshakeError("other", "the own private key cannot be read"));
@@ -124,11 +124,11 @@ export class TlsClient {
         if (this.#alpn.length > 0) engine.setAlpnProtocols(this.#alpn);
         return engine;
       };
-      return startEngine(make, native, wire, events, clientError);
+      return startNative(make, native, stream, events, clientError);
     }
     const socket = tls.connect({
       // `node:tls` uses no more of a Duplex than Wire implements.
-      socket: wire as unknown as Duplex,
+      socket: stream as unknown as Duplex,
       secureContext: this.#context,
       // Chains are verified independently, by `verify` alone.
       rejectUnauthorized: false,
@@ -155,7 +155,7 @@ export class TlsClient {
  * signature over the handshake.
  */
 function clientError(error: Error): HandshakeError {
-  if (Reflect.get(error, "code") !== "UNABLE_TO_VERIFY_LEAF_SIGNATURE") return engineError(error);
+  if (Reflect.get(error, "code") !== "UNABLE_TO_VERIFY_LEAF_SIGNATURE") return tlsError(error);
   return new HandshakeError(
     "untrusted",
     "the server did not prove that it holds the certificate's key",

@@ -3,7 +3,7 @@
  *
  * The public interface wraps each engine in two streams and a socket. For a small message these
  * cost more than the encryption, and for an idle connection they take most of the memory. Here
- * bytes are passed in and out by plain calls. What the engine does with them, and what it reports
+ * bytes are passed in and out by plain calls. What the TLS handle does with them, and what it reports
  * about the peer, is the same. `engine_proof.ts` checks that the runtime behaves as this code
  * expects.
  *
@@ -12,9 +12,9 @@
 
 import tls from "node:tls";
 import type { Duplex } from "node:stream";
-import type { Channel } from "../channel.ts";
+import type { Conn } from "../channel.ts";
 import { type Request, type StreamState, streamState } from "../net/native.ts";
-import { Wire } from "./wire.ts";
+import { TransportStream } from "./wire.ts";
 
 /** Size of the plaintext buffer in bytes: more than one read of the transport can produce. */
 const BUFFER = 96 * 1024;
@@ -22,26 +22,26 @@ const BUFFER = 96 * 1024;
 /** How many buffers are kept for reuse. */
 const SPARE = 64;
 
-/** Maximum number of plaintext bytes that the engine encrypts at once, in whole records. */
+/** Maximum number of plaintext bytes that the TLS handle encrypts at once, in whole records. */
 export const MAX_PLAINTEXT = 48 * 1024;
 
 /**
  * What an engine is configured from: a secure context of `node:tls`, and what to request from the
  * peer.
  */
-export type EngineContext = Readonly<Record<string, unknown>>;
+export type HandleContext = Readonly<Record<string, unknown>>;
 
 /** Makes the context that a `tls.Server` or `tls.connect` with these options would use. */
-export function engineContext(
+export function handleContext(
   own: tls.SecureContextOptions,
   asks: { readonly requestCert: boolean; readonly rejectUnauthorized: boolean },
-): EngineContext {
+): HandleContext {
   const context: unknown = tls.createSecureContext(own).context;
   return { ...(typeof context === "object" ? context : {}), ...asks };
 }
 
 /** One engine. Returned numbers are 0 for success. */
-export type Engine = {
+export type TlsHandle = {
   /**
    * Called when plaintext or the peer's close_notify arrived; {@linkcode StreamState.count} says
    * which.
@@ -54,15 +54,15 @@ export type Engine = {
    * engine.
    */
   onhandshakedone: () => void;
-  readonly initServerTls: (context: EngineContext) => number;
+  readonly initServerTls: (context: HandleContext) => number;
   /** An empty name means no SNI. */
-  readonly initClientTls: (serverName: string, context: EngineContext) => number;
+  readonly initClientTls: (serverName: string, context: HandleContext) => number;
   readonly attachJsStream: () => number;
   /**
-   * Sets the object whose callbacks are called; the engine is then not collected before
+   * Sets the object whose callbacks are called; the TLS handle is then not collected before
    * `destroySsl`.
    */
-  readonly setHandle: (engine: Engine) => void;
+  readonly setHandle: (handle: TlsHandle) => void;
   readonly start: () => number;
   /** From now on plaintext is delivered to `onread` as it is set at this moment. */
   readonly readStart: () => number;
@@ -86,7 +86,7 @@ export type Engine = {
   readonly getAlpnNegotiatedProtocol: (out: { alpnProtocol?: unknown }) => number;
   readonly getCipher: (out: { name?: unknown }) => number;
   readonly getServername: () => unknown;
-  /** Frees the engine's memory. */
+  /** Frees the TLS handle's memory. */
   readonly destroySsl: () => void;
 };
 
@@ -111,7 +111,7 @@ const METHODS = [
   "getCipher",
   "getServername",
   "destroySsl",
-] as const satisfies readonly (keyof Engine)[];
+] as const satisfies readonly (keyof TlsHandle)[];
 
 /** Makes native TLS engines. */
 export type NativeTls = StreamState & {
@@ -125,27 +125,27 @@ export type NativeTls = StreamState & {
   /**
    * Makes a server engine that is configured and not started.
    *
-   * @throws {Error} when the engine rejects the context.
+   * @throws {Error} when the TLS handle rejects the context.
    */
-  readonly server: (context: EngineContext) => Engine;
+  readonly server: (context: HandleContext) => TlsHandle;
   /** Makes a client engine likewise; an empty name means no SNI. */
-  readonly client: (serverName: string, context: EngineContext) => Engine;
+  readonly client: (serverName: string, context: HandleContext) => TlsHandle;
 };
 
 /** Access to native engines, or `undefined` under a runtime version that was not tested. */
 export function nativeTls(version?: string): NativeTls | undefined {
   const state = streamState(version);
-  const make = state === undefined ? undefined : engineMaker();
+  const make = state === undefined ? undefined : handleMaker();
   if (state === undefined || make === undefined) return undefined;
   let buffer: Uint8Array | undefined;
   const spare: Uint8Array[] = [];
-  const set = (engine: Engine, status: number): Engine => {
-    if (status !== 0 || engine.attachJsStream() !== 0) {
-      engine.destroySsl();
+  const set = (handle: TlsHandle, status: number): TlsHandle => {
+    if (status !== 0 || handle.attachJsStream() !== 0) {
+      handle.destroySsl();
       throw new Error("the TLS engine cannot use the own certificate and key");
     }
-    engine.setHandle(engine);
-    return engine;
+    handle.setHandle(handle);
+    return handle;
   };
   return {
     ...state,
@@ -158,12 +158,12 @@ export function nativeTls(version?: string): NativeTls | undefined {
       };
     },
     server: (context) => {
-      const engine = make(SERVER);
-      return set(engine, engine.initServerTls(context));
+      const handle = make(SERVER);
+      return set(handle, handle.initServerTls(context));
     },
     client: (serverName, context) => {
-      const engine = make(CLIENT);
-      return set(engine, engine.initClientTls(serverName, context));
+      const handle = make(CLIENT);
+      return set(handle, handle.initClientTls(serverName, context));
     },
   };
 }
@@ -171,33 +171,33 @@ export function nativeTls(version?: string): NativeTls | undefined {
 const CLIENT = 0;
 const SERVER = 1;
 
-/** Obtains the engine's constructor from an unconnected socket; `undefined` where that fails. */
-function engineMaker(): ((role: number) => Engine) | undefined {
-  const wire = new Wire(NOWHERE);
-  const socket = new tls.TLSSocket(wire as unknown as Duplex, {
+/** Obtains the TLS handle's constructor from an unconnected socket; `undefined` where that fails. */
+function handleMaker(): ((role: number) => TlsHandle) | undefined {
+  const stream = new TransportStream(NOWHERE);
+  const socket = new tls.TLSSocket(stream as unknown as Duplex, {
     isServer: true,
     secureContext: tls.createSecureContext({}),
   });
   const handle: unknown = Reflect.get(socket, "_handle");
   socket.on("error", () => {});
-  wire.close();
+  stream.close();
   socket.destroy();
-  if (!isEngine(handle)) return undefined;
+  if (!isTlsHandle(handle)) return undefined;
   const Maker: unknown = handle.constructor;
   if (typeof Maker !== "function") return undefined;
   return (role) => Reflect.construct(Maker, [role, 0]);
 }
 
-function isEngine(handle: unknown): handle is Engine {
+function isTlsHandle(handle: unknown): handle is TlsHandle {
   if (typeof handle !== "object" || handle === null) return false;
   return METHODS.every((name) => typeof Reflect.get(handle, name) === "function");
 }
 
-const NOWHERE: Channel = {
+const NOWHERE: Conn = {
   remote: "",
   local: "",
   read: () => Promise.resolve(null),
-  pump: () => Promise.resolve(),
+  pipeTo: () => Promise.resolve(),
   write: () => undefined,
   closeWrite: () => Promise.resolve(),
   close: () => {},

@@ -1,15 +1,15 @@
 /**
- * A {@linkcode Channel} over the native engine of an established TLS connection, the same for both
+ * A {@linkcode Conn} over the native engine of an established TLS connection, the same for both
  * roles.
  *
  * @module
  */
 
-import { type Channel, ChannelError, copyOf, type RemoteAddress, type Take } from "../channel.ts";
+import { type Conn, ConnError, copyOf, type RemoteAddress, type Sink } from "../channel.ts";
 import { END_OF_FILE, type Request } from "../net/native.ts";
-import { channelError, type Ends, fruitless, usedUp } from "./channel.ts";
-import { type Engine, MAX_PLAINTEXT, type NativeTls } from "./engine.ts";
-import { MAX_FRUITLESS, type Wire } from "./wire.ts";
+import { tlsConnError, type Ends, fruitless, usedUp } from "./channel.ts";
+import { type TlsHandle, MAX_PLAINTEXT, type NativeTls } from "./engine.ts";
+import { MAX_FRUITLESS, type TransportStream } from "./wire.ts";
 
 /** Thrown to end a pump after the peer's close_notify. */
 const DONE = new Error("close_notify");
@@ -24,29 +24,29 @@ const REQUEST: Request = { oncomplete: () => {} };
  */
 const MAX_CIPHERTEXT = 64 * 1024;
 
-/** The outcome of the chunks that were passed on during one call into the engine. */
+/** The outcome of the chunks that were passed on during one call into the TLS handle. */
 type Round = {
   taken: Promise<void> | undefined;
   failed: { readonly error: unknown } | undefined;
 };
 
-/** TLS as a channel. Reads the transport only while a `read` or `pump` waits for plaintext. */
-export class EngineChannel implements Channel {
+/** TLS as a connection. Reads the transport only while a `read` or `pump` waits for plaintext. */
+export class NativeTlsConn implements Conn {
   /** The peer's address. */
   readonly remote: RemoteAddress;
   /** The transport's local address. */
   readonly local: RemoteAddress;
-  readonly #wire: Wire;
-  readonly #engine: Engine;
+  readonly #stream: TransportStream;
+  readonly #handle: TlsHandle;
   readonly #native: NativeTls;
   /** Plaintext that was not asked for yet. */
   readonly #plaintext: Uint8Array[] = [];
   #buffer: Uint8Array | undefined;
-  #take: Take | undefined;
+  #take: Sink | undefined;
   #round: Round = { taken: undefined, failed: undefined };
-  #fault: ChannelError | undefined;
-  #writeFault: ChannelError | undefined;
-  /** Whether the last input to the engine produced output. */
+  #fault: ConnError | undefined;
+  #writeFault: ConnError | undefined;
+  /** Whether the last input to the TLS handle produced output. */
   #gave = false;
   /** Bytes received since the last plaintext. */
   #fruitless = 0;
@@ -55,20 +55,20 @@ export class EngineChannel implements Channel {
   #closed = false;
 
   /**
-   * Must be constructed while the engine reports the end of the handshake, so that no byte is
+   * Must be constructed while the TLS handle reports the end of the handshake, so that no byte is
    * missed.
    */
-  constructor(wire: Wire, engine: Engine, native: NativeTls, { remote, local }: Ends) {
+  constructor(stream: TransportStream, handle: TlsHandle, native: NativeTls, { remote, local }: Ends) {
     this.remote = remote;
     this.local = local;
-    this.#wire = wire;
-    this.#engine = engine;
+    this.#stream = stream;
+    this.#handle = handle;
     this.#native = native;
-    wire.onBroken = (error) => void (this.#writeFault ??= channelError(error));
-    engine.onread = () => this.#onRead();
-    engine.onerror = (error) => void (this.#fault ??= channelError(error));
+    stream.onBroken = (error) => void (this.#writeFault ??= tlsConnError(error));
+    handle.onread = () => this.#onRead();
+    handle.onerror = (error) => void (this.#fault ??= tlsConnError(error));
     this.#useBuffer();
-    engine.readStart();
+    handle.readStart();
   }
 
   /** Whether the peer ended with FIN alone, and that was accepted as an end. */
@@ -86,7 +86,7 @@ export class EngineChannel implements Channel {
       if (bytes !== undefined) return bytes;
       if (this.#fault !== undefined) throw this.#fault;
       if (this.#ended) return null;
-      const ciphertext = await this.#wire.read();
+      const ciphertext = await this.#stream.read();
       if (ciphertext === null) this.#onFin();
       else this.#feed(ciphertext);
     }
@@ -96,7 +96,7 @@ export class EngineChannel implements Channel {
    * Passes everything to `take` until the peer's end. An end that is not accepted is a `truncated`
    * error.
    */
-  async pump(take: Take): Promise<void> {
+  async pipeTo(take: Sink): Promise<void> {
     for (let bytes = this.#plaintext.shift(); bytes; bytes = this.#plaintext.shift()) {
       const taken = take(bytes);
       if (taken !== undefined) await taken;
@@ -105,7 +105,7 @@ export class EngineChannel implements Channel {
     if (this.#ended) return;
     this.#take = take;
     try {
-      await this.#wire.pump((ciphertext) => this.#feedTo(ciphertext));
+      await this.#stream.pump((ciphertext) => this.#feedTo(ciphertext));
       this.#onFin();
       if (this.#fault !== undefined) throw this.#fault;
     } catch (error) {
@@ -130,43 +130,43 @@ export class EngineChannel implements Channel {
   /** Sends close_notify (RFC 8446 section 6.1), then ends the TCP half. */
   async closeWrite(): Promise<void> {
     if (this.#writeFault !== undefined) throw this.#writeFault;
-    this.#engine.shutdown(REQUEST);
+    this.#handle.shutdown(REQUEST);
     const sent = this.#drain();
     if (sent !== undefined) await sent;
     // Session tickets of the handshake may still be queued. Nothing may be sent after FIN.
-    await this.#wire.flushed();
+    await this.#stream.flushed();
     if (this.#writeFault !== undefined) throw this.#writeFault;
-    await this.#wire.closeWrite();
+    await this.#stream.closeWrite();
   }
 
   /** Drops the connection. */
   close(): void {
-    this.#drop(() => this.#wire.close());
+    this.#drop(() => this.#stream.close());
   }
 
   /** Drops the connection without close_notify, with RST where that is possible. */
   reset(): void {
-    this.#drop(() => this.#wire.reset());
+    this.#drop(() => this.#stream.reset());
   }
 
-  #drop(wire: () => void): void {
+  #drop(stream: () => void): void {
     if (this.#closed) return;
     this.#closed = true;
-    const closed = new ChannelError("closed", "the connection was closed");
+    const closed = new ConnError("closed", "the connection was closed");
     this.#fault ??= closed;
     this.#writeFault ??= closed;
-    wire();
-    this.#engine.destroySsl();
+    stream();
+    this.#handle.destroySsl();
   }
 
   /**
-   * Called by the engine, which does not catch what this throws; the bytes would be lost silently.
+   * Called by the TLS handle, which does not catch what this throws; the bytes would be lost silently.
    */
   #onRead(): void {
     try {
       this.#takeIn();
     } catch (error) {
-      this.#fault ??= channelError(error);
+      this.#fault ??= tlsConnError(error);
     }
   }
 
@@ -175,7 +175,7 @@ export class EngineChannel implements Channel {
     const count = this.#native.count();
     if (count <= 0) {
       if (count === END_OF_FILE) this.#ended = true;
-      else this.#fault ??= new ChannelError("protocol", `TLS: error ${count}`);
+      else this.#fault ??= new ConnError("protocol", `TLS: error ${count}`);
       return;
     }
     const bytes = this.#buffer?.subarray(0, count) ?? new Uint8Array(0);
@@ -207,7 +207,7 @@ export class EngineChannel implements Channel {
     this.#gave = false;
     for (let at = 0; at < ciphertext.length && this.#fault === undefined; at += MAX_CIPHERTEXT) {
       if (this.#native.buffer() !== this.#buffer) this.#useBuffer();
-      this.#engine.readBuffer(ciphertext.subarray(at, at + MAX_CIPHERTEXT));
+      this.#handle.readBuffer(ciphertext.subarray(at, at + MAX_CIPHERTEXT));
     }
     this.#fruitless = this.#gave ? 0 : this.#fruitless + ciphertext.length;
     if (this.#fruitless >= MAX_FRUITLESS) this.#fault ??= fruitless();
@@ -230,35 +230,35 @@ export class EngineChannel implements Channel {
 
   #useBuffer(): void {
     this.#buffer = this.#native.buffer();
-    this.#engine.useUserBuffer(this.#buffer);
+    this.#handle.useUserBuffer(this.#buffer);
   }
 
   #send(data: Uint8Array): Promise<void> | undefined {
     if (data.length === 0) return undefined;
-    const status = this.#engine.writeBuffer(REQUEST, data);
-    const ciphertext = this.#engine.drainEncOut();
+    const status = this.#handle.writeBuffer(REQUEST, data);
+    const ciphertext = this.#handle.drainEncOut();
     if (status === 0 && carries(ciphertext) >= data.length) return this.#pass(ciphertext);
     this.#writeFault ??= status === 0
       ? usedUp()
-      : new ChannelError("protocol", `TLS: Cannot encrypt: error ${status}`);
+      : new ConnError("protocol", `TLS: Cannot encrypt: error ${status}`);
     return Promise.reject(this.#writeFault);
   }
 
-  /** Sends the engine's pending output. */
+  /** Sends the TLS handle's pending output. */
   #drain(): Promise<void> | undefined {
-    return this.#pass(this.#engine.drainEncOut());
+    return this.#pass(this.#handle.drainEncOut());
   }
 
   #pass(ciphertext: Uint8Array): Promise<void> | undefined {
     if (ciphertext.length === 0) return undefined;
-    const sent = this.#wire.send(ciphertext);
+    const sent = this.#stream.send(ciphertext);
     if (sent === undefined) return void free(ciphertext);
     return sent.then(() => free(ciphertext), (error) => {
-      throw this.#writeFault ??= channelError(error);
+      throw this.#writeFault ??= tlsConnError(error);
     });
   }
 
-  /** Sends the engine's answer to the peer's bytes, such as an alert. */
+  /** Sends the TLS handle's answer to the peer's bytes, such as an alert. */
   #answer(): void {
     // The next write reports a failure to send, and `#fault` is set already.
     void this.#drain()?.catch(() => {});
@@ -266,7 +266,7 @@ export class EngineChannel implements Channel {
 
   /** Handles a FIN that was not preceded by close_notify. */
   #onFin(): void {
-    this.#fault ??= this.#wire.faultOfEnd();
+    this.#fault ??= this.#stream.faultOfEnd();
     if (this.#fault !== undefined) return;
     this.#ended = true;
     this.#endedWithoutNotify = true;
@@ -279,7 +279,7 @@ const HEADER = 5;
 
 /**
  * Counts the bytes in records of application data (RFC 5246 section 6.2.1). They are fewer than
- * were written where the engine dropped them (see `MAX_RECORDS` in `channel.ts`), whatever it sent
+ * were written where the TLS handle dropped them (see `MAX_RECORDS` in `channel.ts`), whatever it sent
  * instead.
  */
 function carries(ciphertext: Uint8Array): number {

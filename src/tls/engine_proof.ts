@@ -9,9 +9,9 @@
 import { Buffer } from "node:buffer";
 import { END_OF_FILE, type Request } from "../net/native.ts";
 import {
-  type Engine,
-  type EngineContext,
-  engineContext,
+  type TlsHandle,
+  type HandleContext,
+  handleContext,
   MAX_PLAINTEXT,
   type NativeTls,
 } from "./engine.ts";
@@ -28,7 +28,7 @@ const REQUEST: Request = { oncomplete: () => {} };
  * Runs the test. Returns `undefined` if everything is as expected, else what is not. Never throws;
  * takes milliseconds.
  */
-export function engineFault(native: NativeTls, own: Identity): string | undefined {
+export function selfTest(native: NativeTls, own: Identity): string | undefined {
   try {
     return handshakeFault(native, own) ?? strangerFault(native, own);
   } catch (error) {
@@ -38,21 +38,21 @@ export function engineFault(native: NativeTls, own: Identity): string | undefine
 
 /** One end of the exchange, recording everything that its engine reports. */
 class End implements Disposable {
-  readonly engine: Engine;
+  readonly handle: TlsHandle;
   readonly #native: NativeTls;
-  /** How often the engine reported the end of the handshake. */
+  /** How often the TLS handle reported the end of the handshake. */
   done = 0;
   errors = 0;
   ended = false;
   received = Buffer.alloc(0);
 
-  constructor(native: NativeTls, engine: Engine) {
+  constructor(native: NativeTls, handle: TlsHandle) {
     this.#native = native;
-    this.engine = engine;
-    engine.onhandshakedone = () => void this.done++;
-    engine.onerror = () => void this.errors++;
-    engine.onread = () => this.#onRead();
-    engine.useUserBuffer(native.buffer());
+    this.handle = handle;
+    handle.onhandshakedone = () => void this.done++;
+    handle.onerror = () => void this.errors++;
+    handle.onread = () => this.#onRead();
+    handle.useUserBuffer(native.buffer());
   }
 
   #onRead(): void {
@@ -63,17 +63,17 @@ class End implements Disposable {
   }
 
   start(): void {
-    this.engine.start();
-    this.engine.readStart();
+    this.handle.start();
+    this.handle.readStart();
   }
 
   chain(): readonly unknown[] {
-    const certificates = this.engine.getPeerCertificateChain()?.certificates;
+    const certificates = this.handle.getPeerCertificateChain()?.certificates;
     return Array.isArray(certificates) ? certificates : [];
   }
 
   [Symbol.dispose](): void {
-    this.engine.destroySsl();
+    this.handle.destroySsl();
   }
 }
 
@@ -81,10 +81,10 @@ class End implements Disposable {
 function handshakeFault(native: NativeTls, own: Identity): string | undefined {
   const leaf = firstCertificate(own.certPem);
   const identity = { cert: own.certPem, key: own.keyPem };
-  using server = new End(native, native.server(engineContext(identity, REQUIRED)));
+  using server = new End(native, native.server(handleContext(identity, REQUIRED)));
   using client = new End(native, native.client("", trusting(identity)));
   exchange(client, server);
-  const shown = [server, client].map(({ engine }) => engine.getPeerCertificateChain());
+  const shown = [server, client].map(({ handle }) => handle.getPeerCertificateChain());
   const certificate = derOf(leaf);
   if (server.done !== 1 || client.done !== 1) {
     return "a handshake between two of its engines failed";
@@ -96,11 +96,11 @@ function handshakeFault(native: NativeTls, own: Identity): string | undefined {
       return "it shows another certificate";
     }
     const out: { protocol?: unknown } = {};
-    end.engine.getProtocol(out);
+    end.handle.getProtocol(out);
     if (out.protocol !== "TLSv1.3") return "it does not report the version";
-    if (end.engine.isSessionReused() !== false) return "it reports a new session as resumed";
+    if (end.handle.isSessionReused() !== false) return "it reports a new session as resumed";
   }
-  if (server.engine.verifyError() === "" || client.engine.verifyError() === "") {
+  if (server.handle.verifyError() === "" || client.handle.verifyError() === "") {
     return "it trusts a chain without a CA";
   }
   return transferFault(client, server) ?? transferFault(server, client) ??
@@ -111,7 +111,7 @@ function transferFault(from: End, to: End): string | undefined {
   for (const size of [1, 64, MAX_PLAINTEXT]) {
     const sent = Buffer.alloc(size, size % 251);
     to.received = Buffer.alloc(0);
-    if (from.engine.writeBuffer(REQUEST, sent) !== 0) return "it does not encrypt";
+    if (from.handle.writeBuffer(REQUEST, sent) !== 0) return "it does not encrypt";
     exchange(from, to);
     if (!to.received.equals(sent)) return `it does not carry ${size} bytes`;
   }
@@ -120,18 +120,18 @@ function transferFault(from: End, to: End): string | undefined {
 
 /** One half ends and the other continues. */
 function endFault(client: End, server: End): string | undefined {
-  client.engine.shutdown(REQUEST);
+  client.handle.shutdown(REQUEST);
   exchange(client, server);
   if (!server.ended || client.ended) return "it does not report the end";
   return transferFault(server, client);
 }
 
 function damageFault(client: End, server: End): string | undefined {
-  server.engine.writeBuffer(REQUEST, Buffer.alloc(64));
-  const record = Buffer.from(server.engine.drainEncOut());
+  server.handle.writeBuffer(REQUEST, Buffer.alloc(64));
+  const record = Buffer.from(server.handle.drainEncOut());
   record[record.length - 1] = (record.at(-1) ?? 0) ^ 1;
   const before = client.received.length;
-  client.engine.readBuffer(record);
+  client.handle.readBuffer(record);
   return client.errors === 0 || client.received.length !== before
     ? "it accepts a damaged record"
     : undefined;
@@ -139,7 +139,7 @@ function damageFault(client: End, server: End): string | undefined {
 
 /** A server that requires a certificate, and a client without one. */
 function strangerFault(native: NativeTls, own: Identity): string | undefined {
-  const context = engineContext({ cert: own.certPem, key: own.keyPem }, REQUIRED);
+  const context = handleContext({ cert: own.certPem, key: own.keyPem }, REQUIRED);
   using server = new End(native, native.server(context));
   using client = new End(native, native.client("", trusting({})));
   exchange(client, server);
@@ -149,8 +149,8 @@ function strangerFault(native: NativeTls, own: Identity): string | undefined {
 const REQUIRED = { requestCert: true, rejectUnauthorized: true };
 
 /** A client context without any CA; it shows `identity` and verifies nothing. */
-function trusting(identity: { readonly cert?: string; readonly key?: string }): EngineContext {
-  return engineContext({ ...identity, ca: [] }, { requestCert: true, rejectUnauthorized: false });
+function trusting(identity: { readonly cert?: string; readonly key?: string }): HandleContext {
+  return handleContext({ ...identity, ca: [] }, { requestCert: true, rejectUnauthorized: false });
 }
 
 /** Passes each end's output to the other until both are silent. */
@@ -158,9 +158,9 @@ function exchange(one: End, other: End): void {
   for (const end of [one, other]) if (end.done === 0 && end.errors === 0) end.start();
   for (let round = 0, silent = 0; round < ROUNDS && silent < 2; round++) {
     const [from, to] = round % 2 === 0 ? [one, other] : [other, one];
-    const ciphertext = from.engine.drainEncOut();
+    const ciphertext = from.handle.drainEncOut();
     silent = ciphertext.length === 0 ? silent + 1 : 0;
-    if (ciphertext.length > 0) to.engine.readBuffer(ciphertext);
+    if (ciphertext.length > 0) to.handle.readBuffer(ciphertext);
   }
 }
 

@@ -4,85 +4,85 @@
  * @module
  */
 
-import { EngineChannel } from "./engine_channel.ts";
-import type { Engine, NativeTls } from "./engine.ts";
+import { NativeTlsConn } from "./engine_channel.ts";
+import type { TlsHandle, NativeTls } from "./engine.ts";
 import {
-  type EngineEvents,
+  type HandshakeEvents,
   type Established,
   HandshakeError,
   type Session,
   type Started,
   textOf,
 } from "./handshake.ts";
-import type { Wire } from "./wire.ts";
+import type { TransportStream } from "./wire.ts";
 
-/** Starts an engine: input from the wire is passed to it, and its output is sent on the wire. */
-export function startEngine(
-  make: () => Engine,
+/** Starts an engine: input from the stream is passed to it, and its output is sent on the stream. */
+export function startNative(
+  make: () => TlsHandle,
   native: NativeTls,
-  wire: Wire,
-  events: EngineEvents,
+  stream: TransportStream,
+  events: HandshakeEvents,
   named: (error: Error) => HandshakeError,
 ): Started {
-  let engine: Engine;
+  let handle: TlsHandle;
   try {
-    engine = make();
+    handle = make();
   } catch (error) {
     events.failed(new HandshakeError("other", wordsOf(error), { cause: error }));
     return { abandon: IGNORED };
   }
   const flush = () => {
-    const ciphertext = engine.drainEncOut();
+    const ciphertext = handle.drainEncOut();
     if (ciphertext.length === 0) return;
-    wire.send(ciphertext)?.catch((error) => wire.onBroken(error));
+    stream.send(ciphertext)?.catch((error) => stream.onBroken(error));
   };
-  engine.onhandshakedone = () => events.secure(established(engine, native));
-  engine.onerror = (error) => {
+  handle.onhandshakedone = () => events.secure(established(handle, native));
+  handle.onerror = (error) => {
     events.failed(named(error instanceof Error ? error : new Error(wordsOf(error))));
   };
-  // Plaintext that arrives with the last handshake message goes to the channel, which is set up by
+  // Plaintext that arrives with the last handshake message goes to the connection, which is set up by
   // then.
-  engine.onread = IGNORED;
-  wire.on("data", (ciphertext: Uint8Array) => {
-    engine.readBuffer(ciphertext);
+  handle.onread = IGNORED;
+  stream.on("data", (ciphertext: Uint8Array) => {
+    handle.readBuffer(ciphertext);
     flush();
   });
-  engine.start();
-  engine.readStart();
+  handle.start();
+  handle.readStart();
   flush();
-  return { abandon: () => engine.destroySsl() };
+  return { abandon: () => handle.destroySsl() };
 }
 
-function established(engine: Engine, native: NativeTls): Established {
+function established(handle: TlsHandle, native: NativeTls): Established {
   return {
     chain: () => {
-      const certificates = engine.getPeerCertificateChain()?.certificates;
+      const certificates = handle.getPeerCertificateChain()?.certificates;
       const complete = Array.isArray(certificates) &&
         certificates.every((der) => der instanceof Uint8Array);
       return complete ? certificates : [];
     },
-    session: () => sessionOf(engine),
-    open: (ends, wire) => {
+    session: () => sessionOf(handle),
+    open: (ends, stream) => {
       // The handshake's listeners would keep all of its objects alive.
-      engine.onhandshakedone = IGNORED;
-      wire.removeAllListeners("data");
-      return new EngineChannel(wire, engine, native, ends);
+      handle.onhandshakedone = IGNORED;
+      stream.removeAllListeners("data");
+      return new NativeTlsConn(stream, handle, native, ends);
     },
-    destroy: () => engine.destroySsl(),
+    destroy: () => handle.destroySsl(),
   };
 }
 
-function sessionOf(engine: Engine): Session {
+function sessionOf(handle: TlsHandle): Session {
   const out: { protocol?: unknown; alpnProtocol?: unknown; name?: unknown } = {};
-  engine.getProtocol(out);
-  engine.getAlpnNegotiatedProtocol(out);
-  engine.getCipher(out);
+  handle.getProtocol(out);
+  handle.getAlpnNegotiatedProtocol(out);
+  handle.getCipher(out);
   return {
     protocol: textOf(out.protocol) ?? "unknown",
-    resumed: engine.isSessionReused(),
+    resumed: handle.isSessionReused(),
     alpn: textOf(out.alpnProtocol),
     cipher: textOf(out.name),
-    serverName: textOf(engine.getServername()),
+    serverName: textOf(handle.getServername()),
   };
 }
 

@@ -7,14 +7,14 @@
  */
 
 import type { TLSSocket } from "node:tls";
-import type { Channel } from "../channel.ts";
+import type { Conn } from "../channel.ts";
 import { formatDuration } from "../config/duration.ts";
-import { type Ends, TlsChannel } from "./channel.ts";
-import { engineError, HandshakeCut, HandshakeError, wireError } from "./handshake_error.ts";
-import type { Asker, PeerVerdict, VerifiedPeer, VerifyPeer } from "./verdict.ts";
-import { MAX_FRUITLESS, MAX_MESSAGE, MAX_SILENCE, Wire } from "./wire.ts";
+import { type Ends, NodeTlsConn } from "./channel.ts";
+import { tlsError, HandshakeCut, HandshakeError, transportError } from "./handshake_error.ts";
+import type { Requester, VerificationResult, VerifiedPeer, VerifyPeer } from "./verdict.ts";
+import { MAX_FRUITLESS, MAX_MESSAGE, MAX_SILENCE, TransportStream } from "./wire.ts";
 
-export { engineError, HandshakeCut, HandshakeError };
+export { tlsError, HandshakeCut, HandshakeError };
 
 /** The caller's decision about a verified peer; without `admit` the connection is closed. */
 export type Decided<T> = { readonly admit: boolean; readonly value: T };
@@ -46,7 +46,7 @@ export type Handshaken<T> = Session & {
   readonly value: T;
   readonly peer: VerifiedPeer | undefined;
   /** `undefined` when the peer was not admitted; the connection is closed then. */
-  readonly channel: Channel | undefined;
+  readonly conn: Conn | undefined;
 };
 
 /** Limits of a handshake. */
@@ -62,14 +62,14 @@ export type Established = {
   /** Every certificate that the peer showed, DER, its own first. Resumed sessions remember them. */
   readonly chain: () => readonly Uint8Array[];
   readonly session: () => Session;
-  /** Makes a channel of it. Call in the same turn, so that no byte is missed. */
-  readonly open: (ends: Ends, wire: Wire) => Channel;
+  /** Makes a connection of it. Call in the same turn, so that no byte is missed. */
+  readonly open: (ends: Ends, stream: TransportStream) => Conn;
   /** Discards the connection. */
   readonly destroy: () => void;
 };
 
 /** The two events of a handshake, connected by a role. */
-export type EngineEvents = {
+export type HandshakeEvents = {
   readonly secure: (established: Established) => void;
   readonly failed: (error: HandshakeError) => void;
 };
@@ -93,7 +93,7 @@ export type Started = {
 
 /** What differs between the roles: how TLS is started, and what is required of the peer. */
 export type Role = {
-  readonly start: (wire: Wire, events: EngineEvents) => Started;
+  readonly start: (stream: TransportStream, events: HandshakeEvents) => Started;
   readonly demand: PeerDemand;
   /** Whether ending TCP without close_notify counts as breaking off the connection. */
   readonly requireCloseNotify: boolean;
@@ -117,7 +117,7 @@ export function establishedSocket(socket: TLSSocket): Established {
       cipher: textOf(Reflect.get(socket.getCipher() ?? {}, "standardName")),
       serverName: textOf(Reflect.get(socket, "servername")),
     }),
-    open: (ends, wire) => new TlsChannel(ends, wire, socket),
+    open: (ends, stream) => new NodeTlsConn(ends, stream, socket),
     destroy: () => void socket.destroy(),
   };
 }
@@ -151,7 +151,7 @@ function presentedChain(socket: TLSSocket): readonly Uint8Array[] {
 }
 
 /** The verification result of a peer, now or later. */
-type Answer = PeerVerdict | Promise<PeerVerdict>;
+type Answer = VerificationResult | Promise<VerificationResult>;
 
 /**
  * There is no peer to verify: no certificate is required, or none was shown where that is allowed.
@@ -162,7 +162,7 @@ const NO_PEER = Symbol("no peer");
 function ask(
   chain: readonly Uint8Array[],
   demand: PeerDemand,
-  asker: Asker,
+  asker: Requester,
 ): Answer | typeof NO_PEER {
   if (demand.kind === "nothing") return NO_PEER;
   if (chain.length === 0 && demand.optional) return NO_PEER;
@@ -180,9 +180,9 @@ const MAX_ANSWERS = 8;
  * on trust which was replaced meanwhile is verified again.
  */
 async function whenAnswered(
-  first: Promise<PeerVerdict>,
+  first: Promise<VerificationResult>,
   again: () => Answer | typeof NO_PEER,
-  decide: (verdict: PeerVerdict | typeof NO_PEER) => void,
+  decide: (verdict: VerificationResult | typeof NO_PEER) => void,
 ): Promise<void> {
   let pending = first;
   for (let answers = 0; answers < MAX_ANSWERS; answers++) {
@@ -197,17 +197,17 @@ async function whenAnswered(
 
 /**
  * Performs one handshake over `transport`, which it owns from now on: the transport is closed
- * unless an admitted channel is returned.
+ * unless an admitted connection is returned.
  *
  * @throws {HandshakeError} when the handshake fails or the peer's chain does not verify.
  */
 export async function handshake<T>(
-  transport: Channel,
+  transport: Conn,
   role: Role,
   decide: Decide<T>,
   limits: HandshakeLimits,
 ): Promise<Handshaken<T>> {
-  const wire = new Wire(transport, role.requireCloseNotify);
+  const stream = new TransportStream(transport, role.requireCloseNotify);
   const { promise, resolve, reject } = Promise.withResolvers<Handshaken<T>>();
   let over: AbortController | undefined;
   let settled = false;
@@ -219,16 +219,16 @@ export async function handshake<T>(
     over?.abort();
   };
   // Most peers are in the cache and never need the signal.
-  const asker: Asker = {
+  const asker: Requester = {
     source: transport.remote,
     get signal() {
       return (over ??= new AbortController()).signal;
     },
   };
-  wire.metered = role.metered;
+  stream.metered = role.metered;
   const fail = (error: unknown) => {
     settle();
-    reject(error instanceof HandshakeError ? error : wireError(error));
+    reject(error instanceof HandshakeError ? error : transportError(error));
   };
   /**
    * The peer was refused, or our code failed: either way the peer gets neither tickets nor the last
@@ -236,7 +236,7 @@ export async function handshake<T>(
    */
   const refuse = (error: unknown) => {
     refused = true;
-    wire.mute();
+    stream.mute();
     fail(
       error instanceof HandshakeError
         ? error
@@ -251,13 +251,13 @@ export async function handshake<T>(
   const cut = () => fail(new HandshakeCut());
   limits.signal.addEventListener("abort", cut, { once: true });
   if (limits.signal.aborted) cut();
-  wire.onBroken = fail;
+  stream.onBroken = fail;
 
   /** Decides in the turn of the verification result, while TLS output is still held back. */
   const conclude = (
     established: Established,
-    verdict: PeerVerdict | typeof NO_PEER,
-    open: () => Channel,
+    verdict: VerificationResult | typeof NO_PEER,
+    open: () => Conn,
   ): void => {
     if (verdict !== NO_PEER && !verdict.ok) {
       return refuse(new HandshakeError(verdict.reason, verdict.detail));
@@ -267,11 +267,11 @@ export async function handshake<T>(
     const { admit, value } = decide(peer);
     settle();
     refused = !admit;
-    if (refused) wire.mute();
-    const channel = admit ? open() : undefined;
-    wire.release();
-    wire.metered = false;
-    resolve({ value, peer, ...session, channel });
+    if (refused) stream.mute();
+    const conn = admit ? open() : undefined;
+    stream.release();
+    stream.metered = false;
+    resolve({ value, peer, ...session, conn });
   };
 
   const secure = (established: Established): void => {
@@ -281,13 +281,13 @@ export async function handshake<T>(
       const again = () => ask(chain, role.demand, asker);
       const answer = again();
       if (!(answer instanceof Promise)) {
-        return conclude(established, answer, () => established.open(transport, wire));
+        return conclude(established, answer, () => established.open(transport, stream));
       }
       // Opened in this turn so that no byte is missed; used only after the decision.
-      wire.hold();
-      const channel = established.open(transport, wire);
+      stream.hold();
+      const conn = established.open(transport, stream);
       verifying = whenAnswered(answer, again, (verdict) => {
-        if (!settled) conclude(established, verdict, () => channel);
+        if (!settled) conclude(established, verdict, () => conn);
       }).catch((error) => {
         if (!settled) refuse(error);
       });
@@ -300,17 +300,17 @@ export async function handshake<T>(
   try {
     // Already cancelled: nothing is sent.
     if (!settled) {
-      engine = role.start(wire, { secure, failed: fail });
-      void feed(wire, () => settled, () => verifying).catch(fail);
+      engine = role.start(stream, { secure, failed: fail });
+      void feed(stream, () => settled, () => verifying).catch(fail);
     }
     const result = await promise;
-    if (result.channel === undefined) abandon(wire, engine);
+    if (result.conn === undefined) abandon(stream, engine);
     return result;
   } catch (error) {
-    if (error instanceof HandshakeError) error.engineCpu = wire.engineCpu;
+    if (error instanceof HandshakeError) error.engineCpu = stream.engineCpu;
     const alert = error instanceof HandshakeError && !refused && sendsAlert(error);
-    if (alert) await wire.linger(limits.signal);
-    abandon(wire, engine);
+    if (alert) await stream.linger(limits.signal);
+    abandon(stream, engine);
     throw error;
   } finally {
     clearTimeout(timer);
@@ -323,13 +323,13 @@ function sendsAlert(error: HandshakeError): boolean {
   return error.reason !== "timeout" && error.reason !== "reset" && error.cause !== undefined;
 }
 
-function abandon(wire: Wire, engine: Started | undefined): void {
-  wire.close();
+function abandon(stream: TransportStream, engine: Started | undefined): void {
+  stream.close();
   engine?.abandon();
 }
 
 async function feed(
-  wire: Wire,
+  stream: TransportStream,
   settled: () => boolean,
   verifying: () => Promise<void> | undefined,
 ): Promise<void> {
@@ -337,7 +337,7 @@ async function feed(
     await verifying();
     if (settled()) return;
     const isUnderWay = () => settled() || verifying() !== undefined;
-    const count = fed <= MAX_MESSAGE ? await wire.pull() : await pullSoon(wire, isUnderWay);
+    const count = fed <= MAX_MESSAGE ? await stream.pull() : await pullSoon(stream, isUnderWay);
     fed += count ?? 0;
     if (count !== undefined && fed < MAX_FRUITLESS) {
       // Some failures are reported slightly after the input that caused them.
@@ -349,7 +349,7 @@ async function feed(
       await new Promise((done) => setTimeout(done, 0));
     }
     if (settled()) return;
-    // The end of a peer that is being verified is handled by the channel.
+    // The end of a peer that is being verified is handled by the connection.
     if (verifying() !== undefined) continue;
     if (count === undefined) {
       throw new HandshakeError("reset", "the peer left during the handshake");
@@ -359,7 +359,7 @@ async function feed(
 }
 
 /** Reads once more from a peer that has sent so much that TLS may have given up on a message. */
-async function pullSoon(wire: Wire, isDone: () => boolean): Promise<number | undefined> {
+async function pullSoon(stream: TransportStream, isDone: () => boolean): Promise<number | undefined> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const silence = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
@@ -374,7 +374,7 @@ async function pullSoon(wire: Wire, isDone: () => boolean): Promise<number | und
     }, MAX_SILENCE);
   });
   try {
-    return await Promise.race([wire.pull(), silence]);
+    return await Promise.race([stream.pull(), silence]);
   } finally {
     clearTimeout(timer);
   }

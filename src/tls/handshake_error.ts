@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ChannelError } from "../channel.ts";
+import { ConnError } from "../channel.ts";
 import type { HandshakeReason } from "../proxy/outcome.ts";
 
 /** A handshake failed; no data of the peer was forwarded. */
@@ -47,7 +47,7 @@ const ENGINE_REASONS: Readonly<Record<string, HandshakeReason>> = {
 /**
  * Translates an error of the runtime's TLS; `verifyCode` is its error about the peer's certificate.
  */
-export function engineError(error: Error, verifyCode?: string): HandshakeError {
+export function tlsError(error: Error, verifyCode?: string): HandshakeError {
   const own: unknown = Reflect.get(error, "code");
   const code = verifyCode ?? (typeof own === "string" ? own : "");
   const known = ENGINE_REASONS[code];
@@ -83,8 +83,8 @@ export function engineError(error: Error, verifyCode?: string): HandshakeError {
 }
 
 /** Translates a failure of the transport. */
-export function wireError(error: unknown): HandshakeError {
+export function transportError(error: unknown): HandshakeError {
   const message = error instanceof Error ? error.message : String(error);
-  const reset = error instanceof ChannelError && error.fault !== "other";
+  const reset = error instanceof ConnError && error.fault !== "other";
   return new HandshakeError(reset ? "reset" : "other", message, { cause: error });
 }

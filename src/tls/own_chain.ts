@@ -5,7 +5,7 @@
  */
 
 import { Buffer } from "node:buffer";
-import type { Material } from "../certstore/material.ts";
+import type { Credentials } from "../certstore/material.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import { verifySignature } from "./signature.ts";
 
@@ -18,7 +18,7 @@ const MAX_SENT = 8;
  */
 export function completeChain(
   { certPem, chain, anchors, intermediates }: Pick<
-    Material,
+    Credentials,
     "certPem" | "chain" | "anchors" | "intermediates"
   >,
 ): string {

@@ -19,7 +19,7 @@ import { verifyWithKey } from "./signature.ts";
  * the certificate below was signed with, and that each certificate is valid at `now`, in
  * milliseconds since the epoch.
  */
-export function disagreement(path: readonly Certificate[], now: number): string | undefined {
+export function crossCheck(path: readonly Certificate[], now: number): string | undefined {
   let below: Seen | undefined;
   for (const certificate of path) {
     const who = `certificate ${formatName(certificate.subject)}`;

@@ -6,13 +6,13 @@
 
 import { EventEmitter } from "node:events";
 import tls from "node:tls";
-import type { Channel } from "../channel.ts";
-import type { Material } from "../certstore/material.ts";
+import type { Conn } from "../channel.ts";
+import type { Credentials } from "../certstore/material.ts";
 import type { ClientAuth, TlsVersion } from "../config/config.ts";
 import {
   type Decide,
-  engineError,
-  type EngineEvents,
+  tlsError,
+  type HandshakeEvents,
   establishedSocket,
   handshake,
   HandshakeError,
@@ -21,16 +21,16 @@ import {
   type PeerDemand,
   type Started,
 } from "./handshake.ts";
-import { type EngineContext, engineContext, type NativeTls } from "./engine.ts";
-import { startEngine } from "./engine_start.ts";
+import { type HandleContext, handleContext, type NativeTls } from "./engine.ts";
+import { startNative } from "./engine_start.ts";
 import { completeChain } from "./own_chain.ts";
-import { engineVersion } from "./version.ts";
+import { nodeTlsVersion } from "./version.ts";
 import type { VerifyPeer } from "./verdict.ts";
-import type { Wire } from "./wire.ts";
+import type { TransportStream } from "./wire.ts";
 
 /** Settings of {@linkcode TlsServer}. */
 export type TlsServerOptions = {
-  readonly material: Material;
+  readonly credentials: Credentials;
   readonly clientAuth: ClientAuth;
   readonly minVersion: TlsVersion;
   readonly maxVersion: TlsVersion;
@@ -54,11 +54,11 @@ export class TlsServer {
   readonly #alpn: readonly string[];
   readonly #requireCloseNotify: boolean;
   readonly #native: NativeTls | undefined;
-  readonly #context: EngineContext;
+  readonly #context: HandleContext;
 
   /** Prepares TLS; does not listen. */
   constructor(options: TlsServerOptions) {
-    const { material, clientAuth } = options;
+    const { credentials, clientAuth } = options;
     this.#native = options.native;
     this.#alpn = options.alpn ?? [];
     this.#requireCloseNotify = options.requireCloseNotify;
@@ -71,17 +71,17 @@ export class TlsServer {
     // chain to us. Its path search takes time without bound, depending on what an unauthenticated
     // peer sends.
     const own = {
-      cert: completeChain(material),
-      key: material.keyPem,
-      minVersion: engineVersion(options.minVersion),
-      maxVersion: engineVersion(options.maxVersion),
+      cert: completeChain(credentials),
+      key: credentials.keyPem,
+      minVersion: nodeTlsVersion(options.minVersion),
+      maxVersion: nodeTlsVersion(options.maxVersion),
     };
     const asks = {
       requestCert: clientAuth !== "none",
       // Whether a certificate is required. The runtime's verification of it is ignored.
       rejectUnauthorized: clientAuth === "required",
     };
-    this.#context = engineContext(own, asks);
+    this.#context = handleContext(own, asks);
     this.#server = new tls.Server({
       ...own,
       ...asks,
@@ -98,14 +98,14 @@ export class TlsServer {
    * @throws {HandshakeError} when the handshake fails or the peer's certificate does not verify.
    */
   accept<T>(
-    transport: Channel,
+    transport: Conn,
     decide: Decide<T>,
     limits: HandshakeLimits,
   ): Promise<Handshaken<T>> {
     return handshake(
       transport,
       {
-        start: (wire, events) => this.#startNative(wire, events) ?? this.#start(wire, events),
+        start: (stream, events) => this.#startNative(stream, events) ?? this.#start(stream, events),
         metered: false,
         demand: this.#demand,
         requireCloseNotify: this.#requireCloseNotify,
@@ -116,7 +116,7 @@ export class TlsServer {
   }
 
   /** Starts the native engine; `undefined` where it is not available. */
-  #startNative(wire: Wire, events: EngineEvents): Started | undefined {
+  #startNative(stream: TransportStream, events: HandshakeEvents): Started | undefined {
     const native = this.#native;
     if (native === undefined) return undefined;
     const make = () => {
@@ -124,11 +124,11 @@ export class TlsServer {
       if (this.#alpn.length > 0) engine.setAlpnProtocols(this.#alpn);
       return engine;
     };
-    return startEngine(make, native, wire, events, clientError);
+    return startNative(make, native, stream, events, clientError);
   }
 
   /**
-   * Passes the wire to the server as if it had accepted it (the documented `connection` event). The
+   * Passes the stream to the server as if it had accepted it (the documented `connection` event). The
    * server's later events do not say which connection they are about, and a server for each
    * connection would cost up to a third of a handshake. So each connection gets a view of the
    * server with its own events.
@@ -139,12 +139,12 @@ export class TlsServer {
    * before it closes. Should a later version read `undefined` as true or false, either it or we
    * refuse the peer: no peer is admitted because of it.
    */
-  #start(wire: Wire, events: EngineEvents): Started {
+  #start(stream: TransportStream, events: HandshakeEvents): Started {
     let engine: tls.TLSSocket | undefined;
     const emit = (event: string, first: unknown, second: unknown): boolean => {
       if (event === "secureConnection" && first instanceof tls.TLSSocket) {
         engine = first;
-        // The channel handles later errors; an earlier one is reported by the handshake.
+        // The connection handles later errors; an earlier one is reported by the handshake.
         first.on("error", () => {});
         events.secure(establishedSocket(first));
       } else if (event === "tlsClientError") {
@@ -164,7 +164,7 @@ export class TlsServer {
       emit: { value: emit },
       ...(required ? { rejectUnauthorized: { value: undefined } } : {}),
     });
-    EventEmitter.prototype.emit.call(view, "connection", wire);
+    EventEmitter.prototype.emit.call(view, "connection", stream);
     return { abandon: () => void engine?.destroy() };
   }
 }
@@ -176,7 +176,7 @@ export class TlsServer {
  * certificate.
  */
 function clientError(error: Error, verifyCode?: string): HandshakeError {
-  const named = engineError(error, verifyCode);
+  const named = tlsError(error, verifyCode);
   if (named.reason !== "untrusted") return named;
   return new HandshakeError(
     "untrusted",

@@ -29,7 +29,7 @@ export type Checks = {
 };
 
 /** Caches checks across changes of trust. */
-export class SignatureMemory {
+export class SignatureCache {
   readonly #capacity: number;
   readonly #known = new Map<string, boolean>();
 

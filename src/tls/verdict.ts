@@ -41,14 +41,14 @@
  * Availability:
  *
  * - *Pause that does not*: a paused socket goes on reading into memory. TLS gets no socket but a
- *   `Wire` (`tls/wire.ts`), which reads only when the channel is read, either by the native engine
- *   (`tls/engine_channel.ts`) or by the public stream (`tls/channel.ts`).
- * - *Lost end*: a paused socket may never report its end. Our socket is never paused, only the wire
- *   is; an end without close_notify is `truncated` (`tls/channel.ts`).
+ *   `TransportStream` (`tls/wire.ts`), which reads only when the connection is read, either by the native engine
+ *   (`tls/engine_channel.ts`) or by the public stream (`tls/connection.ts`).
+ * - *Lost end*: a paused socket may never report its end. Our socket is never paused, only the stream
+ *   is; an end without close_notify is `truncated` (`tls/connection.ts`).
  * - *Open after the timeout*: the runtime's handshake timeout leaves the socket open. We have our
  *   own deadline and close (`tls/handshake.ts`); the runtime's is off (`tls/server.ts`).
  * - *Never collected*: the native state of a connection is a reference cycle that the garbage
- *   collector does not see. `Wire.close` or `destroySsl` frees it after every handshake.
+ *   collector does not see. `TransportStream.close` or `destroySsl` frees it after every handshake.
  * - *Endless chain*: `getPeerCertificate(true)` does not return where two CAs of the bundle signed
  *   each other. It is never called, not by the runtime either (`tls/handshake.ts`,
  *   `tls/client.ts`).
@@ -62,8 +62,8 @@
  * - *Success, then a close*: a refused TLS 1.3 client sees its handshake succeed. Nothing is read
  *   or sent before the decision, and a refused peer gets neither last flight nor ticket; the
  *   runtime by itself would send both (`tls/handshake.ts`, `tls/server.ts`).
- * - *Alert cut off*: destroying the stream loses the alert. The runtime cannot destroy a `Wire`,
- *   and `Wire.linger` lets the alert arrive.
+ * - *Alert cut off*: destroying the stream loses the alert. The runtime cannot destroy a `TransportStream`,
+ *   and `TransportStream.linger` lets the alert arrive.
  * - *Bundle in every handshake*: the server sends all CAs that it is given in each handshake, and
  *   parses them for each connection. It is given none.
  * - *Write grant for UNIX sockets*: Deno needs `--allow-write` to use one. None is used yet.
@@ -81,9 +81,9 @@ import { NO_REVOCATION, type Revocation } from "../x509/revocation.ts";
 import { carriesName } from "../x509/server_name.ts";
 import { FairQueue } from "./fair_queue.ts";
 import { chainFingerprint, spkiSha256 } from "./fingerprint.ts";
-import { disagreement } from "./second_look.ts";
+import { crossCheck } from "./second_look.ts";
 import { verifySignature, verifySignatureFaster } from "./signature.ts";
-import { SignatureMemory } from "./signature_memory.ts";
+import { SignatureCache } from "./signature_memory.ts";
 
 /** A peer whose chain was verified. */
 export type VerifiedPeer = {
@@ -101,12 +101,12 @@ export type VerifiedPeer = {
 };
 
 /** The result of verifying a chain. */
-export type PeerVerdict =
+export type VerificationResult =
   | { readonly ok: true; readonly peer: VerifiedPeer }
   | { readonly ok: false; readonly reason: HandshakeReason; readonly detail: string };
 
 /** The peer for which a chain is verified. */
-export type Asker = {
+export type Requester = {
   /** Peers of one source wait for each other, such as those of one address. */
   readonly source: string;
   /** Aborts when the result is no longer needed. */
@@ -119,8 +119,8 @@ export type Asker = {
  */
 export type VerifyPeer = (
   presented: readonly Uint8Array[],
-  asker: Asker,
-) => PeerVerdict | Promise<PeerVerdict>;
+  asker: Requester,
+) => VerificationResult | Promise<VerificationResult>;
 
 /** The trust and settings of a verification. */
 export type VerifierOptions = {
@@ -136,7 +136,7 @@ export type VerifierOptions = {
   /** The name that a server's certificate must carry; absent, no name is checked. */
   readonly serverName?: string;
   /** Signature checks cached before this trust was loaded; default none. */
-  readonly signatures?: SignatureMemory | undefined;
+  readonly signatures?: SignatureCache | undefined;
   /** Queue for verifications; default a queue of its own. */
   readonly queue?: FairQueue | undefined;
   /** Milliseconds since the epoch. */
@@ -161,7 +161,7 @@ type Refused = { readonly reason: HandshakeReason; readonly detail: string };
  */
 export class PeerVerifier {
   readonly #options: VerifierOptions;
-  readonly #signatures: SignatureMemory;
+  readonly #signatures: SignatureCache;
   readonly #queue: FairQueue;
   readonly #remembered = new Map<string, Remembered>();
   #rememberedBytes = 0;
@@ -169,7 +169,7 @@ export class PeerVerifier {
   /** Starts with an empty cache. */
   constructor(options: VerifierOptions) {
     this.#options = options;
-    this.#signatures = options.signatures ?? new SignatureMemory();
+    this.#signatures = options.signatures ?? new SignatureCache();
     this.#queue = options.queue ?? new FairQueue();
   }
 
@@ -177,7 +177,7 @@ export class PeerVerifier {
    * Verifies the chain of a new peer: at once where the result is cached, else in the peer's turn,
    * with pauses in which other work runs. Never throws, never rejects.
    */
-  verify(presented: readonly Uint8Array[], asker: Asker): PeerVerdict | Promise<PeerVerdict> {
+  verify(presented: readonly Uint8Array[], asker: Requester): VerificationResult | Promise<VerificationResult> {
     const fingerprint = chainFingerprint(presented);
     return this.#recall(fingerprint) ?? this.#verifyInTurn(presented, fingerprint, asker);
   }
@@ -186,7 +186,7 @@ export class PeerVerifier {
    * Verifies a chain synchronously: to reauthorize open connections, and for commands. Never
    * throws.
    */
-  verifyNow(presented: readonly Uint8Array[]): PeerVerdict {
+  verifyNow(presented: readonly Uint8Array[]): VerificationResult {
     const fingerprint = chainFingerprint(presented);
     const known = this.#recall(fingerprint);
     if (known !== undefined) return known;
@@ -209,9 +209,9 @@ export class PeerVerifier {
   async #verifyInTurn(
     presented: readonly Uint8Array[],
     fingerprint: string,
-    { source, signal }: Asker,
-  ): Promise<PeerVerdict> {
-    const verdict = await this.#queue.run(source, signal, async (pause): Promise<PeerVerdict> => {
+    { source, signal }: Requester,
+  ): Promise<VerificationResult> {
+    const verdict = await this.#queue.run(source, signal, async (pause): Promise<VerificationResult> => {
       await pause();
       // Another connection may have verified the same chain meanwhile.
       const known = this.#recall(fingerprint);
@@ -240,7 +240,7 @@ export class PeerVerifier {
     return verdict ?? { ok: false, reason: "other", detail: "the connection ended meanwhile" };
   }
 
-  #recall(fingerprint: string): PeerVerdict | undefined {
+  #recall(fingerprint: string): VerificationResult | undefined {
     const known = this.#remembered.get(fingerprint);
     if (known === undefined) return undefined;
     const now = this.#options.now();
@@ -251,7 +251,7 @@ export class PeerVerifier {
     return undefined;
   }
 
-  #settle(found: Remembered | Refused, fingerprint: string, keep: () => void): PeerVerdict {
+  #settle(found: Remembered | Refused, fingerprint: string, keep: () => void): VerificationResult {
     if ("reason" in found) return { ok: false, ...found };
     keep();
     this.#remember(fingerprint, found);
@@ -318,7 +318,7 @@ export class PeerVerifier {
         detail: `the server's certificate does not carry the name ${serverName}; ${namesOf(leaf)}`,
       };
     }
-    const against = disagreement(verdict.path, now);
+    const against = crossCheck(verdict.path, now);
     if (against !== undefined) return { reason: "bad_certificate", detail: against };
     const { validFrom, validUntil } = verdict;
     const spki = spkiSha256(leaf.publicKey);

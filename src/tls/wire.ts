@@ -7,7 +7,7 @@
 
 import { EventEmitter } from "node:events";
 import process from "node:process";
-import { type Channel, ChannelError, type Take } from "../channel.ts";
+import { type Conn, ConnError, type Sink } from "../channel.ts";
 import { Records } from "./records.ts";
 
 /** The callback of a write, called when the bytes were sent. */
@@ -26,7 +26,7 @@ const LINGER_BYTES = 256 * 1024;
 export const MAX_FRUITLESS: number = 128 * 1024;
 
 /**
- * Maximum number of bytes that one message may take on the wire, including the headers and tags of
+ * Maximum number of bytes that one message may take on the stream, including the headers and tags of
  * its records: the runtime holds no more. A certificate of 4.7 KB in records of one byte takes 108
  * KB with TLS 1.3.
  */
@@ -40,13 +40,13 @@ export const MAX_MESSAGE: number = 64 * 1024 - 1;
 export const MAX_SILENCE = 2000;
 
 /**
- * A minimal stream object over a {@linkcode Channel}, with just what `node:tls` uses of a `Duplex`.
+ * A minimal stream object over a {@linkcode Conn}, with just what `node:tls` uses of a `Duplex`.
  *
  * TLS may call `pause`, `resume` and `destroy` at any time. They do nothing, because reading
- * happens only in {@linkcode Wire.pull}, and because a TLS socket that is destroyed may still have
+ * happens only in {@linkcode TransportStream.pull}, and because a TLS socket that is destroyed may still have
  * an alert to send.
  */
-export class Wire extends EventEmitter {
+export class TransportStream extends EventEmitter {
   /** Read by `node:tls`. */
   readonly readable = true;
   /** Read by `node:tls`. */
@@ -55,7 +55,7 @@ export class Wire extends EventEmitter {
   readonly allowHalfOpen = true;
   /** Called once when a write fails. */
   onBroken: (error: unknown) => void = () => {};
-  readonly #channel: Channel;
+  readonly #conn: Conn;
   readonly #requireCloseNotify: boolean;
   readonly #incoming = new Records();
   #writing: Promise<void> = Promise.resolve();
@@ -64,9 +64,9 @@ export class Wire extends EventEmitter {
   #reading: Promise<Uint8Array | null> | undefined;
   #muted = false;
   #broken = false;
-  /** Milliseconds of CPU spent on the bytes from {@linkcode Wire.pull}, where that is metered. */
+  /** Milliseconds of CPU spent on the bytes from {@linkcode TransportStream.pull}, where that is metered. */
   engineCpu = 0;
-  /** Whether {@linkcode Wire.engineCpu} is measured. */
+  /** Whether {@linkcode TransportStream.engineCpu} is measured. */
   metered = false;
   /** Releases the writes that are held back. */
   #release: (() => void) | undefined;
@@ -75,9 +75,9 @@ export class Wire extends EventEmitter {
    * Carries TLS bytes over `channel`, which it owns from now on. With `requireCloseNotify`, a peer
    * that ends without close_notify has broken off the connection.
    */
-  constructor(channel: Channel, requireCloseNotify = true) {
+  constructor(conn: Conn, requireCloseNotify = true) {
     super();
-    this.#channel = channel;
+    this.#conn = conn;
     this.#requireCloseNotify = requireCloseNotify;
   }
 
@@ -106,8 +106,8 @@ export class Wire extends EventEmitter {
   }
 
   /** Passes received bytes to `take`, bypassing the stream interface; resolves at the end. */
-  pump(take: Take): Promise<void> {
-    return this.#channel.pump((bytes) => {
+  pump(take: Sink): Promise<void> {
+    return this.#conn.pipeTo((bytes) => {
       this.#incoming.pass(bytes);
       return take(bytes);
     });
@@ -117,9 +117,9 @@ export class Wire extends EventEmitter {
    * How to treat the peer's FIN without close_notify: an error, or `undefined` where it counts as
    * an end. Within a record it never does, since bytes are missing.
    */
-  faultOfEnd(): ChannelError | undefined {
+  faultOfEnd(): ConnError | undefined {
     if (this.#incoming.whole && !this.#requireCloseNotify) return undefined;
-    return new ChannelError("truncated", "the peer ended the connection without close_notify");
+    return new ConnError("truncated", "the peer ended the connection without close_notify");
   }
 
   /**
@@ -128,7 +128,7 @@ export class Wire extends EventEmitter {
   send(bytes: Uint8Array): Promise<void> | undefined {
     this.#writes++;
     if (this.#queued === 0 && !this.#muted && !this.#broken) {
-      const sent = this.#channel.write(bytes);
+      const sent = this.#conn.write(bytes);
       if (sent !== undefined) this.#enqueue(() => sent);
       return sent;
     }
@@ -144,14 +144,14 @@ export class Wire extends EventEmitter {
   }
 
   #pass(bytes: Uint8Array): Promise<void> | undefined {
-    return this.#muted || this.#broken ? undefined : this.#channel.write(bytes);
+    return this.#muted || this.#broken ? undefined : this.#conn.write(bytes);
   }
 
   /**
    * Reads once, without feeding TLS. A handshake may fail while its next bytes are still awaited.
    */
   read(): Promise<Uint8Array | null> {
-    return this.#reading ??= this.#channel.read().then((bytes) => {
+    return this.#reading ??= this.#conn.read().then((bytes) => {
       if (bytes !== null) this.#incoming.pass(bytes);
       return bytes;
     }).finally(() => this.#reading = undefined);
@@ -164,7 +164,7 @@ export class Wire extends EventEmitter {
   }
 
   /**
-   * Holds further writes back until {@linkcode Wire.release} sends or {@linkcode Wire.mute} drops
+   * Holds further writes back until {@linkcode TransportStream.release} sends or {@linkcode TransportStream.mute} drops
    * them.
    */
   hold(): void {
@@ -182,7 +182,7 @@ export class Wire extends EventEmitter {
 
   /** Ends our half. */
   closeWrite(): Promise<void> {
-    return this.#channel.closeWrite();
+    return this.#conn.closeWrite();
   }
 
   /**
@@ -191,13 +191,13 @@ export class Wire extends EventEmitter {
    */
   close(): void {
     this.mute();
-    this.#channel.close();
+    this.#conn.close();
     this.emit("close");
   }
 
   /** Like `close`, but so that the peer can tell it from a clean end. */
   reset(): void {
-    this.#channel.reset();
+    this.#conn.reset();
     this.close();
   }
 
@@ -212,7 +212,7 @@ export class Wire extends EventEmitter {
     try {
       if (signal.aborted) return;
       await this.#writing;
-      await this.#channel.closeWrite();
+      await this.#conn.closeWrite();
       for (let left = LINGER_BYTES; left > 0;) {
         const bytes = await this.read();
         if (bytes === null) break;

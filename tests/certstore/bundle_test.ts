@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { rootCertificates } from "node:tls";
-import { loadMaterial } from "../../src/certstore/load.ts";
+import { loadCredentials } from "../../src/certstore/load.ts";
 import { nextEnd, trustFault } from "../../src/certstore/bundle.ts";
 import { verifySignature } from "../../src/tls/signature.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
@@ -97,7 +97,7 @@ Deno.test("bundle: a long list of what cannot serve is cut off, and check gets a
   const readFile = (path: string) =>
     Promise.resolve(text(Object.entries(files).find(([name]) => name === path)?.[1] ?? ""));
   const tls = { cert: "cert", key: "key", ca: "ca" };
-  const all = await loadMaterial(tls, { readFile, now: () => NOW, maxWarned: Infinity });
+  const all = await loadCredentials(tls, { readFile, now: () => NOW, maxWarned: Infinity });
   assert.equal(all.warnings.length, 30);
 });
 

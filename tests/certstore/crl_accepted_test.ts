@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { loadMaterial } from "../../src/certstore/load.ts";
+import { loadCredentials } from "../../src/certstore/load.ts";
 import { makeCrl } from "../support/crl.ts";
 import * as pki from "../support/pki.ts";
 import { ca, type Content, crl, inter, load, own, peer, withDeep } from "./crl_memory.ts";
@@ -94,12 +94,12 @@ Deno.test("one file may be named as bundle and as list", async () => {
     key: own.keyPem,
     ca: ca.pem + crl({ revoked: [peer] }),
   };
-  const material = await loadMaterial(tls, {
+  const credentials = await loadCredentials(tls, {
     readFile: (path) => Promise.resolve(new TextEncoder().encode(files[path])),
     now: () => NOW,
   });
-  assert.deepEqual(material.warnings, []);
-  assert.equal(material.revocation.lists.length, 1);
+  assert.deepEqual(credentials.warnings, []);
+  assert.equal(credentials.revocation.lists.length, 1);
 });
 
 Deno.test("warnings say what is wrong and what comes of it", async () => {

@@ -5,8 +5,8 @@
  */
 
 import assert from "node:assert/strict";
-import { loadMaterial, MaterialError } from "../../src/certstore/load.ts";
-import type { Material } from "../../src/certstore/material.ts";
+import { loadCredentials, CredentialError } from "../../src/certstore/load.ts";
+import type { Credentials } from "../../src/certstore/material.ts";
 import { type CrlOptions, makeCrl } from "../support/crl.ts";
 import * as pki from "../support/pki.ts";
 import { NOW } from "./memory.ts";
@@ -24,7 +24,7 @@ export type Content = string | Uint8Array | Error;
  * Files in memory; those whose names begin with `crl` are named in `tls.crl`, `intermediates` in
  * `tls.intermediates`.
  */
-export function load(more: Readonly<Record<string, Content>>, now = NOW): Promise<Material> {
+export function load(more: Readonly<Record<string, Content>>, now = NOW): Promise<Credentials> {
   const files: Readonly<Record<string, Content>> = {
     cert: own.pem,
     key: own.keyPem,
@@ -40,7 +40,7 @@ export function load(more: Readonly<Record<string, Content>>, now = NOW): Promis
   };
   const intermediates = "intermediates" in files ? "intermediates" : undefined;
   const tls = { cert: "cert", key: "key", ca: "ca", crl, intermediates };
-  return loadMaterial(tls, { readFile, now: () => now });
+  return loadCredentials(tls, { readFile, now: () => now });
 }
 
 /** The lists of a file, and the own chain that its issuer may be in. */
@@ -54,11 +54,11 @@ export const withDeep = (crl: Content): Readonly<Record<string, Content>> => ({
 export async function refusal(
   files: Readonly<Record<string, Content>>,
   now = NOW,
-): Promise<MaterialError> {
+): Promise<CredentialError> {
   try {
     await load(files, now);
   } catch (error) {
-    assert(error instanceof MaterialError, String(error));
+    assert(error instanceof CredentialError, String(error));
     return error;
   }
   assert.fail("was not refused");

@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { loadMaterial, MaterialError } from "../../src/certstore/load.ts";
+import { loadCredentials, CredentialError } from "../../src/certstore/load.ts";
 import { verifySignature } from "../../src/tls/signature.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
 import { validatePath } from "../../src/x509/path.ts";
@@ -129,7 +129,7 @@ async function ours({ lists }: Case): Promise<string> {
   };
   const readFile = (path: string) => Promise.resolve(new TextEncoder().encode(files[path]));
   try {
-    const { anchors, revocation } = await loadMaterial(
+    const { anchors, revocation } = await loadCredentials(
       { cert: "cert", key: "key", ca: "ca", crl: ["crl"] },
       { readFile, now: () => NOW },
     );
@@ -142,7 +142,7 @@ async function ours({ lists }: Case): Promise<string> {
     });
     return verdict.ok ? "ok" : verdict.fault;
   } catch (error) {
-    assert(error instanceof MaterialError, String(error));
+    assert(error instanceof CredentialError, String(error));
     return error.message;
   }
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { readBoundedFile } from "../../src/certstore/files.ts";
-import { loadMaterial, MaterialError } from "../../src/certstore/load.ts";
+import { loadCredentials, CredentialError } from "../../src/certstore/load.ts";
 import { CertStore } from "../../src/certstore/store.ts";
 import { type CrlOptions, makeCrl } from "../support/crl.ts";
 import * as pki from "../support/pki.ts";
@@ -43,7 +43,7 @@ async function open(list: string) {
 
 Deno.test("a list that cannot be used ends the start", async () => {
   await assert.rejects(open(crl({ forged: true })), (error: Error) => {
-    assert(error instanceof MaterialError);
+    assert(error instanceof CredentialError);
     assert.match(error.message, /^tls\.crl: Cannot use "crl": .* has a bad signature/);
     return true;
   });
@@ -155,7 +155,7 @@ Deno.test("a list may be larger than certificates may, up to a limit", async () 
   const deps = { readFile: readBoundedFile, now: Date.now };
   const tls = { cert: files.server, key: files.serverKey, ca: files.ca, crl: [path] };
   await Deno.writeTextFile(path, " ".repeat(4 * 1024 * 1024) + crl());
-  assert.equal((await loadMaterial(tls, deps)).revocation.lists.length, 1);
+  assert.equal((await loadCredentials(tls, deps)).revocation.lists.length, 1);
   await Deno.truncate(path, 64 * 1024 * 1024 + 1);
-  await assert.rejects(loadMaterial(tls, deps), /tls\.crl: .*it is larger than 64 MiB/);
+  await assert.rejects(loadCredentials(tls, deps), /tls\.crl: .*it is larger than 64 MiB/);
 });

@@ -6,7 +6,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { Material } from "../../src/certstore/material.ts";
+import type { Credentials } from "../../src/certstore/material.ts";
 import { peerVerifier } from "../../src/proxy/peer_verifier.ts";
 import { completeChain } from "../../src/tls/own_chain.ts";
 import { issuingDistributionPoint } from "../support/crl.ts";
@@ -21,37 +21,37 @@ const deeper = pki.makeLeaf({ subject: "deeper", role: "client" }, lower);
 const below = pki.chainPem(inter, lower);
 
 /** `ok`, or why a client is refused that shows these certificates. */
-function verdict(material: Material, ...shown: readonly pki.Issued[]): string {
-  const verifier = peerVerifier({ purpose: "client" }, material, () => NOW);
+function verdict(credentials: Credentials, ...shown: readonly pki.Issued[]): string {
+  const verifier = peerVerifier({ purpose: "client" }, credentials, () => NOW);
   const judged = verifier.verifyNow(shown.map(({ der }) => der));
   return judged.ok ? "ok" : `${judged.reason}: ${judged.detail}`;
 }
 
 Deno.test("intermediates: a list of each of them is taken and counts", async () => {
-  const material = await load({
+  const credentials = await load({
     intermediates: below,
     crl1: crl({ revoked: [deeper] }, lower),
     crl2: crl({}, inter),
     crl3: crl(),
   });
-  assert.equal(material.revocation.lists.length, 3);
-  assert.match(verdict(material, deeper, lower, inter), /^revoked: .*CN=deeper/);
-  assert.equal(verdict(material, deep, inter), "ok");
+  assert.equal(credentials.revocation.lists.length, 3);
+  assert.match(verdict(credentials, deeper, lower, inter), /^revoked: .*CN=deeper/);
+  assert.equal(verdict(credentials, deep, inter), "ok");
 });
 
 Deno.test("intermediates: a list that says where it is published is taken, as step-ca writes it", async () => {
   const extra = [issuingDistributionPoint({ uri: "https://ca.internal/1.0/crl" })];
-  const material = await load({
+  const credentials = await load({
     intermediates: below,
     crl: crl({ extra, revoked: [deep] }, inter),
   });
-  assert.match(verdict(material, deep, inter), /^revoked: /);
+  assert.match(verdict(credentials, deep, inter), /^revoked: /);
 });
 
 Deno.test("intermediates: they complete what a peer shows, in any depth", async () => {
-  const material = await load({ intermediates: below });
+  const credentials = await load({ intermediates: below });
   for (const shown of [[deep], [deeper], [deeper, lower], [deeper, inter, lower]]) {
-    assert.equal(verdict(material, ...shown), "ok");
+    assert.equal(verdict(credentials, ...shown), "ok");
   }
   assert.match(verdict(await load({}), deep), /^untrusted: /);
 });
@@ -165,11 +165,11 @@ Deno.test("intermediates: a list of one that leads nowhere is refused, with what
 Deno.test("intermediates: a server completes its chain by those that signed it", async () => {
   // The same name, another key: the name alone does not make it a signer.
   const namesake = pki.makeCa({ subject: "acme issuing CA", issuer: ca });
-  const material = await load({
+  const credentials = await load({
     cert: deeper.pem,
     key: deeper.keyPem,
     intermediates: pki.chainPem(namesake, inter, lower),
   });
-  assert.equal(completeChain(material), pki.chainPem(deeper, lower, inter));
+  assert.equal(completeChain(credentials), pki.chainPem(deeper, lower, inter));
   assert.equal(completeChain(await load({ cert: own.pem, key: own.keyPem })), own.pem);
 });

@@ -64,34 +64,34 @@ const ACCEPTED: Readonly<Record<string, readonly [Files, KeyObject]>> = {
 
 for (const [name, [files, key]] of Object.entries(ACCEPTED)) {
   Deno.test(`accepted and normalised: ${name}`, async () => {
-    const material = await load(files);
-    assert.deepEqual(material.warnings, []);
-    assert(material.keyPem.startsWith("-----BEGIN PRIVATE KEY-----\n"));
-    assert.deepEqual(pkcs8(createPrivateKey(material.keyPem)), pkcs8(key));
+    const credentials = await load(files);
+    assert.deepEqual(credentials.warnings, []);
+    assert(credentials.keyPem.startsWith("-----BEGIN PRIVATE KEY-----\n"));
+    assert.deepEqual(pkcs8(createPrivateKey(credentials.keyPem)), pkcs8(key));
     assert(
-      new X509Certificate(material.certPem).checkPrivateKey(createPrivateKey(material.keyPem)),
+      new X509Certificate(credentials.certPem).checkPrivateKey(createPrivateKey(credentials.keyPem)),
     );
-    const certificates = material.chain.map(({ der }) => pki.pem("CERTIFICATE", der)).join("");
-    assert.equal(material.certPem, certificates);
-    assert.equal(material.chain[0], material.leaf);
-    assert.equal(material.caPem, "ca" in files ? ca.pem : undefined);
-    assert.equal(material.anchors.length, "ca" in files ? 1 : 0);
+    const certificates = credentials.chain.map(({ der }) => pki.pem("CERTIFICATE", der)).join("");
+    assert.equal(credentials.certPem, certificates);
+    assert.equal(credentials.chain[0], credentials.leaf);
+    assert.equal(credentials.caPem, "ca" in files ? ca.pem : undefined);
+    assert.equal(credentials.anchors.length, "ca" in files ? 1 : 0);
   });
 }
 
 Deno.test("material is frozen and shows its key to nobody", async () => {
-  const material = await load(sound);
-  assert(Object.isFrozen(material));
-  assert(Object.isFrozen(material.chain));
-  assert(Object.isFrozen(material.anchors));
-  assert(Object.isFrozen(material.warnings));
-  assert(Object.isFrozen(material.leaf));
+  const credentials = await load(sound);
+  assert(Object.isFrozen(credentials));
+  assert(Object.isFrozen(credentials.chain));
+  assert(Object.isFrozen(credentials.anchors));
+  assert(Object.isFrozen(credentials.warnings));
+  assert(Object.isFrozen(credentials.leaf));
   const body = leaf.keyPem.split("\n")[1] ?? "";
   for (
-    const shown of [JSON.stringify({ material }), Deno.inspect({ material }), String(material)]
+    const shown of [JSON.stringify({ credentials }), Deno.inspect({ credentials }), String(credentials)]
   ) {
     assert(!shown.includes(body), shown);
   }
-  assert.match(Deno.inspect(material), /Material\(CN=own, serial /);
-  assert.equal(structuredClone(material).keyPem, material.keyPem);
+  assert.match(Deno.inspect(credentials), /Material\(CN=own, serial /);
+  assert.equal(structuredClone(credentials).keyPem, credentials.keyPem);
 });

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { readBoundedFile } from "../../src/certstore/files.ts";
-import { loadMaterial } from "../../src/certstore/load.ts";
+import { loadCredentials } from "../../src/certstore/load.ts";
 import { tempDir } from "./fixtures.ts";
 import { ca, leaf, NOW } from "./memory.ts";
 
 Deno.test("each file is read once, also where it is named three times", async () => {
   const reads: string[] = [];
   const all = new TextEncoder().encode(leaf.pem + leaf.keyPem + ca.pem);
-  const material = await loadMaterial({ cert: "all", key: "all", ca: "all" }, {
+  const credentials = await loadCredentials({ cert: "all", key: "all", ca: "all" }, {
     readFile: (path) => {
       reads.push(path);
       return Promise.resolve(all);
@@ -15,8 +15,8 @@ Deno.test("each file is read once, also where it is named three times", async ()
     now: () => NOW,
   });
   assert.deepEqual(reads, ["all"]);
-  assert.equal(material.chain.length, 2);
-  assert.deepEqual(material.warnings.map((line) => /is no CA/.test(line)), [true]);
+  assert.equal(credentials.chain.length, 2);
+  assert.deepEqual(credentials.warnings.map((line) => /is no CA/.test(line)), [true]);
 });
 
 Deno.test("real files: directory, device, pipe, too large, dangling, denied", async () => {
@@ -29,14 +29,14 @@ Deno.test("real files: directory, device, pipe, too large, dangling, denied", as
   await openFifo(at("pipe"));
   const deps = { readFile: readBoundedFile, now: () => NOW };
   const tls = { cert: at("dangling"), key: dir.path, ca: "/dev/zero" };
-  await assert.rejects(loadMaterial(tls, deps), (error: Error) => {
+  await assert.rejects(loadCredentials(tls, deps), (error: Error) => {
     assert.match(error.message, /tls\.cert: .*symlink that leads nowhere/);
     assert.match(error.message, /tls\.key: .*it is a directory; name a file in it/);
     assert.match(error.message, /tls\.ca: .*it is not a regular file; name a PEM file/);
     return true;
   });
   const more = { cert: at("large"), key: at("pipe"), ca: at("circle") };
-  await assert.rejects(loadMaterial(more, deps), (error: Error) => {
+  await assert.rejects(loadCredentials(more, deps), (error: Error) => {
     assert.match(error.message, /tls\.cert: .*it is larger than 4 MiB/);
     assert.match(error.message, /tls\.key: .*it is not a regular file/);
     assert.match(error.message, /tls\.ca: .*symlinks lead in a circle/);
@@ -55,7 +55,7 @@ Deno.test({
   fn: async () => {
     const tls = { cert: "/tmp/mtlsd-other/cert.pem", key: "key.pem", ca: undefined };
     await assert.rejects(
-      loadMaterial(tls, { readFile: readBoundedFile, now: () => NOW }),
+      loadCredentials(tls, { readFile: readBoundedFile, now: () => NOW }),
       (error: Error) => {
         assert.match(error.message, /tls\.cert: .*add --allow-read=\/tmp\/mtlsd-other;/);
         assert.match(error.message, /tls\.key: .*add --allow-read=\.$/);

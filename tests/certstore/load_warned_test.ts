@@ -133,7 +133,7 @@ Deno.test("a bundle is bounded and holds each CA once", async () => {
   const key = ca.key;
   const entries = Array.from({ length: 257 }, (_, i) => pki.makeCa({ subject: `ca ${i}`, key }));
   await assert.rejects(load(bundle(...entries)), /it holds 258 CAs and 256 are the most/);
-  const material = await load(bundle(ca, ca));
-  assert.equal(material.caPem, ca.pem);
-  assert.equal(material.anchors.length, 1);
+  const credentials = await load(bundle(ca, ca));
+  assert.equal(credentials.caPem, ca.pem);
+  assert.equal(credentials.anchors.length, 1);
 });

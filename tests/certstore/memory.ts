@@ -6,8 +6,8 @@
 
 import assert from "node:assert/strict";
 import type { KeyObject } from "node:crypto";
-import { loadMaterial, MaterialError } from "../../src/certstore/load.ts";
-import type { Material } from "../../src/certstore/material.ts";
+import { loadCredentials, CredentialError } from "../../src/certstore/load.ts";
+import type { Credentials } from "../../src/certstore/material.ts";
 import * as pki from "../support/pki.ts";
 
 export const NOW = Date.now();
@@ -17,7 +17,7 @@ export const DAY = 86_400_000;
 export type Files = Readonly<Record<string, string | Uint8Array | Error>>;
 
 /** Loads from memory. */
-export function load(files: Files, now = NOW): Promise<Material> {
+export function load(files: Files, now = NOW): Promise<Credentials> {
   const tls = {
     cert: "cert" in files ? "cert" : "combined",
     key: "key" in files ? "key" : "combined",
@@ -31,15 +31,15 @@ export function load(files: Files, now = NOW): Promise<Material> {
       typeof content === "string" ? new TextEncoder().encode(content) : content,
     );
   };
-  return loadMaterial(tls, { readFile, now: () => now });
+  return loadCredentials(tls, { readFile, now: () => now });
 }
 
 /** What is said of files that are refused. */
-export async function refusal(files: Files, now = NOW): Promise<MaterialError> {
+export async function refusal(files: Files, now = NOW): Promise<CredentialError> {
   try {
     await load(files, now);
   } catch (error) {
-    assert(error instanceof MaterialError, String(error));
+    assert(error instanceof CredentialError, String(error));
     return error;
   }
   assert.fail("was not refused");

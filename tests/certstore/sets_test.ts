@@ -91,10 +91,10 @@ Deno.test("each set is loaded and told of once, each file is read once for all",
   assert.deepEqual(reads.toSorted(), [...contents.keys(), ...contents.keys()].toSorted());
   const [http, grpc, gateway] = TUNNELS;
   assert.ok(grpc && gateway?.upstream);
-  assert.equal(store.material(http.tls), store.material(grpc.tls));
-  assert.equal(store.material(http.tls), store.current);
-  assert.equal(store.material(gateway.upstream.tls).certPem, second.client.pem);
-  assert.throws(() => store.material({ ...INNER, ca: "ca2" }), /Cannot give what was not loaded/);
+  assert.equal(store.credentials(http.tls), store.credentials(grpc.tls));
+  assert.equal(store.credentials(http.tls), store.current);
+  assert.equal(store.credentials(gateway.upstream.tls).certPem, second.client.pem);
+  assert.throws(() => store.credentials({ ...INNER, ca: "ca2" }), /Cannot give what was not loaded/);
 });
 
 Deno.test("two sets that share a file never see two versions of it", async () => {
@@ -117,7 +117,7 @@ Deno.test("two sets that share a file never see two versions of it", async () =>
       metrics: new TestMetrics(),
       readFile,
     });
-    assert.equal(store.current.caPem, store.material({ ...INNER, cert: "cert-b" }).caPem);
+    assert.equal(store.current.caPem, store.credentials({ ...INNER, cert: "cert-b" }).caPem);
   }
 });
 
@@ -128,7 +128,7 @@ Deno.test("the gauges of a tunnel are those of the first of its certificates to 
   const { store, metrics } = await open(TUNNELS, contents);
   await using _ = store;
   const { leaf, anchors: [ca] } = store.current;
-  const { leaf: outer, anchors: [outerCa] } = store.material(OUTER);
+  const { leaf: outer, anchors: [outerCa] } = store.credentials(OUTER);
   assert.ok(ca && outerCa && outer.notAfter < leaf.notAfter);
   assert.deepEqual(Object.fromEntries(metrics.gauges), {
     "http.own": leaf.notAfter / 1000,
@@ -145,13 +145,13 @@ for (const trigger of ["watch", "signal"] as const) {
     let swaps = 0;
     const { store, contents, log, metrics } = await open(undefined, undefined, () => void swaps++);
     await using _ = store;
-    const [inner, outer] = [store.current, store.material(OUTER)];
+    const [inner, outer] = [store.current, store.credentials(OUTER)];
     // The inner set is renewed and sound; the outer one is not.
     for (const [path, text] of contentsOf(second, first)) contents.set(path, text);
     contents.set("key2", "");
     assert.equal(await store.reload(trigger), "failure");
     assert.equal(store.current, inner);
-    assert.equal(store.material(OUTER), outer);
+    assert.equal(store.credentials(OUTER), outer);
     assert.equal(swaps, 0);
     assert.deepEqual(metrics.reloads, { success: 0, failure: 1 });
     const [failed, ...more] = log.of(FAILED);
@@ -166,12 +166,12 @@ for (const trigger of ["watch", "signal"] as const) {
     assert.equal(await store.reload(trigger), "success");
     assert.equal(swaps, 1);
     assert.equal(store.current.certPem, second.server.pem);
-    assert.equal(store.material(OUTER).certPem, first.client.pem);
+    assert.equal(store.credentials(OUTER).certPem, first.client.pem);
     const [reloaded, ...others] = log.of(RELOADED);
     assert.deepEqual(others, []);
     assert.deepEqual(reloaded?.fields.serials, [
       store.current.leaf.serial,
-      store.material(OUTER).leaf.serial,
+      store.credentials(OUTER).leaf.serial,
     ]);
     assert.equal(reloaded?.fields.sets, 2);
   });
@@ -216,7 +216,7 @@ Deno.test("a set of the future holds all back until its time has come, and no lo
   assert.equal(await store.reload("watch"), "unchanged");
   now += 3_600_000;
   assert.equal(await store.reload("watch"), "success");
-  assert.equal(store.material(OUTER).certPem, later.pem);
+  assert.equal(store.credentials(OUTER).certPem, later.pem);
 
   // Besides something that no waiting mends it is no reason to look again.
   const evenLater = pki.makeLeaf({ notBefore: new Date(now + 3_600_000) }, first.ca);

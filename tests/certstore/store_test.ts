@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { MaterialError } from "../../src/certstore/load.ts";
+import { CredentialError } from "../../src/certstore/load.ts";
 import { CertStore } from "../../src/certstore/store.ts";
 import * as pki from "../support/pki.ts";
 import { FAILED, RELOADED, storeOptions, until } from "./fixtures.ts";
@@ -32,7 +32,7 @@ Deno.test("opening loads, logs and sets the gauges", async () => {
 Deno.test("opening fails with all that is wrong", async () => {
   await assert.rejects(
     open(new Map([["cert", "x"]])),
-    (error) => error instanceof MaterialError && error.findings.length === 3,
+    (error) => error instanceof CredentialError && error.findings.length === 3,
   );
 });
 

@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { drainTunnel } from "../../src/daemon/drain.ts";
-import { swapAll } from "../../src/daemon/swap.ts";
+import { updateAll } from "../../src/daemon/swap.ts";
 import { createLogger } from "../../src/logging.ts";
 import type { TunnelState } from "../../src/tunnel.ts";
 
@@ -103,7 +103,7 @@ Deno.test("swap: all tunnels get their next state, or all keep what they had", (
   });
   const tunnels = [one(a), one(b), one(c)];
   const next = new Map([[a, a2], [b, b2], [c, c2]]);
-  const swap = () => swapAll(tunnels, ({ state }) => next.get(state) ?? state);
+  const swap = () => updateAll(tunnels, ({ state }) => next.get(state) ?? state);
   broken = c2;
   assert.throws(swap, /no room/);
   assert.deepEqual(given, [a2, b2, a, b]);
@@ -116,7 +116,7 @@ Deno.test("swap: all tunnels get their next state, or all keep what they had", (
   // What cannot even be made changes nothing.
   given.length = 0;
   assert.throws(() =>
-    swapAll(tunnels, ({ state }) => {
+    updateAll(tunnels, ({ state }) => {
       if (state === c2) throw new Error("no such material");
       return a;
     }), /no such material/);

@@ -43,7 +43,7 @@ Deno.test("probes: a tunnel is ready while it accepts and each of its certificat
   const [, bridge] = config.tunnels;
   assert.ok(bridge?.upstream);
   const inner = store.current.leaf;
-  const outer = store.material(bridge.upstream.tls).leaf;
+  const outer = store.credentials(bridge.upstream.tls).leaf;
   const ready = (now: number, accepting = true) =>
     tunnelReadiness({ config: bridge, tunnel: { accepting } }, store, now);
   const no = (reason: string) => ({ ready: false, reason: `tunnel "gateway": ${reason}` });
@@ -58,11 +58,11 @@ Deno.test("probes: a tunnel is ready while it accepts and each of its certificat
   assert.deepEqual(ready(inner.notAfter + 1000), no("the certificate has expired"));
   // The side of the target counts by itself.
   const shifted = {
-    material: (files: Parameters<CertStore["material"]>[0]) => {
-      const material = store.material(files);
-      return material.leaf === outer
-        ? { ...material, leaf: { ...outer, notAfter: Date.now() - 1000 } }
-        : material;
+    credentials: (files: Parameters<CertStore["credentials"]>[0]) => {
+      const credentials = store.credentials(files);
+      return credentials.leaf === outer
+        ? { ...credentials, leaf: { ...outer, notAfter: Date.now() - 1000 } }
+        : credentials;
     },
   };
   assert.deepEqual(
@@ -77,9 +77,9 @@ Deno.test("probes: a tunnel is not ready while its bundle verifies nobody", asyn
   const ready = async (mode: string, anchors: readonly (typeof anchor)[]) => {
     const config = single(mode);
     await using store = await open(config);
-    const material = { ...store.current, anchors };
+    const credentials = { ...store.current, anchors };
     const probed = { config: config.tunnels[0], tunnel: { accepting: true } };
-    return tunnelReadiness(probed, { material: () => material }, Date.now());
+    return tunnelReadiness(probed, { credentials: () => credentials }, Date.now());
   };
   const expired = { ...anchor, notAfter: Date.now() - 2000 };
   const state = await ready("", [expired, expired]);

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import { dialTcp, listenTcp, type TcpListener } from "../../src/net.ts";
 import { readHash, Sending } from "../support/bulk.ts";
 import type { TestDaemon } from "../support/daemon.ts";
@@ -29,18 +29,18 @@ export function backendOn(hosts: Hosts): TcpListener & Disposable {
 }
 
 /** A user of the client daemon. */
-export function userOf(client: TestDaemon): Promise<Channel> {
+export function userOf(client: TestDaemon): Promise<Conn> {
   const { hostname: host, port } = split(client.listen);
   return dialTcp({ host, port }, { timeout: 10_000 });
 }
 
 /** Both ends of one connection through the tunnel. */
-export type Ends = { readonly user: Channel; readonly backend: Channel };
+export type Ends = { readonly user: Conn; readonly backend: Conn };
 
 /** Connects a user, and gives the backend's end of it. */
 export async function connectEnds(client: TestDaemon, listener: TcpListener): Promise<Ends> {
   const user = await userOf(client);
-  let backend: Channel | undefined;
+  let backend: Conn | undefined;
   const accepting = listener.accept().then((accepted) => backend = accepted);
   accepting.catch(() => {}); // The scenario is over by then.
   return {
@@ -71,7 +71,7 @@ export class BothWays {
     return this.#up.sent + this.#down.sent;
   }
 
-  async #check(user: Channel, backend: Channel, size: number): Promise<void> {
+  async #check(user: Conn, backend: Conn, size: number): Promise<void> {
     const [atBackend, atUser] = await Promise.all([readHash(backend), readHash(user)]);
     const wanted = [await this.#up.hash, await this.#down.hash];
     if (atBackend.hash !== wanted[0] || atUser.hash !== wanted[1]) {

@@ -9,10 +9,10 @@
  */
 
 import tls from "node:tls";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import { Admission } from "../../src/proxy/admission.ts";
-import { Quota } from "../../src/proxy/limits.ts";
-import { Life, Lives } from "../../src/proxy/lives.ts";
+import { KeyedLimiter } from "../../src/proxy/limits.ts";
+import { Connection, ConnectionTable } from "../../src/proxy/lives.ts";
 import { TlsNear } from "../../src/proxy/near_tls.ts";
 import { TlsClient } from "../../src/tls/client.ts";
 import { TlsServer } from "../../src/tls/server.ts";
@@ -51,9 +51,9 @@ export function passesOfCurrent(): Pass {
 }
 
 /** A channel of the connection on its way, whose calls are places from now on. */
-export function marked<C extends Channel>(channel: C): C {
+export function marked<C extends Conn>(conn: C): C {
   const number = current;
-  return mark(channel, (place) => {
+  return mark(conn, (place) => {
     const opening = number === current && !joined ? "opening." : "";
     return plan.trip(number, `${opening}${place}`);
   });
@@ -140,11 +140,11 @@ function watchEngine(): void {
   }
   tls.connect = passing("engine.connect()", tls.connect);
   const handshake = (real: AnyFunction) =>
-    function (this: unknown, transport: Channel, ...args: unknown[]) {
+    function (this: unknown, transport: Conn, ...args: unknown[]) {
       become(transport, "wire");
       return trip("handshake") ??
-        Reflect.apply(real, this, [transport, ...args]).then((done: { channel?: Channel }) => {
-          if (done.channel !== undefined) become(marked(done.channel), "tls");
+        Reflect.apply(real, this, [transport, ...args]).then((done: { conn?: Conn }) => {
+          if (done.conn !== undefined) become(marked(done.conn), "tls");
           return done;
         });
     };
@@ -153,7 +153,7 @@ function watchEngine(): void {
     TlsNear.prototype,
     "receive",
     (real) =>
-      function (this: unknown, accepted: Channel, ...args: unknown[]) {
+      function (this: unknown, accepted: Conn, ...args: unknown[]) {
         become(accepted, "wire");
         return Reflect.apply(real, this, [accepted, ...args]);
       },
@@ -173,8 +173,8 @@ function watchPlaces(): void {
       entering = false;
       return trip("place") ?? Reflect.apply(real, this, args);
     });
-  const dispose = Life.prototype[Symbol.dispose];
-  Life.prototype[Symbol.dispose] = function (this: Life) {
+  const dispose = Connection.prototype[Symbol.dispose];
+  Connection.prototype[Symbol.dispose] = function (this: Connection) {
     Reflect.apply(dispose, this, []);
     void trip("dispose");
   };
@@ -193,8 +193,8 @@ export function install(faults: readonly Fault[], by: Route): void {
   watchEngine();
   watchPlaces();
   patch(PeerVerifier.prototype, "verify", (real) => passing("verify", real));
-  patch(Quota.prototype, "take", (real) => passing("quota", real));
-  patch(Lives.prototype, "open", (real) => passing("open", real));
+  patch(KeyedLimiter.prototype, "take", (real) => passing("quota", real));
+  patch(ConnectionTable.prototype, "open", (real) => passing("open", real));
   // Whoever is let in first is admitted, and stands; one who is dialled stands.
-  patch(Life.prototype, "stand", (real) => passing("admit", real));
+  patch(Connection.prototype, "stand", (real) => passing("admit", real));
 }

@@ -5,42 +5,42 @@
  * @module
  */
 
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 
 /** Passes a place: gives nothing where the call may go on, else fails it. */
 export type Pass = (place: string) => Promise<never> | undefined;
 
-const names = new WeakMap<Channel, "wire" | "tls">();
+const names = new WeakMap<Conn, "wire" | "tls">();
 
 /** What the channel turned out to be. */
-export function become(channel: Channel, name: "wire" | "tls"): void {
-  names.set(channel, name);
+export function become(conn: Conn, name: "wire" | "tls"): void {
+  names.set(conn, name);
 }
 
 // deno-lint-ignore no-explicit-any -- any function at all
 type Take = (...args: any[]) => Promise<void> | undefined;
 
 /** Puts a place before each call of this very channel, and into what it calls back. */
-export function mark<C extends Channel>(channel: C, pass: Pass): C {
-  const at = (method: string) => pass(`${names.get(channel) ?? "plain"}.${method}`);
+export function mark<C extends Conn>(conn: C, pass: Pass): C {
+  const at = (method: string) => pass(`${names.get(conn) ?? "plain"}.${method}`);
   for (const method of ["read", "write", "closeWrite"] as const) {
-    const real: (...args: never[]) => unknown = channel[method].bind(channel);
+    const real: (...args: never[]) => unknown = conn[method].bind(conn);
     const value = (...args: never[]) => at(method) ?? real(...args);
-    Object.defineProperty(channel, method, { value });
+    Object.defineProperty(conn, method, { value });
   }
   // A channel that hands on what comes by calling back: each chunk is a place, as each read is.
-  const pump: unknown = Reflect.get(channel, "pump");
+  const pump: unknown = Reflect.get(conn, "pipeTo");
   if (typeof pump === "function") {
     const value = (take: Take) =>
-      at("pump") ?? pump.call(channel, (...chunk: unknown[]) => at("read") ?? take(...chunk));
-    Object.defineProperty(channel, "pump", { value });
+      at("pump") ?? pump.call(conn, (...chunk: unknown[]) => at("read") ?? take(...chunk));
+    Object.defineProperty(conn, "pipeTo", { value });
   }
-  const close = channel.close.bind(channel);
+  const close = conn.close.bind(conn);
   const value = () => {
     // What fails is the call, not the closing: that would be a leak by definition.
     close();
     void at("close");
   };
-  Object.defineProperty(channel, "close", { value });
-  return channel;
+  Object.defineProperty(conn, "close", { value });
+  return conn;
 }

@@ -5,7 +5,7 @@
  */
 
 import type { NativeTcp } from "../../src/net/native.ts";
-import type { Engine, NativeTls } from "../../src/tls/engine.ts";
+import type { TlsHandle, NativeTls } from "../../src/tls/engine.ts";
 import type { Pass } from "./support_marked.ts";
 
 /** Places of the connection on its way. */
@@ -21,7 +21,7 @@ const ENGINE_CALLS = [
   "getPeerCertificateChain",
   "getProtocol",
   "destroySsl",
-] as const satisfies readonly (keyof Engine)[];
+] as const satisfies readonly (keyof TlsHandle)[];
 
 /** Whose callback the runtime is in. */
 let within: Pass | undefined;
@@ -65,7 +65,7 @@ export function markTcp(real: NativeTcp, passes: Passes): NativeTcp {
 
 /** The place `engine.count` likewise, and those of the calls. */
 export function markTls(real: NativeTls, passes: Passes): NativeTls {
-  const mark = (engine: Engine): Engine => {
+  const mark = (engine: TlsHandle): TlsHandle => {
     const pass = passes();
     watchCallback(engine, pass);
     for (const name of ENGINE_CALLS) {

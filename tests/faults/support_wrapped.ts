@@ -23,7 +23,7 @@ import {
   type SocketListener,
   type SocketOptions,
 } from "../../src/net.ts";
-import { splice as realSplice } from "../../src/proxy/splice.ts";
+import { copyBidirectional as realSplice } from "../../src/proxy/splice.ts";
 import { type NativeTls, nativeTls as realNativeTls } from "../../src/tls/engine.ts";
 import { join, marked, passesOfCurrent, passing, route, trip } from "./support_injector.ts";
 import { markTcp, markTls } from "./support_native.ts";
@@ -60,7 +60,7 @@ export async function listen(
   };
 }
 
-/** The place `splice`. */
+/** The place `copyBidirectional`. */
 export const splice: typeof realSplice = passing("splice", realSplice);
 
 /** The places of sockets, where they are carried by the runtime's own handles. */

@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import { type End, hear } from "../support/ends.ts";
 import { closedBy } from "../support/held.ts";
 import { baseline, waitForDescriptors } from "../support/process.ts";
@@ -38,13 +38,13 @@ const COMBINATIONS: readonly Combination[] = [
   { first: "both", says: ANSWER, then: "ends" },
 ];
 
-async function say(channel: Channel, words: string): Promise<void> {
-  if (words !== "") await channel.write(new TextEncoder().encode(words));
-  await channel.closeWrite();
+async function say(conn: Conn, words: string): Promise<void> {
+  if (words !== "") await conn.write(new TextEncoder().encode(words));
+  await conn.closeWrite();
 }
 
-async function heard(channel: Channel, words: string): Promise<void> {
-  const { text, end } = await hear(channel);
+async function heard(conn: Conn, words: string): Promise<void> {
+  const { text, end } = await hear(conn);
   assert.equal(end, "clean");
   assert.equal(text.length, words.length);
   assert.ok(text === words);
@@ -114,7 +114,7 @@ async function linksOf(way: Route, number: number): Promise<readonly [Link, Link
 }
 
 /** One end is over; the other says a byte now and then for a while, and stops. */
-async function lives(
+async function connections(
   { near, far }: { readonly near: End; readonly far: End },
   first: "client" | "target",
   idle: number,
@@ -146,8 +146,8 @@ async function active(subject: Subject, idle: number, bytes: number): Promise<st
   const up = await joined(way);
   const down = await joined(way);
   const took = await Promise.all([
-    lives(up, "target", idle, bytes),
-    lives(down, "client", idle, bytes),
+    connections(up, "target", idle, bytes),
+    connections(down, "client", idle, bytes),
   ]);
   for (const [index, daemon] of way.daemons.entries()) {
     await daemon.waitForMetric("mtlsd_active_connections", 0);

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import { baseline, waitForDescriptors } from "../support/process.ts";
 import { joined, type Route, route, type Subject, SUBJECTS } from "../support/route.ts";
 import { Scene } from "../support/scene.ts";
@@ -47,21 +47,21 @@ class Busy {
   received = 0;
   readonly over: Promise<unknown>;
 
-  constructor(channel: Channel) {
-    this.over = Promise.allSettled([this.#send(channel), this.#read(channel)]);
+  constructor(conn: Conn) {
+    this.over = Promise.allSettled([this.#send(conn), this.#read(conn)]);
   }
 
-  async #send(channel: Channel): Promise<void> {
+  async #send(conn: Conn): Promise<void> {
     const block = new Uint8Array(65_536);
     for (;;) {
-      await channel.write(block);
+      await conn.write(block);
       // The relays know no flow control.
       await new Promise((done) => setTimeout(done, 1));
     }
   }
 
-  async #read(channel: Channel): Promise<void> {
-    for (let bytes = await channel.read(); bytes !== null; bytes = await channel.read()) {
+  async #read(conn: Conn): Promise<void> {
+    for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) {
       this.received += bytes.length;
     }
   }

@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import { type End, hear } from "../support/ends.ts";
 import { closedBy } from "../support/held.ts";
 import { baseline, cpuSeconds, residentBytes, waitForDescriptors } from "../support/process.ts";
@@ -17,7 +17,7 @@ import type { Row } from "./row.ts";
 import { rows as cutRecords } from "./trickle_records.ts";
 
 /** Sends a byte again and again, `every` so many milliseconds. */
-async function trickle(from: Channel, bytes: number, every: number): Promise<void> {
+async function trickle(from: Conn, bytes: number, every: number): Promise<void> {
   for (let sent = 0; sent < bytes; sent++) {
     await new Promise((done) => setTimeout(done, every));
     await from.write(Uint8Array.of(46));
@@ -60,18 +60,18 @@ async function idleAndTrickle(subject: Subject, idle: number, bytes: number): Pr
 /** Bytes that differ from those around them. */
 const byteAt = (at: number): number => (at * 31 + (at >> 8)) & 255;
 
-async function sendOneByOne(channel: End, count: number): Promise<void> {
+async function sendOneByOne(conn: End, count: number): Promise<void> {
   const byte = new Uint8Array(1);
   for (let at = 0; at < count; at++) {
     byte[0] = byteAt(at);
-    await channel.write(byte);
+    await conn.write(byte);
   }
-  await channel.closeWrite();
+  await conn.closeWrite();
 }
 
-async function readInOrder(channel: End, count: number): Promise<void> {
+async function readInOrder(conn: End, count: number): Promise<void> {
   let at = 0;
-  for (let bytes = await channel.read(); bytes !== null; bytes = await channel.read()) {
+  for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) {
     for (const byte of bytes) {
       if (byte !== byteAt(at)) throw new Error(`byte ${at} is ${byte}, not ${byteAt(at)}`);
       at++;

@@ -52,9 +52,9 @@ export function changeBytes(input: Uint8Array, { random, other, words }: Materia
 }
 
 /** One to four changes of bytes. */
-export function havoc(input: Uint8Array, material: Material): Uint8Array {
+export function havoc(input: Uint8Array, credentials: Material): Uint8Array {
   let bytes = input;
-  for (let n = 1 + material.random.int(4); n > 0; n--) bytes = changeBytes(bytes, material);
+  for (let n = 1 + credentials.random.int(4); n > 0; n--) bytes = changeBytes(bytes, credentials);
   return bytes;
 }
 
@@ -79,14 +79,14 @@ function partsOf(input: Uint8Array): readonly Node[] {
 }
 
 /** One to four changes of DER: of one value, or of several in a row, such as a chain. */
-export function changeDer(input: Uint8Array, material: Material): Uint8Array {
-  const { random } = material;
+export function changeDer(input: Uint8Array, credentials: Material): Uint8Array {
+  const { random } = credentials;
   const known = random.oneIn(10) ? undefined : treesOf(input);
-  if (known === undefined || known.length === 0) return havoc(input, material);
+  if (known === undefined || known.length === 0) return havoc(input, credentials);
   const roots = known.map(copy);
   for (let n = 1 + random.int(4); n > 0 && roots.length > 0; n--) {
-    if (random.oneIn(6)) changeRow(roots, material);
-    else changeTree(random.pick(roots), material);
+    if (random.oneIn(6)) changeRow(roots, credentials);
+    else changeTree(random.pick(roots), credentials);
   }
   return writeAll(roots);
 }
@@ -114,8 +114,8 @@ function changeRow(row: Node[], { random, other }: Material): void {
   }
 }
 
-function changeTree(tree: Node, material: Material): void {
-  const { random, other, words } = material;
+function changeTree(tree: Node, credentials: Material): void {
+  const { random, other, words } = credentials;
   const { node, parent } = random.pick(walk(tree));
   switch (random.int(8)) {
     case 0:
@@ -139,11 +139,11 @@ function changeTree(tree: Node, material: Material): void {
         node.bytes = random.pick(words);
         return;
       }
-      return changeBits(node, material);
+      return changeBits(node, credentials);
     case 4: {
       const { children } = node;
       const one = children?.[random.int(children.length)];
-      if (children === undefined || one === undefined) return changeBits(node, material);
+      if (children === undefined || one === undefined) return changeBits(node, credentials);
       // Much of one thing is what work grows with.
       const count = random.oneIn(8) ? random.int(300) : random.int(4);
       children.splice(
@@ -158,15 +158,15 @@ function changeTree(tree: Node, material: Material): void {
         node.children.splice(random.int(node.children.length), 1);
         return;
       }
-      return changeBits(node, material);
+      return changeBits(node, credentials);
     default:
-      return changeBits(node, material);
+      return changeBits(node, credentials);
   }
 }
 
-function changeBits(node: Node, material: Material): void {
+function changeBits(node: Node, credentials: Material): void {
   if (node.children !== undefined) return;
-  node.bytes = changeBytes(node.bytes, material);
+  node.bytes = changeBytes(node.bytes, credentials);
 }
 
 /** Parts that can be left out of an input, the largest first: for making findings small. */

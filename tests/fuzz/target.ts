@@ -39,7 +39,7 @@ export type Target = {
   /** Inputs to begin with, made with the test PKI. */
   readonly seeds: () => readonly Uint8Array[];
   /** A changed input; never the same array. */
-  readonly mutate: (input: Uint8Array, material: Material) => Uint8Array;
+  readonly mutate: (input: Uint8Array, credentials: Material) => Uint8Array;
   /**
    * Runs the code on an input. What it throws is a finding, as is what its claims throw; refusals
    * that the code documents are none and are caught here.

@@ -14,22 +14,22 @@ const ROUNDS = 20;
 /** What is under way when the connection is broken off. */
 const STATES = {
   "nothing": () => undefined,
-  "a read": (channel) => channel.read(),
-  "a pump": (channel) => channel.pump(() => undefined),
-  "a write that the peer does not take": async (channel, peer) => {
+  "a read": (conn) => conn.read(),
+  "a pump": (conn) => conn.pipeTo(() => undefined),
+  "a write that the peer does not take": async (conn, peer) => {
     peer.stall();
-    for (;;) await channel.write(new Uint8Array(1_000_000));
+    for (;;) await conn.write(new Uint8Array(1_000_000));
   },
-  "a write to a peer that has spoken": async (channel, peer) => {
+  "a write to a peer that has spoken": async (conn, peer) => {
     await peer.send("hello");
-    assert.ok(await channel.read() !== null);
+    assert.ok(await conn.read() !== null);
     peer.stall();
-    for (;;) await channel.write(new Uint8Array(1_000_000));
+    for (;;) await conn.write(new Uint8Array(1_000_000));
   },
 } satisfies Record<
   string,
   (
-    channel: Awaited<ReturnType<typeof facingPeer>>["channel"],
+    conn: Awaited<ReturnType<typeof facingPeer>>["conn"],
     peer: Awaited<ReturnType<typeof facingPeer>>["peer"],
   ) => Promise<unknown> | undefined
 >;
@@ -38,17 +38,17 @@ for (const [state, begin] of Object.entries(STATES)) {
   Deno.test(`broken off: ${state} under way`, async () => {
     for (let round = 0; round < ROUNDS; round++) {
       await using ends = await facingPeer(NATIVE);
-      const { channel, peer } = ends;
-      const underWay = begin(channel, peer)?.catch((error: unknown) => error);
+      const { conn, peer } = ends;
+      const underWay = begin(conn, peer)?.catch((error: unknown) => error);
       // Whatever can be written is.
       await new Promise((done) => setTimeout(done, 20));
-      channel.reset();
-      channel.reset();
-      channel.close();
+      conn.reset();
+      conn.reset();
+      conn.close();
       if (underWay !== undefined) {
         assert.ok(fault("closed")(await underWay), String(await underWay));
       }
-      await assert.rejects(channel.read(), fault("closed"));
+      await assert.rejects(conn.read(), fault("closed"));
       if (!state.startsWith("a write")) {
         assert.equal(await peer.ended(), "reset", `round ${round}`);
       }
@@ -58,9 +58,9 @@ for (const [state, begin] of Object.entries(STATES)) {
 
 Deno.test("broken off: the peer reads what had arrived before, and then the reset", async () => {
   await using ends = await facingPeer(NATIVE);
-  const { channel, peer } = ends;
-  await channel.write(new TextEncoder().encode("half an answer"));
+  const { conn, peer } = ends;
+  await conn.write(new TextEncoder().encode("half an answer"));
   await peer.receives("half an answer");
-  channel.reset();
+  conn.reset();
   assert.equal(await peer.ended(), "reset");
 });

@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import net from "node:net";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import { dialTcp, listenTcp } from "../../src/net.ts";
 import { eachTcpWay, PUBLIC, TCP_WAYS, type TcpWay } from "../support/ways.ts";
 import { fault } from "./support.ts";
@@ -17,7 +17,7 @@ const DIAL = { timeout: 10_000 };
 /** Two ends of one connection. */
 async function pair(
   { native, check }: TcpWay,
-): Promise<{ near: Channel; far: Channel } & Disposable> {
+): Promise<{ near: Conn; far: Conn } & Disposable> {
   const listener = listenTcp(LOCAL, { native });
   try {
     const dialled = dialTcp({ ...LOCAL, port: listener.port }, { ...DIAL, native });
@@ -32,16 +32,16 @@ async function pair(
 /** A channel whose other end can send a real RST. */
 async function resettable(
   { native, check }: TcpWay,
-): Promise<{ socket: net.Socket; channel: Channel }> {
+): Promise<{ socket: net.Socket; conn: Conn }> {
   const listener = listenTcp(LOCAL, { native });
   try {
     const socket = net.connect(listener.port, "127.0.0.1");
-    const [channel] = await Promise.all([
+    const [conn] = await Promise.all([
       listener.accept(),
       new Promise<void>((done) => socket.once("connect", () => done())),
     ]);
-    check(channel);
-    return { socket, channel };
+    check(conn);
+    return { socket, conn };
   } finally {
     listener.close();
   }
@@ -53,8 +53,8 @@ function reset(socket: net.Socket): Promise<void> {
   return closed;
 }
 
-async function text(channel: Channel): Promise<string | null> {
-  const bytes = await channel.read();
+async function text(conn: Conn): Promise<string | null> {
+  const bytes = await conn.read();
   return bytes === null ? null : new TextDecoder().decode(bytes);
 }
 
@@ -131,27 +131,27 @@ eachTcpWay(
 );
 
 eachTcpWay("net: a reset is a reset, however often one reads", async (way) => {
-  const { socket, channel } = await resettable(way);
-  const read = assert.rejects(channel.read(), fault("reset"));
+  const { socket, conn } = await resettable(way);
+  const read = assert.rejects(conn.read(), fault("reset"));
   await reset(socket);
   await read;
-  await assert.rejects(channel.read(), fault("reset"));
-  await assert.rejects(async () => await channel.write(new Uint8Array(1)), fault("reset"));
-  channel.close();
+  await assert.rejects(conn.read(), fault("reset"));
+  await assert.rejects(async () => await conn.write(new Uint8Array(1)), fault("reset"));
+  conn.close();
 });
 
 eachTcpWay(
   "net: data before a reset can be read after a write has failed, but no end",
   async (way) => {
-    const { socket, channel } = await resettable(way);
+    const { socket, conn } = await resettable(way);
     await new Promise<void>((done) => socket.write("last words", () => done()));
     await reset(socket);
     await assert.rejects(async () => {
-      for (;;) await channel.write(new Uint8Array(1000));
+      for (;;) await conn.write(new Uint8Array(1000));
     }, fault("reset"));
-    assert.equal(await text(channel), "last words");
-    await assert.rejects(channel.read(), fault("reset"));
-    channel.close();
+    assert.equal(await text(conn), "last words");
+    await assert.rejects(conn.read(), fault("reset"));
+    conn.close();
   },
 );
 
@@ -160,15 +160,15 @@ for (const way of TCP_WAYS) {
   // would tell an end that was not read yet from a reset: then it counts as the worse of the two.
   const what = way === PUBLIC ? "an end" : "a reset, which is the worse guess";
   Deno.test(`net: an end before a reset that was not read yet is ${what} (${way.name})`, async () => {
-    const { socket, channel } = await resettable(way);
+    const { socket, conn } = await resettable(way);
     await new Promise<void>((done) => socket.end("answer", () => done()));
-    assert.equal(await text(channel), "answer");
+    assert.equal(await text(conn), "answer");
     await reset(socket);
     await assert.rejects(async () => {
-      for (;;) await channel.write(new Uint8Array(1000));
+      for (;;) await conn.write(new Uint8Array(1000));
     }, fault("reset"));
-    if (way === PUBLIC) assert.equal(await channel.read(), null);
-    else await assert.rejects(channel.read(), fault("reset"));
-    channel.close();
+    if (way === PUBLIC) assert.equal(await conn.read(), null);
+    else await assert.rejects(conn.read(), fault("reset"));
+    conn.close();
   });
 }

@@ -61,8 +61,8 @@ Deno.test("dial: a connection that came back to itself is refused and closed", C
   const { connect } = Deno;
   const accepted = listener.accept();
   Reflect.set(Deno, "connect", async () => {
-    const conn = await connect({ hostname: "127.0.0.1", port: listener.addr.port });
-    return Object.defineProperty(conn, "localAddr", { value: conn.remoteAddr });
+    const socket = await connect({ hostname: "127.0.0.1", port: listener.addr.port });
+    return Object.defineProperty(socket, "localAddr", { value: socket.remoteAddr });
   });
   try {
     await assert.rejects(

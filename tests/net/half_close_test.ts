@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import { MB, Sending } from "../support/bulk.ts";
 import { writeAll } from "../support/peers.ts";
 import { until } from "../support/wait.ts";
@@ -18,11 +18,11 @@ import { facing, turns } from "./support.ts";
 const SIZE = 20 * MB;
 
 /** Reads everything, with a pause now and then; its size and hash. */
-async function readSlowly(conn: Deno.TcpConn): Promise<{ size: number; hash: string }> {
+async function readSlowly(socket: Deno.TcpConn): Promise<{ size: number; hash: string }> {
   const hash = createHash("sha256");
   const buffer = Buffer.alloc(100_000);
   let size = 0;
-  for (let n = await conn.read(buffer); n !== null; n = await conn.read(buffer)) {
+  for (let n = await socket.read(buffer); n !== null; n = await socket.read(buffer)) {
     hash.update(buffer.subarray(0, n));
     size += n;
     if (size % 7 === 0) await new Promise((done) => setTimeout(done, 2));
@@ -37,11 +37,11 @@ async function arrives(sending: Sending, far: Deno.TcpConn): Promise<void> {
 }
 
 /** Who waits for the peer's bytes meanwhile, and sees its end. */
-const READERS: Readonly<Record<string, (channel: Channel) => Promise<unknown>>> = {
-  "a read waits": async (channel) => {
-    while (await channel.read() !== null);
+const READERS: Readonly<Record<string, (conn: Conn) => Promise<unknown>>> = {
+  "a read waits": async (conn) => {
+    while (await conn.read() !== null);
   },
-  "a pump waits": (channel) => channel.pump(() => undefined),
+  "a pump waits": (conn) => conn.pipeTo(() => undefined),
 };
 
 for (const [waiting, wait] of Object.entries(READERS)) {
@@ -50,11 +50,11 @@ for (const [waiting, wait] of Object.entries(READERS)) {
       `half-close before the first byte is written, ${said} said, ${waiting}`,
       async (way) => {
         using ends = await facing(way);
-        const { channel, far } = ends;
+        const { conn, far } = ends;
         if (said === "something") await writeAll(far, Buffer.from("hello"));
         await far.closeWrite();
-        await wait(channel);
-        const sending = new Sending(channel, SIZE);
+        await wait(conn);
+        const sending = new Sending(conn, SIZE);
         const arrived = await readSlowly(far);
         assert.deepEqual(arrived, { size: SIZE, hash: await sending.hash });
       },
@@ -62,10 +62,10 @@ for (const [waiting, wait] of Object.entries(READERS)) {
 
     eachTcpWay(`half-close while a write waits, ${said} said, ${waiting}`, async (way) => {
       using ends = await facing(way);
-      const { channel, far } = ends;
+      const { conn, far } = ends;
       if (said === "something") await writeAll(far, Buffer.from("hello"));
-      const ended = wait(channel);
-      const sending = new Sending(channel, SIZE);
+      const ended = wait(conn);
+      const sending = new Sending(conn, SIZE);
       await until(() => sending.sent > 0);
       await turns();
       await far.closeWrite();
@@ -78,14 +78,14 @@ for (const [waiting, wait] of Object.entries(READERS)) {
 for (const said of ["nothing", "something"]) {
   eachTcpWay(`half-close while a write waits and nobody reads, ${said} said`, async (way) => {
     using ends = await facing(way);
-    const { channel, far } = ends;
-    const sending = new Sending(channel, SIZE);
+    const { conn, far } = ends;
+    const sending = new Sending(conn, SIZE);
     await until(() => sending.sent > 0);
     if (said === "something") await writeAll(far, Buffer.from("hello"));
     await far.closeWrite();
     await turns();
     await arrives(sending, far);
-    if (said === "something") assert.equal((await channel.read())?.length, 5);
-    assert.equal(await channel.read(), null);
+    if (said === "something") assert.equal((await conn.read())?.length, 5);
+    assert.equal(await conn.read(), null);
   });
 }

@@ -51,13 +51,13 @@ Deno.test("localhost: who waits for an accept, and who came on the other address
   (await listener.accept()).close();
   // Both are asked for; of these two one is handed out, the other one waits.
   const others = [dialTcp(at("127.0.0.1", port), DIAL), dialTcp(at("::1", port), DIAL)];
-  const channels = await Promise.all([one, ...others]);
+  const conns = await Promise.all([one, ...others]);
   (await listener.accept()).close();
   listener.close();
   await assert.rejects(async () => {
     while (true) (await listener.accept()).close();
   });
-  for (const channel of channels) channel.close();
+  for (const conn of conns) conn.close();
 });
 
 Deno.test("localhost: a connection on one address does not wait for one on the other", async () => {
@@ -66,9 +66,9 @@ Deno.test("localhost: a connection on one address does not wait for one on the o
   const loop = (async () => {
     try {
       while (true) {
-        const channel = await listener.accept();
-        accepted.push(channel.remote);
-        channel.close();
+        const conn = await listener.accept();
+        accepted.push(conn.remote);
+        conn.close();
       }
     } catch {
       // Closed.

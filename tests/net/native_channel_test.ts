@@ -6,7 +6,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import { MB, readHash, Sending } from "../support/bulk.ts";
 import { writeAll } from "../support/peers.ts";
 import { settled } from "../support/process.ts";
@@ -25,8 +25,8 @@ Deno.test("control: a chunk that a pump hands on is overwritten by the next sock
   let kept: Uint8Array | undefined;
   let heard = "";
   const pumps = [
-    one.channel.pump((bytes) => void (kept ??= bytes)),
-    other.channel.pump((bytes) => void (heard += decode(bytes))),
+    one.conn.pipeTo((bytes) => void (kept ??= bytes)),
+    other.conn.pipeTo((bytes) => void (heard += decode(bytes))),
   ];
   await writeAll(one.far, encode("ONE"));
   await until(() => kept);
@@ -40,14 +40,14 @@ eachTcpWay("what a read gave stays as it is while other sockets are read", async
   using one = await facing(way);
   using other = await facing(way);
   await Promise.all([writeAll(one.far, encode("ONE")), writeAll(other.far, encode("two"))]);
-  const first = await one.channel.read();
-  const second = await other.channel.read();
+  const first = await one.conn.read();
+  const second = await other.conn.read();
   assert.equal(decode(first ?? new Uint8Array(0)), "ONE");
   assert.equal(decode(second ?? new Uint8Array(0)), "two");
 });
 
 /** Two ends of something that a chunk may be handed to. */
-const RECEIVERS: Readonly<Record<string, () => Promise<readonly [Channel, Channel]>>> = {
+const RECEIVERS: Readonly<Record<string, () => Promise<readonly [Conn, Conn]>>> = {
   "native TCP": () => tcpPair(nativeHandles()),
   "public TCP": () => tcpPair(),
   "the engine's handle": async () => {
@@ -73,16 +73,16 @@ for (const [name, receiver] of Object.entries(RECEIVERS)) {
     const size = 16 * MB;
     let moved = 0;
     using open = new DisposableStack();
-    const way = async (): Promise<{ sent: Sending; from: Channel; to: Channel; end: Channel }> => {
+    const way = async (): Promise<{ sent: Sending; from: Conn; to: Conn; end: Conn }> => {
       const [far, from] = await tcpPair(nativeHandles());
       const [to, end] = await receiver();
-      for (const channel of [far, from, to, end]) open.defer(() => channel.close());
+      for (const conn of [far, from, to, end]) open.defer(() => conn.close());
       return { sent: new Sending(far, size), from, to, end };
     };
     // Several at once: each fills the buffer that the others' bytes were in.
     const ways = await Promise.all(Array.from({ length: 3 }, way));
     const passing = ways.map(async ({ from, to }) => {
-      await from.pump((bytes) => {
+      await from.pipeTo((bytes) => {
         moved += bytes.length;
         return to.write(bytes);
       });
@@ -107,7 +107,7 @@ for (const said of ["nothing", "something"]) {
     const ends = await facing(way);
     if (said === "something") {
       await writeAll(ends.far, encode("hello"));
-      assert.equal((await ends.channel.read())?.length, 5);
+      assert.equal((await ends.conn.read())?.length, 5);
     }
     return ends;
   };
@@ -116,17 +116,17 @@ for (const said of ["nothing", "something"]) {
     `close() settles a read, a write and an end that are pending, ${said} said`,
     async (way) => {
       using ends = await stalled(way);
-      const { channel } = ends;
+      const { conn } = ends;
       const pending = [
-        assert.rejects(channel.read(), fault("closed")),
+        assert.rejects(conn.read(), fault("closed")),
         assert.rejects(
-          async () => await channel.write(new Uint8Array(50_000_000)),
+          async () => await conn.write(new Uint8Array(50_000_000)),
           fault("closed"),
         ),
       ];
       await turns();
-      pending.push(assert.rejects(channel.closeWrite(), fault("closed")));
-      channel.close();
+      pending.push(assert.rejects(conn.closeWrite(), fault("closed")));
+      conn.close();
       await Promise.all(pending);
     },
   );
@@ -134,10 +134,10 @@ for (const said of ["nothing", "something"]) {
   eachTcpWay(`close() settles a pump, held up or not, ${said} said`, async (way) => {
     for (const taken of [undefined, new Promise<void>(() => {})]) {
       using ends = await stalled(way);
-      const { channel, far } = ends;
+      const { conn, far } = ends;
       let came = 0;
       const pumping = assert.rejects(
-        channel.pump(() => {
+        conn.pipeTo(() => {
           came++;
           return taken;
         }),
@@ -145,7 +145,7 @@ for (const said of ["nothing", "something"]) {
       );
       await writeAll(far, encode("more"));
       await until(() => came > 0);
-      channel.close();
+      conn.close();
       // Who takes and never returns holds up whoever reads for the pump.
       if (taken === undefined || way === NATIVE) await pumping;
     }
@@ -153,10 +153,10 @@ for (const said of ["nothing", "something"]) {
 
   eachTcpWay(`close() from inside the take, ${said} said`, async (way) => {
     using ends = await stalled(way);
-    const { channel, far } = ends;
+    const { conn, far } = ends;
     const pumping = assert.rejects(
-      channel.pump(() => {
-        channel.close();
+      conn.pipeTo(() => {
+        conn.close();
         return undefined;
       }),
       fault("closed"),
@@ -177,24 +177,24 @@ eachTcpWay("a take that throws or rejects ends the pump, and the rest can be rea
   };
   for (const take of Object.values(takes)) {
     using ends = await facing(way);
-    const { channel, far } = ends;
+    const { conn, far } = ends;
     await writeAll(far, encode("first"));
-    await assert.rejects(channel.pump(take), (error) => error === reason);
+    await assert.rejects(conn.pipeTo(take), (error) => error === reason);
     await writeAll(far, encode("second"));
     await far.closeWrite();
     let rest = "";
-    await channel.pump((bytes) => void (rest += decode(bytes)));
+    await conn.pipeTo((bytes) => void (rest += decode(bytes)));
     assert.equal(rest, "second");
-    assert.equal(await channel.read(), null);
+    assert.equal(await conn.read(), null);
   }
 });
 
 eachTcpWay("while a take is held up nothing more is read", async (way) => {
   using ends = await facing(way);
-  const { channel, far } = ends;
+  const { conn, far } = ends;
   const gate = Promise.withResolvers<void>();
   let came = 0;
-  const pumping = channel.pump((bytes) => {
+  const pumping = conn.pipeTo((bytes) => {
     came += bytes.length;
     return came === bytes.length ? gate.promise : undefined;
   });

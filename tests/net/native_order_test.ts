@@ -6,9 +6,9 @@
  */
 
 import assert from "node:assert/strict";
-import { ChannelError } from "../../src/channel.ts";
+import { ConnError } from "../../src/channel.ts";
 import { END_OF_FILE, type Handle, type NativeTcp, type Request } from "../../src/net/native.ts";
-import { NativeChannel } from "../../src/net/native_channel.ts";
+import { NativeTcpConn } from "../../src/net/native_channel.ts";
 import { fault } from "./support.ts";
 
 const EPIPE = -32;
@@ -17,7 +17,7 @@ const EBADF = -9;
 
 /** A handle, and the connection that it is on, played by the test. */
 class Played {
-  readonly channel: NativeChannel;
+  readonly conn: NativeTcpConn;
   /** What was given to the handle and has not been called back. */
   readonly requests: Request[] = [];
   closed = false;
@@ -56,7 +56,7 @@ class Played {
       release: (handle) => handle.close(),
       reset: (handle) => handle.close(),
     };
-    const conn = {
+    const socket = {
       remoteAddr: { transport: "tcp", hostname: "192.0.2.1", port: 1 },
       localAddr: { transport: "tcp", hostname: "192.0.2.2", port: 2 },
       write: () => {
@@ -66,9 +66,9 @@ class Played {
       },
       close: () => {},
     };
-    const channel = NativeChannel.adopt(native, conn as unknown as Deno.TcpConn);
-    assert.ok(channel !== undefined);
-    this.channel = channel;
+    const conn = NativeTcpConn.adopt(native, socket as unknown as Deno.TcpConn);
+    assert.ok(conn !== undefined);
+    this.conn = conn;
   }
 
   /** Bytes came, or an error. */
@@ -86,7 +86,7 @@ class Played {
 /** One that has heard its peer, and pumps. */
 function heard(): { played: Played; pumping: Promise<unknown> } {
   const played = new Played();
-  const pumping = played.channel.pump(() => undefined).then(() => "end", (error: unknown) => error);
+  const pumping = played.conn.pipeTo(() => undefined).then(() => "end", (error: unknown) => error);
   played.read(5);
   return { played, pumping };
 }
@@ -94,67 +94,67 @@ function heard(): { played: Played; pumping: Promise<unknown> } {
 Deno.test("a write that fails in the turn after an end of file: that was a reset", async () => {
   const { played, pumping } = heard();
   const writing = assert.rejects(
-    async () => await played.channel.write(new Uint8Array(1)),
+    async () => await played.conn.write(new Uint8Array(1)),
     fault("reset"),
   );
   played.read(END_OF_FILE);
   played.complete(EPIPE);
   assert.ok(fault("reset")(await pumping));
   await writing;
-  await assert.rejects(played.channel.read(), fault("reset"));
-  played.channel.close();
+  await assert.rejects(played.conn.read(), fault("reset"));
+  played.conn.close();
 });
 
 Deno.test("a write that failed before an end of file: that was a reset", async () => {
   const { played, pumping } = heard();
   const writing = assert.rejects(
-    async () => await played.channel.write(new Uint8Array(1)),
+    async () => await played.conn.write(new Uint8Array(1)),
     fault("reset"),
   );
   played.complete(EPIPE);
   played.read(END_OF_FILE);
   assert.ok(fault("reset")(await pumping));
   await writing;
-  played.channel.close();
+  played.conn.close();
 });
 
 Deno.test("a write that goes on after an end of file: that was an end", async () => {
   const { played, pumping } = heard();
-  const writing = played.channel.write(new Uint8Array(1));
+  const writing = played.conn.write(new Uint8Array(1));
   played.read(END_OF_FILE);
   assert.equal(await pumping, "end");
   played.complete(0);
   await writing;
-  assert.equal(await played.channel.read(), null);
-  played.channel.close();
+  assert.equal(await played.conn.read(), null);
+  played.conn.close();
 });
 
 Deno.test("a write past the handle that fails in the turn of an end of file: that was a reset", async () => {
   const played = new Played();
-  const pumping = assert.rejects(played.channel.pump(() => undefined), fault("reset"));
+  const pumping = assert.rejects(played.conn.pipeTo(() => undefined), fault("reset"));
   const writing = assert.rejects(
-    async () => await played.channel.write(new Uint8Array(1)),
+    async () => await played.conn.write(new Uint8Array(1)),
     fault("reset"),
   );
   played.read(END_OF_FILE);
   played.written[0]?.reject(Object.assign(new Error("reset"), { code: "ECONNRESET" }));
   await Promise.all([pumping, writing]);
-  played.channel.close();
+  played.conn.close();
 });
 
 Deno.test("after EPIPE past the handle an end of file is the peer's own", async () => {
   const played = new Played();
   const writing = assert.rejects(
-    async () => await played.channel.write(new Uint8Array(1)),
+    async () => await played.conn.write(new Uint8Array(1)),
     fault("reset"),
   );
   played.written[0]?.reject(Object.assign(new Error("pipe"), { code: "EPIPE" }));
   await writing;
-  const reading = played.channel.read();
+  const reading = played.conn.read();
   played.read(END_OF_FILE);
   assert.equal(await reading, null);
-  await assert.rejects(async () => await played.channel.write(new Uint8Array(1)), fault("reset"));
-  played.channel.close();
+  await assert.rejects(async () => await played.conn.write(new Uint8Array(1)), fault("reset"));
+  played.conn.close();
 });
 
 Deno.test("what a handle refuses at once is an error, and nothing is left waiting", async () => {
@@ -164,38 +164,38 @@ Deno.test("what a handle refuses at once is an error, and nothing is left waitin
 
   const deaf = new Played();
   deaf.status = EBADF;
-  await assert.rejects(deaf.channel.read(), fault("other"));
-  await assert.rejects(deaf.channel.read(), fault("other"));
+  await assert.rejects(deaf.conn.read(), fault("other"));
+  await assert.rejects(deaf.conn.read(), fault("other"));
 
   const other = heard().played;
   other.status = EBADF;
-  await assert.rejects(async () => await other.channel.write(new Uint8Array(1)), fault("other"));
-  await assert.rejects(other.channel.closeWrite(), fault("other"));
-  for (const { channel } of [played, deaf, other]) channel.close();
+  await assert.rejects(async () => await other.conn.write(new Uint8Array(1)), fault("other"));
+  await assert.rejects(other.conn.closeWrite(), fault("other"));
+  for (const { conn } of [played, deaf, other]) conn.close();
 });
 
 Deno.test("what a handle tells after it was closed changes nothing", async () => {
   const { played, pumping } = heard();
   const writing = assert.rejects(
-    async () => await played.channel.write(new Uint8Array(1)),
+    async () => await played.conn.write(new Uint8Array(1)),
     fault("closed"),
   );
-  played.channel.close();
+  played.conn.close();
   assert.ok(played.closed);
   assert.ok(fault("closed")(await pumping));
   await writing;
   played.complete(EPIPE);
   played.read(5);
   played.read(END_OF_FILE);
-  await assert.rejects(played.channel.read(), ChannelError);
-  await assert.rejects(played.channel.read(), fault("closed"));
+  await assert.rejects(played.conn.read(), ConnError);
+  await assert.rejects(played.conn.read(), fault("closed"));
 });
 
 Deno.test("an unknown number is an error as well", async () => {
   const { played, pumping } = heard();
   played.read(-999_999);
   const error = await pumping;
-  assert.ok(error instanceof ChannelError);
+  assert.ok(error instanceof ConnError);
   assert.equal(error.message, "Cannot read: unknown error (error -999999)");
-  played.channel.close();
+  played.conn.close();
 });

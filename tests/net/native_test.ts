@@ -7,10 +7,10 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { nativeTcp, TcpChannel } from "../../src/net.ts";
+import { nativeTcp, TcpConn } from "../../src/net.ts";
 import { nativeTls } from "../../src/tls/engine.ts";
-import { NativeChannel } from "../../src/net/native_channel.ts";
-import { openChannel } from "../../src/net/open.ts";
+import { NativeTcpConn } from "../../src/net/native_channel.ts";
+import { openConn } from "../../src/net/open.ts";
 import { Process } from "../support/openssl.ts";
 import { tcpPair } from "../support/ways.ts";
 import type { Leftovers } from "./support_leftovers.ts";
@@ -75,14 +75,14 @@ Deno.test("a connection that no handle can be had on is carried by the public in
   assert.ok(native !== undefined);
   const [near, far] = await tcpPair();
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const [conn, accepted] = await Promise.all([
+  const [socket, accepted] = await Promise.all([
     Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port }),
     listener.accept(),
   ]);
   listener.close();
-  const channel = openChannel(conn, { ...native, adopt: () => undefined });
-  assert.ok(channel instanceof TcpChannel);
-  for (const end of [near, far, channel, accepted]) end.close();
+  const conn = openConn(socket, { ...native, adopt: () => undefined });
+  assert.ok(conn instanceof TcpConn);
+  for (const end of [near, far, conn, accepted]) end.close();
 });
 
 Deno.test("so many sockets at a time are carried by handles, those beyond by the public interface", async () => {
@@ -92,25 +92,25 @@ Deno.test("so many sockets at a time are carried by handles, those beyond by the
   stack.defer(() => listener.close());
   const open = async () => {
     const dialled = Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
-    const [conn, accepted] = await Promise.all([dialled, listener.accept()]);
+    const [socket, accepted] = await Promise.all([dialled, listener.accept()]);
     stack.defer(() => accepted.close());
-    const channel = openChannel(conn, native);
-    stack.defer(() => channel.close());
-    await channel.write(new Uint8Array([7]));
+    const conn = openConn(socket, native);
+    stack.defer(() => conn.close());
+    await conn.write(new Uint8Array([7]));
     assert.equal(await accepted.read(new Uint8Array(2)), 1);
-    return channel;
+    return conn;
   };
   const [first, second, third] = [await open(), await open(), await open()];
-  assert.ok(first instanceof NativeChannel);
-  assert.ok(second instanceof NativeChannel);
-  assert.ok(third instanceof TcpChannel);
+  assert.ok(first instanceof NativeTcpConn);
+  assert.ok(second instanceof NativeTcpConn);
+  assert.ok(third instanceof TcpConn);
   third.close();
-  assert.ok(await open() instanceof TcpChannel);
+  assert.ok(await open() instanceof TcpConn);
   // Closed twice, it counts once.
   first.close();
   first.close();
-  assert.ok(await open() instanceof NativeChannel);
-  assert.ok(await open() instanceof TcpChannel);
+  assert.ok(await open() instanceof NativeTcpConn);
+  assert.ok(await open() instanceof TcpConn);
 });
 
 /** Runs a module of this folder as a process; what its last line says. */

@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import { until } from "../support/wait.ts";
 import { eachTcpWay } from "../support/ways.ts";
 import { facingPeer, fault, turns } from "./support.ts";
@@ -23,15 +23,15 @@ async function seen(reading: Promise<unknown>): Promise<"reset" | "end"> {
   }
 }
 
-async function readOn(channel: Channel): Promise<void> {
-  while (await channel.read() !== null);
+async function readOn(conn: Conn): Promise<void> {
+  while (await conn.read() !== null);
 }
 
 /** How the peer's bytes are read. */
-const READERS: Readonly<Record<string, (channel: Channel) => Promise<unknown>>> = {
+const READERS: Readonly<Record<string, (conn: Conn) => Promise<unknown>>> = {
   "reads": readOn,
-  "pump": (channel) => channel.pump(() => undefined),
-  "a pump that is held up": (channel) => channel.pump(() => turns(2)),
+  "pump": (conn) => conn.pipeTo(() => undefined),
+  "a pump that is held up": (conn) => conn.pipeTo(() => turns(2)),
 };
 
 for (const [name, read] of Object.entries(READERS)) {
@@ -42,21 +42,21 @@ for (const [name, read] of Object.entries(READERS)) {
         async (way) => {
           for (let round = 0; round < ROUNDS; round++) {
             await using ends = await facingPeer(way);
-            const { channel, peer } = ends;
+            const { conn, peer } = ends;
             peer.stall();
             if (said === "something") await peer.send("hello");
-            const reading = when === "waits already" ? seen(read(channel)) : undefined;
+            const reading = when === "waits already" ? seen(read(conn)) : undefined;
             const writing = (async () => {
-              for (;;) await channel.write(new Uint8Array(1_000_000));
+              for (;;) await conn.write(new Uint8Array(1_000_000));
             })().catch(fault("reset"));
             await turns(round % 4);
             peer.reset();
             if (when === "comes later") await turns(round % 3);
-            assert.equal(await (reading ?? seen(read(channel))), "reset", `round ${round}`);
+            assert.equal(await (reading ?? seen(read(conn))), "reset", `round ${round}`);
             assert.equal(await writing, true);
-            await assert.rejects(channel.read(), fault("reset"));
+            await assert.rejects(conn.read(), fault("reset"));
             await assert.rejects(
-              async () => await channel.write(new Uint8Array(1)),
+              async () => await conn.write(new Uint8Array(1)),
               fault("reset"),
             );
           }
@@ -69,12 +69,12 @@ for (const [name, read] of Object.entries(READERS)) {
 eachTcpWay("a reset with small writes, one after the other", async (way) => {
   for (let round = 0; round < ROUNDS; round++) {
     await using ends = await facingPeer(way);
-    const { channel, peer } = ends;
-    const reading = seen(channel.pump(() => undefined));
+    const { conn, peer } = ends;
+    const reading = seen(conn.pipeTo(() => undefined));
     await peer.send("hello");
     const writing = (async () => {
       for (;;) {
-        await channel.write(new Uint8Array(10));
+        await conn.write(new Uint8Array(10));
         await turns(1);
       }
     })().catch(fault("reset"));
@@ -89,9 +89,9 @@ for (const said of ["nothing", "something"]) {
   eachTcpWay(`a reset that a write meets before any read does, ${said} said`, async (way) => {
     for (let round = 0; round < ROUNDS; round++) {
       await using ends = await facingPeer(way);
-      const { channel, peer } = ends;
+      const { conn, peer } = ends;
       let came = 0;
-      const reading = seen(channel.pump((bytes) => void (came += bytes.length)));
+      const reading = seen(conn.pipeTo((bytes) => void (came += bytes.length)));
       if (said === "something") {
         await peer.send("hello");
         await until(() => came > 0, { every: 1 });
@@ -99,7 +99,7 @@ for (const said of ["nothing", "something"]) {
       await turns(round % 3);
       // The system tells of a reset once, and whoever asks first has it.
       peer.reset();
-      const writing = (async () => await channel.write(new Uint8Array(10)))().catch(fault("reset"));
+      const writing = (async () => await conn.write(new Uint8Array(10)))().catch(fault("reset"));
       assert.equal(await reading, "reset", `round ${round}`);
       await writing;
     }
@@ -108,13 +108,13 @@ for (const said of ["nothing", "something"]) {
 
 eachTcpWay("an end that was seen stays one, whatever comes after it", async (way) => {
   await using ends = await facingPeer(way);
-  const { channel, peer } = ends;
+  const { conn, peer } = ends;
   await peer.send("answer");
   peer.end();
-  await readOn(channel);
+  await readOn(conn);
   peer.reset();
   await assert.rejects(async () => {
-    for (;;) await channel.write(new Uint8Array(1000));
+    for (;;) await conn.write(new Uint8Array(1000));
   }, fault("reset"));
-  assert.equal(await channel.read(), null);
+  assert.equal(await conn.read(), null);
 });

@@ -5,14 +5,14 @@
  */
 
 import assert from "node:assert/strict";
-import { type Channel, ChannelError, type ChannelFault } from "../../src/channel.ts";
+import { type Conn, ConnError, type ConnFault } from "../../src/channel.ts";
 import { listenTcp } from "../../src/net.ts";
-import { openChannel } from "../../src/net/open.ts";
+import { openConn } from "../../src/net/open.ts";
 import { Peer } from "../support/sockets.ts";
 import type { TcpWay } from "../support/ways.ts";
 
 /** A channel and the plain socket at its other end, both closed at the end of the scope. */
-export type Facing = { readonly channel: Channel; readonly far: Deno.TcpConn } & Disposable;
+export type Facing = { readonly conn: Conn; readonly far: Deno.TcpConn } & Disposable;
 
 /** A channel that faces a socket which reads and ends only as it is told to. */
 export async function facing({ native, check }: TcpWay): Promise<Facing> {
@@ -20,13 +20,13 @@ export async function facing({ native, check }: TcpWay): Promise<Facing> {
   try {
     const accepted = listener.accept();
     const far = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
-    const channel = openChannel(await accepted, native);
-    check(channel);
+    const conn = openConn(await accepted, native);
+    check(conn);
     return {
-      channel,
+      conn,
       far,
       [Symbol.dispose]: () => {
-        channel.close();
+        conn.close();
         far[Symbol.dispose]();
       },
     };
@@ -38,16 +38,16 @@ export async function facing({ native, check }: TcpWay): Promise<Facing> {
 /** A channel that faces a peer which can send RST. */
 export async function facingPeer(
   { native, check }: TcpWay,
-): Promise<{ readonly channel: Channel; readonly peer: Peer } & AsyncDisposable> {
+): Promise<{ readonly conn: Conn; readonly peer: Peer } & AsyncDisposable> {
   const listener = listenTcp({ host: "127.0.0.1", port: 0 }, { native });
   try {
-    const [channel, peer] = await Promise.all([listener.accept(), Peer.connect(listener.port)]);
-    check(channel);
+    const [conn, peer] = await Promise.all([listener.accept(), Peer.connect(listener.port)]);
+    check(conn);
     return {
-      channel,
+      conn,
       peer,
       [Symbol.asyncDispose]: async () => {
-        channel.close();
+        conn.close();
         await peer[Symbol.asyncDispose]();
       },
     };
@@ -57,9 +57,9 @@ export async function facingPeer(
 }
 
 /** Whether an error is a channel's with this fault. */
-export function fault(expected: ChannelFault): (error: unknown) => boolean {
+export function fault(expected: ConnFault): (error: unknown) => boolean {
   return (error) => {
-    assert.ok(error instanceof ChannelError, String(error));
+    assert.ok(error instanceof ConnError, String(error));
     assert.equal(error.fault, expected, error.message);
     return true;
   };

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import { Peer } from "../support/sockets.ts";
 import { until } from "../support/wait.ts";
 import { nativeHandles, tcpPair } from "../support/ways.ts";
@@ -18,35 +18,35 @@ export type Leftovers = {
   readonly after: number;
 };
 
-type Pair = readonly [Channel, Channel];
+type Pair = readonly [Conn, Conn];
 
-const both = (read: (channel: Channel) => Promise<unknown>) => async (pair: Pair) => {
-  await Promise.all(pair.map(async (channel) => {
-    await channel.write(new Uint8Array(1000));
-    await channel.closeWrite();
-    await read(channel);
+const both = (read: (conn: Conn) => Promise<unknown>) => async (pair: Pair) => {
+  await Promise.all(pair.map(async (conn) => {
+    await conn.write(new Uint8Array(1000));
+    await conn.closeWrite();
+    await read(conn);
   }));
 };
 
 const ENDINGS: readonly ((pair: Pair) => Promise<void>)[] = [
   () => Promise.resolve(),
-  both((channel) => channel.pump(() => undefined)),
-  both(async (channel) => {
-    while (await channel.read() !== null);
+  both((conn) => conn.pipeTo(() => undefined)),
+  both(async (conn) => {
+    while (await conn.read() !== null);
   }),
   // Reads and writes that are cut off.
   (pair) => {
-    for (const channel of pair) {
-      channel.read().catch(() => {});
-      channel.write(new Uint8Array(10_000_000))?.catch(() => {});
+    for (const conn of pair) {
+      conn.read().catch(() => {});
+      conn.write(new Uint8Array(10_000_000))?.catch(() => {});
     }
     return Promise.resolve();
   },
   // Broken off while a read and a write are under way.
-  ([channel, other]) => {
-    channel.read().catch(() => {});
-    channel.write(new Uint8Array(10_000_000))?.catch(() => {});
-    channel.reset();
+  ([conn, other]) => {
+    conn.read().catch(() => {});
+    conn.write(new Uint8Array(10_000_000))?.catch(() => {});
+    conn.reset();
     other.reset();
     return Promise.resolve();
   },
@@ -54,12 +54,12 @@ const ENDINGS: readonly ((pair: Pair) => Promise<void>)[] = [
 
 async function reset(): Promise<void> {
   const listener = listenTcp({ host: "127.0.0.1", port: 0 }, { native: nativeHandles() });
-  const [channel, peer] = await Promise.all([listener.accept(), Peer.connect(listener.port)]);
+  const [conn, peer] = await Promise.all([listener.accept(), Peer.connect(listener.port)]);
   listener.close();
-  const reading = channel.pump(() => undefined).catch(() => {});
+  const reading = conn.pipeTo(() => undefined).catch(() => {});
   peer.reset();
   await reading;
-  channel.close();
+  conn.close();
   await peer[Symbol.asyncDispose]();
 }
 
@@ -67,7 +67,7 @@ async function round(): Promise<number> {
   for (const end of ENDINGS) {
     const pair = await tcpPair(nativeHandles());
     await end(pair);
-    for (const channel of pair) channel.close();
+    for (const conn of pair) conn.close();
   }
   await reset();
   return ENDINGS.length + 1;

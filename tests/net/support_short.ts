@@ -5,7 +5,7 @@
  * @module
  */
 
-import { openChannel } from "../../src/net/open.ts";
+import { openConn } from "../../src/net/open.ts";
 import { nativeHandles } from "../support/ways.ts";
 
 /** How the connections were carried, and what came back over the first of them. */
@@ -43,15 +43,15 @@ if (import.meta.main) {
   files.pop()?.close();
   files.pop()?.close();
   const [dialled, accepted] = await Promise.all([Deno.connect(address), listener.accept()]);
-  const near = openChannel(dialled, native);
-  const far = openChannel(accepted, native);
+  const near = openConn(dialled, native);
+  const far = openConn(accepted, native);
   await near.write(new TextEncoder().encode("hello"));
   const echoed = new TextDecoder().decode(await far.read() ?? new Uint8Array(0));
   for (const file of files) file.close();
   near.close();
   far.close();
   const [again, peer] = await Promise.all([Deno.connect(address), listener.accept()]);
-  const later = openChannel(again, native);
+  const later = openConn(again, native);
   const carried: Carried = {
     short: `${near.constructor.name} ${far.constructor.name}`,
     echoed,

@@ -41,7 +41,7 @@ Deno.test("unix: nobody reads, and the writer waits; then every byte is there", 
   assert.equal(text(await near.read()), "go");
   assert.ok(sent < 4_000_000, `${sent} bytes went to somebody who does not read`);
   let count = 0;
-  await far.pump((chunk) => {
+  await far.pipeTo((chunk) => {
     assert.ok(chunk.every((byte) => byte === 7));
     count += chunk.length;
     return undefined;
@@ -92,7 +92,7 @@ Deno.test("unix: nc to us, half-close included", async () => {
     const answer = sh(`printf question | nc -N -U ${place.at().path}`);
     const far = await listener.accept();
     let asked = "";
-    await far.pump((chunk) => void (asked += text(chunk)));
+    await far.pipeTo((chunk) => void (asked += text(chunk)));
     await far.write(bytes("answer"));
     far.close();
     assert.equal(asked, "question");
@@ -111,7 +111,7 @@ Deno.test("unix: us to nc", async () => {
   await near.write(bytes("question"));
   await near.closeWrite();
   let answered = "";
-  await near.pump((chunk) => void (answered += text(chunk)));
+  await near.pipeTo((chunk) => void (answered += text(chunk)));
   near.close();
   assert.equal(answered, "answer");
   assert.deepEqual(await served, { code: 0, stdout: "question", stderr: "" });

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import type { UnixAddress } from "../../src/config/config.ts";
 import { dial, listen, type SocketListener } from "../../src/net.ts";
 
@@ -50,7 +50,7 @@ export function listenAt(address: UnixAddress, socketMode = 0o600): Promise<Sock
 }
 
 /** Both ends of a connection over a UNIX socket. */
-export type Ends = { readonly near: Channel; readonly far: Channel } & Disposable;
+export type Ends = { readonly near: Conn; readonly far: Conn } & Disposable;
 
 /** Connects two ends; `far` was accepted. */
 export async function unixPair(place: Place): Promise<Ends> {

@@ -47,7 +47,7 @@ for (
     const inner = new From(remote);
     inner.push(LINE);
     const listed = settings({ trusted: networks("10.0.0.0/8", rule) });
-    assert.equal(taken(await acceptHeader(inner, listed)).channel.remote, CLIENT);
+    assert.equal(taken(await acceptHeader(inner, listed)).conn.remote, CLIENT);
   });
 }
 

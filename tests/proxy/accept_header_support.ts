@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { type IpPattern, parseIpRule } from "../../src/acl/ip.ts";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import type { AcceptedHeader, HeaderLimits, HeaderRefusal } from "../../src/proxy/accept_header.ts";
 import { words } from "../tls/support.ts";
 import type { FakeChannel } from "./fake_channel.ts";
@@ -43,7 +43,7 @@ export function taken(result: AcceptedHeader): Extract<AcceptedHeader, { kind: "
 
 /** Refused, closed, and nothing left behind. */
 export function assertRefused(
-  channel: FakeChannel,
+  conn: FakeChannel,
   result: AcceptedHeader,
   reason: HeaderRefusal,
   message: RegExp,
@@ -52,13 +52,13 @@ export function assertRefused(
   assert.equal(result.reason, reason, result.message);
   assert.match(result.message, message);
   assert.match(result.message, /^Cannot take the PROXY header: .*[^.]$/);
-  assert.equal(channel.closed, true);
-  assert.equal(channel.pending, 0);
-  assert.equal(channel.written, "");
+  assert.equal(conn.closed, true);
+  assert.equal(conn.pending, 0);
+  assert.equal(conn.written, "");
 }
 
 /** One read, as text. */
-export async function readText(channel: Channel): Promise<string | null> {
-  const bytes = await channel.read();
+export async function readText(conn: Conn): Promise<string | null> {
+  const bytes = await conn.read();
   return bytes === null ? null : words(bytes);
 }

@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import net from "node:net";
 import tls from "node:tls";
-import { type Channel, ChannelError, pumpByReading } from "../../src/channel.ts";
+import { type Conn, ConnError, pipeByReading } from "../../src/channel.ts";
 import { listenTcp } from "../../src/net.ts";
 import { acceptHeader } from "../../src/proxy/accept_header.ts";
 import { encodeHeader } from "../../src/proxy_protocol/encode.ts";
@@ -26,32 +26,32 @@ import { FakeChannel } from "./fake_channel.ts";
 Deno.test("the client is who the header says, and its bytes come first", async () => {
   const inner = new FakeChannel();
   inner.push(`${LINE}hello `);
-  const { channel, via, destination } = taken(await acceptHeader(inner, settings()));
-  assert.equal(channel.remote, CLIENT);
+  const { conn, via, destination } = taken(await acceptHeader(inner, settings()));
+  assert.equal(conn.remote, CLIENT);
   assert.equal(via, "192.0.2.7:1234");
   assert.deepEqual(destination, { host: "203.0.113.1", port: 443 });
   inner.push("world");
   inner.end();
-  assert.equal(await readText(channel), "hello ");
-  assert.equal(await readText(channel), "world");
-  assert.equal(await readText(channel), null);
+  assert.equal(await readText(conn), "hello ");
+  assert.equal(await readText(conn), "world");
+  assert.equal(await readText(conn), null);
 });
 
 Deno.test("an IPv6 client is written as every remote is", async () => {
   const inner = new FakeChannel();
   inner.push("PROXY TCP6 2001:DB8:0::9 ::1 1 2\r\n");
-  assert.equal(taken(await acceptHeader(inner, settings())).channel.remote, "[2001:db8::9]:1");
+  assert.equal(taken(await acceptHeader(inner, settings())).conn.remote, "[2001:db8::9]:1");
 });
 
 Deno.test("nothing is read that the header does not need", async () => {
   const inner = new FakeChannel();
   inner.push(LINE);
-  const { channel } = taken(await acceptHeader(inner, settings()));
+  const { conn } = taken(await acceptHeader(inner, settings()));
   assert.deepEqual([inner.reads, inner.pending], [1, 0]);
   // Nor later: reading is pulled.
-  await channel.write(text("x"));
+  await conn.write(text("x"));
   assert.equal(inner.reads, 1);
-  const reading = channel.read();
+  const reading = conn.read();
   assert.equal(inner.reads, 2);
   inner.push("hello");
   assert.equal(words(await reading ?? new Uint8Array()), "hello");
@@ -64,9 +64,9 @@ Deno.test("a header may be cut anywhere", async () => {
     inner.push(whole.slice(0, cut));
     inner.push(whole.slice(cut));
     inner.end();
-    const { channel } = taken(await acceptHeader(inner, settings()));
-    assert.equal(channel.remote, CLIENT);
-    assert.equal(words(await readAll(channel)), "hello", `cut at ${cut}`);
+    const { conn } = taken(await acceptHeader(inner, settings()));
+    assert.equal(conn.remote, CLIENT);
+    assert.equal(words(await readAll(conn)), "hello", `cut at ${cut}`);
   }
 });
 
@@ -82,10 +82,10 @@ Deno.test("channels reuse their buffers: octet by octet through one of a single 
   const stream = Uint8Array.of(...bytes, 1, 2, 3);
   const buffer = new Uint8Array(1);
   let at = 0;
-  const inner: Channel = {
+  const inner: Conn = {
     remote: "192.0.2.7:1234",
     local: "192.0.2.1:443",
-    pump: (take) => pumpByReading(inner, take),
+    pipeTo: (take) => pipeByReading(inner, take),
     read() {
       buffer[0] = stream[at++] ?? 0;
       return Promise.resolve(at > stream.length ? null : buffer);
@@ -95,39 +95,39 @@ Deno.test("channels reuse their buffers: octet by octet through one of a single 
     close() {},
     reset() {},
   };
-  const { channel } = taken(await acceptHeader(inner, settings()));
+  const { conn } = taken(await acceptHeader(inner, settings()));
   assert.equal(at, bytes.length);
-  assert.equal(channel.remote, CLIENT);
-  assert.deepEqual(await readAll(channel), Uint8Array.of(1, 2, 3));
+  assert.equal(conn.remote, CLIENT);
+  assert.deepEqual(await readAll(conn), Uint8Array.of(1, 2, 3));
 });
 
 Deno.test("channels reuse their buffers: what came along is not overwritten", async () => {
   const buffer = Buffer.from(`${LINE}hello`);
   const inner = new FakeChannel();
   inner.read = () => Promise.resolve(buffer);
-  const { channel } = taken(await acceptHeader(inner, settings()));
+  const { conn } = taken(await acceptHeader(inner, settings()));
   buffer.fill(0);
-  assert.equal(await readText(channel), "hello");
+  assert.equal(await readText(conn), "hello");
 });
 
 Deno.test("a sender that speaks for itself is the client", async () => {
   for (const header of ["PROXY UNKNOWN\r\n", String.fromCharCode(...binary("20 00"))]) {
     const inner = new FakeChannel();
     inner.push(`${header}hello`);
-    const { channel, via, destination } = taken(await acceptHeader(inner, settings()));
-    assert.equal(channel.remote, "192.0.2.7:1234");
+    const { conn, via, destination } = taken(await acceptHeader(inner, settings()));
+    assert.equal(conn.remote, "192.0.2.7:1234");
     assert.equal(via, "192.0.2.7:1234");
     assert.equal(destination, undefined);
-    assert.equal(await readText(channel), "hello");
+    assert.equal(await readText(conn), "hello");
   }
 });
 
 Deno.test("malformed: a header behind a header is the client's own words", async () => {
   const inner = new FakeChannel();
   inner.push(`${LINE}PROXY TCP4 10.0.0.1 10.0.0.1 1 1\r\n`);
-  const { channel } = taken(await acceptHeader(inner, settings()));
-  assert.equal(channel.remote, CLIENT);
-  assert.equal(await readText(channel), "PROXY TCP4 10.0.0.1 10.0.0.1 1 1\r\n");
+  const { conn } = taken(await acceptHeader(inner, settings()));
+  assert.equal(conn.remote, CLIENT);
+  assert.equal(await readText(conn), "PROXY TCP4 10.0.0.1 10.0.0.1 1 1\r\n");
 });
 
 Deno.test("the timeout is over once the header is there", async () => {
@@ -151,46 +151,46 @@ Deno.test("a cut that comes later is not ours any more", async () => {
 Deno.test("writing, ending, closing and breaking are those of the connection", async () => {
   const inner = new FakeChannel();
   inner.push(`${LINE}hello`);
-  const { channel } = taken(await acceptHeader(inner, settings()));
+  const { conn } = taken(await acceptHeader(inner, settings()));
   inner.stall();
   let written = false;
-  const writing = Promise.resolve(channel.write(text("answer"))).then(() => written = true);
+  const writing = Promise.resolve(conn.write(text("answer"))).then(() => written = true);
   await inner.until(() => inner.pending === 1);
   assert.equal(written, false);
   inner.release();
   await writing;
   assert.equal(inner.written, "answer");
-  await channel.closeWrite();
+  await conn.closeWrite();
   assert.equal(inner.endedAt, 6);
   // What came before it broke can still be read.
   inner.breakRead("reset");
-  assert.equal(await readText(channel), "hello");
-  await faulty(channel.read(), "reset");
+  assert.equal(await readText(conn), "hello");
+  await faulty(conn.read(), "reset");
   inner.breakWrite("reset");
-  await faulty(channel.write(text("x")), "reset");
-  channel.close();
-  channel.close();
+  await faulty(conn.write(text("x")), "reset");
+  conn.close();
+  conn.close();
   assert.equal(inner.closed, true);
 });
 
 Deno.test("what came along with the header is not read from a closed connection", async () => {
   const inner = new FakeChannel();
   inner.push(`${LINE}hello`);
-  const { channel } = taken(await acceptHeader(inner, settings()));
-  channel.close();
-  await assert.rejects(channel.read(), ChannelError);
-  await assert.rejects(async () => await channel.write(text("x")), ChannelError);
-  await assert.rejects(channel.closeWrite(), ChannelError);
+  const { conn } = taken(await acceptHeader(inner, settings()));
+  conn.close();
+  await assert.rejects(conn.read(), ConnError);
+  await assert.rejects(async () => await conn.write(text("x")), ConnError);
+  await assert.rejects(conn.closeWrite(), ConnError);
 });
 
 Deno.test("what came along with the header is pumped first, and only once", async () => {
   const inner = new FakeChannel();
   inner.push(`${LINE}hello `);
-  const { channel } = taken(await acceptHeader(inner, settings()));
+  const { conn } = taken(await acceptHeader(inner, settings()));
   inner.push("world");
   inner.end();
   let pumped = "";
-  await channel.pump((bytes) => {
+  await conn.pipeTo((bytes) => {
     pumped += words(bytes);
     return pumped === "hello " ? Promise.resolve() : undefined;
   });
@@ -200,9 +200,9 @@ Deno.test("what came along with the header is pumped first, and only once", asyn
 Deno.test("closing settles a read", async () => {
   const inner = new FakeChannel();
   inner.push(LINE);
-  const { channel } = taken(await acceptHeader(inner, settings()));
-  const reading = faulty(channel.read(), "closed");
-  channel.close();
+  const { conn } = taken(await acceptHeader(inner, settings()));
+  const reading = faulty(conn.read(), "closed");
+  conn.close();
   await reading;
 });
 
@@ -216,14 +216,14 @@ Deno.test("TCP: a megabyte behind the header, both ways", async () => {
     await near.closeWrite();
   };
   const sending = send();
-  const { channel } = taken(await acceptHeader(far, settings()));
-  assert.deepEqual(await readAll(channel), bytes);
+  const { conn } = taken(await acceptHeader(far, settings()));
+  assert.deepEqual(await readAll(conn), bytes);
   await sending;
-  await channel.write(octets("thanks"));
-  await channel.closeWrite();
+  await conn.write(octets("thanks"));
+  await conn.closeWrite();
   assert.equal(words(await readAll(near)), "thanks");
   near.close();
-  channel.close();
+  conn.close();
 });
 
 Deno.test("TLS behind the header: the handshake knows the client's address", async () => {
@@ -240,8 +240,8 @@ Deno.test("TLS behind the header: the handshake knows the client's address", asy
     cert: pki().client.pem,
     key: pki().client.keyPem,
   });
-  const { channel } = taken(await acceptHeader(accepted, settings()));
-  const secured = channelOf(await server().accept(channel, admit, limits()));
+  const { conn } = taken(await acceptHeader(accepted, settings()));
+  const secured = channelOf(await server().accept(conn, admit, limits()));
   assert.equal(secured.remote, CLIENT);
   peer.write("hello");
   assert.equal(words(await readSome(secured, 5)), "hello");

@@ -27,7 +27,7 @@ async function crowd(
   const evicted: number[] = [];
   for (const [i, source] of sources.entries()) {
     const seat = await enter(admission, source);
-    seat.onYield = () => void evicted.push(i);
+    seat.onEvict = () => void evicted.push(i);
     seats.push(seat);
   }
   return { seats, evicted };
@@ -93,7 +93,7 @@ Deno.test("admission: with all places taken nobody waits, and the newest comes i
   assert.equal(admission.handshakes, 4);
   assert.equal(evicted.length, 0, "nobody is evicted before there is somebody to make room for");
   let why = "";
-  if (seats[0] !== undefined) seats[0].onYield = (told) => why = told;
+  if (seats[0] !== undefined) seats[0].onEvict = (told) => why = told;
   const fifth = await enter(admission);
   assert.match(
     why,
@@ -119,7 +119,7 @@ Deno.test("admission: the source with most loses its oldest, in whatever order t
   const rest: number[] = [];
   const more = async (source: string) => {
     const seat = await enter(admission, source);
-    seat.onYield = () => void rest.push(rest.length);
+    seat.onEvict = () => void rest.push(rest.length);
   };
   await more(few);
   assert.deepEqual(evicted, [1], "the oldest of those with three");
@@ -142,7 +142,7 @@ Deno.test("admission: a flood from one source evicts its own, and no good one fr
   const good = await crowd(admission, Array.from({ length: 100 }, (_, i) => `192.0.2.${i}`));
   let evicted = 0;
   for (let i = 0; i < 5000; i++) {
-    (await enter(admission, flood)).onYield = () => void evicted++;
+    (await enter(admission, flood)).onEvict = () => void evicted++;
     clock.time++;
   }
   assert.deepEqual(good.evicted, []);
@@ -179,9 +179,9 @@ Deno.test("admission: behind a balancer each client answers for its own", async 
 Deno.test("admission: a handshake that is over does not give way", async () => {
   const { clock, admission } = start(1, 2);
   const seat = await enter(admission);
-  seat.onYield = () => assert.fail("it was over");
+  seat.onEvict = () => assert.fail("it was over");
   const other = await enter(admission);
-  other.onYield = () => assert.fail("it was over too");
+  other.onEvict = () => assert.fail("it was over too");
   assert.equal(await seat.establish(forEver), true);
   const waiting = other.establish(forEver);
   assert.equal(admission.handshakes, 0);

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { CostlyServers } from "../../src/proxy/costly_servers.ts";
+import { ServerBackoff } from "../../src/proxy/costly_servers.ts";
 
 Deno.test("costly servers: a pause in proportion, for that server, and no longer", () => {
   let now = 1_000;
-  const servers = new CostlyServers(() => now);
+  const servers = new ServerBackoff(() => now);
   assert.equal(servers.failed("honest", 100), 0);
   assert.equal(servers.pauseOf("honest"), 0);
   assert.equal(servers.failed("hostile", 2_000), 40_000);

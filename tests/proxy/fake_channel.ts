@@ -5,17 +5,17 @@
  */
 
 import {
-  type Channel,
-  ChannelError,
-  type ChannelFault,
-  pumpByReading,
-  type Take,
+  type Conn,
+  ConnError,
+  type ConnFault,
+  pipeByReading,
+  type Sink,
 } from "../../src/channel.ts";
 
 type Event = { readonly data: Uint8Array | null } | { readonly error: unknown };
 
 /** What a peer and a kernel would do, by hand. */
-export class FakeChannel implements Channel {
+export class FakeChannel implements Conn {
   readonly remote = "192.0.2.7:1234";
   readonly local = "192.0.2.1:443";
   /** Everything written to it, as text. */
@@ -47,18 +47,18 @@ export class FakeChannel implements Channel {
   }
 
   /** Reading fails once everything before was read. */
-  breakRead(fault: ChannelFault | Error): void {
+  breakRead(fault: ConnFault | Error): void {
     this.#event({ error: toError(fault) });
   }
 
   /** Writing fails from now on. */
-  breakWrite(fault: ChannelFault | Error): void {
+  breakWrite(fault: ConnFault | Error): void {
     this.#writeError = toError(fault);
     this.release();
   }
 
   /** `closeWrite` fails from now on. */
-  breakEnd(fault: ChannelFault): void {
+  breakEnd(fault: ConnFault): void {
     this.#endError = toError(fault);
   }
 
@@ -82,7 +82,7 @@ export class FakeChannel implements Channel {
   async read(): Promise<Uint8Array | null> {
     this.reads++;
     this.#settle();
-    if (this.closed) throw new ChannelError("closed", "closed");
+    if (this.closed) throw new ConnError("closed", "closed");
     this.pending++;
     const next = this.#inbox.shift();
     const event = next ?? await new Promise<Event>((resolve) => (this.#reader = resolve));
@@ -92,8 +92,8 @@ export class FakeChannel implements Channel {
     return event.data;
   }
 
-  pump(take: Take): Promise<void> {
-    return pumpByReading(this, take);
+  pipeTo(take: Sink): Promise<void> {
+    return pipeByReading(this, take);
   }
 
   async write(data: Uint8Array): Promise<void> {
@@ -104,14 +104,14 @@ export class FakeChannel implements Channel {
     const held = this.#held;
     if (held !== undefined && !this.closed) await new Promise<void>((go) => held.push(go));
     this.pending--;
-    if (this.closed) throw new ChannelError("closed", "closed");
+    if (this.closed) throw new ConnError("closed", "closed");
     if (this.#writeError !== undefined) throw this.#writeError;
     this.written += text;
     this.#settle();
   }
 
   closeWrite(): Promise<void> {
-    if (this.closed) return Promise.reject(new ChannelError("closed", "closed"));
+    if (this.closed) return Promise.reject(new ConnError("closed", "closed"));
     if (this.#endError !== undefined) return Promise.reject(this.#endError);
     this.endedAt = this.written.length;
     this.#settle();
@@ -121,7 +121,7 @@ export class FakeChannel implements Channel {
   close(): void {
     this.closed = true;
     this.release();
-    this.#reader?.({ error: new ChannelError("closed", "closed") });
+    this.#reader?.({ error: new ConnError("closed", "closed") });
     this.#reader = undefined;
     this.#settle();
   }
@@ -143,6 +143,6 @@ export class FakeChannel implements Channel {
   }
 }
 
-function toError(fault: ChannelFault | Error): Error {
-  return fault instanceof Error ? fault : new ChannelError(fault, `it is ${fault}`);
+function toError(fault: ConnFault | Error): Error {
+  return fault instanceof Error ? fault : new ConnError(fault, `it is ${fault}`);
 }

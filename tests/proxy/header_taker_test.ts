@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Ending } from "../../src/proxy/lives.ts";
-import { HeaderTaker, isRefused } from "../../src/proxy/header_taker.ts";
+import { ProxyHeaderReader, isRefused } from "../../src/proxy/header_taker.ts";
 import { memoryLog } from "../listener_support.ts";
 import { CLIENT, LINE, networks } from "./accept_header_support.ts";
 import { FakeChannel } from "./fake_channel.ts";
@@ -12,26 +12,26 @@ async function take(said: string, { end, trusted = "192.0.2.0/24" }: {
   readonly trusted?: string;
 } = {}) {
   const { logger, limiter, lines } = memoryLog();
-  const life = start({ logger }).lives.open(place());
-  const channel = new FakeChannel();
-  if (said !== "") channel.push(said);
-  const taking = new HeaderTaker(networks(trusted), limiter, "listener").take(
-    channel,
+  const connection = start({ logger }).connections.open(place());
+  const conn = new FakeChannel();
+  if (said !== "") conn.push(said);
+  const taking = new ProxyHeaderReader(networks(trusted), limiter, "listener").read(
+    conn,
     30_000,
-    life,
+    connection,
   );
-  await channel.until(() => channel.pending === 1 || channel.closed || channel.reads > 0);
-  if (end === "ended") channel.end();
-  else if (end === "reset") channel.breakRead("reset");
-  else if (end !== undefined) life.end(end);
+  await conn.until(() => conn.pending === 1 || conn.closed || conn.reads > 0);
+  if (end === "ended") conn.end();
+  else if (end === "reset") conn.breakRead("reset");
+  else if (end !== undefined) connection.end(end);
   const taken = await taking;
-  return { taken, lines, closed: channel.closed };
+  return { taken, lines, closed: conn.closed };
 }
 
 Deno.test("header taker: the client, and by way of whom", async () => {
   const { taken, lines, closed } = await take(LINE);
   assert.ok(!isRefused(taken));
-  assert.equal(taken.channel.remote, CLIENT);
+  assert.equal(taken.conn.remote, CLIENT);
   assert.equal(taken.destination, "203.0.113.1:443");
   assert.deepEqual(taken.fields, { via: "192.0.2.7:1234" });
   assert.deepEqual([lines, closed], [[], false]);

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { Quota, Slots } from "../../src/proxy/limits.ts";
+import { KeyedLimiter, Semaphore } from "../../src/proxy/limits.ts";
 
 Deno.test("slots: at most so many are out, the rest wait in order", async () => {
-  const slots = new Slots(2);
+  const slots = new Semaphore(2);
   const first = await slots.acquire();
   await slots.acquire();
   const order: string[] = [];
@@ -19,7 +19,7 @@ Deno.test("slots: at most so many are out, the rest wait in order", async () => 
 });
 
 Deno.test("slots: giving one back twice frees one", async () => {
-  const slots = new Slots(1);
+  const slots = new Semaphore(1);
   const slot = await slots.acquire();
   slot.release();
   slot[Symbol.dispose]();
@@ -32,7 +32,7 @@ Deno.test("slots: giving one back twice frees one", async () => {
 });
 
 Deno.test("slots: an aborted wait takes none and holds nobody up", async () => {
-  const slots = new Slots(1);
+  const slots = new Semaphore(1);
   const held = await slots.acquire();
   const abort = new AbortController();
   const given = slots.acquire(abort.signal);
@@ -46,7 +46,7 @@ Deno.test("slots: an aborted wait takes none and holds nobody up", async () => {
 });
 
 Deno.test("slots: a slot that was given stays given when the signal aborts later", async () => {
-  const slots = new Slots(1);
+  const slots = new Semaphore(1);
   const held = await slots.acquire();
   const abort = new AbortController();
   const waiting = slots.acquire(abort.signal);
@@ -57,16 +57,16 @@ Deno.test("slots: a slot that was given stays given when the signal aborts later
 });
 
 Deno.test("slots: 0 is no limit, and nonsense is refused", async () => {
-  const slots = new Slots(0);
+  const slots = new Semaphore(0);
   for (let i = 0; i < 5000; i++) await slots.acquire();
   assert.equal(slots.taken, 5000);
   for (const limit of [-1, 1.5, NaN, Infinity]) {
-    assert.throws(() => new Slots(limit), RangeError, `${limit}`);
+    assert.throws(() => new Semaphore(limit), RangeError, `${limit}`);
   }
 });
 
 Deno.test("slots: one is taken at once or not at all, and never past those who wait", async () => {
-  const slots = new Slots(1);
+  const slots = new Semaphore(1);
   const first = slots.tryAcquire();
   assert.ok(first);
   assert.equal(slots.tryAcquire(), undefined);
@@ -78,7 +78,7 @@ Deno.test("slots: one is taken at once or not at all, and never past those who w
 });
 
 Deno.test("slots: a vacancy is waited for behind the others, and takes nothing", async () => {
-  const slots = new Slots(1);
+  const slots = new Semaphore(1);
   const abort = new AbortController();
   await slots.vacancy(abort.signal);
   assert.equal(slots.taken, 0);
@@ -102,7 +102,7 @@ Deno.test("slots: a vacancy is waited for behind the others, and takes nothing",
 });
 
 Deno.test("quota: so many of each key, given back once, and nothing is left behind", () => {
-  const quota = new Quota(2);
+  const quota = new KeyedLimiter(2);
   const shares = ["a", "a", "b"].map((key) => quota.take(key));
   assert.ok(shares.every((share) => share !== undefined));
   assert.equal(quota.take("a"), undefined);
@@ -116,8 +116,8 @@ Deno.test("quota: so many of each key, given back once, and nothing is left behi
 });
 
 Deno.test("quota: 0 is no limit, and nonsense is refused", () => {
-  const quota = new Quota(0);
+  const quota = new KeyedLimiter(0);
   assert.equal(quota.limit, Infinity);
   for (let i = 0; i < 5000; i++) assert.ok(quota.take("a"));
-  assert.throws(() => new Quota(-1), RangeError);
+  assert.throws(() => new KeyedLimiter(-1), RangeError);
 });

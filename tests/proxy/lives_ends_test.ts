@@ -3,21 +3,21 @@ import { peerOf, place, start } from "./lives_support.ts";
 
 Deno.test("lives: with a peer at each end, one that loses its leave is enough", async () => {
   for (const loses of ["near", "far"] as const) {
-    const { clock, passes, lives, admit } = start({
-      judge: ({ side, peer }) =>
+    const { clock, passes, connections, admit } = start({
+      reauthorize: ({ end: side, peer }) =>
         side === loses
-          ? { stands: false, ending: { reason: "revoked", fields: { side } } }
-          : { stands: true, peer },
+          ? { authorized: false, ending: { reason: "revoked", fields: { side } } }
+          : { authorized: true, peer },
     });
     const both = await admit(peerOf("near"));
-    both.stand({ side: "far", peer: peerOf("far"), serverName: "db" });
-    const alone = lives.open(place());
-    lives.rejudge();
+    both.register({ end: "far", peer: peerOf("far"), serverName: "db" });
+    const alone = connections.open(place());
+    connections.reauthorize();
     await clock.advance(100);
     assert.deepEqual(both.ending, { reason: "revoked", fields: { side: loses } });
     assert.equal(alone.signal.aborted, false);
     assert.equal(passes[0]?.ended, 1);
-    for (const life of [both, alone]) life[Symbol.dispose]();
+    for (const connection of [both, alone]) connection[Symbol.dispose]();
     assert.equal(clock.timers, 0);
   }
 });
@@ -25,34 +25,34 @@ Deno.test("lives: with a peer at each end, one that loses its leave is enough", 
 Deno.test("lives: with a peer at each end, the certificate that expires first counts", async () => {
   for (const [near, far] of [[5000, 60_000], [60_000, 5000]] as const) {
     const { clock, admit } = start({
-      judge: ({ peer }) =>
+      reauthorize: ({ peer }) =>
         peer !== undefined && peer.validUntil < clock.time
-          ? { stands: false, ending: { reason: "expired", fields: { spki: peer.spki } } }
-          : { stands: true, peer },
+          ? { authorized: false, ending: { reason: "expired", fields: { spki: peer.spki } } }
+          : { authorized: true, peer },
     });
-    const life = await admit(peerOf("near", clock.time + near));
-    life.stand({ side: "far", peer: peerOf("far", clock.time + far) });
+    const connection = await admit(peerOf("near", clock.time + near));
+    connection.register({ end: "far", peer: peerOf("far", clock.time + far) });
     await clock.advance(5000);
-    assert.equal(life.signal.aborted, false);
+    assert.equal(connection.signal.aborted, false);
     await clock.advance(1100);
-    assert.deepEqual(life.ending?.fields, { spki: near < far ? "near" : "far" });
-    life[Symbol.dispose]();
+    assert.deepEqual(connection.ending?.fields, { spki: near < far ? "near" : "far" });
+    connection[Symbol.dispose]();
   }
 });
 
 Deno.test("lives: another server in place of the first is judged, and no longer the first", async () => {
   const judged: string[] = [];
-  const { clock, lives, admit } = start({
-    judge: ({ peer }) => {
+  const { clock, connections, admit } = start({
+    reauthorize: ({ peer }) => {
       judged.push(peer?.spki ?? "");
-      return { stands: true, peer };
+      return { authorized: true, peer };
     },
   });
-  const life = await admit(peerOf("near"));
-  life.stand({ side: "far", peer: peerOf("first") });
-  life.stand({ side: "far", peer: peerOf("second") });
-  lives.rejudge();
+  const connection = await admit(peerOf("near"));
+  connection.register({ end: "far", peer: peerOf("first") });
+  connection.register({ end: "far", peer: peerOf("second") });
+  connections.reauthorize();
   await clock.advance(100);
   assert.deepEqual(judged, ["near", "second"]);
-  life[Symbol.dispose]();
+  connection[Symbol.dispose]();
 });

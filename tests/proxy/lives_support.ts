@@ -7,10 +7,10 @@
 import assert from "node:assert/strict";
 import type { Place } from "../../src/proxy/admission.ts";
 import {
-  type Admitted,
-  type Life,
-  Lives,
-  type LivesOptions,
+  type AuthorizedPeer,
+  type Connection,
+  ConnectionTable,
+  type ConnectionTableOptions,
   type Pass,
 } from "../../src/proxy/lives.ts";
 import type { VerifiedPeer } from "../../src/tls/verdict.ts";
@@ -32,33 +32,33 @@ export function peerOf(name: string, validUntil = Infinity): VerifiedPeer {
 }
 
 /** Who connects. */
-export function near(peer: VerifiedPeer | undefined): Admitted {
-  return { side: "near", peer };
+export function near(peer: VerifiedPeer | undefined): AuthorizedPeer {
+  return { end: "near", peer };
 }
 
 /** A place that is there at once, unless it is told to wait. */
 export function place(wait: Promise<boolean> = Promise.resolve(true)): Place {
-  return { onYield: () => {}, moveTo: () => {}, establish: () => wait };
+  return { onEvict: () => {}, moveTo: () => {}, establish: () => wait };
 }
 
 /** What {@linkcode start} makes. */
 export type Started = {
   readonly clock: FakeClock;
-  readonly lives: Lives;
+  readonly connections: ConnectionTable;
   /** What came of each pass over all. */
   readonly passes: readonly Pass[];
   /** A connection whose near peer was let in. */
-  readonly admit: (peer: VerifiedPeer | undefined) => Promise<Life>;
+  readonly admit: (peer: VerifiedPeer | undefined) => Promise<Connection>;
 };
 
 /** A list with a clock that the test moves. */
-export function start(options: Partial<LivesOptions> = {}): Started {
+export function start(options: Partial<ConnectionTableOptions> = {}): Started {
   const clock = new FakeClock();
   const passes: Pass[] = [];
   let conns = 0;
   const { now, setTimer } = clock;
-  const lives = new Lives({
-    judge: ({ peer }) => ({ stands: true, peer }),
+  const connections = new ConnectionTable({
+    reauthorize: ({ peer }) => ({ authorized: true, peer }),
     maxLifetime: 0,
     logger: memoryLog().logger,
     nextConn: () => ++conns,
@@ -68,10 +68,10 @@ export function start(options: Partial<LivesOptions> = {}): Started {
     setTimer,
     ...options,
   });
-  const admit = async (peer: VerifiedPeer | undefined): Promise<Life> => {
-    const life = lives.open(place());
-    assert.equal(await life.admit(near(peer)), true);
-    return life;
+  const admit = async (peer: VerifiedPeer | undefined): Promise<Connection> => {
+    const connection = connections.open(place());
+    assert.equal(await connection.admit(near(peer)), true);
+    return connection;
   };
-  return { clock, lives, passes, admit };
+  return { clock, connections, passes, admit };
 }

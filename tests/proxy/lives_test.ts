@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Lives, type LivesOptions } from "../../src/proxy/lives.ts";
+import { ConnectionTable, type ConnectionTableOptions } from "../../src/proxy/lives.ts";
 import { PeerVerifier } from "../../src/tls/verdict.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
 import { NO_REVOCATION } from "../../src/x509/revocation.ts";
@@ -11,17 +11,17 @@ import { near, peerOf, place, start, YEARS } from "./lives_support.ts";
 const LOGGED = { logger: memoryLog().logger, nextConn: () => 1 };
 
 Deno.test("lives: after a change everybody is judged, and only who fails is ended", async () => {
-  const { clock, lives, passes, admit } = start({
-    judge: ({ peer }) =>
+  const { clock, connections, passes, admit } = start({
+    reauthorize: ({ peer }) =>
       peer?.spki === "bad"
-        ? { stands: false, ending: { reason: "denied", fields: { rule: "deny_cn" } } }
-        : { stands: true, peer },
+        ? { authorized: false, ending: { reason: "denied", fields: { rule: "deny_cn" } } }
+        : { authorized: true, peer },
   });
   const all = [await admit(peerOf("good")), await admit(peerOf("bad")), await admit(undefined)];
-  const shaking = lives.open(place());
+  const shaking = connections.open(place());
   let aborts = 0;
-  for (const life of [...all, shaking]) life.signal.addEventListener("abort", () => aborts++);
-  lives.rejudge();
+  for (const connection of [...all, shaking]) connection.signal.addEventListener("abort", () => aborts++);
+  connections.reauthorize();
   assert.equal(aborts, 0, "not in the turn of the swap");
   await clock.advance(100);
   assert.deepEqual(all.map(({ ending }) => ending?.reason), [undefined, "denied", undefined]);
@@ -30,48 +30,48 @@ Deno.test("lives: after a change everybody is judged, and only who fails is ende
   assert.equal(shaking.signal.aborted, false, "nobody is known to be there yet");
   assert.equal(aborts, 1);
   assert.deepEqual(passes, [{ judged: 3, ended: 1 }]);
-  for (const life of [...all, shaking]) life[Symbol.dispose]();
-  assert.equal(lives.size, 0);
+  for (const connection of [...all, shaking]) connection[Symbol.dispose]();
+  assert.equal(connections.size, 0);
   assert.equal(clock.timers, 0);
 });
 
 Deno.test("lives: a change right after the decision finds the connection", async () => {
-  const { clock, lives } = start({
-    judge: () => ({ stands: false, ending: { reason: "revoked" } }),
+  const { clock, connections } = start({
+    reauthorize: () => ({ authorized: false, ending: { reason: "revoked" } }),
   });
   const waits = Promise.withResolvers<boolean>();
-  const life = lives.open(place(waits.promise));
+  const connection = connections.open(place(waits.promise));
   // The same turn: nothing was awaited in between.
-  const admitted = life.admit(near(peerOf("peer")));
-  lives.rejudge();
+  const admitted = connection.admit(near(peerOf("peer")));
+  connections.reauthorize();
   await clock.advance(100);
-  assert.equal(life.ending?.reason, "revoked");
+  assert.equal(connection.ending?.reason, "revoked");
   waits.resolve(true);
   assert.equal(await admitted, false);
-  life[Symbol.dispose]();
+  connection[Symbol.dispose]();
 });
 
 Deno.test("lives: judging thousands takes slices, and all are judged by the last state", async () => {
   let state = 1;
   let judged = 0;
   const seen = new Map<string, number>();
-  const { clock, lives, passes, admit } = start({
-    judge: ({ peer }) => {
+  const { clock, connections, passes, admit } = start({
+    reauthorize: ({ peer }) => {
       judged++;
       clock.time += 0.2;
       seen.set(peer?.spki ?? "", state);
-      return { stands: true, peer };
+      return { authorized: true, peer };
     },
   });
   for (let i = 0; i < 5000; i++) await admit(peerOf(`${i}`));
   const from = clock.time;
-  lives.rejudge();
+  connections.reauthorize();
   const before = clock.fired;
   await clock.advance(400);
   assert.ok(judged > 1000 && judged < 4000, `${judged}`);
   assert.ok(clock.fired - before > judged / 30, "5 ms at a stretch");
   state = 2;
-  lives.rejudge();
+  connections.reauthorize();
   await clock.advance(5000);
   assert.ok([...seen.values()].every((by) => by === 2));
   assert.ok(clock.time - from < 6000);
@@ -81,25 +81,25 @@ Deno.test("lives: judging thousands takes slices, and all are judged by the last
 
 Deno.test("lives: changes one after the other do not keep the last in line waiting for ever", async () => {
   const last = { judged: 0 };
-  const { clock, lives, admit } = start({
-    judge: ({ peer }) => {
+  const { clock, connections, admit } = start({
+    reauthorize: ({ peer }) => {
       clock.time += 1;
       if (peer?.spki === "99") last.judged++;
-      return { stands: true, peer };
+      return { authorized: true, peer };
     },
   });
   for (let i = 0; i < 100; i++) await admit(peerOf(`${i}`));
   // A slice has room for five; a change comes with each.
   for (let turn = 0; turn < 60; turn++) {
-    lives.rejudge();
+    connections.reauthorize();
     await clock.advance(1);
   }
   assert.ok(last.judged >= 1);
 });
 
 Deno.test("lives: a certificate that expires is judged again then, and ends what it does not carry", async () => {
-  const { clock, lives, admit } = start({
-    judge: () => ({ stands: false, ending: { reason: "expired" } }),
+  const { clock, connections, admit } = start({
+    reauthorize: () => ({ authorized: false, ending: { reason: "expired" } }),
   });
   const soon = await admit(peerOf("soon", clock.time + 5000));
   const late = await admit(peerOf("late", clock.time + YEARS));
@@ -115,25 +115,25 @@ Deno.test("lives: a certificate that expires is judged again then, and ends what
   soon[Symbol.dispose]();
   late[Symbol.dispose]();
   assert.equal(clock.timers, 0);
-  assert.equal(lives.size, 0);
+  assert.equal(connections.size, 0);
 });
 
 Deno.test("lives: where another path is valid for longer the connection goes on until that ends", async () => {
   const { clock, admit } = start({
-    judge: ({ peer }) => {
+    reauthorize: ({ peer }) => {
       const until = start0 + 20_000;
-      if (clock.time > until) return { stands: false, ending: { reason: "expired" } };
-      return { stands: true, peer: peer && { ...peer, validUntil: until } };
+      if (clock.time > until) return { authorized: false, ending: { reason: "expired" } };
+      return { authorized: true, peer: peer && { ...peer, validUntil: until } };
     },
   });
   const start0 = clock.time;
-  const life = await admit(peerOf("peer", start0 + 5000));
+  const connection = await admit(peerOf("peer", start0 + 5000));
   await clock.advance(19_990);
-  assert.equal(life.signal.aborted, false);
-  assert.equal(life.admitted[0]?.peer?.validUntil, start0 + 20_000);
+  assert.equal(connection.signal.aborted, false);
+  assert.equal(connection.admitted[0]?.peer?.validUntil, start0 + 20_000);
   await clock.advance(1000);
-  assert.equal(life.ending?.reason, "expired");
-  life[Symbol.dispose]();
+  assert.equal(connection.ending?.reason, "expired");
+  connection[Symbol.dispose]();
 });
 
 Deno.test("lives: with the verifier itself, a cross-signed CA outlives the other by hours", async () => {
@@ -150,31 +150,31 @@ Deno.test("lives: with the verifier itself, a cross-signed CA outlives the other
     purpose: "client",
     now: clock.now,
   });
-  const judge: LivesOptions["judge"] = ({ peer }) => {
+  const judge: ConnectionTableOptions["reauthorize"] = ({ peer }) => {
     const verdict = verifier.verifyNow(peer?.chain ?? []);
     return verdict.ok
-      ? { stands: true, peer: verdict.peer }
-      : { stands: false, ending: { reason: verdict.reason === "expired" ? "expired" : "error" } };
+      ? { authorized: true, peer: verdict.peer }
+      : { authorized: false, ending: { reason: verdict.reason === "expired" ? "expired" : "error" } };
   };
   const { now, setTimer } = clock;
-  const lives = new Lives({ judge, maxLifetime: 0, now, monotonic: now, setTimer, ...LOGGED });
+  const connections = new ConnectionTable({ reauthorize: judge, maxLifetime: 0, now, monotonic: now, setTimer, ...LOGGED });
   const first = verifier.verifyNow([peer.der, crossed.der]);
   assert.ok(first.ok);
   assert.ok(first.peer.validUntil < clock.time + 62_000);
-  const life = lives.open(place());
-  await life.admit(near(first.peer));
+  const connection = connections.open(place());
+  await connection.admit(near(first.peer));
   clock.time += 120_000;
   await clock.advance(2000);
-  assert.equal(life.signal.aborted, false);
+  assert.equal(connection.signal.aborted, false);
   clock.time += 7_200_000;
   await clock.advance(2000);
-  assert.equal(life.ending?.reason, "expired");
-  life[Symbol.dispose]();
+  assert.equal(connection.ending?.reason, "expired");
+  connection[Symbol.dispose]();
 });
 
 Deno.test("lives: max_lifetime counts from accept, whatever the connection is doing", async () => {
-  const { clock, lives, admit } = start({ maxLifetime: 3000 });
-  const shaking = lives.open(place());
+  const { clock, connections, admit } = start({ maxLifetime: 3000 });
+  const shaking = connections.open(place());
   const going = await admit(undefined);
   await clock.advance(2999);
   assert.equal(going.signal.aborted, false);
@@ -183,76 +183,76 @@ Deno.test("lives: max_lifetime counts from accept, whatever the connection is do
   assert.equal(shaking.ending?.reason, "max_lifetime");
   assert.equal(going.ending?.reason, "max_lifetime");
   assert.equal(late.signal.aborted, false);
-  for (const life of [shaking, going, late]) life[Symbol.dispose]();
+  for (const connection of [shaking, going, late]) connection[Symbol.dispose]();
   assert.equal(clock.timers, 0);
 });
 
 Deno.test("lives: a cut ends all, and those that still come", async () => {
-  const { lives, admit } = start();
-  const all = [lives.open(place()), await admit(undefined)];
-  lives.cut();
-  all.push(lives.open(place()));
+  const { connections, admit } = start();
+  const all = [connections.open(place()), await admit(undefined)];
+  connections.cut();
+  all.push(connections.open(place()));
   assert.deepEqual(all.map(({ signal }) => signal.reason), Array(3).fill("shutdown"));
   assert.equal(await all[2]?.admit(near(undefined)), false);
-  for (const life of all) life[Symbol.dispose]();
-  assert.equal(lives.size, 0);
+  for (const connection of all) connection[Symbol.dispose]();
+  assert.equal(connections.size, 0);
 });
 
 Deno.test("lives: the first reason stays, and after the end there is none", async () => {
-  const { clock, lives, admit } = start({
-    judge: () => ({ stands: false, ending: { reason: "denied" } }),
+  const { clock, connections, admit } = start({
+    reauthorize: () => ({ authorized: false, ending: { reason: "denied" } }),
   });
   const ended = await admit(undefined);
   ended.end({ reason: "max_lifetime" });
   ended.end({ reason: "expired" });
-  lives.rejudge();
+  connections.reauthorize();
   await clock.advance(100);
   assert.equal(ended.ending?.reason, "max_lifetime");
   const over = await admit(undefined);
-  lives.rejudge();
+  connections.reauthorize();
   over[Symbol.dispose]();
   await clock.advance(100);
   over.end({ reason: "denied" });
-  over.stand(near(peerOf("late", clock.time + 1000)));
+  over.register(near(peerOf("late", clock.time + 1000)));
   assert.equal(over.signal.aborted, false);
   ended[Symbol.dispose]();
   assert.equal(clock.timers, 0);
 });
 
 Deno.test("lives: a handshake that gives way ends its connection", () => {
-  const { lives } = start();
+  const { connections } = start();
   const seat = place();
-  const life = lives.open(seat);
-  seat.onYield("too slow");
-  assert.deepEqual(life.ending, { reason: "error", fields: { error: "too slow" } });
-  life[Symbol.dispose]();
+  const connection = connections.open(seat);
+  seat.onEvict("too slow");
+  assert.deepEqual(connection.ending, { reason: "error", fields: { error: "too slow" } });
+  connection[Symbol.dispose]();
 });
 
 Deno.test("lives: what a connection owns is given back once", async () => {
   const { admit } = start();
-  const life = await admit(undefined);
+  const connection = await admit(undefined);
   let given = 0;
-  life.own({ [Symbol.dispose]: () => given++ });
-  life.end({ reason: "denied" });
+  connection.own({ [Symbol.dispose]: () => given++ });
+  connection.end({ reason: "denied" });
   assert.equal(given, 0, "it is still closing");
-  life[Symbol.dispose]();
-  life[Symbol.dispose]();
+  connection[Symbol.dispose]();
+  connection[Symbol.dispose]();
   assert.equal(given, 1);
 });
 
 Deno.test("lives: with the runtime's timers nothing is left behind", async () => {
-  const lives = new Lives({
-    judge: ({ peer }) => ({ stands: true, peer }),
+  const connections = new ConnectionTable({
+    reauthorize: ({ peer }) => ({ authorized: true, peer }),
     maxLifetime: 60_000,
     ...LOGGED,
     now: Date.now,
     monotonic: () => performance.now(),
   });
-  const life = lives.open(place());
-  await life.admit(near(peerOf("peer", Date.now() + YEARS)));
-  lives.rejudge();
+  const connection = connections.open(place());
+  await connection.admit(near(peerOf("peer", Date.now() + YEARS)));
+  connections.reauthorize();
   await settle();
   await settle();
-  assert.equal(life.signal.aborted, false);
-  life[Symbol.dispose]();
+  assert.equal(connection.signal.aborted, false);
+  connection[Symbol.dispose]();
 });

@@ -6,19 +6,19 @@
 
 import assert from "node:assert/strict";
 import { parseRule, type Rule } from "../../src/acl/rule.ts";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import type { AclConfig, Mode, NonEmpty, Target } from "../../src/config/config.ts";
 import { createLogger } from "../../src/logging.ts";
 import { createMetrics } from "../../src/metrics.ts";
 import { PlainFar } from "../../src/proxy/far_plain.ts";
 import { TlsFar } from "../../src/proxy/far_tls.ts";
-import { Quota } from "../../src/proxy/limits.ts";
-import { Lives, type Side } from "../../src/proxy/lives.ts";
+import { KeyedLimiter } from "../../src/proxy/limits.ts";
+import { ConnectionTable, type End } from "../../src/proxy/lives.ts";
 import { PlainNear } from "../../src/proxy/near_plain.ts";
 import { TlsNear } from "../../src/proxy/near_tls.ts";
 import { type Near, runSession, type Way } from "../../src/proxy/session.ts";
-import { standingOf } from "../../src/proxy/standing.ts";
-import { Targets } from "../../src/proxy/targets.ts";
+import { reauthorizePeer } from "../../src/proxy/standing.ts";
+import { LoadBalancer } from "../../src/proxy/targets.ts";
 import type { TlsClient } from "../../src/tls/client.ts";
 import type { Decide, Handshaken } from "../../src/tls/handshake.ts";
 import type { TlsServer } from "../../src/tls/server.ts";
@@ -38,9 +38,9 @@ const rule: Rule = { side: "allow", dimension: "cn", text: "nobody", pattern: pa
 
 /** What a handshake makes of a transport, which it owns from then on. */
 class Shaken extends FakeChannel {
-  readonly #below: Channel;
+  readonly #below: Conn;
 
-  constructor(below: Channel) {
+  constructor(below: Conn) {
     super();
     this.#below = below;
   }
@@ -67,9 +67,9 @@ function sideState() {
 }
 
 /** One tunnel's parts, with engines that shake hands at once and tell when they have. */
-function start(port: number, afterDecision: (side: Side) => void) {
+function start(port: number, afterDecision: (side: End) => void) {
   const lines: string[] = [];
-  const channels: FakeChannel[] = [];
+  const conns: FakeChannel[] = [];
   const sides = { near: sideState(), far: sideState() };
   const logger = createLogger({
     level: "debug",
@@ -77,24 +77,24 @@ function start(port: number, afterDecision: (side: Side) => void) {
     write: (line) => void lines.push(line),
   });
   const metrics = createMetrics({ version: "test" }).tunnel();
-  const lives = new Lives({
-    judge: ({ side, peer }) =>
-      standingOf(peer, { verifyNow: sides[side].verify }, sides[side].state.acl),
+  const connections = new ConnectionTable({
+    reauthorize: ({ end: side, peer }) =>
+      reauthorizePeer(peer, { verifyNow: sides[side].verify }, sides[side].state.acl),
     maxLifetime: 0,
     logger,
     nextConn: () => 1,
     now: Date.now,
     monotonic: () => performance.now(),
   });
-  const shake = (side: Side) => <T>(below: Channel, decide: Decide<T>): Promise<Handshaken<T>> => {
+  const shake = (side: End) => <T>(below: Conn, decide: Decide<T>): Promise<Handshaken<T>> => {
     const { peer, verify } = sides[side];
     const verdict = verify([peer.der]);
     assert.ok(verdict.ok);
     const { value, admit } = decide(verdict.peer);
     assert.ok(admit);
     afterDecision(side);
-    const channel = new Shaken(below);
-    channels.push(channel);
+    const conn = new Shaken(below);
+    conns.push(conn);
     return Promise.resolve({
       value,
       peer: verdict.peer,
@@ -103,14 +103,14 @@ function start(port: number, afterDecision: (side: Side) => void) {
       alpn: undefined,
       cipher: undefined,
       serverName: undefined,
-      channel,
+      conn,
     });
   };
   const monotonic = () => performance.now();
   const deps = { logger, limiter: limiterOf(logger), metrics, monotonic, native: undefined };
   const address = { kind: "tcp", host: "127.0.0.1", port } as const;
   const list: NonEmpty<Target> = [{ address, serverName: "localhost" }];
-  const targets = new Targets({
+  const targets = new LoadBalancer({
     ...deps,
     targets: list,
     balance: "failover",
@@ -123,7 +123,7 @@ function start(port: number, afterDecision: (side: Side) => void) {
     ...deps,
     tls: () => ({ accept: shake("near") }) as unknown as TlsServer,
     acl: () => sides.near.state.acl,
-    quota: new Quota(1),
+    quota: new KeyedLimiter(1),
     header: undefined,
     tellsTls: false,
     handshakeTimeout: 10_000,
@@ -134,17 +134,17 @@ function start(port: number, afterDecision: (side: Side) => void) {
     tls: () => ({ connect: shake("far") }) as unknown as TlsClient,
     acl: () => sides.far.state.acl,
   });
-  const place = { onYield: () => {}, moveTo: () => {}, establish: () => Promise.resolve(true) };
+  const place = { onEvict: () => {}, moveTo: () => {}, establish: () => Promise.resolve(true) };
   const run = async (mode: Mode): Promise<void> => {
     const accepted = new FakeChannel();
-    channels.push(accepted);
+    conns.push(accepted);
     // No handshake begins before the peer has said something.
     accepted.push("x");
     // Should nobody end it.
-    const end = setTimeout(() => channels.forEach((channel) => channel.end()), 2000);
+    const end = setTimeout(() => conns.forEach((conn) => conn.end()), 2000);
     const session = { ...deps, proxy: { idleTimeout: 0, closeTimeout: 0 } };
     const go = <N extends Near>(way: Pick<Way<N>, "near" | "far">) =>
-      runSession(accepted, { name: "listener", ...way }, session, lives.open(place));
+      runSession(accepted, { name: "listener", ...way }, session, connections.open(place));
     switch (mode) {
       case "server":
         await go({ near: tlsNear, far: new PlainFar({ ...reach, proxyProtocol: "off" }) });
@@ -160,11 +160,11 @@ function start(port: number, afterDecision: (side: Side) => void) {
     }
     clearTimeout(end);
   };
-  return { channels, lines, sides, lives, run, metrics };
+  return { conns, lines, sides, connections, run, metrics };
 }
 
 /** Whose state changes, and after whose decision. */
-const CASES: readonly { readonly mode: Mode; readonly changes: Side; readonly after: Side }[] = [
+const CASES: readonly { readonly mode: Mode; readonly changes: End; readonly after: End }[] = [
   { mode: "server", changes: "near", after: "near" },
   { mode: "client", changes: "far", after: "far" },
   { mode: "bridge", changes: "near", after: "near" },
@@ -177,17 +177,17 @@ for (const { mode, changes, after } of CASES) {
     const when = `another ${change} of the ${changes} side in the turn of the ${after} decision`;
     Deno.test(`races: ${mode} mode, ${when}`, async () => {
       await using target = echoBackend();
-      const { lines, sides, lives, run, metrics } = start(target.port, (side) => {
+      const { lines, sides, connections, run, metrics } = start(target.port, (side) => {
         if (side !== after) return;
         const { state } = sides[changes];
         if (change === "rules") state.acl = { ...OPEN, allow: [rule] };
         else state.anchors = [];
-        lives.rejudge();
+        connections.reauthorize();
       });
       await run(mode);
       const reason = change === "rules" ? "denied" : "untrusted";
       assert.match(lines.at(-1) ?? "", new RegExp(`connection closed.* reason=${reason} `));
-      assert.equal(lives.size, 0);
+      assert.equal(connections.size, 0);
       assert.equal(metrics.activeConnections, 0);
       assert.equal(target.received, 0);
     });

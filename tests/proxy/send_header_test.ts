@@ -13,12 +13,12 @@ const HEADER = new TextEncoder().encode("PROXY UNKNOWN\r\n");
 
 /** What becomes of a header; `pending` is done while it waits. */
 async function sent(
-  channel: FakeChannel,
+  conn: FakeChannel,
   timeout: number,
   pending: (client: AbortController) => void = () => {},
 ): Promise<string> {
   const client = new AbortController();
-  const sending = sendHeader(channel, HEADER, { timeout, signal: client.signal });
+  const sending = sendHeader(conn, HEADER, { timeout, signal: client.signal });
   pending(client);
   try {
     await sending;
@@ -26,25 +26,25 @@ async function sent(
   } catch (error) {
     assert.ok(error instanceof DialError);
     assert.match(error.message, /^Cannot send the PROXY header: /);
-    assert.ok(channel.closed);
+    assert.ok(conn.closed);
     return error.reason;
   }
 }
 
 Deno.test("a target that takes the header, at once or later", async () => {
-  const channel = new FakeChannel();
-  assert.equal(await sent(channel, 60_000), "sent");
-  channel.stall();
-  assert.equal(await sent(channel, 60_000, () => channel.release()), "sent");
-  assert.equal(channel.written, "PROXY UNKNOWN\r\n".repeat(2));
-  assert.ok(!channel.closed);
+  const conn = new FakeChannel();
+  assert.equal(await sent(conn, 60_000), "sent");
+  conn.stall();
+  assert.equal(await sent(conn, 60_000, () => conn.release()), "sent");
+  assert.equal(conn.written, "PROXY UNKNOWN\r\n".repeat(2));
+  assert.ok(!conn.closed);
 });
 
 Deno.test("one that does not is given up in time, and with the client", async () => {
   const [slow, left, gone, broken] = Array.from({ length: 4 }, () => {
-    const channel = new FakeChannel();
-    channel.stall();
-    return channel;
+    const conn = new FakeChannel();
+    conn.stall();
+    return conn;
   });
   assert.ok(slow && left && gone && broken);
   assert.equal(await sent(slow, 20), "timeout");

@@ -8,8 +8,8 @@
 
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import type { Channel } from "../../src/channel.ts";
-import { splice } from "../../src/proxy/splice.ts";
+import type { Conn } from "../../src/channel.ts";
+import { copyBidirectional } from "../../src/proxy/splice.ts";
 import { nativeHandles, tcpPair } from "../support/ways.ts";
 import { bytesOf, prng } from "../tls/support.ts";
 import { ENGINE, PUBLIC, SOCKETS, type Way } from "../tls/support_ways.ts";
@@ -46,21 +46,21 @@ class Lane {
   }
 
   /** Sends all, or leaves after so many bytes. */
-  async send(channel: Channel, leaveAfter: number): Promise<void> {
+  async send(conn: Conn, leaveAfter: number): Promise<void> {
     for (let at = 0; at < this.size;) {
-      if (at >= leaveAfter) return channel.close();
+      if (at >= leaveAfter) return conn.close();
       const count = Math.min(this.size - at, 1 + this.pick(this.pick(2) === 0 ? 300 : 100_000));
-      await channel.write(this.bytes(at, count));
+      await conn.write(this.bytes(at, count));
       at += count;
       if (this.pick(8) === 0) await later(this.pick(4));
     }
-    await channel.closeWrite();
+    await conn.closeWrite();
   }
 
   /** Reads to the end, now and then slowly; how much came. */
-  async receive(channel: Channel): Promise<number> {
+  async receive(conn: Conn): Promise<number> {
     let at = 0;
-    for (let got = await channel.read(); got !== null; got = await channel.read()) {
+    for (let got = await conn.read(); got !== null; got = await conn.read()) {
       assert.ok(this.bytes(at, got.length).equals(got), `other bytes than its own at ${at}`);
       at += got.length;
       if (this.pick(4) === 0) await later(this.pick(10));
@@ -76,7 +76,7 @@ async function one(way: Way, index: number): Promise<void> {
   const [far, backend] = await tcpPair(handles);
   const tls = await way.connected({ pair: await tcpPair(handles) });
   const limits = { idleTimeout: 20_000, closeTimeout: 0 };
-  const tunnel = [splice(near, tls.client, limits), splice(tls.server, far, limits)];
+  const tunnel = [copyBidirectional(near, tls.client, limits), copyBidirectional(tls.server, far, limits)];
   const up = new Lane(2 * index);
   const down = new Lane(2 * index + 1);
   const leaves = up.pick(5) === 0;
@@ -91,7 +91,7 @@ async function one(way: Way, index: number): Promise<void> {
     up.send(app, leaveAfter).catch(broken),
     first.then(() => down.send(backend, Infinity)).catch(broken),
   ]);
-  for (const channel of [app, backend]) channel.close();
+  for (const conn of [app, backend]) conn.close();
   const reasons = (await Promise.all(tunnel)).map(({ reason }) => reason);
   if (leaves) return;
   assert.deepEqual(ended.slice(0, 2), [up.size, down.size]);
@@ -99,7 +99,7 @@ async function one(way: Way, index: number): Promise<void> {
 }
 
 for (const way of [PUBLIC, ENGINE, SOCKETS]) {
-  Deno.test(`splice: nobody gets another's bytes, however many there are (${way.name})`, async () => {
+  Deno.test(`copyBidirectional: nobody gets another's bytes, however many there are (${way.name})`, async () => {
     await Promise.all(Array.from({ length: CONNECTIONS }, (_, index) => one(way, index)));
   });
 }

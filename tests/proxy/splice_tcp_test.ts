@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import net from "node:net";
-import type { Channel, Take } from "../../src/channel.ts";
+import type { Conn, Sink } from "../../src/channel.ts";
 import { dialTcp, listenTcp } from "../../src/net.ts";
 import type { Direction } from "../../src/proxy/outcome.ts";
-import { splice, type SpliceOptions, type SpliceResult } from "../../src/proxy/splice.ts";
+import { copyBidirectional, type CopyOptions, type CopyResult } from "../../src/proxy/splice.ts";
 import { until } from "../support/wait.ts";
 import { eachTcpWay, type TcpWay } from "../support/ways.ts";
 
@@ -14,7 +14,7 @@ const MIB = 1024 * 1024;
 /** A socket of a peer: ours, or one that can send RST. */
 type Peer<T> = (port: number) => Promise<T>;
 
-const channelPeer: Peer<Channel> = (port) =>
+const channelPeer: Peer<Conn> = (port) =>
   dialTcp({ host: "127.0.0.1", port }, { timeout: 10_000 });
 
 const nodePeer: Peer<net.Socket> = (port) =>
@@ -29,18 +29,18 @@ async function spliced<A, B>(
   way: TcpWay,
   clientPeer: Peer<A>,
   targetPeer: Peer<B>,
-  options: Partial<SpliceOptions> = {},
-): Promise<{ client: A; target: B; done: Promise<SpliceResult> }> {
+  options: Partial<CopyOptions> = {},
+): Promise<{ client: A; target: B; done: Promise<CopyResult> }> {
   const [client, near] = await joined(way, clientPeer);
   const [target, far] = await joined(way, targetPeer);
   return {
     client,
     target,
-    done: splice(near, far, { idleTimeout: 20_000, closeTimeout: 0, ...options }),
+    done: copyBidirectional(near, far, { idleTimeout: 20_000, closeTimeout: 0, ...options }),
   };
 }
 
-async function joined<T>(way: TcpWay, peer: Peer<T>): Promise<[T, Channel]> {
+async function joined<T>(way: TcpWay, peer: Peer<T>): Promise<[T, Conn]> {
   const listener = listenTcp(LOCAL, { native: way.native });
   try {
     const [end, accepted] = await Promise.all([peer(listener.port), listener.accept()]);
@@ -51,9 +51,9 @@ async function joined<T>(way: TcpWay, peer: Peer<T>): Promise<[T, Channel]> {
   }
 }
 
-async function readAll(channel: Channel): Promise<string> {
+async function readAll(conn: Conn): Promise<string> {
   let text = "";
-  for (let bytes = await channel.read(); bytes !== null; bytes = await channel.read()) {
+  for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) {
     text += new TextDecoder().decode(bytes);
   }
   return text;
@@ -93,7 +93,7 @@ eachTcpWay("splice over TCP: 64 MiB each way at once, equal by SHA-256", async (
   const { client, target, done } = await spliced(way, channelPeer, channelPeer, {
     onBytes: (direction, count) => void (moved[direction] += count),
   });
-  const send = async (channel: Channel) => {
+  const send = async (conn: Conn) => {
     const hash = createHash("sha256");
     const block = new Uint8Array(MIB);
     for (let i = 0; i < 64; i++) {
@@ -101,14 +101,14 @@ eachTcpWay("splice over TCP: 64 MiB each way at once, equal by SHA-256", async (
         crypto.getRandomValues(block.subarray(at, at + 65536));
       }
       hash.update(block);
-      await channel.write(block);
+      await conn.write(block);
     }
-    await channel.closeWrite();
+    await conn.closeWrite();
     return hash.digest("hex");
   };
-  const receive = async (channel: Channel) => {
+  const receive = async (conn: Conn) => {
     const hash = createHash("sha256");
-    for (let bytes = await channel.read(); bytes !== null; bytes = await channel.read()) {
+    for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) {
       hash.update(bytes);
     }
     return hash.digest("hex");
@@ -139,7 +139,7 @@ eachTcpWay(
     const [target, far] = await joined(way, channelPeer);
     let read = 0;
     let written = 0;
-    const counted: Channel = {
+    const counted: Conn = {
       remote: near.remote,
       local: near.local,
       async read() {
@@ -147,8 +147,8 @@ eachTcpWay(
         read += bytes?.length ?? 0;
         return bytes;
       },
-      pump: (take: Take) =>
-        near.pump((bytes) => {
+      pipeTo: (take: Sink) =>
+        near.pipeTo((bytes) => {
           read += bytes.length;
           return take(bytes);
         }),
@@ -157,7 +157,7 @@ eachTcpWay(
       close: () => near.close(),
       reset: () => near.reset(),
     };
-    const done = splice(counted, far, {
+    const done = copyBidirectional(counted, far, {
       idleTimeout: 0,
       closeTimeout: 0,
       onBytes: (_direction, count) => void (written += count),
@@ -297,7 +297,7 @@ eachTcpWay("splice over TCP: idle, closing and aborting close both sockets", asy
   for (
     const [options, act, reason] of [
       [{ idleTimeout: 50 }, () => {}, "idle_timeout"],
-      [{ closeTimeout: 50 }, (client: Channel) => client.closeWrite(), "close_timeout"],
+      [{ closeTimeout: 50 }, (client: Conn) => client.closeWrite(), "close_timeout"],
       [{ signal: abort.signal }, () => abort.abort("shutdown"), "shutdown"],
     ] as const
   ) {

@@ -1,18 +1,18 @@
 import assert from "node:assert/strict";
-import type { ChannelFault } from "../../src/channel.ts";
+import type { ConnFault } from "../../src/channel.ts";
 import type { CloseReason, Direction } from "../../src/proxy/outcome.ts";
-import { splice, type SpliceOptions, type SpliceResult } from "../../src/proxy/splice.ts";
+import { copyBidirectional, type CopyOptions, type CopyResult } from "../../src/proxy/splice.ts";
 import { FakeChannel } from "./fake_channel.ts";
 
-type Fixture = { client: FakeChannel; target: FakeChannel; done: Promise<SpliceResult> };
+type Fixture = { client: FakeChannel; target: FakeChannel; done: Promise<CopyResult> };
 
 /** Checks besides what holds of every splice: both closed, nothing under way. */
-function start(options: Partial<SpliceOptions> = {}, prepare?: (f: Fixture) => void): Fixture {
+function start(options: Partial<CopyOptions> = {}, prepare?: (f: Fixture) => void): Fixture {
   const client = new FakeChannel();
   const target = new FakeChannel();
   const fixture = { client, target } as Fixture;
   prepare?.(fixture);
-  fixture.done = splice(client, target, { idleTimeout: 0, closeTimeout: 0, ...options })
+  fixture.done = copyBidirectional(client, target, { idleTimeout: 0, closeTimeout: 0, ...options })
     .then((result) => {
       assert.ok(client.closed && target.closed, "both are closed");
       assert.equal(client.pending + target.pending, 0, "nothing is under way");
@@ -269,7 +269,7 @@ Deno.test("splice: a signal that has aborted before moves nothing", async () => 
 });
 
 Deno.test("splice: who cannot be read any more is told apart, and the other is closed", async () => {
-  const cases: [ChannelFault, CloseReason, CloseReason][] = [
+  const cases: [ConnFault, CloseReason, CloseReason][] = [
     ["reset", "peer_reset", "target_reset"],
     ["truncated", "peer_reset", "target_reset"],
     ["protocol", "error", "error"],

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import type { Address, Balance, NonEmpty, Target } from "../../src/config/config.ts";
 import { dial, listenTcp, Resolver, type TcpListener } from "../../src/net.ts";
-import { Targets } from "../../src/proxy/targets.ts";
+import { LoadBalancer } from "../../src/proxy/targets.ts";
 import { NoTarget } from "../../src/proxy/targets_failure.ts";
 import { listenAt, Place } from "../net/unix_support.ts";
 
@@ -13,10 +13,10 @@ const QUIET = {
   targetUp: () => {},
 };
 
-function over(addresses: NonEmpty<Address>, balance: Balance): () => Promise<Channel> {
+function over(addresses: NonEmpty<Address>, balance: Balance): () => Promise<Conn> {
   const [first, ...more] = addresses.map((address): Target => ({ address, serverName: undefined }));
   assert.ok(first !== undefined);
-  const targets = new Targets({
+  const targets = new LoadBalancer({
     targets: [first, ...more],
     balance,
     dialTimeout: 10_000,
@@ -43,10 +43,10 @@ function tcp(listener: TcpListener): Address {
 const LOCAL = { host: "127.0.0.1", port: 0 };
 
 /** Who is at the other end of a new connection. */
-async function remote(connect: () => Promise<Channel>): Promise<string> {
-  const channel = await connect();
-  channel.close();
-  return channel.remote;
+async function remote(connect: () => Promise<Conn>): Promise<string> {
+  const conn = await connect();
+  conn.close();
+  return conn.remote;
 }
 
 Deno.test("targets: a missing socket, a port that refuses, and one that takes it", async () => {

@@ -6,7 +6,7 @@
 
 import type { Balance, NonEmpty, Target, TcpAddress } from "../../src/config/config.ts";
 import { DialError, type DialReason } from "../../src/net.ts";
-import { type Attempt, type Reached, Targets } from "../../src/proxy/targets.ts";
+import { type Attempt, type Reached, LoadBalancer } from "../../src/proxy/targets.ts";
 
 /** What a target makes of a connection; a number is how many milliseconds it takes to answer. */
 export type Manner = "takes" | "refuses" | "hangs" | number;
@@ -37,7 +37,7 @@ export class Field {
   /** By target. */
   readonly tallies: Tally[];
   /** The targets. */
-  readonly targets: Targets;
+  readonly targets: LoadBalancer;
   /** Aborting it is a client that leaves. */
   control = new AbortController();
 
@@ -55,7 +55,7 @@ export class Field {
       if (one === undefined) throw new Error(`no target ${index}`);
       return one;
     };
-    this.targets = new Targets({
+    this.targets = new LoadBalancer({
       targets: list as unknown as NonEmpty<Target>,
       balance,
       dialTimeout,

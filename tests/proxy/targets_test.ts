@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Target } from "../../src/config/config.ts";
-import { Targets } from "../../src/proxy/targets.ts";
+import { LoadBalancer } from "../../src/proxy/targets.ts";
 import { NoTarget, TargetDenied } from "../../src/proxy/targets_failure.ts";
 import { HandshakeCut, HandshakeError } from "../../src/tls/handshake.ts";
 import { dialError, Field, hostOf } from "./targets_support.ts";
@@ -191,7 +191,7 @@ Deno.test("a handshake that fails and a denial count like a refusal", async () =
     field.tried.length = 0;
     await field.host();
     assert.deepEqual(field.tried, hosts(1));
-    field.targets.forgive();
+    field.targets.clearEjections();
     assert.equal(await field.host(), hostOf(0));
     assert.equal(field.tallies[0]?.up, true);
   }
@@ -250,7 +250,7 @@ Deno.test("least connections are those of an address, too", async () => {
 });
 
 Deno.test("a name that is not found in time is a failure of that target", async () => {
-  const targets = new Targets({
+  const targets = new LoadBalancer({
     targets: [0, 1].map((index): Target => ({
       address: { kind: "tcp", host: `name${index}`, port: 1 },
       serverName: undefined,

@@ -187,13 +187,13 @@ for (const option of ["send-proxy", "send-proxy-v2"]) {
         assert(others.length < 5, String(others));
         try {
           const result = await acceptHeader(await listener.accept(), limits);
-          if (result.kind === "accepted") result.channel.close();
-          if (result.kind === "accepted" && result.channel.remote === remote) {
+          if (result.kind === "accepted") result.conn.close();
+          if (result.kind === "accepted" && result.conn.remote === remote) {
             assert.notEqual(result.via, remote);
             assert.deepEqual(result.destination, { host, port });
             break;
           }
-          others.push(result.kind === "accepted" ? result.channel.remote : result.message);
+          others.push(result.kind === "accepted" ? result.conn.remote : result.message);
         } catch (error) {
           if (!(error instanceof AcceptError) || !error.peerGone) throw error;
           others.push(error.message);

@@ -103,17 +103,17 @@ Deno.test("a daemon stops at once after connections that ended in every way", as
     (socket) => void socket.end(new Uint8Array(1 << 20), () => socket.destroy()),
     (socket) => void socket.end("x", () => setTimeout(() => socket.resetAndDestroy(), 5)),
   ];
-  const lives: Promise<void>[] = [];
+  const connections: Promise<void>[] = [];
   for (let i = 0; i < 12 * ways.length; i++) {
     const socket = net.connect({ port: client.port, host: "127.0.0.1" });
     socket.on("error", () => {});
     socket.resume();
-    lives.push(new Promise((done) => socket.once("close", () => done())));
+    connections.push(new Promise((done) => socket.once("close", () => done())));
     const way = ways[i % ways.length];
     if (i % 3 === 0) socket.once("connect", () => way?.(socket));
     else socket.once("connect", () => setTimeout(() => way?.(socket), i % 30));
   }
-  await Promise.all(lives);
+  await Promise.all(connections);
   for (const daemon of [client, server]) {
     daemon.kill("SIGTERM");
     assert.equal(await daemon.exit(), 0);

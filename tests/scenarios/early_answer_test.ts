@@ -6,16 +6,16 @@
  */
 
 import assert from "node:assert/strict";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import { type End, hear, plainEnd, tlsEnd } from "../support/ends.ts";
 import { Scene } from "../support/scene.ts";
 import { PeerServer } from "../support/sockets.ts";
 
 /** Sends for as long as it goes. */
-async function flood(channel: Channel): Promise<void> {
+async function flood(conn: Conn): Promise<void> {
   const block = new Uint8Array(65_536);
   try {
-    for (;;) await channel.write(block);
+    for (;;) await conn.write(block);
   } catch {
     // Ended, as it should.
   }

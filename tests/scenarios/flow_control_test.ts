@@ -6,7 +6,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import { MB, readHash, Sending } from "../support/bulk.ts";
 import type { TestDaemon } from "../support/daemon.ts";
 import {
@@ -50,7 +50,7 @@ const MODES = {
 async function connection(
   { connect, target }: Route,
   towards: "target" | "client",
-): Promise<{ sender: Channel; reader: Channel }> {
+): Promise<{ sender: Conn; reader: Conn }> {
   const [near, far] = await Promise.all([connect(), target.next()]);
   return towards === "target" ? { sender: near, reader: far } : { sender: far, reader: near };
 }

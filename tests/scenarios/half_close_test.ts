@@ -5,14 +5,14 @@
  */
 
 import assert from "node:assert/strict";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import type { TestDaemon } from "../support/daemon.ts";
 import { Scene } from "../support/scene.ts";
 import { hear, plainEnd, plainTarget, tlsEnd, tlsTarget } from "../support/ends.ts";
 
 type Ends = {
-  readonly near: Channel;
-  readonly far: Channel;
+  readonly near: Conn;
+  readonly far: Conn;
   readonly daemons: readonly TestDaemon[];
 };
 
@@ -37,9 +37,9 @@ const MODES = {
   },
 } satisfies Record<string, (scene: Scene) => Promise<Ends>>;
 
-async function say(channel: Channel, words: string): Promise<void> {
-  await channel.write(new TextEncoder().encode(words));
-  await channel.closeWrite();
+async function say(conn: Conn, words: string): Promise<void> {
+  await conn.write(new TextEncoder().encode(words));
+  await conn.closeWrite();
 }
 
 for (const [mode, connect] of Object.entries(MODES)) {

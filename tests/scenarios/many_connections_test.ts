@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import type { TestDaemon } from "../support/daemon.ts";
 import { type End, plainEnd, type Target, tlsEnd, tlsTarget } from "../support/ends.ts";
 import { echoBackend } from "../support/peers.ts";
@@ -13,11 +13,11 @@ import { descriptors, settled, waitForDescriptors } from "../support/process.ts"
 import { Scene } from "../support/scene.ts";
 
 /** Sends words and reads as many bytes back. */
-async function echo(channel: Channel, words: string): Promise<string> {
-  await channel.write(new TextEncoder().encode(words));
+async function echo(conn: Conn, words: string): Promise<string> {
+  await conn.write(new TextEncoder().encode(words));
   let answer = "";
   while (answer.length < words.length) {
-    const bytes = await channel.read();
+    const bytes = await conn.read();
     assert.ok(bytes !== null, `the connection ended after "${answer}"`);
     answer += new TextDecoder().decode(bytes);
   }
@@ -26,19 +26,19 @@ async function echo(channel: Channel, words: string): Promise<string> {
 
 /** Echoes on every connection until the target is disposed of. */
 async function serveEcho(target: Target): Promise<void> {
-  const lives: Promise<void>[] = [];
+  const connections: Promise<void>[] = [];
   for (;;) {
-    const channel = await target.next().catch(() => undefined);
-    if (channel === undefined) break;
+    const conn = await target.next().catch(() => undefined);
+    if (conn === undefined) break;
     const live = async () => {
-      for (let bytes = await channel.read(); bytes !== null; bytes = await channel.read()) {
-        await channel.write(bytes);
+      for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) {
+        await conn.write(bytes);
       }
-      channel.close();
+      conn.close();
     };
-    lives.push(live().catch(() => channel.close()));
+    connections.push(live().catch(() => conn.close()));
   }
-  await Promise.all(lives);
+  await Promise.all(connections);
 }
 
 /** Opens connections, a few at a time, and waits until each has echoed. */
@@ -57,7 +57,7 @@ async function open(count: number, connect: () => Promise<End>): Promise<End[]> 
   return ends;
 }
 
-async function echoAll(ends: readonly Channel[]): Promise<void> {
+async function echoAll(ends: readonly Conn[]): Promise<void> {
   const words = ends.map((_, number) => `connection ${number}`);
   const answers = await Promise.all(ends.map((end, number) => echo(end, words[number] ?? "")));
   assert.deepEqual(answers, words);

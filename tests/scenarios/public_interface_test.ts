@@ -29,7 +29,7 @@ for (const { way, options } of WAYS) {
           await daemon.waitForLog("carrying connections", { tcp: way, tls: way });
         }
         const { near, far } = await joined(path);
-        const echoing = far.pump((bytes) => far.write(bytes)).then(() => far.closeWrite());
+        const echoing = far.pipeTo((bytes) => far.write(bytes)).then(() => far.closeWrite());
         await echo(near, "hello");
         const sending = new Sending(near, 20 * MB);
         const { size, hash } = await readHash(near);

@@ -5,7 +5,7 @@
  */
 
 import { createHash, randomBytes } from "node:crypto";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 
 /** Bytes in a MB. */
 export const MB = 1_000_000;
@@ -18,30 +18,30 @@ export class Sending {
   readonly hash: Promise<string>;
 
   /** Starts at once; `size` is a multiple of {@linkcode MB}. */
-  constructor(channel: Channel, size: number) {
-    this.hash = this.#send(channel, size);
+  constructor(conn: Conn, size: number) {
+    this.hash = this.#send(conn, size);
     this.hash.catch(() => {}); // Awaited by those who get that far.
   }
 
-  async #send(channel: Channel, size: number): Promise<string> {
+  async #send(conn: Conn, size: number): Promise<string> {
     const hash = createHash("sha256");
     const block = randomBytes(MB);
     for (let number = 0; this.sent < size; number++) {
       block.writeUInt32BE(number, 0);
       hash.update(block);
-      await channel.write(block);
+      await conn.write(block);
       this.sent += block.length;
     }
-    await channel.closeWrite();
+    await conn.closeWrite();
     return hash.digest("hex");
   }
 }
 
 /** Reads to the end; size and SHA-256. */
-export async function readHash(channel: Channel): Promise<{ size: number; hash: string }> {
+export async function readHash(conn: Conn): Promise<{ size: number; hash: string }> {
   const hash = createHash("sha256");
   let size = 0;
-  for (let bytes = await channel.read(); bytes !== null; bytes = await channel.read()) {
+  for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) {
     hash.update(bytes);
     size += bytes.length;
   }

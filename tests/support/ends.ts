@@ -6,13 +6,13 @@
  */
 
 import assert from "node:assert/strict";
-import { type Channel, ChannelError } from "../../src/channel.ts";
+import { type Conn, ConnError } from "../../src/channel.ts";
 import { dialTcp, listenTcp } from "../../src/net.ts";
 import { admit, client, limits, server } from "../tls/support.ts";
 import type { TestPki } from "./pki.ts";
 
 /** A channel that is closed at the end of the scope. */
-export type End = Channel & AsyncDisposable;
+export type End = Conn & AsyncDisposable;
 
 /** A target whose connections the test serves itself. */
 export type Target = {
@@ -24,10 +24,10 @@ export type Target = {
 } & AsyncDisposable;
 
 /** Adds disposal to a channel. */
-function end(channel: Channel): End {
-  return Object.assign(channel, {
+function end(conn: Conn): End {
+  return Object.assign(conn, {
     [Symbol.asyncDispose]: () => {
-      channel.close();
+      conn.close();
       return Promise.resolve();
     },
   });
@@ -41,26 +41,26 @@ export async function plainEnd(port: number): Promise<End> {
 /** TLS to a port of 127.0.0.1, as the client of the PKI; waits `patience` ms for the handshake. */
 export async function tlsEnd(port: number, pki: TestPki, patience = 10_000): Promise<End> {
   const tls = client({ own: pki.client, bundle: [pki.ca] });
-  const { channel } = await tls.connect(await plainEnd(port), admit, limits(patience));
-  assert.ok(channel !== undefined);
-  return end(channel);
+  const { conn } = await tls.connect(await plainEnd(port), admit, limits(patience));
+  assert.ok(conn !== undefined);
+  return end(conn);
 }
 
 /** Listens; `take` makes of each connection what the test is to see. */
-function target(take: (accepted: Channel) => Promise<Channel>): Target {
+function target(take: (accepted: Conn) => Promise<Conn>): Target {
   const listener = listenTcp({ host: "127.0.0.1", port: 0 });
-  const open: Channel[] = [];
+  const open: Conn[] = [];
   return {
     port: listener.port,
     address: listener.address,
     async next() {
-      const channel = end(await take(await listener.accept()));
-      open.push(channel);
-      return channel;
+      const conn = end(await take(await listener.accept()));
+      open.push(conn);
+      return conn;
     },
     [Symbol.asyncDispose]: () => {
       listener.close();
-      for (const channel of open) channel.close();
+      for (const conn of open) conn.close();
       return Promise.resolve();
     },
   };
@@ -75,36 +75,36 @@ export function plainTarget(): Target {
 export function tlsTarget(pki: TestPki, patience = 10_000): Target {
   const tls = server({ own: pki.server, bundle: [pki.ca] });
   return target(async (accepted) => {
-    const { channel } = await tls.accept(accepted, admit, limits(patience));
-    assert.ok(channel !== undefined);
-    return channel;
+    const { conn } = await tls.accept(accepted, admit, limits(patience));
+    assert.ok(conn !== undefined);
+    return conn;
   });
 }
 
 /** What a channel reads until its end, and whether that was one in good order. */
 export async function hear(
-  channel: Channel,
+  conn: Conn,
 ): Promise<{ readonly text: string; readonly end: "clean" | "broken" }> {
   const decoder = new TextDecoder();
   let text = "";
   try {
-    for (let bytes = await channel.read(); bytes !== null; bytes = await channel.read()) {
+    for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) {
       text += decoder.decode(bytes, { stream: true });
     }
     return { text, end: "clean" };
   } catch (error) {
-    if (!(error instanceof ChannelError)) throw error;
+    if (!(error instanceof ConnError)) throw error;
     return { text, end: "broken" };
   }
 }
 
 /** Sends words and waits until they have come back. */
-export async function echo(channel: Channel, words: string): Promise<void> {
-  await channel.write(new TextEncoder().encode(words));
+export async function echo(conn: Conn, words: string): Promise<void> {
+  await conn.write(new TextEncoder().encode(words));
   const decoder = new TextDecoder();
   let answer = "";
   while (answer.length < words.length) {
-    const bytes = await channel.read();
+    const bytes = await conn.read();
     assert.ok(bytes !== null, `the connection ended after "${answer}"`);
     answer += decoder.decode(bytes, { stream: true });
   }

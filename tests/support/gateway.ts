@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import { listenTcp } from "../../src/net.ts";
 import type { TlsServer } from "../../src/tls/server.ts";
 import { admit, limits, server } from "../tls/support.ts";
@@ -27,8 +27,8 @@ export class EchoTarget implements AsyncDisposable {
   /** The serial numbers of those who connected, as they came. */
   readonly callers: string[] = [];
   readonly #listener = listenTcp({ host: "127.0.0.1", port: 0 });
-  readonly #open = new Set<Channel>();
-  readonly #lives: Promise<void>[] = [];
+  readonly #open = new Set<Conn>();
+  readonly #connections: Promise<void>[] = [];
   readonly #loop: Promise<void>;
   readonly #tls: TlsServer;
 
@@ -48,24 +48,24 @@ export class EchoTarget implements AsyncDisposable {
       const accepted = await this.#listener.accept().catch(() => undefined);
       if (accepted === undefined) return;
       this.#open.add(accepted);
-      this.#lives.push(this.#serve(accepted).catch(() => {}).finally(() => accepted.close()));
+      this.#connections.push(this.#serve(accepted).catch(() => {}).finally(() => accepted.close()));
     }
   }
 
-  async #serve(accepted: Channel): Promise<void> {
-    const { channel, peer } = await this.#tls.accept(accepted, admit, limits());
-    if (channel === undefined) return;
+  async #serve(accepted: Conn): Promise<void> {
+    const { conn, peer } = await this.#tls.accept(accepted, admit, limits());
+    if (conn === undefined) return;
     this.callers.push(peer?.certificate.serial ?? "");
-    await channel.pump((bytes) => channel.write(bytes));
-    await channel.closeWrite();
+    await conn.pipeTo((bytes) => conn.write(bytes));
+    await conn.closeWrite();
   }
 
   /** Cuts everything. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#listener.close();
-    for (const channel of this.#open) channel.close();
+    for (const conn of this.#open) conn.close();
     await this.#loop;
-    await Promise.all(this.#lives);
+    await Promise.all(this.#connections);
   }
 }
 

@@ -14,7 +14,7 @@ export class HoldBack implements AsyncDisposable {
   readonly #target: number;
   readonly #released = Promise.withResolvers<void>();
   readonly #conns = new Set<Deno.Conn>();
-  readonly #lives: Promise<void>[] = [];
+  readonly #connections: Promise<void>[] = [];
   readonly #loop: Promise<void>;
 
   /** Forwards to a port of 127.0.0.1. */
@@ -37,7 +37,7 @@ export class HoldBack implements AsyncDisposable {
     for await (const near of this.#listener) {
       const far = await Deno.connect({ hostname: "127.0.0.1", port: this.#target });
       this.#conns.add(near).add(far);
-      this.#lives.push(this.#copy(near, far, true), this.#copy(far, near, false));
+      this.#connections.push(this.#copy(near, far, true), this.#copy(far, near, false));
     }
   }
 
@@ -66,7 +66,7 @@ export class HoldBack implements AsyncDisposable {
     this.release();
     await this.#loop.catch(() => {});
     for (const conn of this.#conns) closeQuietly(conn);
-    await Promise.all(this.#lives);
+    await Promise.all(this.#connections);
   }
 }
 

@@ -17,7 +17,7 @@ export class Backend implements AsyncDisposable {
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   readonly #open = new Set<Deno.TcpConn>();
   readonly #loop: Promise<void>;
-  readonly #lives = new Set<Promise<void>>();
+  readonly #connections = new Set<Promise<void>>();
 
   /** Calls `serve` for each connection and closes it afterwards. */
   constructor(serve: (conn: Deno.TcpConn, backend: Backend) => Promise<void>) {
@@ -28,12 +28,12 @@ export class Backend implements AsyncDisposable {
     for await (const conn of connectionsOf(this.#listener)) {
       this.connections++;
       this.#open.add(conn);
-      const life = serve(conn, this).catch(() => {}).finally(() => {
+      const connection = serve(conn, this).catch(() => {}).finally(() => {
         this.#open.delete(conn);
-        this.#lives.delete(life);
+        this.#connections.delete(connection);
         closeQuietly(conn);
       });
-      this.#lives.add(life);
+      this.#connections.add(connection);
     }
   }
 
@@ -52,7 +52,7 @@ export class Backend implements AsyncDisposable {
     this.#listener.close();
     for (const conn of this.#open) closeQuietly(conn);
     await this.#loop.catch(() => {});
-    await Promise.all(this.#lives);
+    await Promise.all(this.#connections);
   }
 }
 

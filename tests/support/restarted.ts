@@ -15,7 +15,7 @@ export class Restarted implements AsyncDisposable {
   connections = 0;
   readonly #name: string;
   readonly #open = new Set<Deno.Conn>();
-  readonly #lives: Promise<void>[] = [];
+  readonly #connections: Promise<void>[] = [];
   #listener: Deno.TcpListener | undefined;
 
   /** Not started yet. */
@@ -37,10 +37,10 @@ export class Restarted implements AsyncDisposable {
       for await (const conn of connectionsOf(listener)) {
         this.connections++;
         this.#open.add(conn);
-        this.#lives.push(this.#serve(conn));
+        this.#connections.push(this.#serve(conn));
       }
     };
-    this.#lives.push(run().catch(() => {}));
+    this.#connections.push(run().catch(() => {}));
     return this;
   }
 
@@ -70,6 +70,6 @@ export class Restarted implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.stop();
     for (const conn of this.#open) closeQuietly(conn);
-    await Promise.all(this.#lives);
+    await Promise.all(this.#connections);
   }
 }

@@ -47,7 +47,7 @@ export class Tap implements AsyncDisposable {
   readonly #target: string;
   readonly #tapped: Tapped[] = [];
   readonly #conns = new Set<Deno.Conn>();
-  readonly #lives: Promise<void>[] = [];
+  readonly #connections: Promise<void>[] = [];
   readonly #loop: Promise<void>;
 
   /** Forwards to `host:port`. */
@@ -77,7 +77,7 @@ export class Tap implements AsyncDisposable {
       this.#conns.add(near).add(far);
       const tapped: Tapped = { up: [], down: [] };
       this.#tapped.push(tapped);
-      this.#lives.push(copy(near, far, tapped.up), copy(far, near, tapped.down));
+      this.#connections.push(copy(near, far, tapped.up), copy(far, near, tapped.down));
     }
   }
 
@@ -107,7 +107,7 @@ export class Tap implements AsyncDisposable {
     this.#listener.close();
     for (const conn of this.#conns) closeQuietly(conn);
     await this.#loop.catch(() => {});
-    await Promise.all(this.#lives);
+    await Promise.all(this.#connections);
   }
 }
 

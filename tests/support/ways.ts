@@ -6,10 +6,10 @@
  */
 
 import assert from "node:assert/strict";
-import type { Channel } from "../../src/channel.ts";
-import { type NativeTcp, nativeTcp, TcpChannel } from "../../src/net.ts";
-import { NativeChannel } from "../../src/net/native_channel.ts";
-import { openChannel } from "../../src/net/open.ts";
+import type { Conn } from "../../src/channel.ts";
+import { type NativeTcp, nativeTcp, TcpConn } from "../../src/net.ts";
+import { NativeTcpConn } from "../../src/net/native_channel.ts";
+import { openConn } from "../../src/net/open.ts";
 
 /** A way to carry a TCP connection. */
 export type TcpWay = {
@@ -18,7 +18,7 @@ export type TcpWay = {
   /** For the options that ask how. */
   readonly native: NativeTcp | undefined;
   /** Fails unless the connection is carried this way. */
-  readonly check: (channel: Channel) => void;
+  readonly check: (conn: Conn) => void;
 };
 
 let handles: NativeTcp | undefined;
@@ -31,13 +31,13 @@ export function nativeHandles(): NativeTcp {
 }
 
 function way(name: TcpWay["name"]): TcpWay {
-  const kind = name === "public" ? TcpChannel : NativeChannel;
+  const kind = name === "public" ? TcpConn : NativeTcpConn;
   return {
     name,
     get native() {
       return name === "public" ? undefined : nativeHandles();
     },
-    check: (channel) => assert.ok(channel instanceof kind, `not carried the ${name} way`),
+    check: (conn) => assert.ok(conn instanceof kind, `not carried the ${name} way`),
   };
 }
 
@@ -54,12 +54,12 @@ export function eachTcpWay(name: string, body: (way: TcpWay) => Promise<void> | 
 }
 
 /** Two ends of a TCP connection over loopback. */
-export async function tcpPair(native?: NativeTcp): Promise<[Channel, Channel]> {
+export async function tcpPair(native?: NativeTcp): Promise<[Conn, Conn]> {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   try {
     const accepted = listener.accept();
     const dialled = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
-    return [openChannel(dialled, native), openChannel(await accepted, native)];
+    return [openConn(dialled, native), openConn(await accepted, native)];
   } finally {
     listener.close();
   }

@@ -22,7 +22,7 @@ import {
   client,
   connected,
   limits,
-  material,
+  credentials,
   MENDED,
   pki,
   refused,
@@ -194,7 +194,7 @@ for (const [what, { leaf, bundle: given, reason, roles }] of Object.entries(case
         server({ bundle, clientAuth }).accept(far, () => assert.fail("decided"), limits()),
         reason,
       );
-      (await dialling)?.channel?.close();
+      (await dialling)?.conn?.close();
       near.close();
     }
   });
@@ -204,7 +204,7 @@ for (const [what, { leaf, bundle: given, reason, roles }] of Object.entries(case
   bothWays(`refused as a server: ${what}`, async () => {
     const [near, far] = memoryPair();
     const accepting = server({ own: leaf }).accept(far, admit, limits())
-      .then((shaken) => shaken.channel?.close(), () => {});
+      .then((shaken) => shaken.conn?.close(), () => {});
     // Where the engine refuses it first, it may have another word for it.
     const also = roles.includes("server") ? [] : ["untrusted", "expired"] as const;
     await refused(
@@ -247,7 +247,7 @@ bothWays(
     const leaf = makeLeaf({ role: "client" }, low);
     const orders = [[low, middle], [middle, low], [root, middle, makeCa(), low]];
     for (const order of orders) {
-      const own = { ...material(leaf, [pki().ca]), certPem: chainPem(leaf, ...order) };
+      const own = { ...credentials(leaf, [pki().ca]), certPem: chainPem(leaf, ...order) };
       const ends = await connected({
         server: server({ bundle: [root] }),
         client: client({ own: { ...leaf, issuer: undefined, pem: own.certPem } }),

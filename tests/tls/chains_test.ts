@@ -48,7 +48,7 @@ bothWays("a chain of more than 64 KB is refused", async () => {
         server().accept(far, () => assert.fail("decided"), limits()),
         ["protocol", "other"],
       );
-      (await dialling)?.channel?.close();
+      (await dialling)?.conn?.close();
       near.close();
     }
     const [near, far] = memoryPair();
@@ -56,7 +56,7 @@ bothWays("a chain of more than 64 KB is refused", async () => {
       .catch(() => undefined);
     await refused(client().connect(near, admit, limits()), ["protocol", "other"]);
     near.close();
-    (await accepting)?.channel?.close();
+    (await accepting)?.conn?.close();
   }
 });
 
@@ -105,7 +105,7 @@ for (const [what, own] of Object.entries(mazes())) {
         ["untrusted", "bad_certificate"],
       );
       (role === "client" ? near : far).close();
-      (await seen)?.channel?.close();
+      (await seen)?.conn?.close();
       const took = performance.now() - started;
       // Paths without end would take for ever; the fault suite measures how soon it is.
       assert(took < 60_000, `${role}: took ${took} ms`);

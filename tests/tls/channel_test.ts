@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import {
   bytesOf,
   faulty,
@@ -23,14 +23,14 @@ import { eachEngine, eachWay } from "./support_ways.ts";
 const MB = 1024 * 1024;
 
 /** Writes in chunks of odd sizes and ends. */
-async function writeOddly(channel: Channel, data: Uint8Array, seed: number): Promise<void> {
+async function writeOddly(conn: Conn, data: Uint8Array, seed: number): Promise<void> {
   const next = prng(seed);
   for (let at = 0; at < data.length;) {
     const size = [1, 17, 1000, 16_384, 16_385, 100_003][Math.floor(next() * 6)] ?? 1;
-    await channel.write(data.subarray(at, at + size));
+    await conn.write(data.subarray(at, at + size));
     at += size;
   }
-  await channel.closeWrite();
+  await conn.closeWrite();
 }
 
 for (const [version] of VERSIONS) {

@@ -6,13 +6,13 @@
 
 import assert from "node:assert/strict";
 import tls from "node:tls";
-import { material, MENDED, pki, stranger } from "./support.ts";
+import { credentials, MENDED, pki, stranger } from "./support.ts";
 import { duplexOf, memoryPair } from "./support_channels.ts";
 import { plainServer } from "../support/plain_tls.ts";
 import { filesIn, peerFiles, Process, sClient } from "../support/openssl.ts";
 
 Deno.test("control: rejectUnauthorized: false lets bad certificates in and calls none one", async () => {
-  const own = material(pki().server, [pki().ca]);
+  const own = credentials(pki().server, [pki().ca]);
   const seen: [boolean, unknown][] = [];
   await using plain = await plainServer({
     cert: own.certPem,
@@ -40,7 +40,7 @@ Deno.test("control: rejectUnauthorized: false lets bad certificates in and calls
 });
 
 Deno.test("control: a refused client of plain node:tls sees its handshake succeed, no alert", async () => {
-  const own = material(pki().server, [pki().ca]);
+  const own = credentials(pki().server, [pki().ca]);
   await using plain = await plainServer({
     cert: own.certPem,
     key: own.keyPem,
@@ -61,7 +61,7 @@ Deno.test("control: a refused client of plain node:tls sees its handshake succee
 });
 
 Deno.test("control: destroying a Duplex on tlsClientError cuts off the alert", async () => {
-  const own = material(pki().server, [pki().ca]);
+  const own = credentials(pki().server, [pki().ca]);
   const plain = new tls.Server({
     cert: own.certPem,
     key: own.keyPem,

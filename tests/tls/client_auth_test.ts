@@ -6,14 +6,14 @@
 
 import assert from "node:assert/strict";
 import tls from "node:tls";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import { makeLeaf, testPki } from "../support/pki.ts";
 import {
   admit,
   channelOf,
   client,
   limits,
-  material,
+  credentials,
   pki,
   refused,
   server,
@@ -57,7 +57,7 @@ for (const [version] of VERSIONS) {
 
   bothWays(`a client of ours without a certificate is told so too, ${version}`, async () => {
     const [near, far] = memoryPair();
-    const own = material(pki().client, [pki().ca]);
+    const own = credentials(pki().client, [pki().ca]);
     const accepting = refused(
       server().accept(far, admit, limits()),
       "no_certificate",
@@ -96,9 +96,9 @@ for (const [version] of VERSIONS) {
     assert(far.isClosed);
     const result = await dialling;
     if (!(result instanceof Error)) {
-      const { channel } = result as { channel: Channel };
-      await assert.rejects(channel.read(), { fault: "truncated" });
-      channel.close();
+      const { conn } = result as { conn: Conn };
+      await assert.rejects(conn.read(), { fault: "truncated" });
+      conn.close();
     }
   });
 
@@ -167,7 +167,7 @@ bothWays("bad certificates of every kind are refused where one is optional", asy
         reason,
       );
       assert.match(error.message, /certificate|chain/);
-      (await dialling)?.channel?.close();
+      (await dialling)?.conn?.close();
       near.close();
     }
   }

@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { TcpChannel } from "../../src/net.ts";
+import { TcpConn } from "../../src/net.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
 import * as der from "../support/der.ts";
 import {
@@ -23,7 +23,7 @@ import {
   admit,
   client,
   limits,
-  material,
+  credentials,
   pki,
   readSome,
   refused,
@@ -75,7 +75,7 @@ bothWays("whatever our reader takes, the engine asks for its key", async () => {
     const [near, far] = memoryPair();
     const serving = rogueServer(far, { chain: [issued.der] }).finally(() => far.close());
     // The verdict is a yes: only the engine's check of the handshake's signature is left.
-    const certificate = material(pki().server, []).leaf;
+    const certificate = credentials(pki().server, []).leaf;
     await refused(
       client({
         bundle: [pki().ca, issued.issuer ?? issued],
@@ -100,9 +100,9 @@ bothWays("a copied certificate under TLS 1.2 is refused", async () => {
     await using peer = await sServer(
       ...[version, "-rev", "-cert", files.path("cert.pem"), "-key", files.path("key.pem")],
     );
-    const conn = await Deno.connect({ hostname: "127.0.0.1", port: peer.port });
+    const socket = await Deno.connect({ hostname: "127.0.0.1", port: peer.port });
     await refused(
-      client({ bundle: [ca] }).connect(new TcpChannel(conn), admit, limits()),
+      client({ bundle: [ca] }).connect(new TcpConn(socket), admit, limits()),
       ["untrusted", "protocol", "other"],
     );
   }
@@ -135,12 +135,12 @@ bothWays("openssl does serve with such a key: the attack is a real one", async (
   await using peer = await sServer(
     ...["-rev", "-cert", files.path("cert.pem"), "-key", files.path("key.pem")],
   );
-  const conn = await Deno.connect({ hostname: "127.0.0.1", port: peer.port });
-  const { channel } = await client().connect(new TcpChannel(conn), admit, limits());
-  await channel?.write(text("olleh\n"));
-  assert(channel !== undefined);
-  assert.match(words(await readSome(channel, 6)), /hello/);
-  channel.close();
+  const socket = await Deno.connect({ hostname: "127.0.0.1", port: peer.port });
+  const { conn } = await client().connect(new TcpConn(socket), admit, limits());
+  await conn?.write(text("olleh\n"));
+  assert(conn !== undefined);
+  assert.match(words(await readSome(conn, 6)), /hello/);
+  conn.close();
   // The mixed key loads as well: what refuses it above is the client.
   await using mixed = await filesIn({ "key.pem": mixedKey(pki().server) });
   await using check = new Process("openssl", [

@@ -37,7 +37,7 @@ bothWays(
     const accepting = server({ own: stranger, bundle }).accept(far, admit, limits())
       .catch(() => undefined);
     await refused(client({ own, bundle }).connect(near, admit, limits()), "untrusted");
-    (await accepting)?.channel?.close();
+    (await accepting)?.conn?.close();
   },
 );
 
@@ -47,10 +47,10 @@ async function chainComesBack(
   bundle: readonly Issued[],
   ms: number,
 ): Promise<boolean> {
-  const material = { ca: chainPem(...bundle), cert: own.pem, key: own.keyPem };
+  const credentials = { ca: chainPem(...bundle), cert: own.pem, key: own.keyPem };
   const source = `
     import tls from "node:tls";
-    const material = ${JSON.stringify(material)};
+    const material = ${JSON.stringify(credentials)};
     const server = tls.createServer({ ...material, requestCert: true }, (socket) => {
       socket.on("error", () => {});
       socket.getPeerCertificate(true);

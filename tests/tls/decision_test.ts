@@ -45,7 +45,7 @@ for (const [version] of VERSIONS) {
         ? await end.accept(wire, deny, limits())
         : await end.connect(wire, deny, limits());
       assert.equal(denied.value, "denied by a rule");
-      assert.equal(denied.channel, undefined);
+      assert.equal(denied.conn, undefined);
       assert.equal(denied.resumed, false);
       assert.equal(denied.protocol, version.replace("TLS", "TLSv"));
       const expected = role === "server" ? pki().client : pki().server;
@@ -58,9 +58,9 @@ for (const [version] of VERSIONS) {
         assert.equal(Reflect.get(result, "reason"), "reset");
       } else {
         assert.equal(version, role === "server" ? "TLS1.3" : "TLS1.2");
-        const channel = channelOf(result as never);
-        await faulty(channel.read(), "truncated");
-        channel.close();
+        const conn = channelOf(result as never);
+        await faulty(conn.read(), "truncated");
+        conn.close();
       }
     });
 
@@ -87,7 +87,7 @@ for (const [version] of VERSIONS) {
         assert.match(error.message, /out of ideas/);
         assert.equal(error.cause, cause);
         assert(mine.isClosed);
-        (await seen)?.channel?.close();
+        (await seen)?.conn?.close();
       });
     }
   }
@@ -109,7 +109,7 @@ for (const [version] of VERSIONS) {
     await assert.rejects(Deno.stat(files.path("ticket")), Deno.errors.NotFound);
     const result = await listening.next();
     assert(!(result instanceof Error), String(result));
-    assert.equal(result.channel, undefined);
+    assert.equal(result.conn, undefined);
   });
 }
 

@@ -11,7 +11,7 @@ import tls from "node:tls";
 import {
   bytesOf,
   faulty,
-  material,
+  credentials,
   MENDED,
   pki,
   readAll,
@@ -180,7 +180,7 @@ type Paused = { readonly got: number; readonly ended: boolean };
 
 /** Sends to a plain `node:tls` server that is paused, and resumes it when all must be there. */
 async function sendToPaused(size: number, notify: boolean): Promise<Paused> {
-  const own = material(pki().server, [pki().ca]);
+  const own = credentials(pki().server, [pki().ca]);
   let got = 0;
   let ended = false;
   let paused: tls.TLSSocket | undefined;

@@ -8,7 +8,7 @@
 
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import { holder, VERSIONS } from "../support/adversary.ts";
 import { playClient } from "../support/adversary_client.ts";
 import { RECORD, record } from "../support/adversary_octets.ts";
@@ -28,10 +28,10 @@ const PIECES = Buffer.concat(
 );
 
 /** Sends pieces until nobody takes them any more. */
-async function sendOn(channel: Channel, type: number): Promise<void> {
+async function sendOn(conn: Conn, type: number): Promise<void> {
   try {
-    await channel.write(record(RECORD.handshake, beginning(type)));
-    for (let sent = 0; sent < 8 * ENOUGH; sent += PIECES.length) await channel.write(PIECES);
+    await conn.write(record(RECORD.handshake, beginning(type)));
+    for (let sent = 0; sent < 8 * ENOUGH; sent += PIECES.length) await conn.write(PIECES);
   } catch {
     // Cut off, as it should be.
   }
@@ -57,8 +57,8 @@ for (const version of VERSIONS) {
     let served: Promise<void> | undefined;
     let sent = 0;
     const own = way.server({ max: version });
-    await using listening = way.listen(() => own, (channel) => {
-      const echoing = channel.pump((bytes) => channel.write(bytes));
+    await using listening = way.listen(() => own, (conn) => {
+      const echoing = conn.pipeTo((bytes) => conn.write(bytes));
       served = faulty(echoing, "protocol");
       return served;
     }, admit);

@@ -6,7 +6,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import { concat } from "../support/der.ts";
 import {
   admit,
@@ -27,9 +27,9 @@ import { Holding } from "./support_holding.ts";
 import { eachEngine, eachWay, type Way } from "./support_ways.ts";
 
 /** Everything until the end, by a pump. */
-async function pumpAll(channel: Channel): Promise<Uint8Array> {
+async function pumpAll(conn: Conn): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
-  await channel.pump((bytes) => void chunks.push(bytes.slice()));
+  await conn.pipeTo((bytes) => void chunks.push(bytes.slice()));
   return concat(...chunks);
 }
 
@@ -44,7 +44,7 @@ const READERS = { read: readAll, pump: pumpAll } as const;
 async function held(
   { connected, client }: Way,
   version: (typeof VERSIONS)[number][0] = "TLS1.3",
-): Promise<{ client: Channel; server: Channel; holding: Holding; raw: Channel }> {
+): Promise<{ client: Conn; server: Conn; holding: Holding; raw: Conn }> {
   const [near, far] = memoryPair(8_000_000);
   const holding = new Holding(near);
   const ends = await connected({ pair: [holding, far], client: client({ max: version }) });
@@ -52,8 +52,8 @@ async function held(
   return { ...ends, holding, raw: near };
 }
 
-function close(...channels: readonly Channel[]): void {
-  for (const channel of channels) channel.close();
+function close(...conns: readonly Conn[]): void {
+  for (const conn of conns) conn.close();
 }
 
 for (const [version] of VERSIONS) {
@@ -105,7 +105,7 @@ for (const [version] of VERSIONS) {
         }
         assert.equal(words(await read(server)), "the end");
         assert.equal(await server.read(), null);
-        await server.pump(() => assert.fail("taken after the end"));
+        await server.pipeTo(() => assert.fail("taken after the end"));
         // The other half goes on.
         await server.write(text("still here"));
         await server.closeWrite();
@@ -180,7 +180,7 @@ eachEngine(
     await sendAll(client, data);
     await holding.release();
     const [to, end] = memoryPair(10_000);
-    const passing = server.pump((bytes) => to.write(bytes)).then(() => to.closeWrite());
+    const passing = server.pipeTo((bytes) => to.write(bytes)).then(() => to.closeWrite());
     await new Promise((later) => setTimeout(later, 20));
     same(await readAll(end), data);
     await passing;
@@ -206,7 +206,7 @@ eachEngine(
       await holding.release();
       let taken = 0;
       await assert.rejects(
-        server.pump((bytes) => {
+        server.pipeTo((bytes) => {
           taken = bytes.length;
           return take();
         }),
@@ -224,7 +224,7 @@ eachEngine(
 
 eachWay("an echo on the same connection, from inside the pump", async ({ connected }) => {
   const ends = await connected();
-  const echoing = ends.server.pump((bytes) => ends.server.write(bytes))
+  const echoing = ends.server.pipeTo((bytes) => ends.server.write(bytes))
     .then(() => ends.server.closeWrite());
   const data = bytesOf(3_000_000, 5);
   const [got] = await Promise.all([readAll(ends.client), sendAll(ends.client, data)]);
@@ -236,7 +236,7 @@ eachWay("an echo on the same connection, from inside the pump", async ({ connect
 eachWay("close() from inside the take", async ({ connected }) => {
   const ends = await connected();
   const pumping = faulty(
-    ends.server.pump(() => {
+    ends.server.pipeTo(() => {
       ends.server.close();
       return undefined;
     }),
@@ -256,7 +256,7 @@ eachWay("reads and pumps may follow one another", async ({ connected }) => {
   await ends.client.write(text("two"));
   let came = "";
   await assert.rejects(
-    ends.server.pump((bytes) => {
+    ends.server.pipeTo((bytes) => {
       came += words(bytes);
       throw stop;
     }),

@@ -9,13 +9,13 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import tls from "node:tls";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import {
   admit,
   bytesOf,
   channelOf,
   limits,
-  material,
+  credentials,
   MENDED,
   pki,
   readAll,
@@ -31,26 +31,26 @@ const MB = 1024 * 1024;
 const OFFERED = 64 * MB;
 
 /** Writes `OFFERED` bytes; gives their hash. */
-async function offer(channel: Channel): Promise<string> {
+async function offer(conn: Conn): Promise<string> {
   const hash = createHash("sha256");
   const block = bytesOf(MB);
   for (let sent = 0; sent < OFFERED; sent += MB) {
     block[sent / MB % MB] = sent / MB;
     hash.update(block);
-    await channel.write(block);
+    await conn.write(block);
   }
-  await channel.closeWrite();
+  await conn.closeWrite();
   return hash.digest("hex");
 }
 
 /** Reads to the end; `first` was read before. */
 async function hashOf(
-  channel: Channel,
+  conn: Conn,
   first: Uint8Array = new Uint8Array(0),
 ): Promise<{ size: number; hash: string }> {
   const hash = createHash("sha256").update(first);
   let size = first.length;
-  for (let bytes = await channel.read(); bytes !== null; bytes = await channel.read()) {
+  for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) {
     hash.update(bytes);
     size += bytes.length;
   }
@@ -58,7 +58,7 @@ async function hashOf(
 }
 
 Deno.test("control: a paused node:tls socket goes on reading", async () => {
-  const own = material(pki().server, [pki().ca]);
+  const own = credentials(pki().server, [pki().ca]);
   let paused: tls.TLSSocket | undefined;
   await using plain = await plainServer({ cert: own.certPem, key: own.keyPem }, (socket) => {
     paused = socket;

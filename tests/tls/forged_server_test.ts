@@ -7,10 +7,10 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import tls from "node:tls";
-import { TcpChannel } from "../../src/net.ts";
+import { TcpConn } from "../../src/net.ts";
 import * as der from "../support/der.ts";
 import { dns, type Issued, type IssueOptions, makeCa, makeLeaf } from "../support/pki.ts";
-import { admit, client, limits, material, MENDED, pki, refused, text, words } from "./support.ts";
+import { admit, client, limits, credentials, MENDED, pki, refused, text, words } from "./support.ts";
 import { attack, nothingGivenAway } from "./support_attack.ts";
 import { tcpPair } from "../support/ways.ts";
 import { memoryPair } from "./support_channels.ts";
@@ -78,9 +78,9 @@ Deno.test("control: the rogue server is a good one with a genuine certificate an
   const [near, far] = memoryPair();
   const { server } = pki();
   const serving = rogueServer(far, { chain: [server.der], sign: p256Signer(server.key) });
-  const { channel } = await client().connect(near, admit, limits());
-  await channel?.write(text("hello"));
-  await channel?.closeWrite();
+  const { conn } = await client().connect(near, admit, limits());
+  await conn?.write(text("hello"));
+  await conn?.closeWrite();
   near.close();
   const got = await serving;
   far.close();
@@ -92,10 +92,10 @@ Deno.test("control: the rogue server is a good one with a genuine certificate an
 for (const [what, options] of Object.entries(UNREADABLE)) {
   Deno.test(`control: plain node:tls completes the handshake with a forger, ${what}`, async () => {
     const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    const own = material(pki().client, [pki().ca]);
-    const serving = listener.accept().then((conn) => {
-      const channel = new TcpChannel(conn);
-      return rogueServer(channel, { chain: [forged(options).der] }).finally(() => channel.close());
+    const own = credentials(pki().client, [pki().ca]);
+    const serving = listener.accept().then((socket) => {
+      const conn = new TcpConn(socket);
+      return rogueServer(conn, { chain: [forged(options).der] }).finally(() => conn.close());
     });
     const socket = tls.connect({
       host: "127.0.0.1",
@@ -159,9 +159,9 @@ bothWays("a forged v1 server under TLS 1.2 gets no plaintext", async () => {
       socket.write("welcome");
     },
   );
-  const conn = await Deno.connect({ hostname: "127.0.0.1", port: plain.port });
+  const socket = await Deno.connect({ hostname: "127.0.0.1", port: plain.port });
   await refused(
-    client().connect(new TcpChannel(conn), () => assert.fail("decided"), limits()),
+    client().connect(new TcpConn(socket), () => assert.fail("decided"), limits()),
     "bad_certificate",
   );
   assert.equal(got, "");

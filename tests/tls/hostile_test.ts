@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import {
   admit,
   channelOf,
@@ -40,7 +40,7 @@ async function goodClientWorks(accepting: ReturnType<typeof server>): Promise<vo
 }
 
 /** Both ends come to an end, whichever; true when both were let in. */
-async function collide(near: Channel, far: Channel, options: {
+async function collide(near: Conn, far: Conn, options: {
   readonly client: ReturnType<typeof client>;
   readonly server: ReturnType<typeof server>;
 }, timeout = 1_000): Promise<boolean> {
@@ -163,7 +163,7 @@ bothWays("a ClientHello with bits flipped, cut, or with lengths that lie", async
     client().connect(wire, admit, limits()),
     server().accept(far, admit, limits()),
   ]);
-  for (const { channel } of first) channel?.close();
+  for (const { conn } of first) conn?.close();
   const hello = wire.written[0];
   assert(hello !== undefined && hello[0] === 22);
   const random = prng(99);

@@ -6,7 +6,7 @@
  */
 
 import assert from "node:assert/strict";
-import { TcpChannel } from "../../src/net.ts";
+import { TcpConn } from "../../src/net.ts";
 import { testPki } from "../support/pki.ts";
 import {
   admit,
@@ -61,16 +61,16 @@ for (const kind of ["rsa2048", "p256", "p384", "ed25519"] as const) {
         ...["-CAfile", files.path("ca.pem"), "-cert", files.path("cert.pem")],
         ...["-cert_chain", files.path("cert.pem"), "-key", files.path("key.pem")],
       );
-      const conn = await Deno.connect({ hostname: "127.0.0.1", port: peer.port });
+      const socket = await Deno.connect({ hostname: "127.0.0.1", port: peer.port });
       const shaken = await client({ own: made.client, bundle: [made.ca] })
-        .connect(new TcpChannel(conn), admit, limits());
+        .connect(new TcpConn(socket), admit, limits());
       assert.equal(shaken.protocol, protocol);
       assert.deepEqual(shaken.peer?.certificate.der, made.server.der);
-      const channel = channelOf(shaken);
-      await channel.write(text("dltm olleh\n"));
-      assert.equal(words(await readSome(channel, 11)), "hello mtld\n");
-      await channel.closeWrite();
-      channel.close();
+      const conn = channelOf(shaken);
+      await conn.write(text("dltm olleh\n"));
+      assert.equal(words(await readSome(conn, 11)), "hello mtld\n");
+      await conn.closeWrite();
+      conn.close();
     });
   }
 }
@@ -80,10 +80,10 @@ for (const [version] of VERSIONS) {
     const data = bytesOf(3_000_000, 12);
     await using files = await filesIn({ ...peerFiles(pki().client, [pki().ca]), data });
     const got: string[] = [];
-    await using listening = listen(() => server(), async (channel) => {
-      const [read] = await Promise.all([readSome(channel, data.length), channel.write(data)]);
+    await using listening = listen(() => server(), async (conn) => {
+      const [read] = await Promise.all([readSome(conn, data.length), conn.write(data)]);
       got.push(sha256(read));
-      await channel.closeWrite(); // Not before: openssl leaves when it sees the end.
+      await conn.closeWrite(); // Not before: openssl leaves when it sees the end.
     });
     const script = `openssl s_client -connect 127.0.0.1:${listening.port} -quiet ${FLAG[version]} \
       -CAfile ${files.path("ca.pem")} -cert ${files.path("cert.pem")} \
@@ -99,16 +99,16 @@ for (const [version] of VERSIONS) {
     const body = "x".repeat(100_000);
     await using listening = listen(
       () => server({ max: version, min: version }),
-      async (channel) => {
+      async (conn) => {
         for (let head = ""; !head.includes("\r\n\r\n");) {
-          head += words(await channel.read() ?? assert.fail("no request"));
+          head += words(await conn.read() ?? assert.fail("no request"));
         }
-        await channel.write(
+        await conn.write(
           text(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n`),
         );
-        await channel.write(text(body));
-        await channel.closeWrite();
-        await readAll(channel);
+        await conn.write(text(body));
+        await conn.closeWrite();
+        await readAll(conn);
       },
     );
     await using curl = new Process("curl", [
@@ -142,9 +142,9 @@ bothWays("openssl as a server refuses our client's certificate, and we learn it"
       ...["-CAfile", files.path("ca.pem"), "-cert", files.path("cert.pem")],
       ...["-key", files.path("key.pem")],
     );
-    const conn = await Deno.connect({ hostname: "127.0.0.1", port: peer.port });
+    const socket = await Deno.connect({ hostname: "127.0.0.1", port: peer.port });
     const dialling = client({ own: foreign.client }).connect(
-      new TcpChannel(conn),
+      new TcpConn(socket),
       admit,
       limits(),
     );
@@ -152,9 +152,9 @@ bothWays("openssl as a server refuses our client's certificate, and we learn it"
       await refused(dialling, "other");
     } else {
       // TLS 1.3: the client is done before the server has judged.
-      const channel = channelOf(await dialling);
-      await assert.rejects(channel.read(), { fault: "protocol", message: /UnknownCA/ });
-      channel.close();
+      const conn = channelOf(await dialling);
+      await assert.rejects(conn.read(), { fault: "protocol", message: /UnknownCA/ });
+      conn.close();
     }
   }
 });

@@ -49,20 +49,20 @@ eachWay("openssl s_server renews keys while our words come and go", async ({ cli
     native: tcp,
   });
   const wire = new Counting(transport);
-  const channel = channelOf(await client().connect(wire, admit, limits()));
+  const conn = channelOf(await client().connect(wire, admit, limits()));
   // Tickets come with the first words.
   await peer.process.type("welcome\n");
-  assert.equal(words(await readSome(channel, 8)), "welcome\n");
+  assert.equal(words(await readSome(conn, 8)), "welcome\n");
   for (let round = 0; round < ROUNDS; round++) {
-    await channel.write(text(`ours of round ${round}.\n`));
+    await conn.write(text(`ours of round ${round}.\n`));
     await peer.process.says(new RegExp(`ours of round ${round}\\.\n`));
     const wanted = `theirs of round ${round}.\n`;
     const before = wire.bytesRead;
-    const reading = readSome(channel, wanted.length);
+    const reading = readSome(conn, wanted.length);
     await peer.process.type(`${COMMANDS[round % COMMANDS.length]}\n`);
     await until(() => wire.bytesRead > before, "the update has come");
     await peer.process.type(wanted);
     assert.equal(words(await reading), wanted);
   }
-  channel.close();
+  conn.close();
 });

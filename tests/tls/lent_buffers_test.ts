@@ -7,20 +7,20 @@
 
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { type Channel, pumpByReading, type Take } from "../../src/channel.ts";
+import { type Conn, pipeByReading, type Sink } from "../../src/channel.ts";
 import { until } from "../support/wait.ts";
 import { bytesOf } from "./support.ts";
 import { memoryPair } from "./support_channels.ts";
 import { eachWay, ENGINE, SOCKETS } from "./support_ways.ts";
 
 /** Gives on what comes as one chunk of at least so many bytes. */
-class Gathering implements Channel {
+class Gathering implements Conn {
   readonly remote: string;
   readonly local: string;
-  readonly #inner: Channel;
+  readonly #inner: Conn;
   readonly #atLeast: number;
 
-  constructor(inner: Channel, atLeast: number) {
+  constructor(inner: Conn, atLeast: number) {
     this.remote = inner.remote;
     this.local = inner.local;
     this.#inner = inner;
@@ -31,9 +31,9 @@ class Gathering implements Channel {
     return this.#inner.read();
   }
 
-  pump(take: Take): Promise<void> {
+  pipeTo(take: Sink): Promise<void> {
     let gathered = Buffer.alloc(0);
-    return pumpByReading(this.#inner, (bytes) => {
+    return pipeByReading(this.#inner, (bytes) => {
       gathered = Buffer.concat([gathered, bytes]);
       if (gathered.length < this.#atLeast) return undefined;
       const chunk = gathered;
@@ -87,7 +87,7 @@ eachWay("many records at once, to a sink that is full", async ({ connected }) =>
   const writing = ends.client.write(data);
   const sink = new Stalled();
   let over = false;
-  void ends.server.pump(sink.take).catch(() => {}).finally(() => over = true);
+  void ends.server.pipeTo(sink.take).catch(() => {}).finally(() => over = true);
   await until(() => sink.holding > 0);
   await until(() => {
     sink.release();
@@ -109,7 +109,7 @@ eachWay("what is still being sent stays as it is, whoever is heard meanwhile", a
     sink: new Stalled(),
     data: Buffer.alloc(1000 + 3000 * i, i + 1),
   })));
-  const pumps = peers.map(({ ends, sink }) => ends.server.pump(sink.take).catch(() => {}));
+  const pumps = peers.map(({ ends, sink }) => ends.server.pipeTo(sink.take).catch(() => {}));
   for (let round = 0; round < 5; round++) {
     for (const { ends, sink, data } of peers) {
       await ends.client.write(data);

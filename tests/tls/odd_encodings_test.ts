@@ -7,7 +7,7 @@
  */
 
 import assert from "node:assert/strict";
-import { TcpChannel } from "../../src/net.ts";
+import { TcpConn } from "../../src/net.ts";
 import * as der from "../support/der.ts";
 import * as pki from "../support/pki.ts";
 import { filesIn, sClient } from "../support/openssl.ts";
@@ -112,13 +112,13 @@ eachWay(
         const { promise, resolve } = Promise.withResolvers<string>();
         const ours = way.server({ bundle: [ca], clientAuth });
         const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-        void listener.accept().then(async (conn) => {
-          const channel = new TcpChannel(conn);
+        void listener.accept().then(async (socket) => {
+          const conn = new TcpConn(socket);
           const error = await refused(
-            ours.accept(channel, () => assert.fail(`${what} came to the decision`), limits()),
+            ours.accept(conn, () => assert.fail(`${what} came to the decision`), limits()),
             ["untrusted", "bad_certificate", "protocol"],
           ).catch((failure: unknown) => failure);
-          channel.close();
+          conn.close();
           resolve(String(error));
         });
         const peer = sClient(

@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import tls from "node:tls";
-import type { Material } from "../../src/certstore/material.ts";
+import type { Credentials } from "../../src/certstore/material.ts";
 import { TlsClient } from "../../src/tls/client.ts";
 import { TlsServer } from "../../src/tls/server.ts";
 import { makeLeaf } from "../support/pki.ts";
@@ -15,7 +15,7 @@ import {
   admit,
   client,
   limits,
-  material,
+  credentials,
   MENDED,
   pki,
   refused,
@@ -28,7 +28,7 @@ import { bothWays } from "./support_ways.ts";
 
 const BEGIN = "-----BEGIN CERTIFICATE-----\n";
 
-function unusable(role: "server" | "client"): Record<string, Partial<Material>> {
+function unusable(role: "server" | "client"): Record<string, Partial<Credentials>> {
   const own = pki()[role];
   const der = own.key.export({ type: "pkcs8", format: "pem" }).toString();
   return {
@@ -64,8 +64,8 @@ const base = {
 
 for (const [what, broken] of Object.entries(unusable("server"))) {
   bothWays(`server: ${what} is an error of its own, for every connection`, async () => {
-    const own = { ...material(pki().server, [pki().ca]), ...broken };
-    const accepting = new TlsServer({ ...base, material: own, clientAuth: "required" });
+    const own = { ...credentials(pki().server, [pki().ca]), ...broken };
+    const accepting = new TlsServer({ ...base, credentials: own, clientAuth: "required" });
     for (let i = 0; i < 2; i++) {
       const [near, far] = memoryPair();
       const dialling = refused(client().connect(near, admit, limits()), "reset");
@@ -79,8 +79,8 @@ for (const [what, broken] of Object.entries(unusable("server"))) {
 
 for (const [what, broken] of Object.entries(unusable("client"))) {
   bothWays(`client: ${what} never goes out without a certificate`, async () => {
-    const own = { ...material(pki().client, [pki().ca]), ...broken };
-    const dialler = new TlsClient({ ...base, material: own, serverName: "localhost" });
+    const own = { ...credentials(pki().client, [pki().ca]), ...broken };
+    const dialler = new TlsClient({ ...base, credentials: own, serverName: "localhost" });
     for (let i = 0; i < 2; i++) {
       const [near, far] = memoryPair();
       const accepting = refused(
@@ -107,10 +107,10 @@ bothWays("every form of a sound key is taken", async () => {
     ["words before it", pki().client.pem, `Key attributes\n${pki().client.keyPem}`],
   ] as const;
   for (const [what, certPem, key] of forms) {
-    const own = { ...material(pki().client, [pki().ca]), certPem, keyPem: key.toString() };
+    const own = { ...credentials(pki().client, [pki().ca]), certPem, keyPem: key.toString() };
     const dialler = new TlsClient({
       ...base,
-      material: own,
+      credentials: own,
       serverName: "localhost",
       verify: () => ({ ok: true, peer: verified(own.leaf) }),
     });
@@ -120,13 +120,13 @@ bothWays("every form of a sound key is taken", async () => {
       server().accept(far, admit, limits()),
     ]);
     assert(accepted.peer !== undefined, what);
-    dialled.channel?.close();
-    accepted.channel?.close();
+    dialled.conn?.close();
+    accepted.conn?.close();
   }
 });
 
 Deno.test("control: node:tls drops a key that it cannot read and goes out without", async () => {
-  const own = material(pki().server, [pki().ca]);
+  const own = credentials(pki().server, [pki().ca]);
   const peers: unknown[] = [];
   await using plain = await plainServer({
     cert: own.certPem,

@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { TcpChannel } from "../../src/net.ts";
+import { TcpConn } from "../../src/net.ts";
 import {
   admit,
   bytesOf,
@@ -36,11 +36,11 @@ const alert = (level: number, description: number): Uint8Array =>
 async function helloOf(...flags: readonly string[]): Promise<Uint8Array> {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   await using peer = sClient(listener.addr.port, ...flags);
-  const conn = await listener.accept();
+  const socket = await listener.accept();
   listener.close();
   const buffer = new Uint8Array(4096);
-  const size = await conn.read(buffer);
-  conn.close();
+  const size = await socket.read(buffer);
+  socket.close();
   await peer.ends();
   assert(size !== null && buffer[0] === 22, peer.said);
   return buffer.slice(0, size);
@@ -100,13 +100,13 @@ bothWays("TLS 1.0 and 1.1 are refused with an alert: protocol", async () => {
 
 bothWays("a plain HTTP client over TCP gets an alert and a close, and ours a reason", async () => {
   await using listening = listen(() => server());
-  const conn = await Deno.connect({ hostname: "127.0.0.1", port: listening.port });
-  await conn.write(HTTP);
+  const socket = await Deno.connect({ hostname: "127.0.0.1", port: listening.port });
+  await socket.write(HTTP);
   const answer = new Uint8Array(64);
-  const size = await conn.read(answer);
+  const size = await socket.read(answer);
   isFatalAlert(answer.subarray(0, size ?? 0), "HTTP");
-  assert.equal(await conn.read(answer), null);
-  conn.close();
+  assert.equal(await socket.read(answer), null);
+  socket.close();
   await refused(Promise.reject(await listening.next()), "protocol");
 });
 
@@ -265,11 +265,11 @@ eachWay("openssl sees the name that was sent", async ({ client }) => {
   ]);
   const [, port] = await peer.says(/ACCEPT 127\.0\.0\.1:(\d+)/);
   const pair = await Deno.connect({ hostname: "127.0.0.1", port: Number(port) });
-  const { channel } = await client().connect(new TcpChannel(pair), admit, limits());
-  assert(channel !== undefined);
-  await channel.write(text("olleh\n"));
-  assert.match(words(await channel.read() ?? new Uint8Array(0)), /hello/);
-  channel.close();
+  const { conn } = await client().connect(new TcpConn(pair), admit, limits());
+  assert(conn !== undefined);
+  await conn.write(text("olleh\n"));
+  assert.match(words(await conn.read() ?? new Uint8Array(0)), /hello/);
+  conn.close();
 });
 
 eachWay(
@@ -285,7 +285,7 @@ eachWay(
     ) {
       const [near, far] = await tcpPair();
       const accepting = server().accept(far, admit, limits())
-        .then((shaken) => shaken.channel?.close(), () => {});
+        .then((shaken) => shaken.conn?.close(), () => {});
       const dialling = client({ serverName }).connect(near, admit, limits());
       if (reason === undefined) channelOf(await dialling).close();
       else await refused(dialling, reason);

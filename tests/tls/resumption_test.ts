@@ -10,7 +10,7 @@ import tls from "node:tls";
 import { TlsServer } from "../../src/tls/server.ts";
 import { PeerVerifier } from "../../src/tls/verdict.ts";
 import { type Issued, makeCa, makeLeaf } from "../support/pki.ts";
-import { admit, limits, material, MENDED, pki, refused, until, VERSIONS } from "./support.ts";
+import { admit, limits, credentials, MENDED, pki, refused, until, VERSIONS } from "./support.ts";
 import { type Accepted, greet } from "./support_peers.ts";
 import { plainServer } from "../support/plain_tls.ts";
 import { filesIn, peerFiles, sClient } from "../support/openssl.ts";
@@ -67,7 +67,7 @@ for (const [version] of VERSIONS) {
   const flag = FLAG[version];
 
   Deno.test(`control: plain node:tls resumes what the new trust does not admit, ${version}`, async () => {
-    const own = material(pki().server, [pki().ca]);
+    const own = credentials(pki().server, [pki().ca]);
     const trust = (ca: Issued): tls.TlsOptions => ({
       cert: own.certPem,
       key: own.keyPem,
@@ -114,7 +114,7 @@ for (const [version] of VERSIONS) {
       const verifierOf = (ca: Issued): PeerVerifier =>
         new PeerVerifier({
           revocation: NO_REVOCATION,
-          anchors: material(ca, [ca]).anchors,
+          anchors: credentials(ca, [ca]).anchors,
           purpose: "client",
           now: Date.now,
         });
@@ -147,7 +147,7 @@ for (const [version] of VERSIONS) {
   );
 
   Deno.test(`control: plain node:tls takes such a ticket for a certificate, ${version}`, async () => {
-    const own = material(pki().server, [pki().ca]);
+    const own = credentials(pki().server, [pki().ca]);
     const options = { cert: own.certPem, key: own.keyPem, ca: own.caPem ?? [] };
     await using open = await plainServer(options, (socket) => socket.end("welcome\n"));
     await using closed = await plainServer(
@@ -205,7 +205,7 @@ for (const [version] of VERSIONS) {
       const denied = await listening.next();
       letIn(denied, true);
       assert(!(denied instanceof Error));
-      assert.equal(denied.channel, undefined);
+      assert.equal(denied.conn, undefined);
       assert.deepEqual(asked, [true, true]);
     },
   );
@@ -230,7 +230,7 @@ for (const [version] of VERSIONS) {
 }
 
 Deno.test("control: plain node:tls resumes a session whose certificate has expired", async () => {
-  const own = material(pki().server, [pki().ca]);
+  const own = credentials(pki().server, [pki().ca]);
   const notAfter = new Date(Date.now() + 1500);
   const brief = makeLeaf({ role: "client", notAfter }, pki().ca);
   await using plain = await plainServer({
@@ -251,7 +251,7 @@ eachOverSockets(
   async ({ client, connected, server, tcpPair }) => {
     const verifier = new PeerVerifier({
       revocation: NO_REVOCATION,
-      anchors: material(pki().ca, [pki().ca]).anchors,
+      anchors: credentials(pki().ca, [pki().ca]).anchors,
       purpose: "server",
       serverName: "localhost",
       now: Date.now,

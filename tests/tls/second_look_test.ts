@@ -5,13 +5,13 @@
  */
 
 import assert from "node:assert/strict";
-import { disagreement } from "../../src/tls/second_look.ts";
+import { crossCheck } from "../../src/tls/second_look.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
 import * as der from "../support/der.ts";
 import * as pki from "../support/pki.ts";
 
 function look(path: readonly pki.Issued[], now = Date.now()): string | undefined {
-  return disagreement(path.map(({ der }) => parseCertificate(der)), now);
+  return crossCheck(path.map(({ der }) => parseCertificate(der)), now);
 }
 
 Deno.test("second look: every key and signature of the profile", () => {

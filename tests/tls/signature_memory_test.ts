@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type Checks, SignatureMemory } from "../../src/tls/signature_memory.ts";
+import { type Checks, SignatureCache } from "../../src/tls/signature_memory.ts";
 import { PeerVerifier } from "../../src/tls/verdict.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
 import { NO_REVOCATION } from "../../src/x509/revocation.ts";
@@ -8,7 +8,7 @@ import type { SignatureCheck } from "../../src/x509/path.ts";
 import { makeCa, makeLeaf } from "../support/pki.ts";
 
 /** Counts the checks that had to be made. */
-class CountingMemory extends SignatureMemory {
+class CountingMemory extends SignatureCache {
   count = 0;
 
   override checks(): Checks {
@@ -23,7 +23,7 @@ class CountingMemory extends SignatureMemory {
   }
 }
 
-function trust(signatures: SignatureMemory, ...cas: readonly { der: Uint8Array }[]): PeerVerifier {
+function trust(signatures: SignatureCache, ...cas: readonly { der: Uint8Array }[]): PeerVerifier {
   const anchors = cas.map(({ der }) => parseCertificate(der));
   return new PeerVerifier({
     anchors,
@@ -54,7 +54,7 @@ Deno.test("signature memory: a chain that was good is not checked again by the n
 });
 
 Deno.test("signature memory: it says nothing of trust", () => {
-  const memory = new SignatureMemory();
+  const memory = new SignatureCache();
   const root = makeCa({ subject: "root" });
   const chain = [makeLeaf({}, root).der];
   assert.ok(trust(memory, root).verifyNow(chain).ok);
@@ -68,7 +68,7 @@ Deno.test("signature memory: it says nothing of trust", () => {
 });
 
 Deno.test("signature memory: any other byte is another signature", () => {
-  const memory = new SignatureMemory();
+  const memory = new SignatureCache();
   const root = makeCa();
   const leaf = parseCertificate(makeLeaf({}, root).der);
   const key = parseCertificate(root.der).publicKey;

@@ -51,11 +51,11 @@ for (const version of VERSIONS) {
         const accepting = listener.accept().then(async (accepted) => {
           const running = way.server({ max: version }).accept(accepted, admit, limits(TIMEOUT));
           if (!fits[version]) return void await refused(running, "protocol");
-          const { channel } = await running;
-          assert.ok(channel !== undefined);
-          await channel.pump((bytes) => channel.write(bytes));
-          await channel.closeWrite();
-          channel.close();
+          const { conn } = await running;
+          assert.ok(conn !== undefined);
+          await conn.pipeTo((bytes) => conn.write(bytes));
+          await conn.closeWrite();
+          conn.close();
         });
         try {
           const [seen] = await Promise.all([
@@ -94,11 +94,11 @@ for (const version of VERSIONS) {
           welcome: "welcome",
         });
         if (fits[version]) {
-          const { channel } = await running;
-          assert.ok(channel !== undefined);
-          await channel.write(text("hello"));
-          assert.equal(words(await readAll(channel)), "welcome");
-          channel.close();
+          const { conn } = await running;
+          assert.ok(conn !== undefined);
+          await conn.write(text("hello"));
+          assert.equal(words(await readAll(conn)), "welcome");
+          conn.close();
         } else {
           await refused(running, "protocol");
         }

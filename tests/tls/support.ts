@@ -9,8 +9,8 @@ import { NO_REVOCATION } from "../../src/x509/revocation.ts";
 import { Buffer } from "node:buffer";
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import type { Material } from "../../src/certstore/material.ts";
-import { type Channel, ChannelError, type ChannelFault } from "../../src/channel.ts";
+import type { Credentials } from "../../src/certstore/material.ts";
+import { type Conn, ConnError, type ConnFault } from "../../src/channel.ts";
 import type { ClientAuth, TlsVersion } from "../../src/config/config.ts";
 import type { HandshakeReason } from "../../src/proxy/outcome.ts";
 import { TlsClient } from "../../src/tls/client.ts";
@@ -63,7 +63,7 @@ function parsable(certificates: readonly Issued[]): Certificate[] {
 }
 
 /** Material as the certificate store would hand it on, without its checks. */
-export function material(own: Issued, bundle: readonly Issued[]): Material {
+export function credentials(own: Issued, bundle: readonly Issued[]): Credentials {
   const chain = parsable(pathOf(own));
   return {
     certPem: chainPem(...pathOf(own)),
@@ -112,7 +112,7 @@ export async function carriedBy(
 
 /** A server of ours: by default it requires a certificate of the shared PKI. */
 export function server(options: EndOptions = {}): TlsServer {
-  const own = material(options.own ?? pki().server, options.bundle ?? [pki().ca]);
+  const own = credentials(options.own ?? pki().server, options.bundle ?? [pki().ca]);
   const verifier = new PeerVerifier({
     revocation: NO_REVOCATION,
     anchors: own.anchors,
@@ -120,7 +120,7 @@ export function server(options: EndOptions = {}): TlsServer {
     now: options.now ?? Date.now,
   });
   return new TlsServer({
-    material: own,
+    credentials: own,
     clientAuth: options.clientAuth ?? "required",
     minVersion: options.min ?? "TLS1.2",
     maxVersion: options.max ?? "TLS1.3",
@@ -132,7 +132,7 @@ export function server(options: EndOptions = {}): TlsServer {
 
 /** A client of ours: by default it wants `localhost` of the shared PKI. */
 export function client(options: EndOptions = {}): TlsClient {
-  const own = material(options.own ?? pki().client, options.bundle ?? [pki().ca]);
+  const own = credentials(options.own ?? pki().client, options.bundle ?? [pki().ca]);
   const serverName = options.serverName ?? "localhost";
   const verifier = new PeerVerifier({
     revocation: NO_REVOCATION,
@@ -142,7 +142,7 @@ export function client(options: EndOptions = {}): TlsClient {
     now: options.now ?? Date.now,
   });
   return new TlsClient({
-    material: own,
+    credentials: own,
     serverName,
     minVersion: options.min ?? "TLS1.2",
     maxVersion: options.max ?? "TLS1.3",
@@ -169,7 +169,7 @@ export async function refused(
 ): Promise<HandshakeError> {
   const result = await handshake.then(
     (shaken) => {
-      shaken.channel?.close();
+      shaken.conn?.close();
       return undefined;
     },
     (error: unknown) => error,
@@ -181,19 +181,19 @@ export async function refused(
 }
 
 /** The channel of a handshake that must go through. */
-export function channelOf(shaken: Handshaken<unknown>): Channel {
-  assert(shaken.channel !== undefined, "the peer was not admitted");
-  return shaken.channel;
+export function channelOf(shaken: Handshaken<unknown>): Conn {
+  assert(shaken.conn !== undefined, "the peer was not admitted");
+  return shaken.conn;
 }
 
 /** Both ends of ours, connected. */
 export async function connected(
   options: {
-    readonly pair?: readonly [Channel, Channel];
+    readonly pair?: readonly [Conn, Conn];
     readonly client?: TlsClient;
     readonly server?: TlsServer;
   } = {},
-): Promise<{ readonly client: Channel; readonly server: Channel }> {
+): Promise<{ readonly client: Conn; readonly server: Conn }> {
   const [near, far] = options.pair ?? memoryPair();
   const [dialled, accepted] = await Promise.all([
     (options.client ?? client()).connect(near, admit, limits()),
@@ -205,29 +205,29 @@ export async function connected(
 /** An operation on a channel that must fail with this fault. */
 export async function faulty(
   operation: Promise<unknown> | undefined,
-  fault: ChannelFault,
+  fault: ConnFault,
 ): Promise<void> {
   assert(operation !== undefined, "it was over at once");
   const error = await operation.then(() => undefined, (error: unknown) => error);
-  assert(error instanceof ChannelError, `not a ChannelError: ${error}`);
+  assert(error instanceof ConnError, `not a ChannelError: ${error}`);
   assert.equal(error.fault, fault, error.message);
 }
 
 /** Reads to the end. */
-export async function readAll(channel: Channel): Promise<Uint8Array> {
+export async function readAll(conn: Conn): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   for (;;) {
-    const bytes = await channel.read();
+    const bytes = await conn.read();
     if (bytes === null) return new Uint8Array(Buffer.concat(chunks));
     chunks.push(bytes.slice());
   }
 }
 
 /** Reads at least `size` bytes. */
-export async function readSome(channel: Channel, size: number): Promise<Uint8Array> {
+export async function readSome(conn: Conn, size: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   for (let length = 0; length < size;) {
-    const bytes = await channel.read();
+    const bytes = await conn.read();
     assert(bytes !== null, `the stream ended after ${length} of ${size} bytes`);
     chunks.push(bytes.slice());
     length += bytes.length;
@@ -236,9 +236,9 @@ export async function readSome(channel: Channel, size: number): Promise<Uint8Arr
 }
 
 /** Writes and ends. */
-export async function sendAll(channel: Channel, data: Uint8Array): Promise<void> {
-  await channel.write(data);
-  await channel.closeWrite();
+export async function sendAll(conn: Conn, data: Uint8Array): Promise<void> {
+  await conn.write(data);
+  await conn.closeWrite();
 }
 
 /** UTF-8. */

@@ -6,8 +6,8 @@
 
 import { NO_REVOCATION } from "../../src/x509/revocation.ts";
 import assert from "node:assert/strict";
-import { type PeerVerdict, PeerVerifier } from "../../src/tls/verdict.ts";
-import { client, limits, material, pki, refused } from "./support.ts";
+import { type VerificationResult, PeerVerifier } from "../../src/tls/verdict.ts";
+import { client, limits, credentials, pki, refused } from "./support.ts";
 import { Counting, memoryPair } from "./support_channels.ts";
 import { type HandshakeSignature, type RogueResult, rogueServer } from "./support_rogue.ts";
 
@@ -36,8 +36,8 @@ export async function attack(
 }
 
 /** The verdict of a client of the shared PKI. */
-function verify(shown: readonly Uint8Array[]): PeerVerdict {
-  const { anchors } = material(pki().ca, [pki().ca]);
+function verify(shown: readonly Uint8Array[]): VerificationResult {
+  const { anchors } = credentials(pki().ca, [pki().ca]);
   return new PeerVerifier({
     revocation: NO_REVOCATION,
     anchors,

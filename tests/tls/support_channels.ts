@@ -7,11 +7,11 @@
 
 import { Duplex } from "node:stream";
 import {
-  type Channel,
-  ChannelError,
-  type ChannelFault,
-  pumpByReading,
-  type Take,
+  type Conn,
+  ConnError,
+  type ConnFault,
+  pipeByReading,
+  type Sink,
 } from "../../src/channel.ts";
 
 /** One direction of an in-memory connection. */
@@ -19,7 +19,7 @@ class Lane {
   readonly #chunks: Uint8Array[] = [];
   #size = 0;
   #ended = false;
-  #fault: ChannelError | undefined;
+  #fault: ConnError | undefined;
   #deaf = false;
   #abandoned = false;
   #wake: (() => void)[] = [];
@@ -41,7 +41,7 @@ class Lane {
   async put(bytes: Uint8Array): Promise<void> {
     for (let at = 0; at < bytes.length && !this.#deaf;) {
       if (this.#fault !== undefined) throw this.#fault;
-      if (this.#abandoned) throw new ChannelError("closed", "closed");
+      if (this.#abandoned) throw new ConnError("closed", "closed");
       if (this.#ended) throw new Error("a write after the end");
       const free = this.#room - this.#size;
       if (free <= 0) {
@@ -62,7 +62,7 @@ class Lane {
     this.reading = true;
     try {
       for (;;) {
-        if (this.#deaf) throw new ChannelError("closed", "closed");
+        if (this.#deaf) throw new ConnError("closed", "closed");
         const chunk = this.#chunks.shift();
         if (chunk !== undefined) {
           this.#size -= chunk.length;
@@ -96,14 +96,14 @@ class Lane {
     this.#changed();
   }
 
-  break(fault: ChannelFault): void {
-    this.#fault ??= new ChannelError(fault, `the test broke the connection: ${fault}`);
+  break(fault: ConnFault): void {
+    this.#fault ??= new ConnError(fault, `the test broke the connection: ${fault}`);
     this.#changed();
   }
 }
 
 /** One end of an in-memory connection. A second read while one is pending is an error. */
-export class MemoryChannel implements Channel {
+export class MemoryChannel implements Conn {
   readonly remote = "memory:0";
   readonly local = "192.0.2.1:443";
   readonly #in: Lane;
@@ -124,21 +124,21 @@ export class MemoryChannel implements Channel {
   }
 
   read(): Promise<Uint8Array | null> {
-    if (this.#isClosed) return Promise.reject(new ChannelError("closed", "closed"));
+    if (this.#isClosed) return Promise.reject(new ConnError("closed", "closed"));
     return this.#in.take();
   }
 
-  pump(take: Take): Promise<void> {
-    return pumpByReading(this, take);
+  pipeTo(take: Sink): Promise<void> {
+    return pipeByReading(this, take);
   }
 
   write(data: Uint8Array): Promise<void> {
-    if (this.#isClosed) return Promise.reject(new ChannelError("closed", "closed"));
+    if (this.#isClosed) return Promise.reject(new ConnError("closed", "closed"));
     return this.#out.put(data);
   }
 
   closeWrite(): Promise<void> {
-    if (this.#isClosed) return Promise.reject(new ChannelError("closed", "closed"));
+    if (this.#isClosed) return Promise.reject(new ConnError("closed", "closed"));
     this.#out.end();
     return Promise.resolve();
   }
@@ -167,7 +167,7 @@ export function memoryPair(room = 64 * 1024): [MemoryChannel, MemoryChannel] {
 }
 
 /** Passes everything on and keeps count. */
-export class Counting implements Channel {
+export class Counting implements Conn {
   readonly remote: string;
   readonly local: string;
   /** Bytes read and written so far. */
@@ -175,24 +175,24 @@ export class Counting implements Channel {
   bytesWritten = 0;
   /** Everything written, one array a write, when asked to keep it. */
   readonly written: Uint8Array[] = [];
-  readonly #channel: Channel;
+  readonly #conn: Conn;
   readonly #keep: boolean;
 
-  constructor(channel: Channel, keep = false) {
-    this.#channel = channel;
+  constructor(conn: Conn, keep = false) {
+    this.#conn = conn;
     this.#keep = keep;
-    this.remote = channel.remote;
-    this.local = channel.local;
+    this.remote = conn.remote;
+    this.local = conn.local;
   }
 
   async read(): Promise<Uint8Array | null> {
-    const bytes = await this.#channel.read();
+    const bytes = await this.#conn.read();
     this.bytesRead += bytes?.length ?? 0;
     return bytes;
   }
 
-  pump(take: Take): Promise<void> {
-    return this.#channel.pump((bytes) => {
+  pipeTo(take: Sink): Promise<void> {
+    return this.#conn.pipeTo((bytes) => {
       this.bytesRead += bytes.length;
       return take(bytes);
     });
@@ -201,19 +201,19 @@ export class Counting implements Channel {
   write(data: Uint8Array): Promise<void> | undefined {
     this.bytesWritten += data.length;
     if (this.#keep) this.written.push(data.slice());
-    return this.#channel.write(data);
+    return this.#conn.write(data);
   }
 
   closeWrite(): Promise<void> {
-    return this.#channel.closeWrite();
+    return this.#conn.closeWrite();
   }
 
   close(): void {
-    this.#channel.close();
+    this.#conn.close();
   }
 
   reset(): void {
-    this.#channel.reset();
+    this.#conn.reset();
   }
 }
 
@@ -221,59 +221,59 @@ export class Counting implements Channel {
 export type Meddle = (chunk: Uint8Array, index: number) => readonly Uint8Array[];
 
 /** Passes everything on; what is written goes through `meddle` first. */
-export class Meddling implements Channel {
+export class Meddling implements Conn {
   readonly remote: string;
   readonly local: string;
-  readonly #channel: Channel;
+  readonly #conn: Conn;
   readonly #meddle: Meddle;
   #index = 0;
 
-  constructor(channel: Channel, meddle: Meddle) {
-    this.#channel = channel;
+  constructor(conn: Conn, meddle: Meddle) {
+    this.#conn = conn;
     this.#meddle = meddle;
-    this.remote = channel.remote;
-    this.local = channel.local;
+    this.remote = conn.remote;
+    this.local = conn.local;
   }
 
   read(): Promise<Uint8Array | null> {
-    return this.#channel.read();
+    return this.#conn.read();
   }
 
-  pump(take: Take): Promise<void> {
-    return this.#channel.pump(take);
+  pipeTo(take: Sink): Promise<void> {
+    return this.#conn.pipeTo(take);
   }
 
   async write(data: Uint8Array): Promise<void> {
-    for (const chunk of this.#meddle(data, this.#index++)) await this.#channel.write(chunk);
+    for (const chunk of this.#meddle(data, this.#index++)) await this.#conn.write(chunk);
   }
 
   closeWrite(): Promise<void> {
-    return this.#channel.closeWrite();
+    return this.#conn.closeWrite();
   }
 
   close(): void {
-    this.#channel.close();
+    this.#conn.close();
   }
 
   reset(): void {
-    this.#channel.reset();
+    this.#conn.reset();
   }
 }
 
 /** The engine's usual stream over a channel, which is destroyed with what it still has to send. */
-export function duplexOf(channel: Channel): Duplex {
+export function duplexOf(conn: Conn): Duplex {
   return new Duplex({
     allowHalfOpen: true,
     read() {
-      channel.read().then((bytes) => this.push(bytes === null ? null : bytes.slice()), () => {
+      conn.read().then((bytes) => this.push(bytes === null ? null : bytes.slice()), () => {
         this.push(null);
       });
     },
     write(bytes: Uint8Array, _encoding, done) {
-      Promise.resolve(channel.write(bytes)).then(() => done(), done);
+      Promise.resolve(conn.write(bytes)).then(() => done(), done);
     },
     destroy(error, done) {
-      channel.close();
+      conn.close();
       done(error);
     },
   });

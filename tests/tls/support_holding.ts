@@ -4,51 +4,51 @@
  * @module
  */
 
-import type { Channel, Take } from "../../src/channel.ts";
+import type { Conn, Sink } from "../../src/channel.ts";
 import { concat } from "../support/der.ts";
 
 /** Keeps what is written while it is told to, and sends it in one piece before the end. */
-export class Holding implements Channel {
+export class Holding implements Conn {
   readonly remote = "holding:0";
   readonly local = "192.0.2.1:443";
   hold = false;
   readonly #held: Uint8Array[] = [];
-  readonly #channel: Channel;
+  readonly #conn: Conn;
 
-  constructor(channel: Channel) {
-    this.#channel = channel;
+  constructor(conn: Conn) {
+    this.#conn = conn;
   }
 
   read(): Promise<Uint8Array | null> {
-    return this.#channel.read();
+    return this.#conn.read();
   }
 
-  pump(take: Take): Promise<void> {
-    return this.#channel.pump(take);
+  pipeTo(take: Sink): Promise<void> {
+    return this.#conn.pipeTo(take);
   }
 
   write(bytes: Uint8Array): Promise<void> | undefined {
-    if (!this.hold) return this.#channel.write(bytes);
+    if (!this.hold) return this.#conn.write(bytes);
     this.#held.push(bytes.slice());
     return Promise.resolve();
   }
 
   /** Sends what was kept, and `more`. */
   async release(...more: readonly Uint8Array[]): Promise<void> {
-    await this.#channel.write(concat(...this.#held.splice(0), ...more));
+    await this.#conn.write(concat(...this.#held.splice(0), ...more));
   }
 
   /** While it holds, the end is held as well. */
   async closeWrite(): Promise<void> {
     if (this.hold) return;
-    await this.#channel.closeWrite();
+    await this.#conn.closeWrite();
   }
 
   close(): void {
-    this.#channel.close();
+    this.#conn.close();
   }
 
   reset(): void {
-    this.#channel.reset();
+    this.#conn.reset();
   }
 }

@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import { listenTcp, type NativeTcp } from "../../src/net.ts";
 import type { Decide, Handshaken } from "../../src/tls/handshake.ts";
 import { TlsServer } from "../../src/tls/server.ts";
@@ -25,24 +25,24 @@ export type Listening = {
 } & AsyncDisposable;
 
 /** Greets, and then answers with what it receives until the peer has ended its half. */
-export async function greetAndEcho(channel: Channel): Promise<void> {
-  await channel.write(text("welcome\n"));
-  for (let bytes = await channel.read(); bytes !== null; bytes = await channel.read()) {
-    await channel.write(bytes);
+export async function greetAndEcho(conn: Conn): Promise<void> {
+  await conn.write(text("welcome\n"));
+  for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) {
+    await conn.write(bytes);
   }
-  await channel.closeWrite();
+  await conn.closeWrite();
 }
 
 /** Greets and ends. */
-export async function greet(channel: Channel): Promise<void> {
-  await channel.write(text("welcome\n"));
-  await channel.closeWrite();
+export async function greet(conn: Conn): Promise<void> {
+  await conn.write(text("welcome\n"));
+  await conn.closeWrite();
 }
 
 /** Serves `server()`, asked anew for each connection, on a free port. */
 export function listen(
   server: () => TlsServer,
-  serve: (channel: Channel) => Promise<void> = greet,
+  serve: (conn: Conn) => Promise<void> = greet,
   decide: Decide<VerifiedPeer | undefined> = admit,
   native?: NativeTcp,
 ): Listening {
@@ -52,7 +52,7 @@ export function listen(
   const open = new Set<Promise<void>>();
   let seen = 0;
   let wake = (): void => {};
-  const one = async (transport: Channel): Promise<void> => {
+  const one = async (transport: Conn): Promise<void> => {
     let result: Accepted;
     try {
       result = await server().accept(transport, decide, limits(5_000, stop.signal));
@@ -61,17 +61,17 @@ export function listen(
     }
     results.push(result);
     wake();
-    if (result instanceof Error || result.channel === undefined) return;
-    const { channel } = result;
-    const cut = (): void => channel.close();
+    if (result instanceof Error || result.conn === undefined) return;
+    const { conn } = result;
+    const cut = (): void => conn.close();
     stop.signal.addEventListener("abort", cut);
     try {
-      await serve(channel);
+      await serve(conn);
     } catch {
       // The peer has left: the test looks at what the peer saw.
     } finally {
       stop.signal.removeEventListener("abort", cut);
-      channel.close();
+      conn.close();
     }
   };
   const accepting = (async () => {

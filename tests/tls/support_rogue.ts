@@ -21,7 +21,7 @@ import {
   randomBytes,
   sign,
 } from "node:crypto";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 
 const HANDSHAKE = 22;
 const ALERT = 21;
@@ -128,11 +128,11 @@ class Protection {
 
 /** Cuts the stream into records. */
 class Records {
-  readonly #channel: Channel;
+  readonly #conn: Conn;
   #buffer: Buffer = Buffer.alloc(0);
 
-  constructor(channel: Channel) {
-    this.#channel = channel;
+  constructor(conn: Conn) {
+    this.#conn = conn;
   }
 
   /** A whole record with its header, or `undefined` when the stream is over in whatever way. */
@@ -144,7 +144,7 @@ class Records {
         this.#buffer = this.#buffer.subarray(size);
         return record;
       }
-      const more = await this.#channel.read().catch(() => null);
+      const more = await this.#conn.read().catch(() => null);
       if (more === null) return undefined;
       this.#buffer = Buffer.concat([this.#buffer, more]);
     }
@@ -192,8 +192,8 @@ export function p256Signer(key: KeyObject): (content: Uint8Array) => HandshakeSi
 }
 
 /** Serves one connection, to its end, and reports. */
-export async function rogueServer(channel: Channel, options: RogueOptions): Promise<RogueResult> {
-  const records = new Records(channel);
+export async function rogueServer(conn: Conn, options: RogueOptions): Promise<RogueResult> {
+  const records = new Records(conn);
   const first = await records.next();
   assert(first !== undefined && first[0] === HANDSHAKE, "no ClientHello");
   const clientHello = first.subarray(5);
@@ -257,7 +257,7 @@ export async function rogueServer(channel: Channel, options: RogueOptions): Prom
     sealed.push(writing.seal(HANDSHAKE, plain.subarray(at, at + 16_000)));
   }
   const clear = Buffer.concat([Buffer.from([HANDSHAKE, 3, 3]), vector(2, serverHello)]);
-  await channel.write(Buffer.concat([clear, ...sealed]))?.catch(() => {});
+  await conn.write(Buffer.concat([clear, ...sealed]))?.catch(() => {});
 
   const messages: string[] = [];
   const certificates: Buffer[] = [];

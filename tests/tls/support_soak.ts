@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import { admit, client, connected, limits, server, text } from "./support.ts";
 import { nativeHandles, tcpPair } from "../support/ways.ts";
 import { type MemoryChannel, memoryPair } from "./support_channels.ts";
@@ -34,8 +34,8 @@ const dialling = client({ native: tls });
 /** A handshake that is spoilt by what the other end does; gives the reason. */
 async function spoilt(
   role: "server" | "client",
-  pair: readonly [Channel, Channel],
-  spoil: (peer: Channel) => Promise<void>,
+  pair: readonly [Conn, Conn],
+  spoil: (peer: Conn) => Promise<void>,
 ): Promise<string> {
   const [peer, own] = pair;
   const bounds = limits(spoil === silent ? 150 : 10_000);
@@ -43,7 +43,7 @@ async function spoilt(
     ? accepting.accept(own, admit, bounds)
     : dialling.connect(own, admit, bounds);
   const outcome = running.then((shaken) => {
-    shaken.channel?.close();
+    shaken.conn?.close();
     return "let in";
   }, (error: unknown) => String(Reflect.get(Object(error), "reason")));
   await spoil(peer);
@@ -53,21 +53,21 @@ async function spoilt(
 }
 
 const silent = (): Promise<void> => Promise.resolve();
-const garbage = async (peer: Channel): Promise<void> => {
+const garbage = async (peer: Conn): Promise<void> => {
   await peer.write(text("GET / HTTP/1.1\r\n\r\n"));
   peer.close();
 };
-const leave = (peer: Channel): Promise<void> => {
+const leave = (peer: Conn): Promise<void> => {
   peer.close();
   return Promise.resolve();
 };
-const reset = (peer: Channel): Promise<void> => {
+const reset = (peer: Conn): Promise<void> => {
   (peer as MemoryChannel).reset();
   return Promise.resolve();
 };
 
 /** Both ends come together and part. */
-async function good(pair: readonly [Channel, Channel], politely: boolean): Promise<string> {
+async function good(pair: readonly [Conn, Conn], politely: boolean): Promise<string> {
   const ends = await connected({ pair, client: dialling, server: accepting });
   if (politely) {
     await Promise.all([ends.client.write(text("hello")), ends.server.read()]);
@@ -88,9 +88,9 @@ async function denied(role: "server" | "client"): Promise<string> {
     dialling.connect(near, role === "client" ? deny : admit, limits()).catch(() => undefined),
     accepting.accept(far, role === "server" ? deny : admit, limits()).catch(() => undefined),
   ]);
-  a?.channel?.close();
-  b?.channel?.close();
-  return (role === "client" ? a : b)?.channel === undefined ? "denied" : "let in";
+  a?.conn?.close();
+  b?.conn?.close();
+  return (role === "client" ? a : b)?.conn === undefined ? "denied" : "let in";
 }
 
 const KINDS: readonly (readonly [string, string, () => Promise<string>])[] = [

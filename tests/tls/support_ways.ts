@@ -6,13 +6,13 @@
  */
 
 import assert from "node:assert/strict";
-import type { Channel } from "../../src/channel.ts";
+import type { Conn } from "../../src/channel.ts";
 import type { NativeTcp } from "../../src/net.ts";
-import { NativeChannel } from "../../src/net/native_channel.ts";
-import { TlsChannel } from "../../src/tls/channel.ts";
+import { NativeTcpConn } from "../../src/net/native_channel.ts";
+import { NodeTlsConn } from "../../src/tls/channel.ts";
 import type { TlsClient } from "../../src/tls/client.ts";
 import { type NativeTls, nativeTls } from "../../src/tls/engine.ts";
-import { EngineChannel } from "../../src/tls/engine_channel.ts";
+import { NativeTlsConn } from "../../src/tls/engine_channel.ts";
 import type { TlsServer } from "../../src/tls/server.ts";
 import { turns } from "../net/support.ts";
 import { nativeHandles, tcpPair } from "../support/ways.ts";
@@ -22,7 +22,7 @@ import { listen } from "./support_peers.ts";
 
 /** Settings of {@linkcode Way.connected}. */
 export type ConnectedOptions = {
-  readonly pair?: readonly [Channel, Channel];
+  readonly pair?: readonly [Conn, Conn];
   readonly client?: TlsClient;
   readonly server?: TlsServer;
 };
@@ -40,11 +40,11 @@ export type Way = {
   /** Serves on TCP. */
   readonly listen: typeof listen;
   /** Two ends of a connection over loopback. */
-  readonly tcpPair: () => Promise<[Channel, Channel]>;
+  readonly tcpPair: () => Promise<[Conn, Conn]>;
   /** Both ends of ours, connected, over what the way is about unless told otherwise. */
   readonly connected: (
     options?: ConnectedOptions,
-  ) => Promise<{ readonly client: Channel; readonly server: Channel }>;
+  ) => Promise<{ readonly client: Conn; readonly server: Conn }>;
 };
 
 let engines: NativeTls | undefined;
@@ -57,7 +57,7 @@ export function nativeEngines(): NativeTls {
 }
 
 function way(name: string, native: { readonly tls: boolean; readonly tcp: boolean }): Way {
-  const kind = native.tls ? EngineChannel : TlsChannel;
+  const kind = native.tls ? NativeTlsConn : NodeTlsConn;
   const tls = (): NativeTls | undefined => native.tls ? nativeEngines() : undefined;
   const tcp = (): NativeTcp | undefined => native.tcp ? nativeHandles() : undefined;
   const self: Way = {
@@ -73,7 +73,7 @@ function way(name: string, native: { readonly tls: boolean; readonly tcp: boolea
     listen: (server, serve, decide) => listen(server, serve, decide, tcp()),
     async tcpPair() {
       const pair = await tcpPair(tcp());
-      for (const end of pair) assert.equal(end instanceof NativeChannel, native.tcp);
+      for (const end of pair) assert.equal(end instanceof NativeTcpConn, native.tcp);
       return pair;
     },
     async connected(options = {}) {

@@ -12,7 +12,7 @@ import {
   admit,
   client,
   limits,
-  material,
+  credentials,
   MENDED,
   pki,
   refused,
@@ -40,7 +40,7 @@ function start(
 }
 
 Deno.test("control: the handshakeTimeout of node:tls leaves the socket open", async () => {
-  const own = material(pki().server, [pki().ca]);
+  const own = credentials(pki().server, [pki().ca]);
   await using plain = await plainServer(
     { cert: own.certPem, key: own.keyPem, handshakeTimeout: 50 },
     () => assert.fail("connected"),
@@ -146,8 +146,8 @@ async function recorded(max: "TLS1.2" | "TLS1.3"): Promise<{ client: Buffer; ser
     client({ max }).connect(dialled, admit, limits()),
     server().accept(accepted, admit, limits()),
   ]);
-  a.channel?.close();
-  b.channel?.close();
+  a.conn?.close();
+  b.conn?.close();
   return { client: Buffer.concat(dialled.written), server: Buffer.concat(accepted.written) };
 }
 
@@ -174,9 +174,9 @@ for (const [version] of VERSIONS) {
       client({ max: version }).connect(near, admit, limits()),
       server().accept(far, admit, limits()),
     ]);
-    assert(dialled.channel !== undefined && accepted.channel !== undefined);
-    dialled.channel.close();
-    accepted.channel.close();
+    assert(dialled.conn !== undefined && accepted.conn !== undefined);
+    dialled.conn.close();
+    accepted.conn.close();
   });
 
   bothWays(`a peer that stops anywhere in the handshake times out, ${version}`, async () => {

@@ -9,9 +9,9 @@
 import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
 import type { TLSSocket } from "node:tls";
-import { TlsChannel } from "../../src/tls/channel.ts";
+import { NodeTlsConn } from "../../src/tls/channel.ts";
 import type { NativeTls } from "../../src/tls/engine.ts";
-import { Wire } from "../../src/tls/wire.ts";
+import { TransportStream } from "../../src/tls/wire.ts";
 import { client, connected, faulty, server, text, words } from "./support.ts";
 import { memoryPair } from "./support_channels.ts";
 import { nativeEngines } from "./support_ways.ts";
@@ -45,7 +45,7 @@ for (const size of [1, 5, 40, 40_000, 200_000]) {
       client: client({ native: nativeEngines() }),
     });
     let came = 0;
-    const reading = faulty(ends.client.pump((bytes) => void (came += bytes.length)), "truncated");
+    const reading = faulty(ends.client.pipeTo((bytes) => void (came += bytes.length)), "truncated");
     for (let sent = 0; sent < LIMIT - 1; sent++) await ends.server.write(text("ok"));
     // One that is larger than what is encrypted at once takes two.
     if (size < 50_000) await ends.server.write(text("ok"));
@@ -78,14 +78,14 @@ Deno.test("the public way counts records itself: what the engine drops it does n
       destroy: () => {},
     });
     const [near] = memoryPair();
-    const channel = new TlsChannel(near, new Wire(near), socket as unknown as TLSSocket, 5);
-    for (let record = 0; record < 3; record++) await channel.write(text("ok"));
-    await channel.write(new Uint8Array(20_000)); // Two.
-    const last = channel.write(text("dropped"));
+    const conn = new NodeTlsConn(near, new TransportStream(near), socket as unknown as TLSSocket, 5);
+    for (let record = 0; record < 3; record++) await conn.write(text("ok"));
+    await conn.write(new Uint8Array(20_000)); // Two.
+    const last = conn.write(text("dropped"));
     if (limit === Infinity) await last;
     else await faulty(last, "protocol");
     assert.equal(taken, 3 * 2 + 20_000 + (limit === Infinity ? "dropped".length : 0));
-    if (limit !== Infinity) await faulty(channel.closeWrite(), "protocol");
-    channel.close();
+    if (limit !== Infinity) await faulty(conn.closeWrite(), "protocol");
+    conn.close();
   }
 });

@@ -40,7 +40,7 @@ bothWays("a v1 CA in the bundle lets nobody in", async () => {
         ["bad_certificate", "untrusted"],
       );
       if (own !== honest) assert.match(error.message, /X\.509 v1/);
-      (await dialling)?.channel?.close();
+      (await dialling)?.conn?.close();
       near.close();
     }
   }
@@ -56,7 +56,7 @@ bothWays("a v1 leaf of a sound CA is refused in both roles", async () => {
       "bad_certificate",
     );
     assert.match(error.message, /X\.509 v1/);
-    (await dialling)?.channel?.close();
+    (await dialling)?.conn?.close();
     near.close();
   }
   const [near, far] = memoryPair();
@@ -77,6 +77,6 @@ bothWays("a v1 leaf in the bundle does not spare its holder the key", async () =
     server({ bundle: [leaf, pki().ca] }).accept(far, admit, limits()),
     "bad_certificate",
   );
-  (await dialling)?.channel?.close();
+  (await dialling)?.conn?.close();
   near.close();
 });

@@ -6,7 +6,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { PeerVerdict, VerifyPeer } from "../../src/tls/verdict.ts";
+import type { VerificationResult, VerifyPeer } from "../../src/tls/verdict.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
 import {
   admit,
@@ -27,16 +27,16 @@ import { Counting, memoryPair } from "./support_channels.ts";
 import { bothWays } from "./support_ways.ts";
 
 /** Answers when the test says so; an answer holds for whoever asks again in its turn. */
-function slowly(): { verify: VerifyPeer; asked: number; answer: (verdict: PeerVerdict) => void } {
-  let waiting: ((verdict: PeerVerdict) => void)[] = [];
-  let known: PeerVerdict | undefined;
+function slowly(): { verify: VerifyPeer; asked: number; answer: (verdict: VerificationResult) => void } {
+  let waiting: ((verdict: VerificationResult) => void)[] = [];
+  let known: VerificationResult | undefined;
   const slow = {
     asked: 0,
-    verify: (): PeerVerdict | Promise<PeerVerdict> => {
+    verify: (): VerificationResult | Promise<VerificationResult> => {
       slow.asked++;
       return known ?? new Promise((resolve) => waiting.push(resolve));
     },
-    answer: (verdict: PeerVerdict) => {
+    answer: (verdict: VerificationResult) => {
       known = verdict;
       for (const resolve of waiting) resolve(verdict);
       waiting = [];
@@ -45,12 +45,12 @@ function slowly(): { verify: VerifyPeer; asked: number; answer: (verdict: PeerVe
   return slow;
 }
 
-const good = (role: "client" | "server"): PeerVerdict => ({
+const good = (role: "client" | "server"): VerificationResult => ({
   ok: true,
   peer: verified(parseCertificate(pki()[role].der)),
 });
 
-const no: PeerVerdict = { ok: false, reason: "untrusted", detail: "the test says no" };
+const no: VerificationResult = { ok: false, reason: "untrusted", detail: "the test says no" };
 
 for (const [version] of VERSIONS) {
   for (const role of ["server", "client"] as const) {
@@ -78,14 +78,14 @@ for (const [version] of VERSIONS) {
       for (let turns = 0; turns < 20; turns++) await new Promise((done) => setTimeout(done, 0));
       assert.equal(wire.bytesWritten, sent);
       slow.answer(good(peerRole));
-      const channel = channelOf(await ours);
-      const peer = (await other)?.channel;
+      const conn = channelOf(await ours);
+      const peer = (await other)?.conn;
       assert(peer);
       await peer.write(text("hello"));
-      assert.equal(words(await readSome(channel, 5)), "hello");
-      await channel.write(text("and back"));
+      assert.equal(words(await readSome(conn, 5)), "hello");
+      await conn.write(text("and back"));
       assert.equal(words(await readSome(peer, 8)), "and back");
-      channel.close();
+      conn.close();
       peer.close();
     });
 
@@ -99,7 +99,7 @@ for (const [version] of VERSIONS) {
       assert.equal(error.message, "the test says no");
       assert.equal(wire.bytesWritten, sent, "something left");
       assert(mine.isClosed);
-      (await other)?.channel?.close();
+      (await other)?.conn?.close();
     });
 
     bothWays(`a yes that no longer holds is none, ${role}, ${version}`, async () => {
@@ -111,19 +111,19 @@ for (const [version] of VERSIONS) {
       const error = await refused(ours, "untrusted");
       assert.equal(error.message, "the test says no");
       assert.equal(asked, 2);
-      (await other)?.channel?.close();
+      (await other)?.conn?.close();
     });
 
     bothWays(`a trust that never holds still lets in nobody, ${role}, ${version}`, async () => {
       const { ours, other } = start({ verify: () => Promise.resolve(good(peerRole)) });
       await refused(ours, "other");
-      (await other)?.channel?.close();
+      (await other)?.conn?.close();
     });
 
     bothWays(`a verification that fails refuses, ${role}, ${version}`, async () => {
       const { ours, other } = start({ verify: () => Promise.reject(new Error("out of ideas")) });
       assert.match((await refused(ours, "other")).message, /out of ideas/);
-      (await other)?.channel?.close();
+      (await other)?.conn?.close();
     });
 
     bothWays(`the deadline holds for the verification, ${role}, ${version}`, async () => {
@@ -136,7 +136,7 @@ for (const [version] of VERSIONS) {
       await new Promise((done) => setTimeout(done, 0));
       assert.equal(wire.bytesWritten, sent, "something left");
       assert(mine.isClosed);
-      (await other)?.channel?.close();
+      (await other)?.conn?.close();
     });
 
     bothWays(`a cut ends the verification, ${role}, ${version}`, async () => {
@@ -158,7 +158,7 @@ for (const [version] of VERSIONS) {
       await refused(ours, "other");
       assert.equal(signal?.aborted, true);
       assert(mine.isClosed);
-      (await other)?.channel?.close();
+      (await other)?.conn?.close();
     });
   }
 
@@ -173,18 +173,18 @@ for (const [version] of VERSIONS) {
       await peer.write(text("at once"));
       await until(() => slow.asked > 0, "the chain is verified");
       slow.answer(good("client"));
-      const channel = channelOf(await accepting);
-      assert.equal(words(await readSome(channel, 7)), "at once");
-      channel.close();
+      const conn = channelOf(await accepting);
+      assert.equal(words(await readSome(conn, 7)), "at once");
+      conn.close();
       peer.close();
     } else {
       await until(() => slow.asked > 0, "the chain is verified");
       slow.answer(good("client"));
-      const channel = channelOf(await accepting);
+      const conn = channelOf(await accepting);
       const peer = channelOf(await dialling);
       await peer.write(text("at once"));
-      assert.equal(words(await readSome(channel, 7)), "at once");
-      channel.close();
+      assert.equal(words(await readSome(conn, 7)), "at once");
+      conn.close();
       peer.close();
     }
   });

@@ -20,8 +20,8 @@ type Files = Parameters<typeof load>[0];
 /** Why a client is refused that shows these certificates. */
 async function why(shown: readonly pki.Issued[], files: Files = { ca: ca.pem }): Promise<string> {
   const own = pki.makeLeaf({ subject: "own" }, ca);
-  const material = await load({ cert: own.pem, key: own.keyPem, ...files });
-  const verifier = peerVerifier({ purpose: "client" }, material, () => NOW);
+  const credentials = await load({ cert: own.pem, key: own.keyPem, ...files });
+  const verifier = peerVerifier({ purpose: "client" }, credentials, () => NOW);
   const verdict = verifier.verifyNow(shown.map(({ der }) => der));
   assert.ok(!verdict.ok, "was let in");
   return `${verdict.reason}: ${verdict.detail}`;
@@ -167,10 +167,10 @@ Deno.test("refusal: a server of another name is told by the names that it has", 
   const verdict = async (san: readonly der.Der[], subject = "db") => {
     const server = pki.makeLeaf({ role: "server", subject, san }, ca);
     const own = pki.makeLeaf({ subject: "own" }, ca);
-    const material = await load({ cert: own.pem, key: own.keyPem, ca: ca.pem });
+    const credentials = await load({ cert: own.pem, key: own.keyPem, ca: ca.pem });
     const verifier = peerVerifier(
       { purpose: "server", serverName: "db.example" },
-      material,
+      credentials,
       () => NOW,
     );
     const judged = verifier.verifyNow([server.der]);

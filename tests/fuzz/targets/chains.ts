@@ -11,7 +11,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { PeerVerdict } from "../../../src/tls/verdict.ts";
+import type { VerificationResult } from "../../../src/tls/verdict.ts";
 import { concat } from "../../support/der.ts";
 import { engineRefuses } from "../../x509/support/engine.ts";
 import { chains as seeds } from "../chain_seeds.ts";
@@ -25,7 +25,7 @@ import type { Target } from "../target.ts";
 const ONE_IN = 8;
 
 /** What two verdicts have to have in common. */
-function brief(verdict: PeerVerdict): string {
+function brief(verdict: VerificationResult): string {
   return verdict.ok ? `until ${verdict.peer.validUntil}` : `${verdict.reason}: ${verdict.detail}`;
 }
 

@@ -69,9 +69,9 @@ export const proxyHeaders: Target = {
 };
 
 /** Changes bytes; every other time puts the length of version 2, and sometimes its checksum, right. */
-function change(input: Uint8Array, material: Material): Uint8Array {
-  const { random } = material;
-  const bytes = havoc(input, material).slice();
+function change(input: Uint8Array, credentials: Material): Uint8Array {
+  const { random } = credentials;
+  const bytes = havoc(input, credentials).slice();
   if (bytes.length < 16 || bytes.length > 4_096 || random.oneIn(2)) return bytes;
   if (SIGNATURE.some((byte, i) => bytes[i] !== byte)) return bytes;
   const view = new DataView(bytes.buffer);
