@@ -8,7 +8,7 @@
  * @module
  */
 
-import { unfitRuntime } from "./version.ts";
+import { unfitRuntime } from "./util/version.ts";
 
 // `main` is undefined in runtimes that do not support it, which are rejected in any case.
 if (import.meta.main !== false) {
@@ -20,6 +20,6 @@ if (import.meta.main !== false) {
     Deno.exit(2);
   }
   // A signal can arrive at any time, so do this before loading the rest, which takes a while.
-  (await import("./inspector.ts")).guardSignals();
-  Deno.exit(await (await import("./program.ts")).main(Deno.args));
+  (await import("./control/inspector.ts")).guardSignals();
+  Deno.exit(await (await import("./commands/mod.ts")).main(Deno.args));
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { dnsNameFault, parseIp } from "../config/ip.ts";
+import { dnsNameFault, parseIp } from "../util/ip.ts";
 import type { ParsedRule } from "./rule.ts";
 
 /** A parsed rule. With `wildcard`, exactly one label must stand in front of `name`. */

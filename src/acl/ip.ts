@@ -5,7 +5,7 @@
  * @module
  */
 
-import { parseIp, unmapIp } from "../config/ip.ts";
+import { parseIp, unmapIp } from "../util/ip.ts";
 import { formatIp } from "../identity.ts";
 import type { ParsedRule } from "./rule.ts";
 

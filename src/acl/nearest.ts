@@ -9,7 +9,7 @@
  * @module
  */
 
-import { editDistance } from "../config/suggest.ts";
+import { editDistance } from "../util/suggest.ts";
 import type { PeerIdentity } from "../identity.ts";
 import type { NearMiss } from "./decision.ts";
 import type { Dimension, Rule } from "./rule.ts";

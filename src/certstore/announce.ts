@@ -5,15 +5,15 @@
  */
 
 import type { NonEmpty } from "../config/config.ts";
-import type { Fields, Logger } from "../logging.ts";
-import type { Metrics, TunnelMetrics } from "../metrics.ts";
+import type { Fields, Logger } from "../log/mod.ts";
+import type { Metrics, TunnelMetrics } from "../admin/metrics.ts";
 import { formatName } from "../x509/names.ts";
 import { earliestUpdate, type RevocationList } from "../x509/revocation.ts";
 import { nextEnd } from "./bundle.ts";
 import { formatTime } from "./certificates.ts";
 import type { CredentialPaths } from "./load.ts";
-import type { Credentials } from "./material.ts";
-import { type FileSet, type CredentialSets, type StoreTunnel, usersOf } from "./sets.ts";
+import type { Credentials } from "../tls/credentials.ts";
+import { type CredentialSets, type FileSet, type StoreTunnel, usersOf } from "./sets.ts";
 
 /** The metrics that the store updates. */
 export type StoreMetrics = Pick<Metrics, "reloaded"> & {

@@ -13,7 +13,7 @@ import { describeDifference, lookalike } from "../x509/lookalike.ts";
 import { validatePath } from "../x509/path.ts";
 import { describeRefusal } from "../x509/refusal.ts";
 import { quoteText } from "./findings.ts";
-import type { LeftOut } from "./material.ts";
+import type { LeftOut } from "../tls/credentials.ts";
 
 /** The certificates that may have issued a list. */
 export type ListIssuers = {

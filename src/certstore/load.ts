@@ -11,13 +11,13 @@ import { formatName } from "../x509/names.ts";
 import { type Bundle, readBundle, readIntermediates } from "./bundle.ts";
 import { checkOrder, checkPair, readOwnChain } from "./chain.ts";
 import { describeReadError, MAX_FILE_BYTES, MAX_LIST_BYTES, type ReadFile } from "./files.ts";
-import { type FileReport, CredentialError, Report } from "./findings.ts";
+import { CredentialError, type FileReport, Report } from "./findings.ts";
 import { readOwnKey } from "./key.ts";
-import type { Credentials } from "./material.ts";
+import type { Credentials } from "../tls/credentials.ts";
 import { formatPem } from "./pem.ts";
 import { type ListFile, readRevocation, warnOfNamesakes, warnOfRevoked } from "./revocation.ts";
 
-export { type Finding, formatFinding, CredentialError, type CredentialKey } from "./findings.ts";
+export { CredentialError, type CredentialKey, type Finding, formatFinding } from "./findings.ts";
 
 /** The files of a `tls` block. */
 export type CredentialPaths = Pick<TlsConfig, "cert" | "key" | "ca"> & {
@@ -163,7 +163,9 @@ function toPem(certificates: readonly Certificate[]): string {
  * remains an ordinary property, so the material can still be posted to a Worker.
  */
 function seal(credentials: Credentials): Credentials {
-  const text = `Credentials(${formatName(credentials.leaf.subject)}, serial ${credentials.leaf.serial})`;
+  const text = `Credentials(${
+    formatName(credentials.leaf.subject)
+  }, serial ${credentials.leaf.serial})`;
   const toJSON = { value: () => ({ ...credentials, keyPem: "(hidden)" }) };
   const inspect = { value: () => text };
   return Object.freeze(Object.defineProperties({ ...credentials }, {

@@ -5,7 +5,7 @@
  */
 
 import type { NonEmpty } from "../config/config.ts";
-import type { Logger } from "../logging.ts";
+import type { Logger } from "../log/mod.ts";
 import type { StoreMetrics } from "./announce.ts";
 import { readBoundedFile, type ReadFile } from "./files.ts";
 import { type FileSet, maxBytesIn, type StoreTunnel } from "./sets.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Fields } from "../logging.ts";
+import type { Fields } from "../log/mod.ts";
 
 /** What triggered the reload. */
 export type ReloadTrigger = "watch" | "signal";

@@ -10,14 +10,14 @@ import type { NonEmpty, TlsConfig } from "../config/config.ts";
 import { formatTunnel } from "../config/source.ts";
 import { formatFinding } from "./findings.ts";
 import {
-  type LoadDeps,
-  loadCredentials,
   CredentialError,
   type CredentialPaths,
   credentialPaths,
+  loadCredentials,
+  type LoadDeps,
   maxBytesOf,
 } from "./load.ts";
-import type { Credentials } from "./material.ts";
+import type { Credentials } from "../tls/credentials.ts";
 
 /** What the store needs to know about a tunnel; a `TunnelConfig` fits. */
 export type StoreTunnel = {

@@ -27,7 +27,7 @@ import {
 } from "./announce.ts";
 import { type Fingerprint, type ReadFile, Snapshot } from "./files.ts";
 import { CredentialError, type CredentialPaths } from "./load.ts";
-import type { Credentials } from "./material.ts";
+import type { Credentials } from "../tls/credentials.ts";
 import { type CertStoreOptions, readerOf } from "./options.ts";
 export type { CertStoreOptions } from "./options.ts";
 import {
@@ -42,7 +42,7 @@ import {
   runPrepare,
 } from "./reload.ts";
 export type { Prepare, Prepared, ReloadOutcome, ReloadStatus, ReloadTrigger } from "./reload.ts";
-import { type FileSet, loadSets, type CredentialSets, pathsOf, setsOf } from "./sets.ts";
+import { type CredentialSets, type FileSet, loadSets, pathsOf, setsOf } from "./sets.ts";
 import { FileWatcher, pause, WATCH_TIMING } from "./watch.ts";
 
 /** Pause between two attempts to load changed files, in ms. */
@@ -281,7 +281,11 @@ export class CertStore implements AsyncDisposable {
    * Puts everything into effect in one turn of the event loop, so no connection sees a mix of old
    * and new parts. Without `prepared` the config was not read, so its pending changes stay pending.
    */
-  #swap(trigger: ReloadTrigger, credentialSets: CredentialSets, prepared?: Preparation): ReloadOutcome {
+  #swap(
+    trigger: ReloadTrigger,
+    credentialSets: CredentialSets,
+    prepared?: Preparation,
+  ): ReloadOutcome {
     const previous = this.#current;
     try {
       if (prepared?.ok) prepared.commit();

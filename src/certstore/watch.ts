@@ -12,7 +12,7 @@
  */
 
 import { resolve } from "node:path";
-import type { Logger } from "../logging.ts";
+import type { Logger } from "../log/mod.ts";
 import { directoriesOf, identityOf, isGranted, pipeIn, watchable } from "./directories.ts";
 
 /** Delays and intervals in milliseconds. */

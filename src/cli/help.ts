@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { CommandName } from "../cli.ts";
+import type { CommandName } from "./mod.ts";
 
 const GENERAL_HELP = `mtlsd joins two services over mutually authenticated TLS.
 

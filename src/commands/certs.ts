@@ -12,7 +12,7 @@
 
 import { StoreError, storeFiles } from "../pki/store.ts";
 import type { NewFile, StoreResult } from "../pki/store.ts";
-import type { Pki } from "../pki.ts";
+import type { Pki } from "../pki/mod.ts";
 
 /** The arguments of the command. */
 export type CertsCommand = {
@@ -39,7 +39,7 @@ const CA_KEY = "ca-key.pem";
  */
 export async function certs(command: CertsCommand, io: CertsIo): Promise<number> {
   // Imported only here, so that the daemon never loads the certificate library.
-  const { makePki } = await import("../pki.ts");
+  const { makePki } = await import("../pki/mod.ts");
   const pki = await makePki();
   const { keepCaKey, force, out } = command;
   try {

@@ -9,12 +9,12 @@
  */
 
 import { readBoundedFile } from "../certstore/files.ts";
-import { loadCredentials, CredentialError } from "../certstore/load.ts";
-import type { Credentials } from "../certstore/material.ts";
+import { CredentialError, loadCredentials } from "../certstore/load.ts";
+import type { Credentials } from "../tls/credentials.ts";
 import type { TlsConfig, TunnelConfig } from "../config/config.ts";
 import { escapeText, quote } from "../config/problem.ts";
 import { configWarnings } from "../config/warnings.ts";
-import { configName } from "../config_file.ts";
+import { configName } from "../control/config_file.ts";
 import { verifySignature } from "../tls/signature.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import { formatName } from "../x509/names.ts";

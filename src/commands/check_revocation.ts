@@ -5,7 +5,7 @@
  */
 
 import { formatTime } from "../certstore/certificates.ts";
-import type { Credentials } from "../certstore/material.ts";
+import type { Credentials } from "../tls/credentials.ts";
 import { quote } from "../config/problem.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import { formatName } from "../x509/names.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Credentials } from "../certstore/material.ts";
+import type { Credentials } from "../tls/credentials.ts";
 import { nextEnd } from "../certstore/bundle.ts";
 import { validity } from "../certstore/certificates.ts";
 import { formatAddress } from "../config/address.ts";
@@ -17,7 +17,10 @@ import { revocationSummary } from "./check_revocation.ts";
 const DAY = 86_400_000;
 
 /** The certificates loaded for a tunnel; `upstream` is set for a bridge. */
-export type TunnelMaterial = { readonly own: Credentials; readonly upstream: Credentials | undefined };
+export type TunnelMaterial = {
+  readonly own: Credentials;
+  readonly upstream: Credentials | undefined;
+};
 
 /** The lines about one tunnel. */
 export function summary(

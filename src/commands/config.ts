@@ -9,7 +9,12 @@ import type { Config, TlsConfig, TunnelConfig } from "../config/config.ts";
 import { originOf, parseConfig } from "../config/load.ts";
 import { escapeText, formatOrigin, formatProblem, type KeyPath } from "../config/problem.ts";
 import type { Origin } from "../config/source.ts";
-import { ConfigFileError, configName, readConfigFile, readEnvironment } from "../config_file.ts";
+import {
+  ConfigFileError,
+  configName,
+  readConfigFile,
+  readEnvironment,
+} from "../control/config_file.ts";
 
 /** Where the output of a command goes, one line per call, without its line end. */
 export type CommandIo = {

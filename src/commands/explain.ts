@@ -9,11 +9,11 @@
  * @module
  */
 
-import { authorize } from "../acl.ts";
+import { authorize } from "../acl/mod.ts";
 import { describeReadError, readBoundedFile, readToEnd } from "../certstore/files.ts";
 import { describeNotPem, describeWrongBlocks } from "../certstore/foreign.ts";
-import { loadCredentials, CredentialError } from "../certstore/load.ts";
-import type { Credentials } from "../certstore/material.ts";
+import { CredentialError, loadCredentials } from "../certstore/load.ts";
+import type { Credentials } from "../tls/credentials.ts";
 import { parsePem } from "../certstore/pem.ts";
 import type { AclConfig, Config, TlsConfig, TunnelConfig } from "../config/config.ts";
 import { either, escapeText, quote } from "../config/problem.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Decision } from "../acl.ts";
+import type { Decision } from "../acl/mod.ts";
 import { type Basis, formatBasis } from "../acl/decision.ts";
 import { DIMENSIONS, formatRule, ruleKey } from "../acl/rule.ts";
 import { dnsName } from "../acl/dns.ts";
@@ -17,7 +17,7 @@ import { quote } from "../config/problem.ts";
 import { identityOf, type PeerIdentity } from "../identity.ts";
 import type { PeerRole } from "../proxy/peer_verifier.ts";
 import { spkiSha256 } from "../tls/fingerprint.ts";
-import type { VerificationResult } from "../tls/verdict.ts";
+import type { VerificationResult } from "../tls/peer_verifier.ts";
 import type { Certificate } from "../x509/certificate.ts";
 
 const DAY = 86_400_000;

@@ -8,8 +8,8 @@
  * @module
  */
 
-import { configName } from "../config_file.ts";
-import { formatGrants, grantsFor } from "../grants.ts";
+import { configName } from "../control/config_file.ts";
+import { formatGrants, grantsFor } from "../control/grants.ts";
 import { escapeText } from "../config/problem.ts";
 import { type CommandIo, loadConfig } from "./config.ts";
 import { otherKeys } from "./other_keys.ts";

@@ -8,7 +8,7 @@
 import { join } from "node:path";
 import type { Config } from "../config/config.ts";
 import { quote } from "../config/problem.ts";
-import type { Grant } from "../grants.ts";
+import type { Grant } from "../control/grants.ts";
 
 /** Maximum number of entries, and directory depth, to examine for one grant. */
 const MAX_ENTRIES = 500;

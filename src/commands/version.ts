@@ -4,9 +4,9 @@
  * @module
  */
 
-import { nativeTcp } from "../net.ts";
-import { nativeTls } from "../tls/engine.ts";
-import { isUntested, TESTED_DENO, VERSION } from "../version.ts";
+import { nativeTcp } from "../net/mod.ts";
+import { nativeTls } from "../native/tls.ts";
+import { isUntested, TESTED_DENO, VERSION } from "../util/version.ts";
 import type { CommandIo } from "./config.ts";
 
 /**

@@ -5,7 +5,7 @@
  */
 
 import type { Address, HostPort, UnixAddress } from "./config.ts";
-import { dnsNameFault, parseIp, unmapIp } from "./ip.ts";
+import { dnsNameFault, parseIp, unmapIp } from "../util/ip.ts";
 import type { Parsed } from "./problem.ts";
 
 /**

@@ -8,7 +8,7 @@
 import { foreignKey } from "./foreign.ts";
 import { configJsonSchema, type JsonSchema } from "./json_schema.ts";
 import { type EnvironmentProblem, formatPath, type KeyPath, quote } from "./problem.ts";
-import { suggest } from "./suggest.ts";
+import { suggest } from "../util/suggest.ts";
 import { ALL_VARIABLES, VARIABLE_PREFIX, variableOf } from "./variables.ts";
 
 /** Variables by name. */

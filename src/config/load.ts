@@ -16,7 +16,7 @@ import { type ConfigProblem, formatPath, type KeyPath, quote } from "./problem.t
 import { knownKeys, readSchema } from "./schema.ts";
 import { scopesOf } from "./scope.ts";
 import { type Origin, readSource, type Source } from "./source.ts";
-import { suggest } from "./suggest.ts";
+import { suggest } from "../util/suggest.ts";
 import { checkTogether } from "./together.ts";
 
 /** A config, or all of its problems in file order, at least one. */

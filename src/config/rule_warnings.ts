@@ -8,7 +8,7 @@
  */
 
 import { type Dimension, type Rule, ruleKey, type TextDimension } from "../acl/rule.ts";
-import { parseIp } from "./ip.ts";
+import { parseIp } from "../util/ip.ts";
 import { quote } from "./problem.ts";
 
 /** The warnings about each rule. */

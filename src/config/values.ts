@@ -11,7 +11,7 @@ import { type Dimension, parseRule, type Rule, type Side } from "../acl/rule.ts"
 import { type AddressRole, parseAddress } from "./address.ts";
 import { parseAlpn, parseSocketMode, parseTunnelName } from "./names.ts";
 import type { Address, TcpAddress } from "./config.ts";
-import { parseDuration } from "./duration.ts";
+import { parseDuration } from "../util/duration.ts";
 import { either, type Parsed, quote } from "./problem.ts";
 
 /**

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Conn } from "../channel.ts";
+import type { Conn } from "./conn.ts";
 import type { Address } from "../config/config.ts";
 import { type DialOptions, dialTcp } from "./dial.ts";
 import { type ListenOptions, listenTcp, type SocketListener } from "./listen.ts";

@@ -6,10 +6,10 @@
 
 import type { Address, HostPort } from "../config/config.ts";
 import { formatAddress } from "../config/address.ts";
-import { formatDuration } from "../config/duration.ts";
-import type { Conn } from "../channel.ts";
+import { formatDuration } from "../util/duration.ts";
+import type { Conn } from "./conn.ts";
 import { openConn } from "./open.ts";
-import type { NativeTcp } from "./native.ts";
+import type { NativeTcp } from "../native/tcp.ts";
 import { codeOf, isLookupFailure, missingGrant, wordsOf } from "./system.ts";
 
 /** Why a target could not be reached. */

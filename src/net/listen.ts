@@ -6,11 +6,11 @@
 
 import type { HostPort } from "../config/config.ts";
 import { formatAddress } from "../config/address.ts";
-import type { Conn } from "../channel.ts";
+import type { Conn } from "./conn.ts";
 import { openConn } from "./open.ts";
 import { bindAll, JoinedListener } from "./listen_all.ts";
 import { HINTS, ListenError, type ListenReason } from "./listen_error.ts";
-import type { NativeTcp } from "./native.ts";
+import type { NativeTcp } from "../native/tcp.ts";
 import { codeOf, formatNetAddr, isLookupFailure, missingGrant, wordsOf } from "./system.ts";
 
 /** How many connections may wait to be accepted; the kernel caps it (`somaxconn`). */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Conn } from "../channel.ts";
+import type { Conn } from "./conn.ts";
 import { formatAddress, hostsToListenOn } from "../config/address.ts";
 import type { HostPort, NonEmpty } from "../config/config.ts";
 import type { TcpListener } from "./listen.ts";

@@ -4,10 +4,10 @@
  * @module
  */
 
-import type { Conn } from "../channel.ts";
-import { TcpConn } from "./channel.ts";
-import type { NativeTcp } from "./native.ts";
-import { NativeTcpConn } from "./native_channel.ts";
+import type { Conn } from "./conn.ts";
+import { TcpConn } from "./socket_conn.ts";
+import type { NativeTcp } from "../native/tcp.ts";
+import { NativeTcpConn } from "../native/tcp_conn.ts";
 
 /** Takes over `conn`: on its native handle where there is one, else as it is. */
 export function openConn(socket: Deno.TcpConn, native: NativeTcp | undefined): Conn {

@@ -15,7 +15,7 @@
  */
 
 import dns from "node:dns";
-import { parseIp } from "../config/ip.ts";
+import { parseIp } from "../util/ip.ts";
 import type { TcpAddress } from "../config/config.ts";
 import { type DialOptions, withinLimits } from "./dial.ts";
 

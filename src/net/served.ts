@@ -11,7 +11,7 @@
 
 import { formatAddress } from "../config/address.ts";
 import type { HostPort } from "../config/config.ts";
-import { parseIp } from "../config/ip.ts";
+import { parseIp } from "../util/ip.ts";
 
 /** The environment variable that changes where `Deno.serve` listens. */
 export const SERVE_VARIABLE = "DENO_SERVE_ADDRESS";

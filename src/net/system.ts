@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { RemoteAddress } from "../channel.ts";
+import type { RemoteAddress } from "./conn.ts";
 import type { Address, HostPort } from "../config/config.ts";
 import { formatAddress } from "../config/address.ts";
 

@@ -8,11 +8,11 @@
  * @module
  */
 
-import type { Conn } from "../channel.ts";
+import type { Conn } from "./conn.ts";
 import { formatAddress } from "../config/address.ts";
 import type { UnixAddress } from "../config/config.ts";
 import { bindSocket, closeSocket, Occupied } from "./unix_bind.ts";
-import { UnixConn } from "./channel.ts";
+import { UnixConn } from "./socket_conn.ts";
 import { beyondGrants, type DialOptions, withinLimits } from "./dial.ts";
 import { AcceptError, type SocketListener } from "./listen.ts";
 import { ListenError, type ListenReason } from "./listen_error.ts";

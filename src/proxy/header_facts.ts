@@ -7,7 +7,7 @@
 import type { PeerIdentity } from "../identity.ts";
 import { soleCommonName, type TlsFacts } from "../proxy_protocol/tls_facts.ts";
 import type { Session } from "../tls/handshake.ts";
-import type { VerifiedPeer } from "../tls/verdict.ts";
+import type { VerifiedPeer } from "../tls/peer_verifier.ts";
 
 /** Collects the facts for a PROXY header. Only a verified certificate is included. */
 export function tlsFacts(

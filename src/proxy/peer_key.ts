@@ -4,8 +4,8 @@
  * @module
  */
 
-import { parseIp, unmapIp } from "../config/ip.ts";
-import type { RemoteAddress } from "../channel.ts";
+import { parseIp, unmapIp } from "../util/ip.ts";
+import type { RemoteAddress } from "../net/conn.ts";
 import { formatIp } from "../identity.ts";
 import type { Certificate, GeneralName } from "../x509/certificate.ts";
 

@@ -5,7 +5,7 @@
  */
 
 import type { PeerIdentity } from "../identity.ts";
-import type { Fields, LogValue } from "../logging.ts";
+import type { Fields, LogValue } from "../log/mod.ts";
 
 function few(values: readonly string[]): LogValue {
   return values.length > 1 ? values : values[0];

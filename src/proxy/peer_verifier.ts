@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Credentials } from "../certstore/material.ts";
-import { PeerVerifier, type VerifierOptions } from "../tls/verdict.ts";
+import type { Credentials } from "../tls/credentials.ts";
+import { PeerVerifier, type VerifierOptions } from "../tls/peer_verifier.ts";
 
 /** The role that the peers have. */
 export type PeerRole =

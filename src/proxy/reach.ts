@@ -4,14 +4,14 @@
  * @module
  */
 
-import type { Conn } from "../channel.ts";
+import type { Conn } from "../net/conn.ts";
 import { formatAddress } from "../config/address.ts";
-import type { Fields } from "../logging.ts";
-import { DialError } from "../net.ts";
-import type { Connection } from "./lives.ts";
-import { cutShort, type SessionMetrics, type Stopped } from "./session.ts";
-import type { DialOne, LoadBalancer } from "./targets.ts";
-import { NoTarget, type TargetFailure } from "./targets_failure.ts";
+import type { Fields } from "../log/mod.ts";
+import { DialError } from "../net/mod.ts";
+import type { Connection } from "./connection_table.ts";
+import { cutShort, type SessionMetrics, type Stopped } from "./pipeline.ts";
+import type { DialOne, LoadBalancer } from "./load_balancer.ts";
+import { NoTarget, type TargetFailure } from "./target_failure.ts";
 
 /** Dependencies of {@linkcode reachOne}. */
 export type ReachDeps = {

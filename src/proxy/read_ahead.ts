@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Conn, ConnError, type RemoteAddress, type Sink } from "../channel.ts";
+import { type Conn, ConnError, type RemoteAddress, type Sink } from "../net/conn.ts";
 
 /** The outcome of waiting for the first bytes. */
 export type FirstBytes =

@@ -4,9 +4,9 @@
  * @module
  */
 
-import type { RemoteAddress } from "../channel.ts";
+import type { RemoteAddress } from "../net/conn.ts";
 import { formatAddress } from "../config/address.ts";
-import { parseIp, unmapIp } from "../config/ip.ts";
+import { parseIp, unmapIp } from "../util/ip.ts";
 import { formatIp } from "../identity.ts";
 
 /** One end of a TCP connection. */

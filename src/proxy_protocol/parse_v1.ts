@@ -4,7 +4,7 @@
  * @module
  */
 
-import { parseIp } from "../config/ip.ts";
+import { parseIp } from "../util/ip.ts";
 import { endpoint, isPort } from "./endpoint.ts";
 import { MAX_LINE } from "./format.ts";
 import type { ParsedHeader } from "./parse.ts";

@@ -7,14 +7,14 @@
  */
 
 import type { TLSSocket } from "node:tls";
-import type { Conn } from "../channel.ts";
-import { formatDuration } from "../config/duration.ts";
-import { type Ends, NodeTlsConn } from "./channel.ts";
-import { tlsError, HandshakeCut, HandshakeError, transportError } from "./handshake_error.ts";
-import type { Requester, VerificationResult, VerifiedPeer, VerifyPeer } from "./verdict.ts";
-import { MAX_FRUITLESS, MAX_MESSAGE, MAX_SILENCE, TransportStream } from "./wire.ts";
+import type { Conn } from "../net/conn.ts";
+import { formatDuration } from "../util/duration.ts";
+import { type Ends, NodeTlsConn } from "./node_conn.ts";
+import { HandshakeCut, HandshakeError, tlsError, transportError } from "./handshake_error.ts";
+import type { Requester, VerificationResult, VerifiedPeer, VerifyPeer } from "./peer_verifier.ts";
+import { MAX_FRUITLESS, MAX_MESSAGE, MAX_SILENCE, TransportStream } from "./transport_stream.ts";
 
-export { tlsError, HandshakeCut, HandshakeError };
+export { HandshakeCut, HandshakeError, tlsError };
 
 /** The caller's decision about a verified peer; without `admit` the connection is closed. */
 export type Decided<T> = { readonly admit: boolean; readonly value: T };
@@ -359,7 +359,10 @@ async function feed(
 }
 
 /** Reads once more from a peer that has sent so much that TLS may have given up on a message. */
-async function pullSoon(stream: TransportStream, isDone: () => boolean): Promise<number | undefined> {
+async function pullSoon(
+  stream: TransportStream,
+  isDone: () => boolean,
+): Promise<number | undefined> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const silence = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { ConnError } from "../channel.ts";
-import type { HandshakeReason } from "../proxy/outcome.ts";
+import { ConnError } from "../net/conn.ts";
+import type { HandshakeReason } from "../outcome.ts";
 
 /** A handshake failed; no data of the peer was forwarded. */
 export class HandshakeError extends Error {

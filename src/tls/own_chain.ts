@@ -5,7 +5,7 @@
  */
 
 import { Buffer } from "node:buffer";
-import type { Credentials } from "../certstore/material.ts";
+import type { Credentials } from "./credentials.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import { verifySignature } from "./signature.ts";
 

@@ -6,27 +6,27 @@
 
 import { EventEmitter } from "node:events";
 import tls from "node:tls";
-import type { Conn } from "../channel.ts";
-import type { Credentials } from "../certstore/material.ts";
+import type { Conn } from "../net/conn.ts";
+import type { Credentials } from "./credentials.ts";
 import type { ClientAuth, TlsVersion } from "../config/config.ts";
 import {
   type Decide,
-  tlsError,
-  type HandshakeEvents,
   establishedSocket,
   handshake,
   HandshakeError,
+  type HandshakeEvents,
   type HandshakeLimits,
   type Handshaken,
   type PeerDemand,
   type Started,
+  tlsError,
 } from "./handshake.ts";
-import { type HandleContext, handleContext, type NativeTls } from "./engine.ts";
-import { startNative } from "./engine_start.ts";
+import { type HandleContext, handleContext, type NativeTls } from "../native/tls.ts";
+import { startNative } from "../native/tls_handshake.ts";
 import { completeChain } from "./own_chain.ts";
 import { nodeTlsVersion } from "./version.ts";
-import type { VerifyPeer } from "./verdict.ts";
-import type { TransportStream } from "./wire.ts";
+import type { VerifyPeer } from "./peer_verifier.ts";
+import type { TransportStream } from "./transport_stream.ts";
 
 /** Settings of {@linkcode TlsServer}. */
 export type TlsServerOptions = {

@@ -3,7 +3,7 @@
  * `node:crypto`, and with WebCrypto where that is faster (ECDSA: two thirds of the time on P-256).
  *
  * The runtime was found to do the following correctly, so nothing is added here
- * (`tests/x509/signature_test.ts` fails if that changes): ECDSA signatures are read as strict DER,
+ * (`tests/unit/x509/signature_test.ts` fails if that changes): ECDSA signatures are read as strict DER,
  * with r and s from 1 to the order; PKCS#1 v1.5 padding is compared as a whole, so that nothing can
  * be hidden in it whatever the exponent; a PSS salt has the requested length; an Ed25519 signature
  * is 64 bytes with S in range. It cannot read RSA keys of more than 4096 bits, which is why the

@@ -10,7 +10,7 @@ import { basename, join } from "node:path";
 import { parse } from "yaml";
 import { parseConfig } from "../../src/config/load.ts";
 import { formatProblem } from "../../src/config/problem.ts";
-import { formatGrants, grantsFor } from "../../src/grants.ts";
+import { formatGrants, grantsFor } from "../../src/control/grants.ts";
 import { ROOT } from "../support/daemon.ts";
 
 /** Where a file or directory of `examples/` is. */

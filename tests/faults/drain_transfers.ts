@@ -8,7 +8,7 @@
 import { Buffer } from "node:buffer";
 import type { End } from "../support/ends.ts";
 import { until } from "../support/wait.ts";
-import { bytesOf } from "../tls/support.ts";
+import { bytesOf } from "../unit/tls/support.ts";
 
 /** How a transfer came out. `complete`: all that was sent came back, then an end in good order. */
 export type TransferOutcome = "under way" | "complete" | "cut" | "wrong bytes";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { CloseReason } from "../../src/proxy/outcome.ts";
+import type { CloseReason } from "../../src/outcome.ts";
 import type { FaultKind, Route } from "./support_plan.ts";
 
 /** What must come of a fault. */
@@ -123,12 +123,12 @@ function copy({ route }: Mode): PlaceFault[] {
     ]
     : [];
   return [
-    ...faulty("splice", ERROR),
+    ...faulty("copy", ERROR),
     ...["plain", "tls", "wire"].flatMap((side) => [
       ...faulty(`${side}.read`, ERROR, 1),
       ...faulty(`${side}.write`, ERROR),
     ]),
-    ...thrown("timer.proxy/splice", { served: true, closed: ["error"] }),
+    ...thrown("timer.proxy/copy", { served: true, closed: ["error"] }),
     ...native,
   ];
 }

@@ -10,7 +10,7 @@ import { SCENARIOS } from "./netns_scenarios.ts";
 import { verdictIn } from "./one_row.ts";
 import { NotRun, type Row, type Scale } from "./row.ts";
 
-const WORLD = fileURLToPath(new URL("netns_world.ts", import.meta.url));
+const WORLD = fileURLToPath(new URL("./netns_world.ts", import.meta.url));
 
 /** Whoever is not root may have namespaces still, as the root of a user namespace. */
 function namespaces(): readonly string[] {

@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Conn } from "../../src/channel.ts";
-import { dialTcp, listenTcp, type TcpListener } from "../../src/net.ts";
+import type { Conn } from "../../src/net/conn.ts";
+import { dialTcp, listenTcp, type TcpListener } from "../../src/net/mod.ts";
 import { readHash, Sending } from "../support/bulk.ts";
 import type { TestDaemon } from "../support/daemon.ts";
 import { split } from "../support/tools.ts";

@@ -67,7 +67,7 @@ export type RowSettings = {
 /** Runs the row with this number in a process of its own and ends whatever is left of it. */
 export async function runRow(number: number, row: Row, settings: RowSettings): Promise<Result> {
   const { scale, signal, limit = LIMITS[scale] } = settings;
-  const program = settings.program ?? fileURLToPath(new URL("main.ts", import.meta.url));
+  const program = settings.program ?? fileURLToPath(new URL("./main.ts", import.meta.url));
   const start = performance.now();
   const dir = await Deno.makeTempDir({ prefix: "mtlsd-faults-" });
   const group = new Group([

@@ -9,14 +9,14 @@
  */
 
 import tls from "node:tls";
-import type { Conn } from "../../src/channel.ts";
+import type { Conn } from "../../src/net/conn.ts";
 import { Admission } from "../../src/proxy/admission.ts";
 import { KeyedLimiter } from "../../src/proxy/limits.ts";
-import { Connection, ConnectionTable } from "../../src/proxy/lives.ts";
-import { TlsNear } from "../../src/proxy/near_tls.ts";
+import { Connection, ConnectionTable } from "../../src/proxy/connection_table.ts";
+import { TlsNear } from "../../src/proxy/downstream.ts";
 import { TlsClient } from "../../src/tls/client.ts";
 import { TlsServer } from "../../src/tls/server.ts";
-import { PeerVerifier } from "../../src/tls/verdict.ts";
+import { PeerVerifier } from "../../src/tls/peer_verifier.ts";
 import { become, mark, type Pass } from "./support_marked.ts";
 import { type Fault, Plan, type Route } from "./support_plan.ts";
 
@@ -196,5 +196,5 @@ export function install(faults: readonly Fault[], by: Route): void {
   patch(KeyedLimiter.prototype, "take", (real) => passing("quota", real));
   patch(ConnectionTable.prototype, "open", (real) => passing("open", real));
   // Whoever is let in first is admitted, and stands; one who is dialled stands.
-  patch(Connection.prototype, "stand", (real) => passing("admit", real));
+  patch(Connection.prototype, "register", (real) => passing("admit", real));
 }

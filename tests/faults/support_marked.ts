@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Conn } from "../../src/channel.ts";
+import type { Conn } from "../../src/net/conn.ts";
 
 /** Passes a place: gives nothing where the call may go on, else fails it. */
 export type Pass = (place: string) => Promise<never> | undefined;

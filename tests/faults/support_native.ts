@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { NativeTcp } from "../../src/net/native.ts";
-import type { TlsHandle, NativeTls } from "../../src/tls/engine.ts";
+import type { NativeTcp } from "../../src/native/tcp.ts";
+import type { NativeTls, TlsHandle } from "../../src/native/tls.ts";
 import type { Pass } from "./support_marked.ts";
 
 /** Places of the connection on its way. */

@@ -15,13 +15,13 @@ export type FaultKind = "throw" | "reject" | "stray";
 
 /** The modules whose functions `support_wrapped.ts` wraps. */
 export const WRAPPED: readonly string[] = [
-  "acl.ts",
+  "acl/mod.ts",
   "identity.ts",
-  "logging.ts",
-  "metrics.ts",
-  "net.ts",
-  "proxy/splice.ts",
-  "tls/engine.ts",
+  "log/mod.ts",
+  "admin/metrics.ts",
+  "net/mod.ts",
+  "proxy/copy.ts",
+  "native/tls.ts",
 ];
 
 /** By which of the runtime's interfaces connections are carried. */

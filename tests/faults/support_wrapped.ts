@@ -6,15 +6,15 @@
  */
 
 import type { Address } from "../../src/config/config.ts";
-import { authorize as realAuthorize } from "../../src/acl.ts";
+import { authorize as realAuthorize } from "../../src/acl/mod.ts";
 import { identityOf as realIdentityOf } from "../../src/identity.ts";
-import { createLogger as realLogger, type Logger, type LoggerOptions } from "../../src/logging.ts";
+import { createLogger as realLogger, type Logger, type LoggerOptions } from "../../src/log/mod.ts";
 import {
   createMetrics as realMetrics,
   type Metrics,
   type MetricsOptions,
   type TunnelMetrics,
-} from "../../src/metrics.ts";
+} from "../../src/admin/metrics.ts";
 import {
   dial as realDial,
   listen as realListen,
@@ -22,19 +22,19 @@ import {
   nativeTcp as realNativeTcp,
   type SocketListener,
   type SocketOptions,
-} from "../../src/net.ts";
-import { copyBidirectional as realSplice } from "../../src/proxy/splice.ts";
-import { type NativeTls, nativeTls as realNativeTls } from "../../src/tls/engine.ts";
+} from "../../src/net/mod.ts";
+import { copyBidirectional as realSplice } from "../../src/proxy/copy.ts";
+import { type NativeTls, nativeTls as realNativeTls } from "../../src/native/tls.ts";
 import { join, marked, passesOfCurrent, passing, route, trip } from "./support_injector.ts";
 import { markTcp, markTls } from "./support_native.ts";
 
-export * from "../../src/acl.ts";
+export * from "../../src/acl/mod.ts";
 export * from "../../src/identity.ts";
-export * from "../../src/logging.ts";
-export * from "../../src/metrics.ts";
-export * from "../../src/net.ts";
-export * from "../../src/proxy/splice.ts";
-export * from "../../src/tls/engine.ts";
+export * from "../../src/log/mod.ts";
+export * from "../../src/admin/metrics.ts";
+export * from "../../src/net/mod.ts";
+export * from "../../src/proxy/copy.ts";
+export * from "../../src/native/tls.ts";
 
 /** The place `authorize`. */
 export const authorize: typeof realAuthorize = passing("authorize", realAuthorize);
@@ -61,7 +61,7 @@ export async function listen(
 }
 
 /** The place `copyBidirectional`. */
-export const splice: typeof realSplice = passing("splice", realSplice);
+export const copyBidirectional: typeof realSplice = passing("copy", realSplice);
 
 /** The places of sockets, where they are carried by the runtime's own handles. */
 export function nativeTcp(version?: string): NativeTcp | undefined {

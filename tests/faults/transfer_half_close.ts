@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { Conn } from "../../src/channel.ts";
+import type { Conn } from "../../src/net/conn.ts";
 import { type End, hear } from "../support/ends.ts";
 import { closedBy } from "../support/held.ts";
 import { baseline, waitForDescriptors } from "../support/process.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Conn } from "../../src/channel.ts";
+import type { Conn } from "../../src/net/conn.ts";
 import { baseline, waitForDescriptors } from "../support/process.ts";
 import { joined, type Route, route, type Subject, SUBJECTS } from "../support/route.ts";
 import { Scene } from "../support/scene.ts";

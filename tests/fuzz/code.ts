@@ -9,7 +9,7 @@ export { identityOf } from "../../src/identity.ts";
 export { encodeHeader } from "../../src/proxy_protocol/encode.ts";
 export { parseHeader } from "../../src/proxy_protocol/parse.ts";
 export { verifySignature } from "../../src/tls/signature.ts";
-export { PeerVerifier } from "../../src/tls/verdict.ts";
+export { PeerVerifier } from "../../src/tls/peer_verifier.ts";
 export { CertificateError } from "../../src/x509/certificate.ts";
 export { parseCertificateList } from "../../src/x509/crl.ts";
 export { parseCertificate } from "../../src/x509/parse.ts";

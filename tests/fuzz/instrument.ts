@@ -235,7 +235,7 @@ async function bundle(entry: string, output: string): Promise<string> {
 export async function loadInstrumented(): Promise<Instrumented> {
   const dir = await Deno.makeTempDir({ prefix: "mtlsd-fuzz-" });
   try {
-    const entry = fileURLToPath(new URL("code.ts", import.meta.url));
+    const entry = fileURLToPath(new URL("./code.ts", import.meta.url));
     const { text, places, words } = instrument(await bundle(entry, join(dir, "bundle.js")));
     const counters = new Counters(places);
     const stop = (): never => {

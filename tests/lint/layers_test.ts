@@ -21,38 +21,38 @@ const SAMPLES: readonly Sample[] = [
   {
     name: "downwards",
     bad: [
-      ["src/acl.ts", 'import { x } from "./logging.ts";', /domain must not import adapters/],
-      ["src/acl.ts", 'import type { X } from "./logging.ts";', /domain must not import adapters/],
-      ["src/acl.ts", 'type X = import("./net.ts").X;', /domain must not import adapters/],
-      ["src/config/load.ts", 'export * from "../tls/wire.ts";', /"\.\.\/tls\/wire\.ts"/],
-      ["src/x509/path.ts", 'export { x } from "../tls/wire.ts";', /domain must not import/],
-      ["src/tls/wire.ts", 'import "../proxy/session.ts";', /adapters must not import services/],
-      ["src/health.ts", 'await import("./daemon.ts");', /adapters must not import daemon/],
-      ["src/tunnel.ts", 'import { x } from "./daemon.ts";', /services must not import daemon/],
-      ["src/daemon.ts", 'import "./commands/run.ts";', /daemon must not import commands/],
+      ["src/acl/mod.ts", 'import { x } from "../log/mod.ts";', /acl must not import log/],
+      ["src/acl/mod.ts", 'import type { X } from "../log/mod.ts";', /acl must not import log/],
+      ["src/acl/mod.ts", 'type X = import("../net/mod.ts").X;', /acl must not import net/],
+      ["src/config/load.ts", 'export * from "../tls/client.ts";', /"\.\.\/tls\/client\.ts"/],
+      ["src/x509/path.ts", 'export { x } from "../tls/client.ts";', /x509 must not import tls/],
+      ["src/tls/server.ts", 'import "../proxy/pipeline.ts";', /tls must not import proxy/],
+      ["src/admin/probes.ts", 'await import("../control/daemon.ts");', /must not import control/],
+      ["src/proxy/tunnel.ts", 'import { x } from "../control/daemon.ts";', /must not import/],
+      ["src/control/daemon.ts", 'import "../commands/run.ts";', /must not import commands/],
       ["src/commands/run.ts", 'import "../main.ts";', /commands must not import main/],
-      ["src/acl.ts", 'import "../tests/support/pki.ts";', /is outside src/],
-      ["src/acl.ts", 'import "../src/../tests/x.ts";', /is outside src/],
+      ["src/acl/mod.ts", 'import "../../tests/support/pki.ts";', /is outside src/],
+      ["src/acl/mod.ts", 'import "../../src/../tests/x.ts";', /is outside src/],
       ["src/new.ts", "export {};", /"new\.ts" has no layer/],
       ["src/new/thing.ts", "export {};", /"new\/thing\.ts" has no layer/],
     ],
     good: [
-      ["src/acl.ts", 'import { x } from "./config/config.ts";'],
-      ["src/tls/handshake.ts", 'import type { X } from "../proxy/outcome.ts";'],
-      ["src/net.ts", 'export { x } from "./net/dial.ts";'],
-      ["src/proxy/session.ts", 'import { x } from "../tls/channel.ts"; import "../acl.ts";'],
-      ["src/daemon.ts", 'import { x } from "./tunnel.ts"; import "./health.ts";'],
-      ["src/main.ts", 'await import("./commands/run.ts"); import "./cli.ts";'],
+      ["src/acl/mod.ts", 'import { x } from "../identity.ts";'],
+      ["src/tls/handshake.ts", 'import type { X } from "../outcome.ts";'],
+      ["src/net/mod.ts", 'export { x } from "./dial.ts";'],
+      ["src/proxy/pipeline.ts", 'import { x } from "../tls/client.ts"; import "../acl/mod.ts";'],
+      ["src/control/daemon.ts", 'import { x } from "../proxy/tunnel.ts";'],
+      ["src/main.ts", 'await import("./commands/run.ts"); import "./cli/mod.ts";'],
       ["src/config/schema.ts", 'import { z } from "zod"; export { z };'],
-      ["tests/acl_test.ts", 'import "../src/main.ts"; import "./support/pki.ts";'],
+      ["tests/unit/acl/mod_test.ts", 'import "../../../src/main.ts";'],
       ["examples/echo.ts", 'import "../src/main.ts";'],
     ],
   },
   {
     name: "pure-domain",
     bad: [
-      ["src/acl.ts", 'Deno.readTextFile("x");', /must not use Deno/],
-      ["src/acl.ts", "const { env } = Deno;", /must not use Deno/],
+      ["src/acl/mod.ts", 'Deno.readTextFile("x");', /must not use Deno/],
+      ["src/acl/mod.ts", "const { env } = Deno;", /must not use Deno/],
       ["src/x509/path.ts", "globalThis.Deno.pid;", /must not use globalThis/],
       [
         "src/x509/path.ts",
@@ -65,44 +65,48 @@ const SAMPLES: readonly Sample[] = [
       ["src/config/yaml.ts", 'import fs from "node:fs";', /"node:fs"/],
       ["src/config/load.ts", "process.env.HOME;", /must not use process/],
       ["src/config/load.ts", 'fetch("https://example.com");', /must not use fetch/],
-      ["src/proxy/outcome.ts", "export const x = Deno.pid;", /must not use Deno/],
-      ["src/cli.ts", "export const x = Deno.args;", /must not use Deno/],
+      ["src/outcome.ts", "export const x = Deno.pid;", /must not use Deno/],
+      ["src/cli/mod.ts", "export const x = Deno.args;", /must not use Deno/],
     ],
     good: [
-      ["src/acl.ts", 'const a = { Deno: 1 }; a.Deno; export const text = "Deno.exit";'],
+      ["src/acl/mod.ts", 'const a = { Deno: 1 }; a.Deno; export const text = "Deno.exit";'],
       ["src/config/yaml.ts", 'import process from "node:process"; process.env = {};'],
       ["src/config/schema.ts", 'import { z } from "zod"; export { z };'],
       ["src/tls/signature.ts", 'import { verify } from "node:crypto"; verify; Deno.pid;'],
-      ["src/net.ts", "Deno.listen({ port: 0 });"],
-      ["tests/acl_test.ts", "Deno.test(() => {});"],
+      ["src/net/mod.ts", "Deno.listen({ port: 0 });"],
+      ["tests/unit/acl/mod_test.ts", "Deno.test(() => {});"],
     ],
   },
   {
     name: "tls-in-its-place",
     bad: [
-      ["src/net.ts", 'import tls from "node:tls";', /only src\/tls\//],
+      ["src/net/mod.ts", 'import tls from "node:tls";', /only src\/tls\//],
       ["src/certstore/load.ts", 'import type { X } from "node:tls";', /only src\/tls\//],
-      ["src/tunnel.ts", 'await import("tls");', /only src\/tls\//],
+      ["src/proxy/tunnel.ts", 'await import("tls");', /only src\/tls\//],
       ["src/commands/run.ts", 'export { connect } from "node:tls";', /only src\/tls\//],
     ],
     good: [
       ["src/tls/server.ts", 'import tls from "node:tls";'],
-      ["src/net.ts", 'import net from "node:net";'],
-      ["tests/commands/certs_test.ts", 'import * as tls from "node:tls";'],
+      ["src/net/mod.ts", 'import net from "node:net";'],
+      ["tests/unit/commands/certs_test.ts", 'import * as tls from "node:tls";'],
     ],
   },
   {
     name: "exit-in-main",
     bad: [
-      ["src/daemon.ts", "Deno.exit(1);", /only src\/main\.ts may use Deno\.exit/],
-      ["src/signals.ts", "globalThis.Deno?.exit(1);", /may use globalThis\.Deno\.exit/],
-      ["src/health.ts", 'Deno["exit"](1);', /only src\/main\.ts/],
-      ["src/health.ts", "const { exit } = Deno;", /only src\/main\.ts may use Deno\.exit/],
-      ["src/health.ts", 'import process from "node:process"; process.exit();', /process\.exit/],
+      ["src/control/daemon.ts", "Deno.exit(1);", /only src\/main\.ts may use Deno\.exit/],
+      ["src/control/signals.ts", "globalThis.Deno?.exit(1);", /may use globalThis\.Deno\.exit/],
+      ["src/admin/probes.ts", 'Deno["exit"](1);', /only src\/main\.ts/],
+      ["src/admin/probes.ts", "const { exit } = Deno;", /only src\/main\.ts may use Deno\.exit/],
+      [
+        "src/admin/probes.ts",
+        'import process from "node:process"; process.exit();',
+        /process\.exit/,
+      ],
     ],
     good: [
       ["src/main.ts", "Deno.exit(1);"],
-      ["src/daemon.ts", "const exit = 1; exits.exit(exit); Deno.exitCode = 1;"],
+      ["src/control/daemon.ts", "const exit = 1; exits.exit(exit); Deno.exitCode = 1;"],
       ["tests/x_test.ts", "Deno.exit(1);"],
     ],
   },
@@ -110,23 +114,30 @@ const SAMPLES: readonly Sample[] = [
     name: "pki-apart",
     bad: [
       ["src/commands/certs.ts", 'import "reflect-metadata";', /"reflect-metadata"/],
-      ["src/tls/verdict.ts", 'import * as x from "@peculiar/x509";', /"@peculiar\/x509"/],
-      ["src/tls/verdict.ts", 'import type * as x from "@peculiar/x509";', /"@peculiar\/x509"/],
-      ["src/health.ts", 'await import("npm:@peculiar/x509@2.2.0");', /"npm:@peculiar/],
-      ["src/commands/certs.ts", 'import { makePki } from "../pki.ts";', /must not be loaded/],
-      ["src/commands/certs.ts", 'export * from "../pki.ts";', /must not be loaded/],
+      ["src/tls/peer_verifier.ts", 'import * as x from "@peculiar/x509";', /"@peculiar\/x509"/],
+      [
+        "src/tls/peer_verifier.ts",
+        'import type * as x from "@peculiar/x509";',
+        /"@peculiar\/x509"/,
+      ],
+      ["src/admin/probes.ts", 'await import("npm:@peculiar/x509@2.2.0");', /"npm:@peculiar/],
+      ["src/commands/certs.ts", 'import { makePki } from "../pki/mod.ts";', /must not be loaded/],
+      ["src/commands/certs.ts", 'export * from "../pki/mod.ts";', /must not be loaded/],
     ],
     good: [
-      ["src/pki.ts", 'import "reflect-metadata"; import * as x from "@peculiar/x509";'],
+      ["src/pki/mod.ts", 'import "reflect-metadata"; import * as x from "@peculiar/x509";'],
       ["src/pki/names.ts", 'import * as x from "@peculiar/x509";'],
-      ["src/commands/certs.ts", 'import type { Pki } from "../pki.ts"; await import("../pki.ts");'],
-      ["tests/pki_test.ts", 'import { makePki } from "../src/pki.ts";'],
+      [
+        "src/commands/certs.ts",
+        'import type { Pki } from "../pki/mod.ts"; await import("../pki/mod.ts");',
+      ],
+      ["tests/unit/pki/mod_test.ts", 'import { makePki } from "../src/pki.ts";'],
     ],
   },
   {
     name: "tests-apart",
     bad: [
-      ["src/acl.ts", 'import fc from "fast-check";', /src\/ must not import "fast-check"/],
+      ["src/acl/mod.ts", 'import fc from "fast-check";', /src\/ must not import "fast-check"/],
       ["src/main.ts", 'await import("npm:fast-check@4.10.2");', /"fast-check"/],
     ],
     good: [
@@ -163,14 +174,14 @@ Deno.test("deno lint runs the plugin and fails on what it finds", async () => {
     await Deno.mkdir(join(dir, "tests", "lint"), { recursive: true });
     await Deno.writeTextFile(join(dir, "deno.json"), JSON.stringify({ lint }));
     await Deno.copyFile(join(ROOT, lint.plugins[0]), join(dir, lint.plugins[0]));
-    await Deno.writeTextFile(join(dir, "src", "acl.ts"), 'export * from "./tunnel.ts";\n');
+    await Deno.writeTextFile(join(dir, "src", "identity.ts"), 'export * from "./acl/mod.ts";\n');
     const { code, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["lint", "src"],
       cwd: dir,
       env: { NO_COLOR: "1" },
     }).output();
     assert.equal(code, 1);
-    assert.match(new TextDecoder().decode(stderr), /error\[layers\/downwards\]: domain must not/);
+    assert.match(new TextDecoder().decode(stderr), /error\[layers\/downwards\]: identity must not/);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

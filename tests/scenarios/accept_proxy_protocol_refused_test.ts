@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { binary, octets } from "../proxy_protocol/support.ts";
+import { binary, octets } from "../unit/proxy_protocol/support.ts";
 import { balancer, behind, CLIENT, line, through, TRUSTED } from "../support/balancer.ts";
 import { closedBy } from "../support/held.ts";
 import { ask, echoBackend, lineBackend } from "../support/peers.ts";

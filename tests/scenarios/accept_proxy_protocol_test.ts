@@ -7,8 +7,8 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { encodeHeader } from "../../src/proxy_protocol/encode.ts";
-import { haproxy, nginx, realTest } from "../proxy_protocol/real_peers.ts";
-import { binary, octets } from "../proxy_protocol/support.ts";
+import { haproxy, nginx, realTest } from "../unit/proxy_protocol/real_peers.ts";
+import { binary, octets } from "../unit/proxy_protocol/support.ts";
 import {
   balancer,
   behind,

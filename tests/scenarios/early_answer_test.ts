@@ -6,7 +6,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { Conn } from "../../src/channel.ts";
+import type { Conn } from "../../src/net/conn.ts";
 import { type End, hear, plainEnd, tlsEnd } from "../support/ends.ts";
 import { Scene } from "../support/scene.ts";
 import { PeerServer } from "../support/sockets.ts";

@@ -17,8 +17,8 @@ import * as pki from "../support/pki.ts";
 import { Scene } from "../support/scene.ts";
 import { PeerServer } from "../support/sockets.ts";
 import { until } from "../support/wait.ts";
-import { FLAWS } from "../x509/support/flaws.ts";
-import { Prng } from "../x509/support/prng.ts";
+import { FLAWS } from "../unit/x509/support/flaws.ts";
+import { Prng } from "../unit/x509/support/prng.ts";
 
 type Case = { readonly name: string; readonly chain: readonly pki.Issued[] };
 

@@ -6,7 +6,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { Conn } from "../../src/channel.ts";
+import type { Conn } from "../../src/net/conn.ts";
 import { MB, readHash, Sending } from "../support/bulk.ts";
 import type { TestDaemon } from "../support/daemon.ts";
 import {

@@ -9,7 +9,7 @@ import { MAX_HANDSHAKES } from "../../src/proxy/admission.ts";
 import type { TestDaemon } from "../support/daemon.ts";
 import { assertBalanced, closedBy, HeldClient } from "../support/held.ts";
 import { HoldBack } from "../support/hold_back.ts";
-import { octets } from "../proxy_protocol/support.ts";
+import { octets } from "../unit/proxy_protocol/support.ts";
 import { balancer, behind, line, through } from "../support/balancer.ts";
 import { ask, echoBackend } from "../support/peers.ts";
 import { settled } from "../support/process.ts";

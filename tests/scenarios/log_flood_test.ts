@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
-import { PER_SOURCE } from "../../src/logging/limiter.ts";
+import { PER_SOURCE } from "../../src/log/limiter.ts";
 import { behind, line } from "../support/balancer.ts";
 import { closedBy } from "../support/held.ts";
 import { ask, lineBackend } from "../support/peers.ts";

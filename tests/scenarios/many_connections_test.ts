@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { Conn } from "../../src/channel.ts";
+import type { Conn } from "../../src/net/conn.ts";
 import type { TestDaemon } from "../support/daemon.ts";
 import { type End, plainEnd, type Target, tlsEnd, tlsTarget } from "../support/ends.ts";
 import { echoBackend } from "../support/peers.ts";

@@ -6,14 +6,14 @@
  */
 
 import assert from "node:assert/strict";
-import { haproxy, nginx, realTest } from "../proxy_protocol/real_peers.ts";
+import { haproxy, nginx, realTest } from "../unit/proxy_protocol/real_peers.ts";
 import { type ClientOptions, connectTls } from "../support/peers.ts";
 import { heard, inFrontOf } from "../support/receiver.ts";
 import { Scene } from "../support/scene.ts";
 import { PeerServer } from "../support/sockets.ts";
 import { ownAddress } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
-import { bytesOf } from "../tls/support.ts";
+import { bytesOf } from "../unit/tls/support.ts";
 
 /** Asks through the daemon; the answer, and where the client was. */
 async function call(

@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import { tlvsOf } from "../proxy_protocol/support.ts";
+import { tlvsOf } from "../unit/proxy_protocol/support.ts";
 import { type Process, sClient } from "../support/openssl.ts";
 import { connectTls } from "../support/peers.ts";
 import { dns, type Issued, makeLeaf } from "../support/pki.ts";

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { TESTED_DENO } from "../../src/version.ts";
+import { TESTED_DENO } from "../../src/util/version.ts";
 import { mtlsd, startDaemon, type TestDaemon } from "../support/daemon.ts";
 import { ask, lineBackend, sh } from "../support/peers.ts";
 import { makeCa, makeLeaf, pem } from "../support/pki.ts";

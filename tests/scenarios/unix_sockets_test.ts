@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import net from "node:net";
-import { IS_ROOT } from "../net/unix_support.ts";
+import { IS_ROOT } from "../unit/net/unix_support.ts";
 import { startDaemon, type TestDaemon } from "../support/daemon.ts";
 import { Caller, HeldBackend } from "../support/drain.ts";
 import { assertBalanced, closedBy } from "../support/held.ts";

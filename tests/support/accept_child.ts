@@ -5,10 +5,10 @@
  * @module
  */
 
-import { Listener } from "../../src/listener.ts";
-import { createLogger } from "../../src/logging.ts";
-import { listenTcp } from "../../src/net.ts";
-import { limiterOf } from "../listener_support.ts";
+import { Listener } from "../../src/proxy/listener.ts";
+import { createLogger } from "../../src/log/mod.ts";
+import { listenTcp } from "../../src/net/mod.ts";
+import { limiterOf } from "../unit/proxy/listener_support.ts";
 
 // As the daemon does. Without any, Deno 2.9.6 panics when it runs out of descriptors at its start.
 Deno.addSignalListener("SIGTERM", () => listener.stop());

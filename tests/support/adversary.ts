@@ -7,7 +7,7 @@
  */
 
 import assert from "node:assert/strict";
-import { type CloseReason, closeReasonOf, type HandshakeReason } from "../../src/proxy/outcome.ts";
+import { type CloseReason, closeReasonOf, type HandshakeReason } from "../../src/outcome.ts";
 import { type ClientPlay, EARLY, playClient, type Seen } from "./adversary_client.ts";
 import type { Version } from "./adversary_hello.ts";
 import type { LogLine, TestDaemon } from "./daemon.ts";

@@ -5,7 +5,7 @@
  */
 
 import { createHash, randomBytes } from "node:crypto";
-import type { Conn } from "../../src/channel.ts";
+import type { Conn } from "../../src/net/conn.ts";
 
 /** Bytes in a MB. */
 export const MB = 1_000_000;

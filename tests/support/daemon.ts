@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { stringify } from "yaml";
 import { parseConfig } from "../../src/config/load.ts";
 import { formatProblem } from "../../src/config/problem.ts";
-import { formatGrants, grantsFor } from "../../src/grants.ts";
+import { formatGrants, grantsFor } from "../../src/control/grants.ts";
 import { until } from "./wait.ts";
 
 /** The repository. */

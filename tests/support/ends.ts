@@ -6,9 +6,9 @@
  */
 
 import assert from "node:assert/strict";
-import { type Conn, ConnError } from "../../src/channel.ts";
-import { dialTcp, listenTcp } from "../../src/net.ts";
-import { admit, client, limits, server } from "../tls/support.ts";
+import { type Conn, ConnError } from "../../src/net/conn.ts";
+import { dialTcp, listenTcp } from "../../src/net/mod.ts";
+import { admit, client, limits, server } from "../unit/tls/support.ts";
 import type { TestPki } from "./pki.ts";
 
 /** A channel that is closed at the end of the scope. */

@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { Metrics } from "../../src/metrics.ts";
+import type { Metrics } from "../../src/admin/metrics.ts";
 
 /** A metric. */
 export type Family = {

@@ -4,10 +4,10 @@
  * @module
  */
 
-import type { Conn } from "../../src/channel.ts";
-import { listenTcp } from "../../src/net.ts";
+import type { Conn } from "../../src/net/conn.ts";
+import { listenTcp } from "../../src/net/mod.ts";
 import type { TlsServer } from "../../src/tls/server.ts";
-import { admit, limits, server } from "../tls/support.ts";
+import { admit, limits, server } from "../unit/tls/support.ts";
 import type { TestDaemon } from "./daemon.ts";
 import type { ClientOptions } from "./peers.ts";
 import { type Issued, type PkiFiles, type TestPki, testPki, writePki } from "./pki.ts";

@@ -6,9 +6,9 @@
  */
 
 import assert from "node:assert/strict";
-import type { Conn } from "../../src/channel.ts";
-import { type NativeTcp, nativeTcp, TcpConn } from "../../src/net.ts";
-import { NativeTcpConn } from "../../src/net/native_channel.ts";
+import type { Conn } from "../../src/net/conn.ts";
+import { type NativeTcp, nativeTcp, TcpConn } from "../../src/net/mod.ts";
+import { NativeTcpConn } from "../../src/native/tcp_conn.ts";
 import { openConn } from "../../src/net/open.ts";
 
 /** A way to carry a TCP connection. */

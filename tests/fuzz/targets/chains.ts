@@ -11,9 +11,9 @@
  */
 
 import assert from "node:assert/strict";
-import type { VerificationResult } from "../../../src/tls/verdict.ts";
+import type { VerificationResult } from "../../../src/tls/peer_verifier.ts";
 import { concat } from "../../support/der.ts";
-import { engineRefuses } from "../../x509/support/engine.ts";
+import { engineRefuses } from "../../unit/x509/support/engine.ts";
 import { chains as seeds } from "../chain_seeds.ts";
 import { anchorsOf, readChain, signAnew, split } from "../chain.ts";
 import { KEYS, NOW } from "../keys.ts";

@@ -9,7 +9,7 @@
  */
 
 import assert from "node:assert/strict";
-import { parseIp, unmapIp } from "../../../src/config/ip.ts";
+import { parseIp, unmapIp } from "../../../src/util/ip.ts";
 import type { EndpointPair } from "../../../src/proxy_protocol/endpoint.ts";
 import { crc32c } from "../../../src/proxy_protocol/crc32c.ts";
 import { encodeHeader } from "../../../src/proxy_protocol/encode.ts";

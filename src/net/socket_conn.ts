@@ -1,0 +1,169 @@
+/**
+ * A plain connection as a {@linkcode Conn}: TCP, or a UNIX socket.
+ *
+ * @module
+ */
+
+import {
+  type Conn,
+  ConnError,
+  type ConnFault,
+  copyOf,
+  pipeByReading,
+  type RemoteAddress,
+  type Sink,
+} from "./conn.ts";
+import { codeOf, formatNetAddr, formatUnixAddr, wordsOf } from "./system.ts";
+
+/**
+ * Sizes of the read buffer, in bytes. It starts small, so that idle connections hold little memory.
+ */
+const MIN_BUFFER = 4 * 1024;
+const MAX_BUFFER = 64 * 1024;
+const BUFFER_STEP = 4;
+
+/** What TCP and UNIX connections have in common. */
+export abstract class SocketConn implements Conn {
+  /** The peer's address. */
+  readonly remote: RemoteAddress;
+  /** Our own address. */
+  readonly local: RemoteAddress;
+  readonly #socket: Deno.Conn;
+  #buffer = new Uint8Array(0);
+  #bufferSize = MIN_BUFFER;
+  #broken: ConnError | undefined;
+  #closed = false;
+
+  /** Owns `conn` from now on. */
+  constructor(socket: Deno.Conn, remote: RemoteAddress, local: RemoteAddress) {
+    this.#socket = socket;
+    this.remote = remote;
+    this.local = local;
+  }
+
+  /**
+   * Returns the next bytes, or `null` at the peer's FIN. The buffer grows and shrinks with the
+   * traffic.
+   *
+   * After ECONNRESET the system reports an end of file, as if the peer had closed cleanly. Here a
+   * connection that was reset stays reset, and data that arrived before the reset can still be
+   * read.
+   */
+  async read(): Promise<Uint8Array | null> {
+    if (this.#buffer.length !== this.#bufferSize) this.#buffer = new Uint8Array(this.#bufferSize);
+    const buffer = this.#buffer;
+    let count: number | null;
+    try {
+      count = await this.#socket.read(buffer);
+    } catch (error) {
+      throw this.#fail("read", error);
+    }
+    if (count === null) {
+      if (this.#broken !== undefined) throw this.#broken;
+      return null;
+    }
+    if (count === buffer.length) {
+      this.#bufferSize = Math.min(MAX_BUFFER, buffer.length * BUFFER_STEP);
+    } else if (count * 2 * BUFFER_STEP < buffer.length) {
+      // The factor of two keeps traffic near the threshold from reallocating on every read.
+      this.#bufferSize = Math.max(MIN_BUFFER, buffer.length / BUFFER_STEP);
+    }
+    return buffer.subarray(0, count);
+  }
+
+  /** Reads until the end. */
+  pipeTo(take: Sink): Promise<void> {
+    return pipeByReading(this, take);
+  }
+
+  /** Sends a copy of all of `data`: the bytes may be on loan from another connection's `pump`. */
+  async write(data: Uint8Array): Promise<void> {
+    const bytes = copyOf(data);
+    for (let sent = 0; sent < bytes.length;) {
+      try {
+        sent += await this.#socket.write(sent === 0 ? bytes : bytes.subarray(sent));
+      } catch (error) {
+        throw this.#fail("write", error);
+      }
+    }
+  }
+
+  /**
+   * Sends FIN. This may succeed on a connection that the peer has reset: the system does not report
+   * it.
+   */
+  async closeWrite(): Promise<void> {
+    try {
+      await this.#socket.closeWrite();
+    } catch (error) {
+      throw this.#fail("end the connection", error);
+    }
+  }
+
+  /** Closes the socket: sends FIN, or RST where bytes from the peer were left unread. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#buffer = new Uint8Array(0);
+    try {
+      this.#socket.close();
+    } catch (error) {
+      // It was closed already, which is the result we want.
+      this.#fail("close", error);
+    }
+  }
+
+  /** The same as {@linkcode close}: the runtime's public interface has no way to send RST. */
+  reset(): void {
+    this.close();
+  }
+
+  #fail(action: string, error: unknown): ConnError {
+    const fault = this.#closed ? "closed" : faultOf(error);
+    const what = fault === "closed" ? "the connection was closed" : wordsOf(error);
+    const failure = new ConnError(fault, `Cannot ${action}: ${what}`, { cause: error });
+    // After EPIPE an end of file is genuine: the peer's FIN arrived before its reset.
+    if (fault !== "closed" && codeOf(error) !== "EPIPE") this.#broken ??= failure;
+    return failure;
+  }
+}
+
+/** A plain TCP connection, with TCP_NODELAY and keep-alive. */
+export class TcpConn extends SocketConn {
+  /** Owns `conn` from now on. */
+  constructor(socket: Deno.TcpConn) {
+    super(socket, formatNetAddr(socket.remoteAddr), formatNetAddr(socket.localAddr));
+    try {
+      socket.setNoDelay(true);
+      socket.setKeepAlive(true);
+    } catch {
+      // Some systems refuse on a connection that is already broken; the first read reports that.
+    }
+  }
+}
+
+/**
+ * A connection over a UNIX socket. The peer is on this machine, so neither TCP_NODELAY nor
+ * keep-alive applies.
+ */
+export class UnixConn extends SocketConn {
+  /** Owns `conn` from now on. */
+  constructor(socket: Deno.UnixConn) {
+    super(socket, formatUnixAddr(socket.remoteAddr), formatUnixAddr(socket.localAddr));
+  }
+}
+
+/**
+ * ETIMEDOUT means that keep-alive or retransmission gave up: the peer is gone, as after a reset.
+ */
+function faultOf(error: unknown): ConnFault {
+  switch (codeOf(error)) {
+    case "ECONNRESET":
+    case "ECONNABORTED":
+    case "EPIPE":
+    case "ETIMEDOUT":
+      return "reset";
+    default:
+      return "other";
+  }
+}

@@ -1,0 +1,237 @@
+/**
+ * The README and the chapters against the code: their keys, defaults, commands and flags are those that there are, and
+ * whatever it shows is run, by `examples_test.ts`, `demo_test.ts` or a test in `readme/`. Its other
+ * lists are looked at there too.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { COMMAND_NAMES, helpText } from "../../src/cli/mod.ts";
+import { parseConfig } from "../../src/config/load.ts";
+import { formatProblem } from "../../src/config/problem.ts";
+import { knownKeys } from "../../src/config/schema.ts";
+import { parse, stringify } from "yaml";
+import { ROOT } from "../support/daemon.ts";
+import { blocks, code, section, table, TEXT } from "../support/readme.ts";
+
+const { tasks } = JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json"))) as {
+  readonly tasks: Readonly<Record<string, string>>;
+};
+
+/** What a fragment is put into. */
+const MINIMAL = {
+  server: {
+    mode: "server",
+    listen: "127.0.0.1:8443",
+    target: "127.0.0.1:8080",
+    tls: { cert: "a.pem", key: "a-key.pem", ca: "ca.pem" },
+  },
+  client: {
+    mode: "client",
+    listen: "127.0.0.1:8081",
+    target: "192.0.2.1:8443",
+    tls: { cert: "a.pem", key: "a-key.pem", ca: "ca.pem" },
+  },
+};
+
+function merge(base: unknown, more: unknown): unknown {
+  if (!isMap(base) || !isMap(more)) return more;
+  const merged: Record<string, unknown> = { ...base };
+  for (const [key, value] of Object.entries(more)) {
+    merged[key] = key in merged ? merge(merged[key], value) : value;
+  }
+  return merged;
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+Deno.test("readme: every YAML block is a config, or a part of one", () => {
+  const all = blocks("yaml");
+  assert.ok(all.length >= 6, `${all.length} blocks`);
+  for (const { text, doc, line } of all) {
+    const whole = text.startsWith("# fragment")
+      // Some keys are for one mode only.
+      ? Object.values(MINIMAL).map((base) => stringify(merge(base, parse(text))))
+      : [text];
+    const results = whole.map((config) => parseConfig(config, `${doc}, line ${line}`));
+    const problems = results.flatMap((result) => result.ok ? [] : result.problems);
+    assert.ok(results.some(({ ok }) => ok), problems.map(formatProblem).join("\n"));
+  }
+});
+
+Deno.test("readme: the config with all defaults has all keys and the defaults", () => {
+  const [full] = blocks("yaml").filter(({ text }) => text.includes("shutdown_timeout"));
+  assert.ok(full !== undefined);
+  const written = parseConfig(full.text, "full.yaml");
+  const base = parse(full.text) as Record<string, Record<string, unknown>>;
+  const { cert, key, ca } = base.tls ?? {};
+  const { mode, listen, target } = base;
+  const bare = parseConfig(stringify({ mode, listen, target, tls: { cert, key, ca } }), "x.yaml");
+  assert.ok(written.ok && bare.ok);
+  assert.deepEqual(written.config, bare.config);
+  const missing = keys().filter((path) => {
+    const [block = "", name] = path.split(".");
+    return !(block in base) || (name !== undefined && !(name in (base[block] ?? {})));
+  });
+  assert.deepEqual(missing.toSorted(), [
+    // Another kind of target or socket, another mode, no default.
+    "proxy.balance",
+    "proxy.socket_mode",
+    "targets",
+    "tls.intermediates",
+    "tls.server_name",
+    "tunnels",
+    "upstream_acl.*",
+    "upstream_tls.*",
+  ]);
+});
+
+/** Every key that a config may have; those of the other side of a bridge as one. */
+function keys(): readonly string[] {
+  return knownKeys([]).flatMap((name) => {
+    if (name.startsWith("upstream_")) return [`${name}.*`];
+    const inner = knownKeys([name]);
+    return inner.length === 0 ? [name] : inner.map((key) => `${name}.${key}`);
+  });
+}
+
+Deno.test("readme: the keys of a bridge are those of the blocks that it says, but for some", () => {
+  for (const block of ["tls", "acl"]) {
+    const [, said = ""] = table("key").find(([key = ""]) => key === `\`upstream_${block}.*\``)
+      ?.slice(2) ?? [];
+    const [first, ...without] = code(said);
+    assert.equal(first, block);
+    assert.deepEqual(
+      knownKeys([`upstream_${block}`]).toSorted(),
+      knownKeys([block]).filter((key) => !without.includes(key)).toSorted(),
+    );
+  }
+});
+
+Deno.test("readme: every config that has a name is run by a test", async () => {
+  const dir = join(ROOT, "tests", "docs");
+  const tests = await Promise.all(
+    [...Deno.readDirSync(dir)].filter(({ name }) => name.endsWith("_test.ts"))
+      .map(({ name }) => Deno.readTextFile(join(dir, name))),
+  );
+  const whole = blocks("yaml").filter(({ text }) => !text.startsWith("# fragment"));
+  const names = whole.flatMap(({ text }) => /^# ([\w-]+\.yaml)\n/.exec(text)?.[1] ?? []);
+  // The others are those of "Two machines", one of them on the front page too, and the one with all
+  // defaults.
+  const [front] = whole.filter(({ doc }) => doc === "README.md");
+  assert.ok(section("Two machines").includes(`\`\`\`yaml\n${front?.text}\n\`\`\``));
+  assert.equal(names.length, whole.length - 4);
+  for (const name of names) {
+    assert.ok(tests.some((text) => text.includes(`.start("${name}"`)), name);
+  }
+});
+
+Deno.test("readme: every fault is provoked by a test, but one that only Go has", async () => {
+  const dir = join(ROOT, "tests", "docs");
+  const tests = await Promise.all(
+    [...Deno.readDirSync(dir)].filter(({ name }) => name !== "readme_test.ts")
+      .map(({ name }) => Deno.readTextFile(join(dir, name))),
+  );
+  const missing = table("fault").map(([fault = ""]) => fault)
+    .filter((fault) => !tests.some((text) => text.includes(`"${fault}"`)));
+  assert.deepEqual(missing, ["a gRPC client wants ALPN and there is none"]);
+});
+
+Deno.test("readme: the table of keys has exactly the keys that there are", () => {
+  const rows = table("key");
+  assert.deepEqual(
+    rows.map(([key = ""]) => code(key)[0]).toSorted(),
+    keys().toSorted(),
+  );
+});
+
+Deno.test("readme: the defaults of the table are those of the code", () => {
+  const parsed = parseConfig(stringify(MINIMAL.server), "x.yaml");
+  assert.ok(parsed.ok);
+  const { config } = parsed;
+  const text = (path: string, value: unknown): string => {
+    if (path === "proxy.socket_mode") return Number(value).toString(8).padStart(4, "0");
+    if (Array.isArray(value)) return "[]";
+    if (isMap(value)) return `${value.host}:${value.port}`;
+    return String(value);
+  };
+  for (const [key = "", type = "", shown = ""] of table("key")) {
+    const path = code(key)[0] ?? "";
+    // Fourteen lists of the file are two of the config.
+    const list = path.replace(/^acl\.(allow|deny)_(?!anonymous)\w+$/, "acl.$1");
+    const [block = "", name] = list.split(".").map((part) =>
+      part.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase())
+    );
+    const [wanted] = code(shown);
+    if (shown.startsWith("required") || path === "tls.server_name") continue;
+    // Not there unless asked for.
+    if (shown === "–" || path.endsWith(".*")) continue;
+    const values: Readonly<Record<string, unknown>> = { ...config.tunnels[0], ...config };
+    const inner = values[block];
+    const value = name === undefined ? inner : isMap(inner) ? inner[name] : undefined;
+    assert.notEqual(value, undefined, path);
+    if (type === "duration") {
+      // In the spelling of the config, read by the config.
+      const [outer = "", last = ""] = path.split(".");
+      const spelled = { ...MINIMAL.server, [outer]: { ...tlsOf(outer), [last]: wanted } };
+      const again = parseConfig(stringify(spelled), "x.yaml");
+      assert.ok(again.ok, path);
+      assert.deepEqual(again.config, config, path);
+    } else {
+      assert.equal(text(path, value), wanted, path);
+    }
+  }
+});
+
+function tlsOf(block: string): object {
+  return block === "tls" ? MINIMAL.server.tls : {};
+}
+
+Deno.test("readme: every task that it names is there, and every task is named", () => {
+  const named = new Set(
+    [...TEXT.matchAll(/\bdeno(?:@[\d.]+)? task ([\w:-]+)/g)].map(([, t]) => t),
+  );
+  for (const name of named) assert.ok(name !== undefined && name in tasks, `deno task ${name}`);
+  assert.deepEqual(Object.keys(tasks).filter((name) => !named.has(name)), []);
+});
+
+Deno.test("readme: the two commands are there, with the version that the project is made for", () => {
+  const [first] = blocks("sh");
+  assert.equal(first?.text, "npx -y deno@2.9.6 task demo\nnpx -y deno@2.9.6 task test");
+  assert.deepEqual(
+    [...new Set([...TEXT.matchAll(/deno@([\d.]+\d)/g)].map(([, version]) => version))],
+    ["2.9.6"],
+  );
+});
+
+Deno.test("readme: commands and flags are those of the program", () => {
+  const rows = table("command");
+  const listed = rows.map(([command = ""]) => code(command)[0] ?? "");
+  for (const name of COMMAND_NAMES) {
+    assert.ok(listed.some((words) => words.split(" ")[0] === name), name);
+  }
+  for (const words of listed) {
+    const [name = ""] = words.split(" ");
+    assert.ok(COMMAND_NAMES.some((known) => known === name), words);
+  }
+  const text = section("Command line");
+  const flagsOf = (said: string) => new Set(said.match(/(?<![\w-])--[a-z][\w-]+/g));
+  const real = new Set([
+    "--help",
+    ...COMMAND_NAMES.flatMap((name) => [...flagsOf(helpText(name))]),
+  ]);
+  for (const flag of real) assert.ok(flagsOf(text).has(flag), `${flag} is not in the chapter`);
+  for (const flag of flagsOf(text)) {
+    assert.ok(real.has(flag) || flag.startsWith("--allow-"), `${flag} is not in the program`);
+  }
+});
+
+Deno.test("readme: the exit statuses are those that help tells", () => {
+  assert.deepEqual(table("code").map(([status]) => status), ["0", "1", "2"]);
+  const statuses = helpText("run").match(/\b[0-9] (?=clean|failed|wrong)/g);
+  assert.deepEqual(statuses, ["0 ", "1 ", "2 "]);
+});

@@ -1,0 +1,91 @@
+/**
+ * A peer that ends its half is still there to read: whenever it ends, whatever it said before, and
+ * however slow it is, everything arrives.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
+import type { Conn } from "../../../src/net/conn.ts";
+import { MB, Sending } from "../../support/bulk.ts";
+import { writeAll } from "../../support/peers.ts";
+import { until } from "../../support/wait.ts";
+import { eachTcpWay } from "../../support/ways.ts";
+import { facing, turns } from "./support.ts";
+
+const SIZE = 20 * MB;
+
+/** Reads everything, with a pause now and then; its size and hash. */
+async function readSlowly(socket: Deno.TcpConn): Promise<{ size: number; hash: string }> {
+  const hash = createHash("sha256");
+  const buffer = Buffer.alloc(100_000);
+  let size = 0;
+  for (let n = await socket.read(buffer); n !== null; n = await socket.read(buffer)) {
+    hash.update(buffer.subarray(0, n));
+    size += n;
+    if (size % 7 === 0) await new Promise((done) => setTimeout(done, 2));
+  }
+  return { size, hash: hash.digest("hex") };
+}
+
+/** All that was sent is read; sending that fails is not waited for. */
+async function arrives(sending: Sending, far: Deno.TcpConn): Promise<void> {
+  const [arrived, hash] = await Promise.all([readSlowly(far), sending.hash]);
+  assert.deepEqual(arrived, { size: SIZE, hash });
+}
+
+/** Who waits for the peer's bytes meanwhile, and sees its end. */
+const READERS: Readonly<Record<string, (conn: Conn) => Promise<unknown>>> = {
+  "a read waits": async (conn) => {
+    while (await conn.read() !== null);
+  },
+  "a pump waits": (conn) => conn.pipeTo(() => undefined),
+};
+
+for (const [waiting, wait] of Object.entries(READERS)) {
+  for (const said of ["nothing", "something"]) {
+    eachTcpWay(
+      `half-close before the first byte is written, ${said} said, ${waiting}`,
+      async (way) => {
+        using ends = await facing(way);
+        const { conn, far } = ends;
+        if (said === "something") await writeAll(far, Buffer.from("hello"));
+        await far.closeWrite();
+        await wait(conn);
+        const sending = new Sending(conn, SIZE);
+        const arrived = await readSlowly(far);
+        assert.deepEqual(arrived, { size: SIZE, hash: await sending.hash });
+      },
+    );
+
+    eachTcpWay(`half-close while a write waits, ${said} said, ${waiting}`, async (way) => {
+      using ends = await facing(way);
+      const { conn, far } = ends;
+      if (said === "something") await writeAll(far, Buffer.from("hello"));
+      const ended = wait(conn);
+      const sending = new Sending(conn, SIZE);
+      await until(() => sending.sent > 0);
+      await turns();
+      await far.closeWrite();
+      await ended;
+      await arrives(sending, far);
+    });
+  }
+}
+
+for (const said of ["nothing", "something"]) {
+  eachTcpWay(`half-close while a write waits and nobody reads, ${said} said`, async (way) => {
+    using ends = await facing(way);
+    const { conn, far } = ends;
+    const sending = new Sending(conn, SIZE);
+    await until(() => sending.sent > 0);
+    if (said === "something") await writeAll(far, Buffer.from("hello"));
+    await far.closeWrite();
+    await turns();
+    await arrives(sending, far);
+    if (said === "something") assert.equal((await conn.read())?.length, 5);
+    assert.equal(await conn.read(), null);
+  });
+}

@@ -1,0 +1,214 @@
+/**
+ * A handshake is bounded, and its end is the end of the connection.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { once } from "node:events";
+import net from "node:net";
+import {
+  admit,
+  client,
+  credentials,
+  limits,
+  MENDED,
+  pki,
+  refused,
+  server,
+  VERSIONS,
+} from "./support.ts";
+import { tcpPair } from "../../support/ways.ts";
+import { Counting, memoryPair } from "./support_channels.ts";
+import { plainServer } from "../../support/plain_tls.ts";
+import { bothWays } from "./support_ways.ts";
+
+const ROLES = ["server", "client"] as const;
+
+/** Our half of a handshake over the second channel of a pair. */
+function start(
+  role: typeof ROLES[number],
+  transport: Parameters<ReturnType<typeof server>["accept"]>[0],
+  timeout: number,
+  signal?: AbortSignal,
+): Promise<unknown> {
+  const bounds = limits(timeout, signal);
+  return role === "server"
+    ? server().accept(transport, admit, bounds)
+    : client().connect(transport, admit, bounds);
+}
+
+Deno.test("control: the handshakeTimeout of node:tls leaves the socket open", async () => {
+  const own = credentials(pki().server, [pki().ca]);
+  await using plain = await plainServer(
+    { cert: own.certPem, key: own.keyPem, handshakeTimeout: 50 },
+    () => assert.fail("connected"),
+  );
+  const socket = net.connect(plain.port, "127.0.0.1");
+  let closed = false;
+  socket.on("error", () => {});
+  socket.on("close", () => closed = true);
+  socket.resume();
+  await once(socket, "connect");
+  while (plain.errors.length === 0) await new Promise((later) => setTimeout(later, 10));
+  assert.match(String(plain.errors[0]), /timeout/);
+  await new Promise((later) => setTimeout(later, 200));
+  assert.equal(closed, false, MENDED);
+  socket.destroy();
+  await once(socket, "close");
+});
+
+for (const role of ROLES) {
+  bothWays(`a silent peer is closed, really, ${role}`, async () => {
+    const [near, far] = await tcpPair();
+    const started = performance.now();
+    const error = await refused(start(role, far, 100) as never, "timeout");
+    assert(performance.now() - started < 30_000);
+    assert.match(error.message, /within 100/);
+    // What a client has sent before is read first; then comes the end.
+    while (await near.read() !== null);
+    near.close();
+  });
+
+  bothWays(`abort cuts a handshake at once, ${role}`, async () => {
+    const [near, far] = memoryPair();
+    const stop = new AbortController();
+    const cut = refused(start(role, far, 60_000, stop.signal) as never, "other");
+    await new Promise((later) => setTimeout(later, 10));
+    stop.abort();
+    await cut;
+    assert(far.isClosed);
+    near.close();
+  });
+
+  bothWays(`an abort that came before: nothing is sent, ${role}`, async () => {
+    const [near, far] = memoryPair();
+    const wire = new Counting(far);
+    await refused(start(role, wire, 60_000, AbortSignal.abort()) as never, "other");
+    assert(far.isClosed);
+    assert.equal(wire.bytesWritten, 0);
+    near.close();
+  });
+
+  bothWays(`abort during the linger after a refusal, ${role}`, async () => {
+    const [near, far] = memoryPair();
+    const stop = new AbortController();
+    const cut = refused(start(role, far, 60_000, stop.signal) as never, "protocol");
+    await near.write(Buffer.from("GET / HTTP/1.1\r\n\r\n"));
+    await new Promise((later) => setTimeout(later, 50));
+    assert.equal(far.isClosed, false, "it should wait for its alert to be taken");
+    stop.abort();
+    await cut;
+    assert(far.isClosed);
+    near.close();
+  });
+
+  bothWays(
+    `a peer that does not take the alert does not hold us until the timeout, ${role}`,
+    async () => {
+      const [near, far] = memoryPair(role === "server" ? 1 : 64 * 1024);
+      const refusing = refused(start(role, far, 60_000) as never, "protocol");
+      for (const octet of Buffer.from("GET / HTTP/1.1\r\n\r\n")) {
+        await near.write(Uint8Array.of(octet)).catch(() => {});
+      }
+      const started = performance.now();
+      await refusing;
+      assert(performance.now() - started < 30_000);
+      assert(far.isClosed);
+      near.close();
+    },
+  );
+
+  bothWays(`a peer that sends for ever after a refusal is cut off, ${role}`, async () => {
+    const [near, far] = memoryPair();
+    const wire = new Counting(far);
+    const refusing = refused(start(role, wire, 60_000) as never, "protocol");
+    const flood = (async () => {
+      const block = Buffer.alloc(16 * 1024, "not TLS ");
+      while (!far.isClosed) {
+        await near.write(block);
+        await new Promise((later) => setTimeout(later, 0));
+      }
+    })();
+    await refusing;
+    await flood;
+    assert(wire.bytesRead < 1024 * 1024, `${wire.bytesRead} bytes were read`);
+    near.close();
+  });
+}
+
+/** Runs a good handshake and keeps what each side wrote. */
+async function recorded(max: "TLS1.2" | "TLS1.3"): Promise<{ client: Buffer; server: Buffer }> {
+  const [near, far] = memoryPair();
+  const [dialled, accepted] = [new Counting(near, true), new Counting(far, true)];
+  const [a, b] = await Promise.all([
+    client({ max }).connect(dialled, admit, limits()),
+    server().accept(accepted, admit, limits()),
+  ]);
+  a.conn?.close();
+  b.conn?.close();
+  return { client: Buffer.concat(dialled.written), server: Buffer.concat(accepted.written) };
+}
+
+for (const [version] of VERSIONS) {
+  bothWays(`a ClientHello byte by byte does not stretch the time, ${version}`, async () => {
+    const hello = (await recorded(version)).client;
+    const [near, far] = memoryPair();
+    const started = performance.now();
+    const refusing = refused(server().accept(far, admit, limits(200)), ["timeout"]);
+    let sent = 0;
+    for (; sent < 100 && !far.isClosed; sent++) {
+      await near.write(hello.subarray(sent, sent + 1));
+      await new Promise((later) => setTimeout(later, 10));
+    }
+    await refusing;
+    assert(performance.now() - started < 30_000);
+    assert(sent < 100);
+    near.close();
+  });
+
+  bothWays(`a ClientHello byte by byte in time is fine, ${version}`, async () => {
+    const [near, far] = memoryPair(1);
+    const [dialled, accepted] = await Promise.all([
+      client({ max: version }).connect(near, admit, limits()),
+      server().accept(far, admit, limits()),
+    ]);
+    assert(dialled.conn !== undefined && accepted.conn !== undefined);
+    dialled.conn.close();
+    accepted.conn.close();
+  });
+
+  bothWays(`a peer that stops anywhere in the handshake times out, ${version}`, async () => {
+    const whole = await recorded(version);
+    const stops = (size: number): number[] =>
+      [0, 1, 4, 5, 6, 50, size >> 1, size - 1].filter((at) => at < size);
+    const helloSize = 5 + whole.client.readUInt16BE(3);
+    const running: Promise<void>[] = [];
+    for (const at of stops(helloSize)) {
+      const [near, far] = memoryPair();
+      await near.write(whole.client.subarray(0, at));
+      const refusing = refused(server().accept(far, admit, limits(150)), "timeout");
+      running.push(refusing.then(() => near.close()));
+    }
+    {
+      // A whole hello, then nothing: the server has answered and waits.
+      const [near, far] = memoryPair();
+      await near.write(whole.client.subarray(0, helloSize));
+      const refusing = refused(server().accept(far, admit, limits(150)), "timeout");
+      running.push(refusing.then(() => near.close()));
+    }
+    for (const at of stops(200)) {
+      const [near, far] = memoryPair();
+      await far.write(whole.server.subarray(0, at));
+      // Replayed bytes do not fit this hello: what is whole may be refused at once.
+      const refusing = refused(
+        client({ max: version }).connect(near, admit, limits(150)),
+        ["timeout", "protocol", "other", "reset"],
+      );
+      running.push(refusing.then(() => far.close()));
+      if (at > 100) far.close();
+    }
+    await Promise.all(running);
+  });
+}

@@ -1,0 +1,96 @@
+/**
+ * With TLS 1.2 and AES-GCM the engine encrypts 2^24 records, 16 million small messages, and then no more:
+ * it goes on to say that all is well, and in place of the data it sends a close_notify. Nobody may take
+ * what arrived until then for the whole.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { EventEmitter } from "node:events";
+import type { TLSSocket } from "node:tls";
+import { NodeTlsConn } from "../../../src/tls/node_conn.ts";
+import type { NativeTls } from "../../../src/native/tls.ts";
+import { TransportStream } from "../../../src/tls/transport_stream.ts";
+import { client, connected, faulty, server, text, words } from "./support.ts";
+import { memoryPair } from "./support_channels.ts";
+import { nativeEngines } from "./support_ways.ts";
+
+/** So many writes are encrypted here; to wait for the engine's own limit would take a minute. */
+const LIMIT = 3;
+
+/** Engines of servers that do what the engine itself does behind its limit. */
+function usedUp(): NativeTls {
+  const native = nativeEngines();
+  return {
+    ...native,
+    server: (context) => {
+      const engine = native.server(context);
+      const encrypt = engine.writeBuffer.bind(engine);
+      let left = LIMIT;
+      const writeBuffer: typeof encrypt = (request, data) => {
+        if (left-- > 0) return encrypt(request, data);
+        return engine.shutdown(request);
+      };
+      return Object.defineProperty(engine, "writeBuffer", { value: writeBuffer });
+    },
+  };
+}
+
+for (const size of [1, 5, 40, 40_000, 200_000]) {
+  Deno.test(`data that the engine drops is an error, and not an end: ${size} bytes`, async () => {
+    const ends = await connected({
+      pair: memoryPair(1_000_000),
+      server: server({ native: usedUp(), max: "TLS1.2" }),
+      client: client({ native: nativeEngines() }),
+    });
+    let came = 0;
+    const reading = faulty(ends.client.pipeTo((bytes) => void (came += bytes.length)), "truncated");
+    for (let sent = 0; sent < LIMIT - 1; sent++) await ends.server.write(text("ok"));
+    // One that is larger than what is encrypted at once takes two.
+    if (size < 50_000) await ends.server.write(text("ok"));
+    const refused = faulty(
+      Promise.resolve(ends.server.write(new Uint8Array(size))),
+      "protocol",
+    );
+    await refused;
+    await faulty(Promise.resolve(ends.server.write(text("more"))), "protocol");
+    await faulty(ends.server.closeWrite(), "protocol");
+    // The other half goes on.
+    await ends.client.write(text("still heard"));
+    assert.equal(words(await ends.server.read() ?? new Uint8Array(0)), "still heard");
+    ends.server.close();
+    await reading;
+    assert.equal(came, size < 50_000 ? 2 * LIMIT : 2 * (LIMIT - 1) + 48 * 1024);
+    ends.client.close();
+  });
+}
+
+Deno.test("the public way counts records itself: what the engine drops it does not show", async () => {
+  for (const [protocol, limit] of [["TLSv1.2", 5], ["TLSv1.3", Infinity]] as const) {
+    let taken = 0;
+    const socket = Object.assign(new EventEmitter(), {
+      getProtocol: () => protocol,
+      write: (data: Uint8Array, written: () => void) => {
+        taken += data.length;
+        written();
+      },
+      destroy: () => {},
+    });
+    const [near] = memoryPair();
+    const conn = new NodeTlsConn(
+      near,
+      new TransportStream(near),
+      socket as unknown as TLSSocket,
+      5,
+    );
+    for (let record = 0; record < 3; record++) await conn.write(text("ok"));
+    await conn.write(new Uint8Array(20_000)); // Two.
+    const last = conn.write(text("dropped"));
+    if (limit === Infinity) await last;
+    else await faulty(last, "protocol");
+    assert.equal(taken, 3 * 2 + 20_000 + (limit === Infinity ? "dropped".length : 0));
+    if (limit !== Infinity) await faulty(conn.closeWrite(), "protocol");
+    conn.close();
+  }
+});
