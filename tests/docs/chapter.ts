@@ -5,7 +5,7 @@
  * @module
  */
 
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { parse } from "yaml";
 import { startDaemon, type TestDaemon } from "../support/daemon.ts";
 import { ask, type ClientOptions, sh } from "../support/peers.ts";
@@ -109,10 +109,10 @@ export class Chapter implements AsyncDisposable {
     return text.replace(pattern, (word) => all[word] ?? word);
   }
 
-  /** Starts a daemon with the config of that name, under its grants. */
+  /** Starts a daemon with a config of `examples/`, under its grants. */
   async start(name: string, options: StartOptions = {}): Promise<TestDaemon> {
     const { changes, env = {}, edit = (same) => same } = options;
-    const read: Record<string, unknown> = parse(this.own(config(name).text, changes));
+    const read: Record<string, unknown> = parse(this.own(config(name), changes));
     for (const block of ["health", "metrics"]) {
       // Their default address is for the only mtlsd of a machine.
       if (block in read) read[block] = { listen: `${this.host}:0`, ...Object(read[block]) };
@@ -162,12 +162,12 @@ export function command(words: string): string {
   return text;
 }
 
-/** Puts the certificates of a chapter and one of its configs into a clone. */
-export async function furnish(clone: Clone, chapter: Chapter, name: string): Promise<void> {
+/** Puts the certificates of a chapter and a config of `examples/` into the top directory of a clone. */
+export async function furnish(clone: Clone, chapter: Chapter, path: string): Promise<void> {
   await Deno.mkdir(join(clone.dir, "certs"));
   for (const file of ["ca.pem", "server.pem", "server-key.pem", "client.pem", "client-key.pem"]) {
     await Deno.copyFile(join(chapter.dir, "certs", file), join(clone.dir, "certs", file));
   }
-  const text = config(name).text.replaceAll("127.0.0.1", chapter.host);
-  await Deno.writeTextFile(join(clone.dir, name), text);
+  const text = config(path).replaceAll("127.0.0.1", chapter.host);
+  await Deno.writeTextFile(join(clone.dir, basename(path)), text);
 }

@@ -31,8 +31,8 @@ Deno.test("readme, UNIX sockets: from one to another, over TLS", async () => {
     await Deno.mkdir(join(chapter.dir, dir), { recursive: true });
   }
   chapter.use(unixBackend(join(chapter.dir, "run/app/app.sock")));
-  const server = await chapter.start("backend-socket.yaml");
-  const client = await chapter.start("socket.yaml", {
+  const server = await chapter.start("unix-sockets/server.yaml");
+  const client = await chapter.start("unix-sockets/client.yaml", {
     changes: { "db.example.com:8443": server.listen },
   });
   const path = join(chapter.dir, "run/mtlsd/db.sock");
@@ -56,7 +56,7 @@ Deno.test("readme, PROXY protocol: the target learns who called", async () => {
       await writeAll(conn, new TextEncoder().encode("welcome"));
     }),
   );
-  const daemon = await chapter.start("caller.yaml", {
+  const daemon = await chapter.start("proxy-protocol/to-target.yaml", {
     changes: { "127.0.0.1:8080": backend.address },
   });
   assert.equal(await chapter.ask(8443, "client"), "welcome");
@@ -69,7 +69,7 @@ Deno.test("readme, PROXY protocol: the target learns who called", async () => {
 Deno.test("readme, PROXY protocol: the balancer's word is taken, nobody else may connect", async () => {
   await using chapter = await Chapter.create();
   // What connects to loopback comes from 127.0.0.1, unless it says otherwise.
-  const daemon = await chapter.start("balanced.yaml", {
+  const daemon = await chapter.start("proxy-protocol/from-balancer.yaml", {
     changes: {
       "127.0.0.1:8080": chapter.use(httpBackend("welcome")).address,
       "10.0.0.7": "127.0.0.1",
@@ -94,7 +94,7 @@ Deno.test("readme, PROXY protocol: the balancer's word is taken, nobody else may
 Deno.test("readme, environment: the variables win, and a typo is an error", async () => {
   await using chapter = await Chapter.create();
   await using clone = await Clone.make((text) => text.replaceAll("127.0.0.1", chapter.host));
-  await furnish(clone, chapter, "container.yaml");
+  await furnish(clone, chapter, "reference/container.yaml");
   const backend = chapter.use(echoBackend());
   const path = join(clone.dir, "container.yaml");
   const text = await Deno.readTextFile(path);
@@ -115,7 +115,7 @@ Deno.test("readme, environment: the variables win, and a typo is an error", asyn
 Deno.test("readme, environment: nothing is looked at without the grant", async () => {
   await using chapter = await Chapter.create();
   const backend = chapter.use(echoBackend());
-  const daemon = await chapter.start("container.yaml", {
+  const daemon = await chapter.start("reference/container.yaml", {
     changes: { "127.0.0.1:8080": backend.address },
     env: { MTLSD_LISTEN: "no address at all" },
   });
@@ -127,7 +127,7 @@ Deno.test("readme, several targets: the grants with a network besides are flags 
   await using chapter = await Chapter.create();
   const others = [1, 2].map(() => `${loopback()}:8443`);
   await using clone = await Clone.make((text) => text);
-  await furnish(clone, chapter, "servers.yaml");
+  await furnish(clone, chapter, "targets/servers.yaml");
   const path = join(clone.dir, "servers.yaml");
   const [one = "", other = ""] = others;
   const text = (await Deno.readTextFile(path)).replace("db-1.example.com:8443", one)

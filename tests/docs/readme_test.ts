@@ -7,20 +7,21 @@
  */
 
 import assert from "node:assert/strict";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
+import { fillFiles } from "../../.ci/docs.ts";
 import { COMMAND_NAMES, helpText } from "../../src/cli/mod.ts";
 import { parseConfig } from "../../src/config/load.ts";
 import { formatProblem } from "../../src/config/problem.ts";
 import { knownKeys } from "../../src/config/schema.ts";
 import { parse, stringify } from "yaml";
 import { ROOT } from "../support/daemon.ts";
-import { blocks, code, section, table, TEXT } from "../support/readme.ts";
+import { blocks, code, config, CONFIGS, DOCS, section, table, TEXT } from "../support/readme.ts";
 
 const { tasks } = JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json"))) as {
   readonly tasks: Readonly<Record<string, string>>;
 };
 
-/** What a fragment is put into. */
+/** The least that a config must have. */
 const MINIMAL = {
   server: {
     mode: "server",
@@ -36,38 +37,59 @@ const MINIMAL = {
   },
 };
 
-function merge(base: unknown, more: unknown): unknown {
-  if (!isMap(base) || !isMap(more)) return more;
-  const merged: Record<string, unknown> = { ...base };
-  for (const [key, value] of Object.entries(more)) {
-    merged[key] = key in merged ? merge(merged[key], value) : value;
-  }
-  return merged;
-}
-
 function isMap(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-Deno.test("readme: every YAML block is a config, or a part of one", () => {
-  const all = blocks("yaml");
-  assert.ok(all.length >= 6, `${all.length} blocks`);
-  for (const { text, doc, line } of all) {
-    const whole = text.startsWith("# fragment")
-      // Some keys are for one mode only.
-      ? Object.values(MINIMAL).map((base) => stringify(merge(base, parse(text))))
-      : [text];
-    const results = whole.map((config) => parseConfig(config, `${doc}, line ${line}`));
-    const problems = results.flatMap((result) => result.ok ? [] : result.problems);
-    assert.ok(results.some(({ ok }) => ok), problems.map(formatProblem).join("\n"));
+Deno.test("readme: every config is a file that loads, and editors have its schema", async () => {
+  assert.ok(CONFIGS.length >= 25, CONFIGS.join(" "));
+  for (const path of CONFIGS) {
+    const text = config(path);
+    const result = parseConfig(text, path);
+    assert.ok(result.ok, result.ok ? "" : result.problems.map(formatProblem).join("\n"));
+    const [, schema = ""] = /^# yaml-language-server: \$schema=(\S+)\n/.exec(text) ?? [];
+    // The units' configs lie in /etc, and the schema is installed with the program.
+    if (path.startsWith("systemd/")) assert.equal(schema, "/opt/mtlsd/mtlsd.schema.json");
+    else await Deno.stat(join(ROOT, "examples", dirname(path), schema));
   }
 });
 
+Deno.test("readme: every config that a page shows is a file, and the same", () => {
+  const shown = blocks("yaml");
+  assert.ok(shown.length >= 15);
+  for (const { text, doc, line } of shown) {
+    assert.match(text, /^# (part of )?[\w-]+\.yaml\n/, `${doc}:${line}`);
+  }
+  const marked = DOCS.flatMap(({ text }) => [...text.matchAll(/<!-- file: /g)]);
+  assert.equal(marked.length, shown.length);
+  for (const { path, text } of DOCS) {
+    const read = (file: string) => Deno.readTextFileSync(join(ROOT, dirname(path), file));
+    assert.equal(fillFiles(text, read), text, `${path}: run "deno task docs"`);
+  }
+});
+
+Deno.test("readme: a block is filled with a file, or with some of its keys", () => {
+  const page = (words: string) =>
+    `a\n\n  <!-- file: x/y.yaml${words} -->\n\n  \`\`\`yaml\n  old\n  \`\`\`\nb\n`;
+  const file = "# yaml-language-server: $schema=z\nmode: server\ntls:\n  key: k\n\nacl:\n  - 1\n";
+  const fill = (words: string) => fillFiles(page(words), (path) => path === "x/y.yaml" ? file : "");
+  const whole = fill("");
+  assert.equal(
+    whole,
+    page("").replace("old", "# y.yaml\n  mode: server\n  tls:\n    key: k\n\n  acl:\n    - 1"),
+  );
+  assert.equal(fillFiles(whole, () => file), whole);
+  assert.equal(
+    fill(" acl tls"),
+    page(" acl tls").replace("old", "# part of y.yaml\n  acl:\n    - 1\n  tls:\n    key: k"),
+  );
+  assert.throws(() => fill(" proxy"), /Cannot show "proxy" of x\/y\.yaml/);
+});
+
 Deno.test("readme: the config with all defaults has all keys and the defaults", () => {
-  const [full] = blocks("yaml").filter(({ text }) => text.includes("shutdown_timeout"));
-  assert.ok(full !== undefined);
-  const written = parseConfig(full.text, "full.yaml");
-  const base = parse(full.text) as Record<string, Record<string, unknown>>;
+  const full = config("reference/defaults.yaml");
+  const written = parseConfig(full, "full.yaml");
+  const base = parse(full) as Record<string, Record<string, unknown>>;
   const { cert, key, ca } = base.tls ?? {};
   const { mode, listen, target } = base;
   const bare = parseConfig(stringify({ mode, listen, target, tls: { cert, key, ca } }), "x.yaml");
@@ -112,21 +134,22 @@ Deno.test("readme: the keys of a bridge are those of the blocks that it says, bu
   }
 });
 
-Deno.test("readme: every config that has a name is run by a test", async () => {
+Deno.test("readme: every config of a chapter is run by a test, and the chapter names it", () => {
   const dir = join(ROOT, "tests", "docs");
-  const tests = await Promise.all(
-    [...Deno.readDirSync(dir)].filter(({ name }) => name.endsWith("_test.ts"))
-      .map(({ name }) => Deno.readTextFile(join(dir, name))),
-  );
-  const whole = blocks("yaml").filter(({ text }) => !text.startsWith("# fragment"));
-  const names = whole.flatMap(({ text }) => /^# ([\w-]+\.yaml)\n/.exec(text)?.[1] ?? []);
-  // The others are those of "Two machines", one of them on the front page too, and the one with all
-  // defaults.
-  const [front] = whole.filter(({ doc }) => doc === "README.md");
-  assert.ok(section("Two machines").includes(`\`\`\`yaml\n${front?.text}\n\`\`\``));
-  assert.equal(names.length, whole.length - 4);
-  for (const name of names) {
-    assert.ok(tests.some((text) => text.includes(`.start("${name}"`)), name);
+  const tests = [...Deno.readDirSync(dir)].filter(({ name }) => name.endsWith("_test.ts"))
+    .map(({ name }) => Deno.readTextFileSync(join(dir, name)));
+  const chapters = CONFIGS.filter((path) => dirname(path) !== ".")
+    // `tests/deploy` runs these.
+    .filter((path) => !/^(docker|systemd)\//.test(path));
+  assert.ok(chapters.length >= 20);
+  for (const path of chapters) {
+    assert.ok(tests.some((text) => text.includes(`${path}"`)), path);
+    const pages = DOCS.filter((doc) => dirname(doc.path) === join("examples", dirname(path)));
+    const name = basename(path);
+    assert.ok(
+      pages.some(({ text }) => text.includes(`<!-- file: ${name}`) || text.includes(`](${name})`)),
+      path,
+    );
   }
 });
 

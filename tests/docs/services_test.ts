@@ -8,7 +8,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import http2 from "node:http2";
-import { parse } from "yaml";
 import { parseConfig } from "../../src/config/load.ts";
 import { formatProblem } from "../../src/config/problem.ts";
 import { dialTcp } from "../../src/net/mod.ts";
@@ -28,7 +27,7 @@ Deno.test("readme, several tunnels: each with its own rules, one set of probes a
     chapter.use(one)
   );
   assert.ok(http && grpc && admin);
-  const daemon = await chapter.start("tunnels.yaml", {
+  const daemon = await chapter.start("tunnels/tunnels.yaml", {
     changes: {
       "127.0.0.1:8080": http.address,
       "127.0.0.1:50051": grpc.address,
@@ -49,7 +48,7 @@ Deno.test("readme, several tunnels: each with its own rules, one set of probes a
 });
 
 Deno.test("readme, several tunnels: the error that it shows is that of the config", () => {
-  const { text } = config("tunnels.yaml");
+  const text = config("tunnels/tunnels.yaml");
   const result = parseConfig(text.replace(":8444", ":8443"), "tunnels.yaml");
   assert.ok(!result.ok);
   const said = result.problems.map(formatProblem).join("\n");
@@ -65,7 +64,9 @@ Deno.test("readme, ALPN: h2 to a backend that speaks HTTP/2 in plaintext", async
   const address = backend.address();
   assert.ok(typeof address === "object" && address !== null);
   const target = `127.0.0.1:${address.port}`;
-  const daemon = await chapter.start("grpc.yaml", { changes: { "127.0.0.1:50051": target } });
+  const daemon = await chapter.start("grpc-https/grpc.yaml", {
+    changes: { "127.0.0.1:50051": target },
+  });
   const curl = "curl --silent --show-error --max-time 10 --http2 --cacert certs/ca.pem " +
     "--cert certs/client.pem --key certs/client-key.pem -w ' %{http_version}' " +
     "https://localhost:8443/";
@@ -77,7 +78,7 @@ Deno.test("readme, ALPN: h2 to a backend that speaks HTTP/2 in plaintext", async
 Deno.test("readme, ALPN: the server's order counts, none is let in, another is refused", async () => {
   await using chapter = await Chapter.create();
   const backend = chapter.use(echoBackend());
-  const daemon = await chapter.start("https.yaml", {
+  const daemon = await chapter.start("grpc-https/https.yaml", {
     changes: { "127.0.0.1:8080": backend.address },
   });
   const client = async (alpn: string) => {
@@ -96,29 +97,43 @@ Deno.test("readme, ALPN: the server's order counts, none is let in, another is r
 Deno.test("readme, TLS only: its config serves a client without a certificate", async () => {
   await using chapter = await Chapter.create();
   const target = chapter.use(httpBackend("in plain words")).address;
-  const daemon = await chapter.start("tls-only.yaml", { changes: { "127.0.0.1:8080": target } });
+  const daemon = await chapter.start("access-control/tls-only.yaml", {
+    changes: { "127.0.0.1:8080": target },
+  });
   const said = await chapter.run("tls only");
   assert.deepEqual([said.code, said.stdout], [0, "in plain words"], said.stderr);
   const shown = /`(tls=on [^`]*)`/.exec(section("TLS only"))?.[1] ?? "";
   assert.ok(shown !== "" && daemon.log.includes(shown), shown);
 });
 
-Deno.test("readme, staged roll-out: the stage of the audit lets in and tells who would not be", async () => {
+Deno.test("readme, staged roll-out: each stage admits who it says", async () => {
   await using chapter = await Chapter.create();
   await chapter.issue("other", { role: "client", subject: "somebody" });
   const backend = chapter.use(echoBackend());
-  const [, fragment = ""] = /```yaml\n(# fragment[^]*?)```/.exec(section("Staged roll-out")) ?? [];
-  const stage: { tls: object; acl: object } = parse(fragment);
-  const daemon = await chapter.start("container.yaml", {
-    changes: { "127.0.0.1:8080": backend.address },
-    edit: (config) => ({ ...config, acl: stage.acl, tls: { ...Object(config.tls), ...stage.tls } }),
-  });
-  for (const name of ["client", "other", "nobody"]) {
-    assert.equal(await chapter.ask(8443, name, name), name);
-  }
-  await daemon.waitForLog("listener: would deny connection", { peer_cn: "somebody" });
-  await daemon.waitForMetric("mtlsd_peers_without_certificate_total", 1);
-  await daemon.waitForMetric('mtlsd_acl_decisions_total{result="would_deny"}', 1);
+  const unknown = makeCa({ subject: "unknown CA" });
+  await chapter.issue("foreign", { role: "client", subject: "frontend-service" }, unknown);
+  const start = (name: string, port: number) =>
+    chapter.start(name, {
+      changes: { "127.0.0.1:8080": backend.address, "127.0.0.1:8443": `${chapter.host}:${port}` },
+    });
+  /** Who of these gets in. */
+  const admitted = async (port: number) => {
+    const clients = ["client", "other", "foreign", "none"];
+    const answers = await Promise.all(clients.map((name) => attempt(chapter.as(name, port), name)));
+    return clients.filter((name, index) => answers[index] === name);
+  };
+  await start("rollout/1-tls-only.yaml", 8441);
+  assert.deepEqual(await admitted(8441), ["client", "other", "foreign", "none"]);
+  const optional = await start("rollout/2-optional.yaml", 8442);
+  assert.deepEqual(await admitted(8442), ["client", "other", "none"]);
+  await optional.waitForMetric("mtlsd_peers_without_certificate_total", 1);
+  const audit = await start("rollout/3-audit.yaml", 8443);
+  assert.deepEqual(await admitted(8443), ["client", "other", "none"]);
+  await audit.waitForLog("listener: would deny connection", { peer_cn: "somebody" });
+  await audit.waitForMetric("mtlsd_peers_without_certificate_total", 1);
+  await audit.waitForMetric('mtlsd_acl_decisions_total{result="would_deny"}', 1);
+  await start("rollout/4-required.yaml", 8444);
+  assert.deepEqual(await admitted(8444), ["client"]);
 });
 
 Deno.test("readme, bridge: two PKIs that know nothing of each other", async () => {
@@ -145,7 +160,7 @@ Deno.test("readme, bridge: two PKIs that know nothing of each other", async () =
       },
     }),
   );
-  const bridge = await chapter.start("bridge.yaml", {
+  const bridge = await chapter.start("bridge/bridge.yaml", {
     changes: { "gateway.example.com:8443": `${chapter.host}:9443` },
   });
   assert.equal(await chapter.ask(8443, "client", "across"), "across");
@@ -164,7 +179,7 @@ Deno.test("readme, several targets: each in turn, and past the one that is down"
   assert.ok(first && second);
   const changes = { "127.0.0.1:8081": first.address, "127.0.0.1:8083": second.address };
   // Nobody listens on 8082 of this address.
-  const daemon = await chapter.start("targets.yaml", { changes });
+  const daemon = await chapter.start("targets/targets.yaml", { changes });
   for (const word of ["one", "two", "three", "four"]) {
     assert.equal(await chapter.ask(8443, "client", word), `echo: ${word}`);
   }
@@ -179,13 +194,13 @@ Deno.test("readme, several targets: servers are verified each by its own name", 
   await using chapter = await Chapter.create();
   const backend = chapter.use(echoBackend());
   const behind = { "127.0.0.1:8080": backend.address };
-  const server = await chapter.start("container.yaml", { changes: behind });
+  const server = await chapter.start("reference/container.yaml", { changes: behind });
   // The same certificate at an address that does not stand in it.
   const elsewhere = `${loopback()}:8443`;
-  const wrong = await chapter.start("container.yaml", {
+  const wrong = await chapter.start("reference/container.yaml", {
     changes: { ...behind, "127.0.0.1:8443": elsewhere },
   });
-  const client = await chapter.start("servers.yaml", {
+  const client = await chapter.start("targets/servers.yaml", {
     changes: { "db-1.example.com:8443": elsewhere, "db-2.example.com:8443": server.listen },
   });
   const caller = await dialTcp({ host: chapter.host, port: 5432 }, { timeout: 10_000 });

@@ -44,7 +44,7 @@ Deno.test("readme, troubleshooting: client mode", async (t) => {
   });
   const named = await chapter.issue("named", { san: [dns("db.example.com")] });
   const backend = chapter.use(echoBackend());
-  const server = await chapter.start("container.yaml", {
+  const server = await chapter.start("reference/container.yaml", {
     changes: { "127.0.0.1:8080": backend.address },
   });
   const plain = async (cert: string, key: string) =>
@@ -95,7 +95,7 @@ Deno.test("readme, troubleshooting: open connections and reloads", async (t) => 
   const backend = chapter.use(echoBackend());
   const list = join(chapter.dir, "certs", "ca.crl");
   await chapter.write("certs/ca.crl", makeCrl(chapter.ca).pem);
-  const daemon = await chapter.start("container.yaml", {
+  const daemon = await chapter.start("reference/container.yaml", {
     changes: { "127.0.0.1:8080": backend.address },
     edit: (config) => ({ ...config, tls: { ...Object(config.tls), crl: list } }),
   });
@@ -109,7 +109,7 @@ Deno.test("readme, troubleshooting: open connections and reloads", async (t) => 
     await changeRules(daemon, {});
   });
   await t.step("connections end after 90 s without traffic", async () => {
-    const quick = await chapter.start("container.yaml", {
+    const quick = await chapter.start("reference/container.yaml", {
       changes: { "127.0.0.1:8080": backend.address, "127.0.0.1:8443": `${chapter.host}:8444` },
       edit: (config) => ({ ...config, proxy: { idle_timeout: "100ms" } }),
     });

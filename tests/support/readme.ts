@@ -22,7 +22,7 @@ const DEPLOYMENTS = ["docker", "kubernetes", "prometheus", "systemd"]
 /** Every Markdown file: the README first, then the chapters by path. */
 export const ALL_DOCS: readonly Doc[] = [
   "README.md",
-  ...["examples", "src", "tests"].flatMap(markdown).toSorted(),
+  ...["examples", "src", "tests"].flatMap((dir) => filesBelow(dir, ".md")).toSorted(),
 ].map((path) => ({ path, text: Deno.readTextFileSync(join(ROOT, path)) }));
 
 /** The README and the chapters: those whose headings, tables, commands and configs are tested here. */
@@ -31,10 +31,11 @@ export const DOCS: readonly Doc[] = ALL_DOCS.filter(({ path }) => !DEPLOYMENTS.i
 /** The text of all of {@linkcode DOCS}. */
 export const TEXT: string = DOCS.map(({ text }) => text).join("\n");
 
-function markdown(dir: string): readonly string[] {
-  return [...Deno.readDirSync(join(ROOT, dir))].flatMap(({ name, isDirectory }) =>
-    isDirectory ? markdown(`${dir}/${name}`) : name.endsWith(".md") ? [`${dir}/${name}`] : []
-  );
+function filesBelow(dir: string, ending: string): readonly string[] {
+  return [...Deno.readDirSync(join(ROOT, dir))].flatMap(({ name, isDirectory }) => {
+    const path = `${dir}/${name}`;
+    return isDirectory ? filesBelow(path, ending) : name.endsWith(ending) ? [path] : [];
+  });
 }
 
 /** A fenced block. */
@@ -85,15 +86,18 @@ export function shell(words: string): readonly string[] {
   return blocks("sh").map(({ text }) => text).filter((text) => text.startsWith(`# ${words}`));
 }
 
-/** The config that a chapter gives this name, in the comment that is its first line. */
-export function config(name: string): Block {
-  const found = blocks("yaml").filter(({ text }) => text.startsWith(`# ${name}\n`));
-  const [block] = found;
-  if (block === undefined || found.length > 1) {
-    throw new Error(`The chapters have ${found.length} configs "${name}"`);
-  }
-  return block;
+/** The text of a chapter's config, by its path from `examples/`, such as `bridge/bridge.yaml`. */
+export function config(path: string): string {
+  return Deno.readTextFileSync(join(ROOT, "examples", path));
 }
+
+/** YAML files of `examples/` that are for other programs. */
+const OTHERS = /^(kubernetes|prometheus)\/|^docker\/compose\.yaml$/;
+
+/** All configs of `examples/`, by their path from there. */
+export const CONFIGS: readonly string[] = filesBelow("examples", ".yaml")
+  .map((path) => path.slice("examples/".length))
+  .filter((path) => !OTHERS.test(path)).toSorted();
 
 /** The lines of a document, each with whether it is in a fenced block or is a fence. */
 function marked({ text }: Doc): readonly { readonly line: string; readonly fenced: boolean }[] {

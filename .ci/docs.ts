@@ -1,0 +1,76 @@
+/**
+ * `deno task docs`: writes into the Markdown files what they show of other files, so that the two
+ * cannot differ. With `--check` it writes nothing, names the pages that differ and exits with 1.
+ *
+ * A config that a chapter shows is a file beside it. The block below such a comment is filled with
+ * that file, or with some of its top-level keys:
+ *
+ *     <!-- file: bridge.yaml -->
+ *     <!-- file: bridge.yaml tls acl -->
+ *
+ * @module
+ */
+
+import { dirname, join } from "node:path";
+
+/** A comment that names a file and perhaps keys of it, and the block that shows them. */
+const SHOWN = /^( *)<!-- file: (\S+)((?: \w+)*) -->\n\n *```yaml\n[^]*?^ *```$/gm;
+
+/** For editors; a reader of a chapter has the name of the file in its place. */
+const MODELINE = /^# yaml-language-server: .*\n/;
+
+/**
+ * The text of a page with its blocks filled.
+ *
+ * @param text the page.
+ * @param read gives the text of a file, by its path from the page's directory.
+ * @throws {Error} for a key that the file does not have.
+ */
+export function fillFiles(text: string, read: (path: string) => string): string {
+  return text.replaceAll(SHOWN, (_block, indent: string, path: string, words: string) => {
+    const yaml = read(path).replace(MODELINE, "").trimEnd();
+    const keys = words.split(" ").filter((word) => word !== "");
+    const name = path.split("/").at(-1);
+    const shown = keys.length === 0
+      ? `# ${name}\n${yaml}`
+      : [`# part of ${name}`, ...keys.map((key) => topLevel(yaml, key, path))].join("\n");
+    const lines = ["```yaml", ...shown.split("\n"), "```"]
+      .map((line) => line === "" ? "" : `${indent}${line}`);
+    return `${indent}<!-- file: ${path}${words} -->\n\n${lines.join("\n")}`;
+  });
+}
+
+/** A top-level key of a YAML file with all that belongs to it. */
+function topLevel(yaml: string, key: string, path: string): string {
+  const found = yaml.split(/\n(?=[\w#])/).find((part) => part.startsWith(`${key}:`));
+  if (found === undefined) throw new Error(`Cannot show "${key}" of ${path}: it has no such key`);
+  return found.trimEnd();
+}
+
+/** Every Markdown file of the repository, by its path from the top directory. */
+function pages(dir: string): string[] {
+  return [...Deno.readDirSync(dir)].flatMap(({ name, isDirectory }) =>
+    isDirectory ? pages(join(dir, name)) : name.endsWith(".md") ? [join(dir, name)] : []
+  ).toSorted();
+}
+
+function say(line: string): void {
+  Deno.stderr.writeSync(new TextEncoder().encode(`${line}\n`));
+}
+
+if (import.meta.main) {
+  const check = Deno.args.includes("--check");
+  let differing = 0;
+  for (const page of ["README.md", ...["examples", "src", "tests"].flatMap(pages)]) {
+    const text = Deno.readTextFileSync(page);
+    const filled = fillFiles(
+      text,
+      (path) => Deno.readTextFileSync(join(dirname(page), path)),
+    );
+    if (filled === text) continue;
+    differing++;
+    if (!check) Deno.writeTextFileSync(page, filled);
+    say(check ? `${page}: not what "deno task docs" writes` : `${page}: written`);
+  }
+  if (check && differing > 0) Deno.exit(1);
+}
