@@ -1,6 +1,7 @@
 /**
- * `deno task docs`: writes into the Markdown files what they show of other files, so that the two
- * cannot differ. With `--check` it writes nothing, names the pages that differ and exits with 1.
+ * `deno task docs`: writes into the Markdown files what they show of configs and of the program, so
+ * that the two cannot differ. With `--check` it writes nothing, names the pages that differ and exits
+ * with 1.
  *
  * A config that a chapter shows is a file beside it. The block below such a comment is filled with
  * that file, or with some of its top-level keys:
@@ -8,10 +9,16 @@
  *     <!-- file: bridge.yaml -->
  *     <!-- file: bridge.yaml tls acl -->
  *
+ * A table of a reference page stands between two comments; what is around them is written by hand:
+ *
+ *     <!-- generated: metrics -->
+ *     <!-- end -->
+ *
  * @module
  */
 
 import { dirname, join } from "node:path";
+import { TABLES } from "./docs_tables.ts";
 
 /** A comment that names a file and perhaps keys of it, and the block that shows them. */
 const SHOWN = /^( *)<!-- file: (\S+)((?: \w+)*) -->\n\n *```yaml\n[^]*?^ *```$/gm;
@@ -47,6 +54,50 @@ function topLevel(yaml: string, key: string, path: string): string {
   return found.trimEnd();
 }
 
+/** A table and the comments around it. */
+const GENERATED = /^<!-- generated: ([\w ]+) -->\n[^]*?^<!-- end -->$/gm;
+
+/**
+ * The text of a page with its tables filled, as `deno fmt` has it.
+ *
+ * @param tables make the tables, by name.
+ * @throws {Error} for a name without a table.
+ */
+export async function fillTables(
+  text: string,
+  tables: Readonly<Record<string, () => string | Promise<string>>>,
+): Promise<string> {
+  const made = new Map<string, string>();
+  for (const [, name = ""] of text.matchAll(GENERATED)) {
+    const make = tables[name];
+    if (make === undefined) {
+      throw new Error(`Cannot fill "${name}": must be one of ${Object.keys(tables).join(", ")}`);
+    }
+    made.set(name, await make());
+  }
+  if (made.size === 0) return text;
+  return await format(
+    text.replaceAll(
+      GENERATED,
+      (_table, name: string) => `<!-- generated: ${name} -->\n\n${made.get(name)}\n\n<!-- end -->`,
+    ),
+  );
+}
+
+async function format(markdown: string): Promise<string> {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["fmt", "--quiet", "--ext=md", "-"],
+    stdin: "piped",
+    stdout: "piped",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(markdown));
+  await writer.close();
+  const { success, stdout } = await child.output();
+  if (!success) throw new Error("Cannot format a page: deno fmt failed");
+  return new TextDecoder().decode(stdout);
+}
+
 /** Every Markdown file of the repository, by its path from the top directory. */
 function pages(dir: string): string[] {
   return [...Deno.readDirSync(dir)].flatMap(({ name, isDirectory }) =>
@@ -63,10 +114,8 @@ if (import.meta.main) {
   let differing = 0;
   for (const page of ["README.md", ...["examples", "src", "tests"].flatMap(pages)]) {
     const text = Deno.readTextFileSync(page);
-    const filled = fillFiles(
-      text,
-      (path) => Deno.readTextFileSync(join(dirname(page), path)),
-    );
+    const read = (path: string) => Deno.readTextFileSync(join(dirname(page), path));
+    const filled = await fillTables(fillFiles(text, read), TABLES);
     if (filled === text) continue;
     differing++;
     if (!check) Deno.writeTextFileSync(page, filled);

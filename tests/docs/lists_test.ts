@@ -1,5 +1,5 @@
 /**
- * The lists of the chapters against the code: metrics, decisions, dimensions, reasons, messages of the log.
+ * The lists of the chapters against the code: metrics, decisions, dimensions, reasons.
  *
  * @module
  */
@@ -9,19 +9,12 @@ import { join } from "node:path";
 import { formatBasis } from "../../src/acl/decision.ts";
 import { DIMENSIONS, parseRule } from "../../src/acl/rule.ts";
 import { explain } from "../../src/commands/explain.ts";
+import { MESSAGES } from "../../src/log/messages.ts";
 import { createMetrics } from "../../src/admin/metrics.ts";
 import { CLOSE_REASONS, HANDSHAKE_REASONS } from "../../src/outcome.ts";
 import { stringify } from "yaml";
-import { ROOT } from "../support/daemon.ts";
 import { dns, makeCa, makeLeaf } from "../support/pki.ts";
 import { blocks, code, table } from "../support/readme.ts";
-
-/** All modules of `src/`, by their path. */
-function sources(dir = "src"): string[] {
-  return [...Deno.readDirSync(join(ROOT, dir))].flatMap(({ name, isDirectory }) =>
-    isDirectory ? sources(`${dir}/${name}`) : name.endsWith(".ts") ? [`${dir}/${name}`] : []
-  );
-}
 
 Deno.test("readme: the table of metrics is what is exposed: names, types and labels", async () => {
   const metrics = createMetrics({ version: "1" });
@@ -70,7 +63,7 @@ Deno.test("readme: the decision table has every way in which the rules decide", 
     [...new Set(result.map(([, value]) => value))].toSorted(),
     ["allowed", "denied", "would_deny"],
   );
-  const messages = table("message").flatMap(([cell = ""]) => code(cell));
+  const messages = Object.values(MESSAGES).flat().flatMap((one) => one.messages);
   for (const row of rows) {
     const [message = ""] = code(logged(row));
     assert.ok(messages.includes(message), message);
@@ -137,66 +130,4 @@ Deno.test("readme: every reason is explained", () => {
   const reasons = (first: string) => table(first).map(([cell = ""]) => code(cell)[0]);
   assert.deepEqual(reasons("handshake reason"), [...HANDSHAKE_REASONS]);
   assert.deepEqual(reasons("close reason"), [...CLOSE_REASONS]);
-});
-
-Deno.test("readme: every message of the log that it lists is written somewhere", async () => {
-  const text = (await Promise.all(sources().map((path) => Deno.readTextFile(join(ROOT, path)))))
-    .join("\n");
-  const listed = table("message").flatMap(([cell = ""]) => code(cell));
-  assert.ok(listed.length >= 30);
-  for (const message of listed) {
-    // Both roles, and both small servers, write some of theirs through one line of code, which has
-    // "${...}" in place of the name.
-    const [, name, rest] =
-      /^(listener|dialer|health server|metrics server)(:? .+)$/.exec(message) ??
-        [];
-    const shared = name !== undefined && text.includes(`"${name}"`) &&
-      (text.includes(`}${rest}\``) || text.includes(`"${rest?.replace(/^: /, "")}"`));
-    const written = text.includes(`"${message}"`) || text.includes(`\`${message}\``);
-    assert.ok(shared || written, message);
-  }
-});
-
-Deno.test("readme: every message that is logged above debug is in its list", async () => {
-  const listed = table("message").flatMap((row) => row.flatMap(code));
-  let count = 0;
-  for (const path of sources()) {
-    const text = await Deno.readTextFile(join(ROOT, path));
-    for (
-      const [, message = ""] of text.matchAll(/logger\.(?:info|warn|error)\(\s*["`]([^"`]+)["`]/g)
-    ) {
-      const [, rest = message] = /^\$\{[\w.]+\}(.+)$/.exec(message) ?? [];
-      // The text below the table tells of these; of others the words are not known here.
-      if (rest.startsWith("internal error: ") || rest.includes("${")) continue;
-      assert.ok(listed.some((known) => known.endsWith(rest)), `${path}: ${message}`);
-      count++;
-    }
-  }
-  assert.ok(count >= 30, `${count} messages`);
-});
-
-/** What the project promises to scripts; none may be missing from the table. */
-const PROMISED = [
-  "mtlsd starting",
-  "certificates loaded",
-  "listener: serving mTLS",
-  "dialer: listening",
-  "health server listening",
-  "metrics server listening",
-  "certstore: watching files for changes",
-  "listener: accepted connection",
-  "dialer: connected",
-  "listener: denied connection",
-  "listener: accept failed",
-  "certstore: file changed, scheduling reload",
-  "certstore: certificates reloaded successfully",
-  "certstore: reload failed, keeping the previous certificates",
-  "received SIGHUP, reloading certificates",
-  "shutting down",
-  "shutdown complete",
-];
-
-Deno.test("readme: every message that scripts look for is listed", () => {
-  const listed = table("message").flatMap(([cell = ""]) => code(cell));
-  assert.deepEqual(PROMISED.filter((message) => !listed.includes(message)), []);
 });
