@@ -3,10 +3,13 @@
  * or one for each value of a further label. The labels of the owner come first; a single tunnel
  * without a name has none.
  *
+ * Families read their values when they are scraped: `read` must never throw.
+ *
  * @module
  */
 
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import type { HistogramCounts } from "../metrics/counters.ts";
 
 /** The labels that identify the owner of a series. */
 export type Owner = Readonly<Record<string, string>>;
@@ -14,13 +17,7 @@ export type Owner = Readonly<Record<string, string>>;
 /** The name and help text of a family. */
 export type About = { readonly name: string; readonly help: string };
 
-/** Adds 1, or the given amount. */
-export type Count = (by?: number) => void;
-
-/**
- * Creates families in a registry. All series of counters and histograms exist from the start, at
- * zero.
- */
+/** Creates families in a registry. */
 export class Families {
   readonly #registry: Registry;
   readonly #labels: readonly string[];
@@ -36,14 +33,9 @@ export class Families {
     return new Families(this.#registry, [...this.#labels, label]);
   }
 
-  /** A counter. */
-  counter(about: About): (owner: Owner) => Count {
-    const counter = new Counter(this.#settings(about));
-    return (owner) => {
-      const series = counter.labels({ ...owner });
-      series.inc(0);
-      return (by) => series.inc(by);
-    };
+  /** A counter. The result adds an owner, whose count never falls. */
+  counter(about: About): (owner: Owner, read: () => number) => void {
+    return this.#counted(about, []);
   }
 
   /** A counter with one label of a closed set. */
@@ -51,71 +43,56 @@ export class Families {
     about: About,
     label: string,
     values: readonly V[],
-  ): (owner: Owner) => (value: V) => void {
-    const counter = new Counter(this.#settings(about, [label]));
-    return (owner) => {
-      const all = new Map(values.map((value) => {
-        const series = counter.labels({ ...owner, [label]: value });
-        series.inc(0);
-        return [value, series];
-      }));
-      return (value) => all.get(value)?.inc();
+  ): (owner: Owner, read: (value: V) => number) => void {
+    const add = this.#counted(about, [label]);
+    return (owner, read) => {
+      for (const value of values) add({ ...owner, [label]: value }, () => read(value));
     };
   }
 
-  /**
-   * A counter with one label of a closed set, for very frequent events: recording only adds to a
-   * number, which is copied to the counter on a scrape.
-   */
-  tallies<V extends string>(
-    about: About,
-    label: string,
-    values: readonly V[],
-  ): (owner: Owner) => Record<V, number> {
+  #counted(about: About, more: readonly string[]): (owner: Owner, read: () => number) => void {
     const collected: (() => void)[] = [];
     const counter = new Counter({
-      ...this.#settings(about, [label]),
+      ...this.#settings(about, more),
       collect: () => collected.forEach((collect) => collect()),
     });
-    return (owner) => {
-      const tally = Object.fromEntries(values.map((value) => [value, 0])) as Record<V, number>;
-      for (const value of values) {
-        const series = counter.labels({ ...owner, [label]: value });
-        collected.push(() => {
-          series.inc(tally[value]);
-          tally[value] = 0;
-        });
-      }
-      return tally;
+    return (owner, read) => {
+      const series = counter.labels({ ...owner });
+      let reported = 0;
+      collected.push(() => {
+        const total = read();
+        series.inc(total - reported);
+        reported = total;
+      });
     };
   }
 
-  /** A histogram in seconds. */
-  histogram(about: About, buckets: readonly number[]): (owner: Owner) => (seconds: number) => void {
-    const histogram = new Histogram({ ...this.#settings(about), buckets: [...buckets] });
-    return (owner) => {
-      histogram.zero({ ...owner });
-      const series = histogram.labels({ ...owner });
-      return (seconds) => series.observe(elapsed(seconds));
-    };
+  /** A histogram in seconds with these upper bounds. */
+  histogram(
+    about: About,
+    buckets: readonly number[],
+  ): (owner: Owner, read: () => HistogramCounts) => void {
+    const histogram = new CountedHistogram({ ...this.#settings(about), buckets: [...buckets] });
+    return (owner, read) => void histogram.owners.push({ owner, read });
   }
 
   /** A gauge with optional further labels. Each series exists once it is set. */
   gauge(about: About, labels: readonly string[] = []): (owner: Owner, value: number) => void {
-    const gauge = onFirstUse(() => new Gauge(this.#settings(about, labels)));
+    let made: Gauge | undefined;
+    const gauge = () => made ??= new Gauge(this.#settings(about, labels));
     // A gauge without labels is created when it is first set, because it would show 0 before.
     if (labels.length > 0) gauge();
     return (owner, value) => gauge().set({ ...owner }, value);
   }
 
-  /** A gauge that asks each owner for its value on a scrape. */
-  asking(about: About): (owner: Owner, ask: () => number) => void {
+  /** A gauge that reads its values on a scrape. */
+  readGauge(about: About): (owner: Owner, read: () => number) => void {
     const collected: (() => void)[] = [];
     const gauge = new Gauge({
       ...this.#settings(about),
       collect: () => collected.forEach((collect) => collect()),
     });
-    return (owner, ask) => void collected.push(() => gauge.set({ ...owner }, ask()));
+    return (owner, read) => void collected.push(() => gauge.set({ ...owner }, read()));
   }
 
   #settings(about: About, labels: readonly string[] = []) {
@@ -127,12 +104,47 @@ export class Families {
   }
 }
 
-function onFirstUse<T>(make: () => T): () => T {
-  let made: T | undefined;
-  return () => made ??= make();
-}
+/** A sample as prom-client prints it: `labels` come before `sharedLabels`. */
+type Sample = {
+  readonly metricName: string;
+  readonly labels: Readonly<Record<string, string | number>>;
+  readonly sharedLabels: Owner;
+  readonly value: number;
+};
 
-/** Clamps to 0, because a clock that was set back must neither subtract seconds nor throw. */
-function elapsed(seconds: number): number {
-  return seconds > 0 && Number.isFinite(seconds) ? seconds : 0;
+/**
+ * A histogram whose counts come from elsewhere. prom-client 15 has no such class, and calls
+ * `getForPromString` of a metric that it prints.
+ */
+class CountedHistogram extends Histogram {
+  readonly owners: { readonly owner: Owner; readonly read: () => HistogramCounts }[] = [];
+  readonly #about: About & { readonly buckets: readonly number[] };
+
+  constructor(settings: ConstructorParameters<typeof Histogram>[0] & { buckets: number[] }) {
+    super(settings);
+    this.#about = settings;
+  }
+
+  getForPromString() {
+    const { name, help } = this.#about;
+    const values = this.owners.flatMap(({ owner, read }) => this.#samples(owner, read()));
+    return { name, help, type: "histogram", values };
+  }
+
+  #samples(sharedLabels: Owner, { buckets, sum, count }: HistogramCounts): readonly Sample[] {
+    const { name, buckets: bounds } = this.#about;
+    let total = 0;
+    const bucket = (le: string | number, value: number): Sample => ({
+      metricName: `${name}_bucket`,
+      labels: { le },
+      sharedLabels,
+      value,
+    });
+    return [
+      ...bounds.map((bound, i) => bucket(bound, total += buckets[i] ?? 0)),
+      bucket("+Inf", count),
+      { metricName: `${name}_sum`, labels: {}, sharedLabels, value: sum },
+      { metricName: `${name}_count`, labels: {}, sharedLabels, value: count },
+    ];
+  }
 }

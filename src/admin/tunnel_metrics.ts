@@ -1,12 +1,18 @@
 /**
- * The metrics of tunnels and their targets: names, labels, help texts and buckets.
+ * The metrics of tunnels and their targets: names, labels and help texts.
  *
  * @module
  */
 
 import { LIMITED_MESSAGES } from "../log/limiter.ts";
+import {
+  allocateCounters,
+  CounterReader,
+  DURATION_BUCKETS,
+  HANDSHAKE_BUCKETS,
+} from "../metrics/counters.ts";
+import { ACL_RESULTS, type CertMetrics } from "../metrics/mod.ts";
 import { CLOSE_REASONS, DIRECTIONS, HANDSHAKE_REASONS } from "../outcome.ts";
-import type { TunnelMetrics } from "./metrics.ts";
 import type { Families, Owner } from "./metric_families.ts";
 
 /** A tunnel, as needed for its metrics. */
@@ -19,30 +25,31 @@ export type TunnelSeries = {
   readonly maxConnections: number;
 };
 
-/** Seconds: a resumed handshake nearby takes about 1 ms, the default time limit is 10 s. */
-// deno-fmt-ignore
-const HANDSHAKE_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
-
-/** Seconds: from one short request to a database pool's connection that lasts all day. */
-// deno-fmt-ignore
-const DURATION_BUCKETS = [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600, 14_400, 43_200, 86_400];
-
-const ACL_RESULTS = ["allowed", "denied", "would_deny"] as const;
+/** The metrics of a tunnel, as the control plane sees them. */
+export interface TunnelSource extends CertMetrics {
+  /** The memory that the data plane counts in, for a `TunnelCounters`. */
+  readonly counters: Float64Array;
+  /**
+   * Sets the function that returns whether the tunnel is ready, called on every scrape. Not ready
+   * before.
+   */
+  readiness(source: () => boolean): void;
+}
 
 /**
  * Registers the families. Returns a function that creates the series of one tunnel; call it once
  * for each.
  */
-export function tunnelFamilies(families: Families): (series: TunnelSeries) => TunnelMetrics {
-  const active = families.asking({
+export function tunnelFamilies(families: Families): (series: TunnelSeries) => TunnelSource {
+  const active = families.readGauge({
     name: "mtlsd_active_connections",
     help: "Connections accepted and not yet closed.",
   });
-  const limit = families.asking({
+  const limit = families.readGauge({
     name: "mtlsd_max_connections",
     help: "The most connections that may be open at once; 0 is no limit.",
   });
-  const readiness = families.asking({
+  const readiness = families.readGauge({
     name: "mtlsd_ready",
     help: "Whether it accepts connections and its certificates are valid.",
   });
@@ -50,7 +57,7 @@ export function tunnelFamilies(families: Families): (series: TunnelSeries) => Tu
     name: "mtlsd_connections_total",
     help: "Connections accepted.",
   });
-  const bytes = families.tallies(
+  const bytes = families.counters(
     { name: "mtlsd_bytes_proxied_total", help: "Bytes forwarded, TLS not counted." },
     "direction",
     DIRECTIONS,
@@ -105,101 +112,54 @@ export function tunnelFamilies(families: Families): (series: TunnelSeries) => Tu
     name: "mtlsd_crl_next_update_seconds",
     help: "When the first of the revocation lists is due to be renewed (Unix time).",
   });
-  const targetOf = targetFamilies(families.below("target"));
-
-  return ({ owner, targets, maxConnections }) => {
-    let open = 0;
-    let ready = () => false;
-    active(owner, () => open);
-    limit(owner, () => maxConnections);
-    readiness(owner, () => ready() ? 1 : 0);
-    const count = {
-      connection: connections(owner),
-      closed: closed(owner),
-      decision: decisions(owner),
-      withoutCertificate: withoutCertificate(owner),
-      dialError: dialErrors(owner),
-    };
-    const duration = durations(owner);
-    const tally = bytes(owner);
-    const each = Array.from(
-      { length: targets },
-      (_, index) => targetOf({ ...owner, target: String(index) }),
-    );
-    return {
-      connectionAccepted() {
-        open++;
-        count.connection();
-      },
-      connectionClosed(reason, seconds) {
-        open--;
-        count.closed(reason);
-        duration(seconds);
-      },
-      bytesProxied(direction, amount) {
-        tally[direction] += amount;
-      },
-      aclDecision: count.decision,
-      peerWithoutCertificate: () => count.withoutCertificate(),
-      handshakeDone: handshakes(owner),
-      handshakeFailed: handshakeErrors(owner),
-      logLineSuppressed: suppressed(owner),
-      dialFailed: () => count.dialError(),
-      certNotAfter: (role, epochSeconds) => notAfter({ ...owner, role }, epochSeconds),
-      crlNextUpdate: (epochSeconds) => nextUpdate(owner, epochSeconds),
-      readiness: (source) => void (ready = source),
-      targetConnected: (index) => each[index]?.connected(),
-      targetReleased: (index) => each[index]?.released(),
-      targetFailed: (index) => each[index]?.failed(),
-      targetUp: (index, up) => each[index]?.up(up),
-      get activeConnections() {
-        return open;
-      },
-    };
-  };
-}
-
-/** The series of one target. */
-type TargetSeries = {
-  readonly connected: () => void;
-  readonly released: () => void;
-  readonly failed: () => void;
-  readonly up: (now: boolean) => void;
-};
-
-function targetFamilies(families: Families): (owner: Owner) => TargetSeries {
-  const connections = families.counter({
+  const ofTargets = families.below("target");
+  const targetConnections = ofTargets.counter({
     name: "mtlsd_target_connections_total",
     help: "Connections that a target took.",
   });
-  const active = families.asking({
+  const targetActive = ofTargets.readGauge({
     name: "mtlsd_target_active_connections",
     help: "Connections to a target that are open.",
   });
-  const dialErrors = families.counter({
+  const targetErrors = ofTargets.counter({
     name: "mtlsd_target_dial_errors_total",
     help: "Attempts to reach a target that failed.",
   });
-  const up = families.asking({
+  const targetUp = ofTargets.readGauge({
     name: "mtlsd_target_up",
     help:
       "Whether a target is taken to be well: 1 until an attempt fails, and from its next connection on.",
   });
-  return (owner) => {
-    const connected = connections(owner);
-    const failed = dialErrors(owner);
-    let open = 0;
-    let well = true;
-    active(owner, () => open);
-    up(owner, () => well ? 1 : 0);
+
+  return ({ owner, targets, maxConnections }) => {
+    const counters = allocateCounters(targets);
+    const counted = new CounterReader(counters);
+    let ready = () => false;
+    active(owner, () => counted.active);
+    limit(owner, () => maxConnections);
+    readiness(owner, () => ready() ? 1 : 0);
+    connections(owner, () => counted.connections);
+    bytes(owner, (direction) => counted.bytes(direction));
+    durations(owner, () => counted.durations());
+    decisions(owner, (result) => counted.decisions(result));
+    withoutCertificate(owner, () => counted.withoutCertificate);
+    handshakes(owner, () => counted.handshakes());
+    dialErrors(owner, () => counted.dialErrors);
+    handshakeErrors(owner, (reason) => counted.handshakeErrors(reason));
+    closed(owner, (reason) => counted.closed(reason));
+    suppressed(owner, (message) => counted.suppressed(message));
+    for (let index = 0; index < targets; index++) {
+      const target = { ...owner, target: String(index) };
+      targetConnections(target, () => counted.targetConnections(index));
+      targetActive(target, () => counted.targetActive(index));
+      targetErrors(target, () => counted.targetErrors(index));
+      targetUp(target, () => counted.targetUp(index) ? 1 : 0);
+    }
     return {
-      connected() {
-        open++;
-        connected();
-      },
-      released: () => void open--,
-      failed: () => failed(),
-      up: (now) => void (well = now),
+      counters,
+      readiness: (source) => void (ready = source),
+      certNotAfter: (role, epochSeconds) => notAfter({ ...owner, role }, epochSeconds),
+      crlNextUpdate: (epochSeconds) => nextUpdate(owner, epochSeconds),
     };
   };
 }

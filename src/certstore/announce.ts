@@ -6,7 +6,7 @@
 
 import type { NonEmpty } from "../config/config.ts";
 import type { Fields, Logger } from "../log/mod.ts";
-import type { Metrics, TunnelMetrics } from "../admin/metrics.ts";
+import type { CertMetrics, ReloadMetrics } from "../metrics/mod.ts";
 import { formatName } from "../x509/names.ts";
 import { earliestUpdate, type RevocationList } from "../x509/revocation.ts";
 import { nextEnd } from "./bundle.ts";
@@ -16,8 +16,8 @@ import type { Credentials } from "../tls/credentials.ts";
 import { type CredentialSets, type FileSet, type StoreTunnel, usersOf } from "./sets.ts";
 
 /** The metrics that the store updates. */
-export type StoreMetrics = Pick<Metrics, "reloaded"> & {
-  tunnel(name: string | undefined): Pick<TunnelMetrics, "certNotAfter" | "crlNextUpdate">;
+export type StoreMetrics = ReloadMetrics & {
+  tunnel(name: string | undefined): CertMetrics;
 };
 
 /** What the announcements need: the tunnels and file sets, a logger and the metrics. */

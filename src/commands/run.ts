@@ -12,9 +12,10 @@ import { parseConfig } from "../config/load.ts";
 import { escapeText, formatOrigin, formatProblem } from "../config/problem.ts";
 import { configName, readConfigFile, readEnvironment } from "../control/config_file.ts";
 import { Daemon } from "../control/daemon.ts";
+import { logSink, stderrWriter } from "../control/log_sink.ts";
 import { ConfigListenError } from "../control/listen_key.ts";
 import { missingGrants } from "../control/grants.ts";
-import { createLogger, type Logger, stderrSink } from "../log/mod.ts";
+import { createLogger, type Logger } from "../log/mod.ts";
 import { tlsFields } from "../log/tls_fields.ts";
 import { createMetrics, type Metrics } from "../admin/metrics.ts";
 import { nativeTcp } from "../net/mod.ts";
@@ -33,7 +34,8 @@ export async function run(path: string, io: CommandIo): Promise<number> {
   for (const line of missing) io.stderr(escapeText(`${configName(path)}: ${line}`));
   if (missing.length > 0) return 2;
 
-  const logger = createLogger({ ...config.logging, write: stderrSink() });
+  const { level, format } = config.logging;
+  const logger = createLogger({ level, emit: logSink({ format, write: stderrWriter() }) });
   const metrics = createMetrics({ version: VERSION, tunnels: config.tunnels });
   // An error can contain text from a peer.
   using _faults = logUncaughtErrors(logger.forPeers());

@@ -29,6 +29,7 @@ import {
 } from "../admin/probes.ts";
 import type { Logger } from "../log/mod.ts";
 import type { Metrics } from "../admin/metrics.ts";
+import { TunnelCounters } from "../metrics/counters.ts";
 import { selfTest } from "../native/self_test.ts";
 import { FairQueue } from "../tls/fair_queue.ts";
 import { type Native, Tunnel, type TunnelState } from "../proxy/tunnel.ts";
@@ -183,7 +184,7 @@ export class Daemon implements AsyncDisposable {
     const logger = name === undefined
       ? this.#options.logger
       : this.#options.logger.with({ tunnel: name });
-    const metrics = this.#options.metrics.tunnel(name);
+    const source = this.#options.metrics.tunnel(name);
     const state = this.#state(config, store);
     // One counter for all tunnels, so that a number identifies a connection of the process.
     const nextConn = () => ++this.#conns;
@@ -191,7 +192,7 @@ export class Daemon implements AsyncDisposable {
       { tunnel: name, path: ["listen"] },
       Tunnel.start(config, state, {
         logger,
-        metrics,
+        metrics: new TunnelCounters(source.counters),
         now,
         monotonic,
         native,
@@ -203,7 +204,7 @@ export class Daemon implements AsyncDisposable {
     this.#throwIfAbandoned();
     const running: Running = { config, tunnel, logger, state };
     this.#running.push(running);
-    metrics.readiness(() => this.#readiness(running, store).ready);
+    source.readiness(() => this.#readiness(running, store).ready);
   }
 
   /** The parts of the native backend that pass their self-test. */

@@ -1,35 +1,17 @@
 /**
- * The log: structured records through LogTape (levels, context fields, sinks that cannot throw into
- * the caller), formatted as slog text or JSON lines. The sink is a function, and loggers are passed
- * in.
- *
- * LogTape has one configuration per process. Each logger created here adds its own category and
- * sink to the current configuration, so loggers do not affect each other.
+ * Structured log records: levels, fields, and the fields that a logger adds to each of its records.
+ * Loggers are passed in. What becomes of a record is not decided here: the control plane formats and
+ * writes it (`control/log_sink.ts`), and the data plane sends it there.
  *
  * @module
  */
 
-import {
-  configureSync,
-  getConfig,
-  getLogger,
-  type Logger as Tape,
-  type LogLevel as TapeLevel,
-  type LogRecord,
-} from "@logtape/logtape";
-import type { LogFormat, LogLevel } from "../config/config.ts";
-import {
-  type Fields,
-  formatJson,
-  formatText,
-  type LogEntry,
-  OWN_BOUNDS,
-  PEER_BOUNDS,
-} from "./format.ts";
+import { LOG_LEVELS, type LogLevel } from "../config/config.ts";
+import type { Fields, LogEntry } from "./format.ts";
 
 export { type Fields, type LogValue, quote } from "./format.ts";
 
-/** Writes log records. Its methods never throw, whatever the sink does. */
+/** Writes log records. Its methods never throw, whatever receives the records. */
 export interface Logger {
   /** Details for troubleshooting. */
   debug(message: string, fields?: Fields): void;
@@ -58,158 +40,99 @@ export interface Logger {
   enabled(level: LogLevel): boolean;
 }
 
-/** Writes one whole line, including its line end. */
-export type LogWriter = (line: string) => void;
+/** One record. Plain data, so it can be sent from the data plane to the control plane. */
+export type LogRecord = LogEntry & {
+  /** Whether it can contain text from a peer; see {@linkcode Logger.forPeers}. */
+  readonly forPeers: boolean;
+};
 
 /** Options of {@linkcode createLogger}. */
 export type LoggerOptions = {
   /** The lowest level that is written. */
   readonly level: LogLevel;
-  readonly format: LogFormat;
-  /** Receives the lines; a daemon uses {@linkcode stderrSink}. */
-  readonly write: LogWriter;
+  /** Receives the records. What it throws is dropped. */
+  readonly emit: (record: LogRecord) => void;
 };
 
-const TO_TAPE = {
-  debug: "debug",
-  info: "info",
-  warn: "warning",
-  error: "error",
-} as const satisfies Record<LogLevel, TapeLevel>;
-
-const FROM_TAPE = {
-  trace: "debug",
-  debug: "debug",
-  info: "info",
-  warning: "warn",
-  error: "error",
-  fatal: "error",
-} as const satisfies Record<TapeLevel, LogLevel>;
-
-/** Creates a logger. Any number of loggers can exist at once. */
-export function createLogger(options: LoggerOptions): Logger {
-  const { write } = options;
-  const format = options.format === "json" ? formatJson : formatText;
-  const id = crypto.randomUUID();
-  const peers = `${id} ${FOR_PEERS}`;
-  const category = ["mtlsd", id];
-  const lowestLevel = TO_TAPE[options.level];
-  const current = getConfig();
-  configureSync({
-    ...current,
-    reset: true,
-    sinks: {
-      ...current?.sinks,
-      [id]: (record: LogRecord) => write(`${format(toEntry(record), OWN_BOUNDS)}\n`),
-      [peers]: (record: LogRecord) => write(`${format(toEntry(record), PEER_BOUNDS)}\n`),
-    },
-    loggers: [
-      // LogTape's own diagnostics would go to the console in a different format.
-      ...(current?.loggers ?? [{ category: ["logtape", "meta"], lowestLevel: null }]),
-      { category, sinks: [id], parentSinks: "override", lowestLevel },
-      {
-        category: [...category, FOR_PEERS],
-        sinks: [peers],
-        parentSinks: "override",
-        lowestLevel,
-      },
-    ],
-  });
-  return new TapeLogger(getLogger(category), false);
+/** Creates a logger. */
+export function createLogger({ level, emit }: LoggerOptions): Logger {
+  return new RecordLogger(LOG_LEVELS.indexOf(level), emit, { first: {}, last: {} }, false);
 }
 
-/** The subcategory of {@linkcode Logger.forPeers}. */
-const FOR_PEERS = "peers";
+/** The fields that a logger adds before and behind those of the record. */
+type Added = { readonly first: Fields; readonly last: Fields };
 
-class TapeLogger implements Logger {
-  readonly #tape: Tape;
+class RecordLogger implements Logger {
+  readonly #lowest: number;
+  readonly #emit: (record: LogRecord) => void;
+  readonly #added: Added;
   readonly #forPeers: boolean;
-  readonly #last: Fields;
 
-  constructor(tape: Tape, forPeers: boolean, last: Fields = {}) {
-    this.#tape = tape;
+  constructor(
+    lowest: number,
+    emit: (record: LogRecord) => void,
+    added: Added,
+    forPeers: boolean,
+  ) {
+    this.#lowest = lowest;
+    this.#emit = emit;
+    this.#added = added;
     this.#forPeers = forPeers;
-    this.#last = last;
   }
 
   debug(message: string, fields: Fields = {}): void {
-    this.#tape.debug(message, this.#all(fields));
+    this.#log("debug", message, fields);
   }
 
   info(message: string, fields: Fields = {}): void {
-    this.#tape.info(message, this.#all(fields));
+    this.#log("info", message, fields);
   }
 
   warn(message: string, fields: Fields = {}): void {
-    this.#tape.warning(message, this.#all(fields));
+    this.#log("warn", message, fields);
   }
 
   error(message: string, fields: Fields = {}): void {
-    this.#tape.error(message, this.#all(fields));
+    this.#log("error", message, fields);
   }
 
   with(fields: Fields): Logger {
-    return new TapeLogger(this.#tape.with(fields), this.#forPeers, this.#last);
+    const { first, last } = this.#added;
+    return this.#adding({ first: { ...first, ...fields }, last });
   }
 
   endingWith(fields: Fields): Logger {
-    return new TapeLogger(this.#tape, this.#forPeers, { ...this.#last, ...fields });
+    const { first, last } = this.#added;
+    return this.#adding({ first, last: { ...last, ...fields } });
   }
 
   forPeers(): Logger {
-    return this.#forPeers ? this : new TapeLogger(this.#tape.getChild(FOR_PEERS), true, this.#last);
-  }
-
-  /** A record's own field takes precedence and keeps its position. */
-  #all(fields: Fields): Fields {
-    return { ...fields, ...this.#last, ...fields };
+    if (this.#forPeers) return this;
+    return new RecordLogger(this.#lowest, this.#emit, this.#added, true);
   }
 
   enabled(level: LogLevel): boolean {
-    return this.#tape.isEnabledFor(TO_TAPE[level]);
+    return LOG_LEVELS.indexOf(level) >= this.#lowest;
   }
-}
 
-/** Uses the message verbatim: LogTape must not expand `{placeholders}` in text from a peer. */
-function toEntry(record: LogRecord): LogEntry {
-  const { rawMessage } = record;
-  return {
-    time: record.timestamp,
-    level: FROM_TAPE[record.level],
-    message: typeof rawMessage === "string" ? rawMessage : rawMessage.join(""),
-    // Only the methods above create records, and they accept only these types.
-    fields: record.properties as Fields,
-  };
-}
+  #adding(added: Added): Logger {
+    return new RecordLogger(this.#lowest, this.#emit, added, this.#forPeers);
+  }
 
-/** The part of `Deno.stderr` that {@linkcode stderrSink} uses. */
-export type LineStream = {
-  /** Writes as much of `data` as possible and returns the number of bytes written. */
-  writeSync(data: Uint8Array): number;
-};
-
-/**
- * A sink that writes each line to stderr before it returns, so that no line is lost when the
- * process ends. A line that cannot be written is dropped: a log whose reader has gone away (EPIPE)
- * or is too slow for a non-blocking pipe (EAGAIN) must not stop the tunnels. If a blocking pipe is
- * full, the write blocks, as for any program that logs to stderr.
- */
-export function stderrSink(stream: LineStream = Deno.stderr): LogWriter {
-  const encoder = new TextEncoder();
-  let torn = false;
-  return (line) => {
-    // After a partial line, start a new one.
-    const data = encoder.encode(torn ? `\n${line}` : line);
-    let done = 0;
+  #log(level: LogLevel, message: string, fields: Fields): void {
+    if (!this.enabled(level)) return;
+    const { first, last } = this.#added;
     try {
-      while (done < data.length) {
-        const written = stream.writeSync(data.subarray(done));
-        if (written <= 0) break;
-        done += written;
-      }
+      this.#emit({
+        time: Date.now(),
+        level,
+        message,
+        // The record's own field takes precedence, and keeps its position before `last`.
+        fields: { ...first, ...fields, ...last, ...fields },
+        forPeers: this.#forPeers,
+      });
     } catch {
-      // There is no other place to report this error. It is not fatal; see above.
+      // A log that fails must not end a connection, and there is no other place to report it.
     }
-    if (done > 0) torn = done < data.length;
-  };
+  }
 }

@@ -17,7 +17,7 @@ import type { Conn, RemoteAddress } from "../net/conn.ts";
 import type { ProxyConfig } from "../config/config.ts";
 import type { Fields } from "../log/mod.ts";
 import type { LogLimiter } from "../log/limiter.ts";
-import type { TunnelMetrics } from "../admin/metrics.ts";
+import type { TunnelMetrics } from "../metrics/mod.ts";
 import type { TlsFacts } from "../proxy_protocol/tls_facts.ts";
 import type { Connection } from "./connection_table.ts";
 import type { CloseReason } from "../outcome.ts";

@@ -18,7 +18,7 @@ export const WRAPPED: readonly string[] = [
   "acl/mod.ts",
   "identity.ts",
   "log/mod.ts",
-  "admin/metrics.ts",
+  "metrics/counters.ts",
   "net/mod.ts",
   "proxy/copy.ts",
   "native/tls.ts",

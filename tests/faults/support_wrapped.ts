@@ -9,12 +9,7 @@ import type { Address } from "../../src/config/config.ts";
 import { authorize as realAuthorize } from "../../src/acl/mod.ts";
 import { identityOf as realIdentityOf } from "../../src/identity.ts";
 import { createLogger as realLogger, type Logger, type LoggerOptions } from "../../src/log/mod.ts";
-import {
-  createMetrics as realMetrics,
-  type Metrics,
-  type MetricsOptions,
-  type TunnelMetrics,
-} from "../../src/admin/metrics.ts";
+import { TunnelCounters as RealCounters } from "../../src/metrics/counters.ts";
 import {
   dial as realDial,
   listen as realListen,
@@ -31,7 +26,7 @@ import { markTcp, markTls } from "./support_native.ts";
 export * from "../../src/acl/mod.ts";
 export * from "../../src/identity.ts";
 export * from "../../src/log/mod.ts";
-export * from "../../src/admin/metrics.ts";
+export * from "../../src/metrics/counters.ts";
 export * from "../../src/net/mod.ts";
 export * from "../../src/proxy/copy.ts";
 export * from "../../src/native/tls.ts";
@@ -99,20 +94,18 @@ function trippingLogger(real: Logger): Logger {
 }
 
 /** The places `metrics.` and the method. */
-export function createMetrics(options: MetricsOptions): Metrics {
-  const real = realMetrics(options);
-  return { ...real, tunnel: (name) => tripping(real.tunnel(name)) };
-}
-
-function tripping(real: TunnelMetrics): TunnelMetrics {
-  return new Proxy(real, {
-    get(real: TunnelMetrics, name, receiver: unknown) {
-      const value: unknown = Reflect.get(real, name, receiver);
-      if (typeof value !== "function") return value;
-      return (...args: unknown[]) => {
-        void trip(`metrics.${String(name)}`);
-        return Reflect.apply(value, real, args);
-      };
-    },
-  });
+export class TunnelCounters extends RealCounters {
+  constructor(cells: Float64Array) {
+    super(cells);
+    return new Proxy(this, {
+      get(real: RealCounters, name) {
+        const value: unknown = Reflect.get(real, name);
+        if (typeof value !== "function") return value;
+        return (...args: unknown[]) => {
+          void trip(`metrics.${String(name)}`);
+          return Reflect.apply(value, real, args);
+        };
+      },
+    });
+  }
 }

@@ -18,12 +18,12 @@ const LAYERS = [
   "acl",
   "config",
   "log",
+  "metrics",
   "net",
   "proxy_protocol",
   "tls",
   "native",
   "proxy",
-  "metrics",
   "certstore",
   "admin",
   "control",
@@ -38,9 +38,7 @@ type Layer = typeof LAYERS[number];
 /** Imports that still go upwards. */
 const UPWARDS = [
   "acl -> config",
-  "certstore -> admin",
   "net -> native",
-  "proxy -> admin",
   "tls -> native",
   "util -> config",
 ];

@@ -6,14 +6,14 @@
  */
 
 import { Listener } from "../../src/proxy/listener.ts";
-import { createLogger } from "../../src/log/mod.ts";
+import { lineLogger } from "./log.ts";
 import { listenTcp } from "../../src/net/mod.ts";
 import { limiterOf } from "../unit/proxy/listener_support.ts";
 
 // As the daemon does. Without any, Deno 2.9.6 panics when it runs out of descriptors at its start.
 Deno.addSignalListener("SIGTERM", () => listener.stop());
 
-const logger = createLogger({
+const logger = lineLogger({
   level: "debug",
   format: "text",
   write: (line) => void Deno.stdout.writeSync(new TextEncoder().encode(line)),

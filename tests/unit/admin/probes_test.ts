@@ -13,8 +13,10 @@ import {
   startMetricsServer,
 } from "../../../src/admin/probes.ts";
 import type { HttpEndpoint } from "../../../src/admin/http.ts";
-import { createLogger, type Logger } from "../../../src/log/mod.ts";
+import type { Logger } from "../../../src/log/mod.ts";
+import { lineLogger } from "../../support/log.ts";
 import { createMetrics } from "../../../src/admin/metrics.ts";
+import { TunnelCounters } from "../../../src/metrics/counters.ts";
 import { ListenError } from "../../../src/net/mod.ts";
 
 const NOW = Date.UTC(2026, 2, 28, 12);
@@ -32,7 +34,7 @@ const ANY = { host: "127.0.0.1", port: 0 };
 function collect(): { readonly logger: Logger; readonly lines: string[] } {
   const lines: string[] = [];
   const write = (line: string): void => void lines.push(line.slice(line.indexOf(" level=") + 1));
-  return { logger: createLogger({ level: "debug", format: "text", write }), lines };
+  return { logger: lineLogger({ level: "debug", format: "text", write }), lines };
 }
 
 function health(
@@ -115,7 +117,7 @@ Deno.test("the metrics server renders the metrics", async () => {
   const metrics = createMetrics({ version: "v" });
   const { logger, lines } = collect();
   await using server = await startMetricsServer({ listen: ANY, metrics, logger });
-  metrics.tunnel().dialFailed();
+  new TunnelCounters(metrics.tunnel().counters).dialFailed();
   const response = await fetch(url(server, "/metrics"));
   assert.equal(response.status, 200);
   assert.equal(response.headers.get("content-type"), "text/plain; version=0.0.4; charset=utf-8");
@@ -350,7 +352,8 @@ async function scarce(): Promise<{
   const src = (file: string): string => JSON.stringify(import.meta.resolve(`../../../src/${file}`));
   const script = `
     import { startHealthServer } from ${src("admin/probes.ts")};
-    import { createLogger, stderrSink } from ${src("log/mod.ts")};
+    import { lineLogger } from ${src("../tests/support/log.ts")};
+    import { stderrWriter } from ${src("control/log_sink.ts")};
     import { onSignals } from ${src("control/signals.ts")};
     const stopped = Promise.withResolvers<void>();
     const stop = stopped.resolve;
@@ -382,7 +385,7 @@ async function scarce(): Promise<{
       SIGUSR1: () => {},
       SIGUSR2: () => {},
     });
-    const logger = createLogger({ level: "debug", format: "text", write: stderrSink() });
+    const logger = lineLogger({ level: "debug", format: "text", write: stderrWriter() });
     const server = await startHealthServer({
       listen: { host: "127.0.0.1", port: 0 },
       source: { ready: () => ({ ready: true }), cert: () => { throw new Error("none") } },

@@ -6,6 +6,7 @@
 
 import assert from "node:assert/strict";
 import { createMetrics } from "../../../src/admin/metrics.ts";
+import { TunnelCounters } from "../../../src/metrics/counters.ts";
 import { parseExposition as parse, readSeries as read } from "../../support/exposition.ts";
 
 const of = (name: string, targets: number, maxConnections: number) => ({
@@ -47,13 +48,14 @@ Deno.test("tunnels with names have every series each, from the start", async () 
 
 Deno.test("what happens in one tunnel does not show in another, a reload is of all", async () => {
   const metrics = createMetrics({ version: "v", tunnels: [of("http", 1, 0), of("db", 2, 0)] });
-  const [http, db] = [metrics.tunnel("http"), metrics.tunnel("db")];
-  assert.equal(metrics.tunnel("db"), db);
+  const counted = (name: string) => new TunnelCounters(metrics.tunnel(name).counters);
+  const [http, db] = [counted("http"), counted("db")];
+  assert.equal(metrics.tunnel("db"), metrics.tunnel("db"));
   http.connectionAccepted();
   db.bytesProxied("client_to_target", 5);
   http.bytesProxied("client_to_target", 2);
   db.targetFailed(1);
-  db.readiness(() => true);
+  metrics.tunnel("db").readiness(() => true);
   metrics.reloaded("failure");
   const value = await read(metrics);
   for (

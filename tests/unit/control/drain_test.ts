@@ -7,10 +7,10 @@
 import assert from "node:assert/strict";
 import { drainTunnel } from "../../../src/control/drain.ts";
 import { updateAll } from "../../../src/control/update_all.ts";
-import { createLogger } from "../../../src/log/mod.ts";
+import { lineLogger } from "../../support/log.ts";
 import type { TunnelState } from "../../../src/proxy/tunnel.ts";
 
-const logger = createLogger({ level: "error", format: "text", write: () => {} });
+const logger = lineLogger({ level: "error", format: "text", write: () => {} });
 
 /** A tunnel with so many connections, which end when they are cut, or do not. */
 class FakeTunnel {
@@ -72,7 +72,7 @@ Deno.test("drain: a hurry that came first cuts at once; with nothing to cut it i
 
 Deno.test("drain: connections that do not heed the cut do not hold it up", async () => {
   const lines: string[] = [];
-  const logger = createLogger({
+  const logger = lineLogger({
     level: "error",
     format: "text",
     write: (line) => void lines.push(line),

@@ -9,7 +9,7 @@ import { CertStore } from "../../../src/certstore/store.ts";
 import type { Config } from "../../../src/config/config.ts";
 import { certStatus, tunnelReadiness } from "../../../src/control/readiness.ts";
 import { startHealthServer } from "../../../src/admin/probes.ts";
-import { createLogger } from "../../../src/log/mod.ts";
+import { lineLogger } from "../../support/log.ts";
 import { TestLog, TestMetrics } from "../certstore/fixtures.ts";
 import { first, memory, second } from "../certstore/memory_store.ts";
 import { several, single } from "./configs.ts";
@@ -103,7 +103,7 @@ async function certz(config: Config): Promise<Record<string, unknown>> {
   await using server = await startHealthServer({
     listen: { host: "127.0.0.1", port: 0 },
     source: { ready: () => ({ ready: true }), cert: () => certStatus(config.tunnels, store) },
-    logger: createLogger({ level: "error", format: "text", write: () => {} }),
+    logger: lineLogger({ level: "error", format: "text", write: () => {} }),
   });
   const response = await fetch(`http://127.0.0.1:${server.address.port}/certz`);
   return await response.json();

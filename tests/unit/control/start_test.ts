@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { CertStore } from "../../../src/certstore/store.ts";
 import { Daemon, type DaemonOptions } from "../../../src/control/daemon.ts";
-import { createLogger } from "../../../src/log/mod.ts";
+import { lineLogger } from "../../support/log.ts";
 import { createMetrics } from "../../../src/admin/metrics.ts";
 import { ListenError } from "../../../src/net/mod.ts";
 import { first, memory } from "../certstore/memory_store.ts";
@@ -45,7 +45,7 @@ function start(
       tunnels.join("")
     }`,
   );
-  const logger = createLogger({ level: "error", format: "text", write: () => {} });
+  const logger = lineLogger({ level: "error", format: "text", write: () => {} });
   const metrics = createMetrics({ version: "v", tunnels: made.tunnels });
   return Daemon.start({
     config: made,

@@ -65,7 +65,6 @@ async function loadedBy(path: string): Promise<Loaded> {
 
 /** The packages that the daemon imports, and what these bring along. */
 const DAEMON_PACKAGES = [
-  "@logtape/logtape",
   "@opentelemetry/api",
   "bintrees",
   "prom-client",

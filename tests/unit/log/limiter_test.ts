@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import { createLogger } from "../../../src/log/mod.ts";
+import { lineLogger } from "../../support/log.ts";
 import {
   LIMITED_MESSAGES,
   type LimitedMessage,
@@ -23,7 +23,7 @@ function start(level: LogLevel = "info") {
   const lines: Record<string, unknown>[] = [];
   const counted = new Map<LimitedMessage, number>();
   const limiter = new LogLimiter({
-    logger: createLogger({
+    logger: lineLogger({
       level,
       format: "json",
       write: (line) => void lines.push(JSON.parse(line)),

@@ -5,7 +5,9 @@
  */
 
 import assert from "node:assert/strict";
-import { createLogger, type Fields, type Logger, quote, stderrSink } from "../../../src/log/mod.ts";
+import { type Fields, type Logger, quote } from "../../../src/log/mod.ts";
+import { stderrWriter } from "../../../src/control/log_sink.ts";
+import { lineLogger } from "../../support/log.ts";
 import {
   type Bounds,
   formatJson,
@@ -34,7 +36,7 @@ function collect(
   format: LogFormat = "text",
 ): { readonly logger: Logger; readonly lines: string[] } {
   const lines: string[] = [];
-  return { logger: createLogger({ level, format, write: (line) => lines.push(line) }), lines };
+  return { logger: lineLogger({ level, format, write: (line) => lines.push(line) }), lines };
 }
 
 /** Everything after the time, which is the only thing that varies. */
@@ -445,7 +447,7 @@ Deno.test("loggers of one process keep apart", () => {
 
 Deno.test("a sink that throws does not throw into the caller", () => {
   let calls = 0;
-  const logger = createLogger({
+  const logger = lineLogger({
     level: "info",
     format: "text",
     write: () => {
@@ -476,7 +478,7 @@ function stream(
 
 Deno.test("stderr: short writes are continued", () => {
   const out = stream([1, 2, 3]);
-  stderrSink(out)("grüße\n");
+  stderrWriter(out)("grüße\n");
   assert.equal(out.text(), "grüße\n");
 });
 
@@ -488,7 +490,7 @@ Deno.test("stderr: a line that cannot be written is dropped, and the next one st
     new Deno.errors.WouldBlock("EAGAIN"),
     0,
   ]);
-  const write = stderrSink(out);
+  const write = stderrWriter(out);
   write("lost\n");
   write("half\n");
   write("lost again\n");
@@ -500,10 +502,11 @@ Deno.test("stderr: a line that cannot be written is dropped, and the next one st
 
 Deno.test("stderr: a reader that went away does not stop the process, under the grants of the daemon", async () => {
   const script = `
-    import { createLogger, stderrSink } from ${
-    JSON.stringify(import.meta.resolve("../../../src/log/mod.ts"))
+    import { lineLogger } from ${JSON.stringify(import.meta.resolve("../../support/log.ts"))};
+    import { stderrWriter } from ${
+    JSON.stringify(import.meta.resolve("../../../src/control/log_sink.ts"))
   };
-    const logger = createLogger({ level: "info", format: "text", write: stderrSink() });
+    const logger = lineLogger({ level: "info", format: "text", write: stderrWriter() });
     logger.info("first");
     await Deno.stdin.read(new Uint8Array(1));
     for (let i = 0; i < 100; i++) logger.error("nobody reads this", { text: "x".repeat(1000) });

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import type { HostPort } from "../../../src/config/config.ts";
 import { startHealthServer } from "../../../src/admin/probes.ts";
-import { createLogger } from "../../../src/log/mod.ts";
+import { lineLogger } from "../../support/log.ts";
 import { dialTcp, ListenError, listenTcp } from "../../../src/net/mod.ts";
 import { bindAll } from "../../../src/net/listen_all.ts";
 import { refuses } from "../../support/tools.ts";
@@ -165,7 +165,7 @@ Deno.test({
           throw new Error("not asked for");
         },
       },
-      logger: createLogger({ level: "info", format: "text", write: (line) => lines.push(line) }),
+      logger: lineLogger({ level: "info", format: "text", write: (line) => lines.push(line) }),
     });
     const { port } = server.address;
     assert.match(lines.join(""), new RegExp(`addr=127\\.0\\.0\\.1:${port},\\[::1\\]:${port}\\n`));

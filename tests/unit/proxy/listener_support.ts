@@ -6,7 +6,8 @@
 
 import { type Conn, pipeByReading, type Sink } from "../../../src/net/conn.ts";
 import { type Acceptor, Listener, type ListenerOptions } from "../../../src/proxy/listener.ts";
-import { createLogger, type Logger } from "../../../src/log/mod.ts";
+import type { Logger } from "../../../src/log/mod.ts";
+import { lineLogger } from "../../support/log.ts";
 import { LogLimiter } from "../../../src/log/limiter.ts";
 import { AcceptError } from "../../../src/net/mod.ts";
 
@@ -23,7 +24,7 @@ export function limiterOf(logger: Logger): LogLimiter {
 /** A logger and what was written to it, as lines of text. */
 export function memoryLog(): { logger: Logger; limiter: LogLimiter; lines: string[] } {
   const lines: string[] = [];
-  const logger = createLogger({
+  const logger = lineLogger({
     level: "debug",
     format: "text",
     write: (line) => void lines.push(line),

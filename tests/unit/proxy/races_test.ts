@@ -8,8 +8,8 @@ import assert from "node:assert/strict";
 import { parseRule, type Rule } from "../../../src/acl/rule.ts";
 import type { Conn } from "../../../src/net/conn.ts";
 import type { AclConfig, Mode, NonEmpty, Target } from "../../../src/config/config.ts";
-import { createLogger } from "../../../src/log/mod.ts";
-import { createMetrics } from "../../../src/admin/metrics.ts";
+import { lineLogger } from "../../support/log.ts";
+import { allocateCounters, CounterReader, TunnelCounters } from "../../../src/metrics/counters.ts";
 import { PlainFar } from "../../../src/proxy/upstream_plain.ts";
 import { TlsFar } from "../../../src/proxy/upstream.ts";
 import { KeyedLimiter } from "../../../src/proxy/limits.ts";
@@ -71,12 +71,13 @@ function start(port: number, afterDecision: (side: End) => void) {
   const lines: string[] = [];
   const conns: FakeChannel[] = [];
   const sides = { near: sideState(), far: sideState() };
-  const logger = createLogger({
+  const logger = lineLogger({
     level: "debug",
     format: "text",
     write: (line) => void lines.push(line),
   });
-  const metrics = createMetrics({ version: "test" }).tunnel();
+  const counters = allocateCounters(1);
+  const metrics = new TunnelCounters(counters);
   const connections = new ConnectionTable({
     reauthorize: ({ end: side, peer }) =>
       reauthorizePeer(peer, { verifyNow: sides[side].verify }, sides[side].state.acl),
@@ -160,7 +161,7 @@ function start(port: number, afterDecision: (side: End) => void) {
     }
     clearTimeout(end);
   };
-  return { conns, lines, sides, connections, run, metrics };
+  return { conns, lines, sides, connections, run, counted: new CounterReader(counters) };
 }
 
 /** Whose state changes, and after whose decision. */
@@ -177,7 +178,7 @@ for (const { mode, changes, after } of CASES) {
     const when = `another ${change} of the ${changes} side in the turn of the ${after} decision`;
     Deno.test(`races: ${mode} mode, ${when}`, async () => {
       await using target = echoBackend();
-      const { lines, sides, connections, run, metrics } = start(target.port, (side) => {
+      const { lines, sides, connections, run, counted } = start(target.port, (side) => {
         if (side !== after) return;
         const { state } = sides[changes];
         if (change === "rules") state.acl = { ...OPEN, allow: [rule] };
@@ -188,7 +189,7 @@ for (const { mode, changes, after } of CASES) {
       const reason = change === "rules" ? "denied" : "untrusted";
       assert.match(lines.at(-1) ?? "", new RegExp(`connection closed.* reason=${reason} `));
       assert.equal(connections.size, 0);
-      assert.equal(metrics.activeConnections, 0);
+      assert.equal(counted.active, 0);
       assert.equal(target.received, 0);
     });
   }
