@@ -24,7 +24,7 @@ const SEE: Readonly<Record<string, string>> = {
   mtlsd_last_reload_successful: "[what is in force](../certificates/README.md#what-is-in-force)",
   mtlsd_log_lines_suppressed_total: "[logging](logging.md)",
   "mtlsd was not tested with this version of Deno":
-    "[versions](../operations/README.md#versions-of-deno)",
+    "[versions](../upgrade/README.md#versions-of-deno)",
   "Deno goes by a variable of its environment, whatever is granted":
     "[what grants do not stop](../security/README.md#what-grants-do-not-stop)",
   "not using the TLS engine directly: it is not what it should be":

@@ -106,6 +106,20 @@ Deno.test("bundle: of the program", async (t) => {
     assert.equal(await daemon.exit(), 0, daemon.printed);
   });
 
+  await t.step("is asked before it replaces another one, as the chapter says", async () => {
+    const config =
+      "mkdir new && cp dist/mtlsd.js . && cp dist/mtlsd.js new && cp examples/server.yaml .";
+    assert.equal((await clone.run(config)).code, 0);
+    const said = await clone.run(shell("upgrade")[0] ?? "exit 9");
+    assert.equal(said.code, 0, said.stderr);
+    assert.match(said.stdout, /^mtlsd \S+ \(Deno [^]*\nserver\.yaml: ok\n$/);
+    // Another version that takes another grant.
+    await clone.run("sed -i 's/--no-prompt/--no-prompt --other/' new/mtlsd.js");
+    const differs = await clone.run(`${shell("upgrade")[0]} || exit $?`);
+    assert.equal(differs.code, 1);
+    assert.match(differs.stdout, /^> --no-prompt --other /m);
+  });
+
   await t.step("takes nothing but the runtime's own modules", () => {
     const taken = [
       ...text.matchAll(/^import (?:[^"'\n]* from )?["']([^"']+)["'];$/gm),

@@ -78,6 +78,9 @@ Deno.test("README: what the front page shows is that of two machines, and a clon
   const { code, stdout, stderr } = await clone.run(shell("from a clone")[0] ?? "exit 9");
   assert.equal(code, 0, stderr);
   assert.match(stdout, /^mtlsd \d+\.\d+\.\d+/m);
+  const cached = await clone.run(shell("clone: fetch")[0] ?? "exit 9");
+  assert.equal(cached.code, 0, cached.stderr);
+  assert.equal(cached.stdout, stdout);
 });
 
 Deno.test("README: the quick start in four terminals", async () => {
