@@ -18,7 +18,7 @@ import { parsePem } from "../certstore/pem.ts";
 import type { AclConfig, Config, TlsConfig, TunnelConfig } from "../config/config.ts";
 import { either, escapeText, quote } from "../config/problem.ts";
 import { identityOf } from "../identity.ts";
-import { type PeerRole, peerVerifier } from "../proxy/peer_verifier.ts";
+import { type PeerRole, peerVerifier } from "../proxy/tls_contexts.ts";
 import { type Certificate, CertificateError } from "../x509/certificate.ts";
 import { parseCertificate } from "../x509/parse.ts";
 import { describe, type Opinion } from "./explain_answer.ts";

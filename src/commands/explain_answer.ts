@@ -15,7 +15,7 @@ import { renewAsV3 } from "../certstore/certificates.ts";
 import type { TlsConfig } from "../config/config.ts";
 import { quote } from "../config/problem.ts";
 import { identityOf, type PeerIdentity } from "../identity.ts";
-import type { PeerRole } from "../proxy/peer_verifier.ts";
+import type { PeerRole } from "../proxy/tls_contexts.ts";
 import { spkiSha256 } from "../tls/fingerprint.ts";
 import type { VerificationResult } from "../tls/peer_verifier.ts";
 import type { Certificate } from "../x509/certificate.ts";

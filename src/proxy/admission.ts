@@ -1,23 +1,24 @@
 /**
- * Decides when the next connection may be accepted, and which limit it counts towards: first the
- * one of handshakes, then the one of connections. So peers with slow handshakes cannot use up the
- * connections.
+ * Decides when the next connection may be accepted, and which limit a connection counts towards:
+ * first the one of handshakes, then the one of connections. So peers with slow handshakes cannot
+ * use up the connections.
  *
- * A new connection is accepted while an established place is free, however many handshakes are in
- * progress. When all places for handshakes are taken, one handshake is evicted at once: the oldest
- * of the source that has the most, or of several such sources the oldest of all. So a source that
- * opens connections by the thousand evicts its own, and other sources keep their full handshake
- * time. With thousands of source addresses, an attacker still leaves every handshake the time in
- * which as many new connections arrive as there are places. Progress of a handshake does not
- * protect it: trickling bytes, or a chain that is being verified, are as cheap for an attacker as
- * silence.
+ * A new connection is accepted while there is room for an established one, however many handshakes
+ * are in progress. When the limit of handshakes is reached, one handshake is evicted at once: the
+ * oldest of the source that has the most, or of several such sources the oldest of all. So a source
+ * that opens connections by the thousand evicts its own, and other sources keep their full
+ * handshake time. With thousands of source addresses, an attacker still leaves every handshake the
+ * time in which as many new connections arrive as the limit allows. Progress of a handshake does
+ * not protect it: trickling bytes, or a chain that is being verified, are as cheap for an attacker
+ * as silence.
  *
- * A completed handshake takes a connection's place. If others have taken the last one meanwhile, it
- * waits for its turn, and no new connection is accepted before it.
+ * A completed handshake becomes an established connection. If the limit of those has been reached
+ * meanwhile, it waits for its turn, and no new connection is accepted before it.
  *
  * @module
  */
 
+import type { Connection } from "./connection.ts";
 import { type Lease, Semaphore } from "./limits.ts";
 
 /**
@@ -32,21 +33,7 @@ export const MAX_HANDSHAKES = 256;
  */
 export const FAIR_CHANCE = 1000;
 
-/** A connection's place within the limits. */
-export interface Place {
-  /** Called with the reason when the handshake is evicted. The place is released by then. */
-  onEvict: (why: string) => void;
-  /** Attributes the handshake to another source: the client that a load balancer reported. */
-  moveTo(source: string): void;
-  /**
-   * Ends the handshake phase; from this call on the place cannot be evicted. True once the
-   * connection has its place among the established ones; false if `signal` aborts first. Never
-   * rejects.
-   */
-  establish(signal: AbortSignal): Promise<boolean>;
-}
-
-/** Settings of {@linkcode Admission}. */
+/** Limits of {@linkcode Admission}. */
 export type AdmissionOptions = {
   /** Maximum number of established connections; 0 = no limit. */
   readonly maxConnections: number;
@@ -56,40 +43,38 @@ export type AdmissionOptions = {
    */
   readonly maxHandshakes: number;
   /** Milliseconds on a monotonic clock. */
-  readonly monotonic?: (() => number) | undefined;
+  readonly monotonic: () => number;
 };
-
-/** A place, with what only the listener may do to it. */
-export interface Seat extends Place {
-  /** Releases everything. The second and later calls do nothing. */
-  release(): void;
-}
 
 /** A handshake in progress. */
 type Handshake = { source: string; readonly began: number };
 
-/** Assigns places. */
+/** A connection that is established, or waits until the limit allows it. */
+type Established = { lease: Lease | undefined; readonly entered: Promise<boolean> };
+
+/** Counts connections towards the limits. */
 export class Admission {
   readonly #options: AdmissionOptions;
-  readonly #slots: Semaphore;
+  readonly #connections: Semaphore;
   /** Oldest first. */
-  readonly #handshakes = new Map<Place, Handshake>();
+  readonly #handshakes = new Map<Connection, Handshake>();
   /** Number of handshakes per source. */
   readonly #sources = new Map<string, number>();
+  readonly #established = new Map<Connection, Established>();
 
   /**
-   * Starts with all places free.
+   * Starts without connections.
    *
    * @throws {RangeError} unless `maxConnections` is a whole number from 0 up.
    */
   constructor(options: AdmissionOptions) {
     this.#options = options;
-    this.#slots = new Semaphore(options.maxConnections);
+    this.#connections = new Semaphore(options.maxConnections);
   }
 
   /** Number of established connections. */
   get established(): number {
-    return this.#slots.taken;
+    return this.#connections.taken;
   }
 
   /** Number of handshakes in progress. */
@@ -99,58 +84,93 @@ export class Admission {
 
   /** Waits until a connection may be accepted; false if `signal` aborts first. Never rejects. */
   async room(signal: AbortSignal): Promise<boolean> {
-    await this.#slots.vacancy(signal);
+    await this.#connections.vacancy(signal);
     return !signal.aborted;
   }
 
   /**
-   * Assigns a place to an accepted connection. `source` is its network, as `networkOf` returns it.
+   * Counts an accepted connection. `source` is its network, as `networkOf` returns it.
    *
-   * @throws {Error} when no place is free, which cannot happen right after
+   * @throws {Error} when the limit is reached, which cannot happen right after
    * {@linkcode Admission.room}.
    */
-  enter(source: string): Seat {
-    const { maxHandshakes } = this.#options;
+  enter(connection: Connection, source: string): void {
+    const { maxHandshakes, monotonic } = this.#options;
     if (maxHandshakes > 0) {
-      const seat = this.#seat(undefined);
-      this.#add(seat, { source, began: this.#now });
-      if (this.#handshakes.size > maxHandshakes) this.#evict(this.#first());
-      return seat;
+      this.#handshakes.set(connection, { source, began: monotonic() });
+      this.#sources.set(source, (this.#sources.get(source) ?? 0) + 1);
+      if (this.#handshakes.size > maxHandshakes) this.#evict(this.#next());
+      return;
     }
-    const slot = this.#slots.tryAcquire();
-    if (slot === undefined) throw new Error("Cannot enter: all connections are taken");
-    return this.#seat(slot);
+    const lease = this.#connections.tryAcquire();
+    if (lease === undefined) throw new Error("Cannot enter: all connections are taken");
+    this.#established.set(connection, { lease, entered: Promise.resolve(true) });
+  }
+
+  /** Attributes a handshake to another source: the client that a load balancer reported. */
+  moveTo(connection: Connection, source: string): void {
+    const handshake = this.#handshakes.get(connection);
+    if (handshake === undefined) return;
+    this.#leaveSource(handshake.source);
+    handshake.source = source;
+    this.#sources.set(source, (this.#sources.get(source) ?? 0) + 1);
+  }
+
+  /**
+   * Ends the handshake phase; from this call on the connection cannot be evicted. True once it
+   * counts as established; false if it is ended or leaves first. Never rejects.
+   */
+  establish(connection: Connection): Promise<boolean> {
+    const known = this.#established.get(connection);
+    if (known !== undefined) return known.entered;
+    this.#endHandshake(connection);
+    const lease = this.#connections.tryAcquire();
+    const established: Established = {
+      lease,
+      entered: lease === undefined ? this.#enterLater(connection) : Promise.resolve(true),
+    };
+    this.#established.set(connection, established);
+    return established.entered;
+  }
+
+  /** The connection is over. The second and later calls do nothing. */
+  leave(connection: Connection): void {
+    this.#endHandshake(connection);
+    this.#established.get(connection)?.lease?.release();
+    this.#established.delete(connection);
   }
 
   /**
    * Descriptors are short: evicts a handshake, if its source has several or it has had its time.
    */
-  relieve(): void {
-    const first = this.#first();
-    if (first === undefined) return;
-    const [, { source, began }] = first;
+  freeDescriptor(): void {
+    const next = this.#next();
+    if (next === undefined) return;
+    const [, { source, began }] = next;
     const several = (this.#sources.get(source) ?? 0) > 1;
-    if (several || began + FAIR_CHANCE <= this.#now) this.#evict(first);
+    if (several || began + FAIR_CHANCE <= this.#options.monotonic()) this.#evict(next);
   }
 
-  get #now(): number {
-    return (this.#options.monotonic ?? (() => performance.now()))();
+  async #enterLater(connection: Connection): Promise<boolean> {
+    try {
+      const lease = await this.#connections.acquire(connection.signal);
+      const established = this.#established.get(connection);
+      if (established === undefined) lease.release();
+      else established.lease = lease;
+      return established !== undefined;
+    } catch {
+      return false; // The connection was ended.
+    }
   }
 
-  #add(place: Place, handshake: Handshake): void {
-    const { source } = handshake;
-    this.#handshakes.set(place, handshake);
-    this.#sources.set(source, (this.#sources.get(source) ?? 0) + 1);
-  }
-
-  #remove(place: Place): void {
-    const handshake = this.#handshakes.get(place);
+  #endHandshake(connection: Connection): void {
+    const handshake = this.#handshakes.get(connection);
     if (handshake === undefined) return;
-    this.#handshakes.delete(place);
-    this.#leave(handshake.source);
+    this.#handshakes.delete(connection);
+    this.#leaveSource(handshake.source);
   }
 
-  #leave(source: string): void {
+  #leaveSource(source: string): void {
     const left = (this.#sources.get(source) ?? 0) - 1;
     // Sources without handshakes are removed, so that the map does not grow.
     if (left > 0) this.#sources.set(source, left);
@@ -158,7 +178,7 @@ export class Admission {
   }
 
   /** The next handshake to evict: the oldest among the sources that have the most. */
-  #first(): readonly [Place, Handshake] | undefined {
+  #next(): readonly [Connection, Handshake] | undefined {
     const most = Math.max(...this.#sources.values());
     for (const one of this.#handshakes) {
       if (this.#sources.get(one[1].source) === most) return one;
@@ -166,47 +186,17 @@ export class Admission {
     return undefined;
   }
 
-  #evict(first: readonly [Place, Handshake] | undefined): void {
-    if (first === undefined) return;
-    const [place, { source }] = first;
+  #evict(next: readonly [Connection, Handshake] | undefined): void {
+    if (next === undefined) return;
+    const [connection, { source }] = next;
     const [its, all] = [this.#sources.get(source) ?? 0, this.#handshakes.size];
-    this.#remove(place);
-    place.onEvict(
-      `gave way to newer connections: the oldest of ${its} handshakes from ${source}, of ${all} under way`,
-    );
-  }
-
-  #seat(slot: Lease | undefined): Seat {
-    let held = slot;
-    let released = false;
-    let established = slot === undefined ? undefined : Promise.resolve(true);
-    const seat: Seat = {
-      onEvict: () => {},
-      moveTo: (source) => {
-        const handshake = this.#handshakes.get(seat);
-        if (handshake === undefined) return;
-        this.#leave(handshake.source);
-        handshake.source = source;
-        this.#sources.set(source, (this.#sources.get(source) ?? 0) + 1);
+    this.#endHandshake(connection);
+    connection.end({
+      reason: "error",
+      fields: {
+        error:
+          `gave way to newer connections: the oldest of ${its} handshakes from ${source}, of ${all} under way`,
       },
-      establish: (signal) => {
-        this.#remove(seat);
-        return established ??= this.#slots.acquire(signal).then(
-          (slot) => {
-            if (released) slot.release();
-            else held = slot;
-            return !released;
-          },
-          () => false,
-        );
-      },
-      release: () => {
-        if (released) return;
-        released = true;
-        this.#remove(seat);
-        held?.release();
-      },
-    };
-    return seat;
+    });
   }
 }

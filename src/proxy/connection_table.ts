@@ -1,6 +1,6 @@
 /**
  * All open connections of a tunnel, and what ends one from outside: a peer that is no longer
- * authorized, a certificate that expired, its maximum lifetime, a stop.
+ * authorized, a certificate that expired, the maximum lifetime, a stop.
  *
  * A connection is registered with its peer in the same turn as its authorization, so that every
  * later change finds it; earlier changes were part of the decision. Thousands of connections are
@@ -9,30 +9,11 @@
  * @module
  */
 
-import type { Fields, Logger } from "../log/mod.ts";
+import type { Logger } from "../log/mod.ts";
 import type { VerifiedPeer } from "../tls/peer_verifier.ts";
-import type { Place } from "./admission.ts";
+import { Admission } from "./admission.ts";
+import { type AuthorizedPeer, Connection, type Ending } from "./connection.ts";
 import { Deadlines, type SetTimer, setTimer } from "./deadlines.ts";
-import type { CloseReason } from "../outcome.ts";
-
-/** Why a connection was ended from outside. */
-export type Ending = {
-  readonly reason: CloseReason;
-  /** Further fields for the log. */
-  readonly fields?: Fields;
-};
-
-/** The end that a peer is at: `near` is downstream (accepted), `far` is upstream (dialled). */
-export type End = "near" | "far";
-
-/** An authorized peer. */
-export type AuthorizedPeer = {
-  readonly end: End;
-  /** `undefined` for a peer without a certificate. */
-  readonly peer: VerifiedPeer | undefined;
-  /** For an upstream peer: the name that its certificate must carry. */
-  readonly serverName?: string | undefined;
-};
 
 /** The result of reauthorizing the peer of an open connection. */
 export type Reauthorization =
@@ -53,16 +34,20 @@ export type Pass = {
 
 /** Settings of {@linkcode ConnectionTable}. */
 export type ConnectionTableOptions = {
+  /** Maximum number of established connections; 0 = no limit. */
+  readonly maxConnections: number;
+  /** Maximum number of concurrent handshakes; 0: there is no handshake phase. */
+  readonly maxHandshakes: number;
+  /** Maximum age of a connection in milliseconds; 0 = no limit. */
+  readonly maxLifetime: number;
   /** Reauthorizes a peer with the current state. Must not throw. */
-  readonly reauthorize: (admitted: AuthorizedPeer) => Reauthorization;
+  readonly reauthorize: (peer: AuthorizedPeer) => Reauthorization;
+  /** Called when all connections were reauthorized after {@linkcode ConnectionTable.reauthorize}. */
+  readonly onPass?: (pass: Pass) => void;
   /** The tunnel's logger; {@linkcode Connection.logger} adds the fields of a connection. */
   readonly logger: Logger;
   /** Returns the number of the next connection, unique in the process. */
   readonly nextConn: () => number;
-  /** Maximum age of a connection in milliseconds; 0 = no limit. */
-  readonly maxLifetime: number;
-  /** Called when all connections were reauthorized after {@linkcode ConnectionTable.reauthorize}. */
-  readonly onPass?: (pass: Pass) => void;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** Milliseconds on a monotonic clock. */
@@ -74,116 +59,10 @@ export type ConnectionTableOptions = {
 /** Milliseconds of reauthorizing at a stretch, before other work runs. */
 const SLICE = 5;
 
-/** What a connection reports to the table. */
-type Keeper = {
-  readonly admitted: (connection: Connection) => void;
-  readonly closed: (connection: Connection) => void;
-};
-
-/** One open connection. The code that carries it disposes it at its end. */
-export class Connection implements Disposable {
-  readonly #keeper: Keeper;
-  readonly #place: Place;
-  readonly #abort = new AbortController();
-  readonly #stack = new DisposableStack();
-  #ending: Ending | undefined;
-  #admitted: readonly AuthorizedPeer[] = [];
-  readonly #logger: Logger;
-  #labelled: { readonly side: End; readonly logger: Logger } | undefined;
-
-  /** Made by {@linkcode ConnectionTable.open}. `logger` includes the connection's number. */
-  constructor(keeper: Keeper, place: Place, logger: Logger) {
-    this.#keeper = keeper;
-    this.#place = place;
-    this.#logger = logger;
-    place.onEvict = (why) => this.end({ reason: "error", fields: { error: why } });
-  }
-
-  /** Aborts when the connection is to end; its reason is the {@linkcode CloseReason}. */
-  get signal(): AbortSignal {
-    return this.#abort.signal;
-  }
-
-  /**
-   * The logger for every line about this connection: with its number, and its peer once that is
-   * known.
-   */
-  get logger(): Logger {
-    return this.#labelled?.logger ?? this.#logger;
-  }
-
-  /**
-   * Adds the fields of this end's peer to all further lines. Where both peers are known, the lines
-   * show the downstream one, which asked for the connection.
-   */
-  describePeer(side: End, peer: Fields): void {
-    if (side === "far" && this.#labelled?.side === "near") return;
-    this.#labelled = { side, logger: this.#logger.endingWith(peer) };
-  }
-
-  /** Why it was ended from outside; `undefined` if it was not. */
-  get ending(): Ending | undefined {
-    return this.#ending;
-  }
-
-  /** The peers that are reauthorized: those that were admitted, at most one at each end. */
-  get admitted(): readonly AuthorizedPeer[] {
-    return this.#admitted;
-  }
-
-  /**
-   * Ends the handshake phase. True once the connection has its place among the established ones;
-   * false when it is to end. Never rejects.
-   */
-  async enter(): Promise<boolean> {
-    return await this.#place.establish(this.signal) && !this.signal.aborted;
-  }
-
-  /** Attributes the connection to another source: see {@linkcode Place.moveTo}. */
-  moveTo(source: string): void {
-    this.#place.moveTo(source);
-  }
-
-  /**
-   * Registers the first admitted peer. Call in the turn of the decision, so that no change of state
-   * comes in between. Returns what {@linkcode Connection.enter} does.
-   */
-  admit(admitted: AuthorizedPeer): Promise<boolean> {
-    const entered = this.enter();
-    this.register(admitted);
-    return entered;
-  }
-
-  /** Registers a further peer, or one that was reauthorized. Call in the turn of that decision. */
-  register(admitted: AuthorizedPeer): void {
-    if (this.#ending !== undefined || this.#stack.disposed) return;
-    this.#admitted = [...this.#admitted.filter(({ end: side }) => side !== admitted.end), admitted];
-    this.#keeper.admitted(this);
-  }
-
-  /** Ends the connection; the first reason is kept. Never throws. */
-  end(ending: Ending): void {
-    if (this.#ending !== undefined || this.#stack.disposed) return;
-    this.#ending = ending;
-    this.#abort.abort(ending.reason);
-  }
-
-  /** Disposes `resource` when the connection is over. */
-  own(resource: Disposable): void {
-    this.#stack.use(resource);
-  }
-
-  /** Marks the connection as over and releases what it owns. */
-  [Symbol.dispose](): void {
-    if (this.#stack.disposed) return;
-    this.#stack.dispose();
-    this.#keeper.closed(this);
-  }
-}
-
 /** The open connections of one tunnel. Holds timers only while there are connections. */
 export class ConnectionTable {
   readonly #options: ConnectionTableOptions;
+  readonly #admission: Admission;
   /** Each with the monotonic time at which it reaches its maximum age. */
   readonly #open = new Map<Connection, number>();
   /** To be reauthorized, in the order of waiting. */
@@ -194,11 +73,16 @@ export class ConnectionTable {
   #pass: { checked: number; ended: number } | undefined;
   #cut = false;
 
-  /** Starts empty. */
+  /**
+   * Starts empty.
+   *
+   * @throws {RangeError} unless `maxConnections` is a whole number from 0 up.
+   */
   constructor(options: ConnectionTableOptions) {
     const { now, monotonic, setTimer } = options;
     this.#options = options;
-    const due = (connection: Connection) => this.#ask(connection);
+    this.#admission = new Admission(options);
+    const due = (connection: Connection) => this.#check(connection);
     this.#expiries = new Deadlines({ now, due, setTimer });
     this.#ages = new Deadlines({ now: monotonic, due, setTimer });
   }
@@ -208,15 +92,66 @@ export class ConnectionTable {
     return this.#open.size;
   }
 
-  /** Adds a connection that was just accepted. */
-  open(place: Place): Connection {
+  /** Waits until a connection may be accepted; false if `signal` aborts first. Never rejects. */
+  room(signal: AbortSignal): Promise<boolean> {
+    return this.#admission.room(signal);
+  }
+
+  /** Descriptors are short: evicts a handshake, where that is fair. */
+  freeDescriptor(): void {
+    this.#admission.freeDescriptor();
+  }
+
+  /**
+   * Adds a connection that was just accepted. `source` is its network, as `networkOf` returns it.
+   *
+   * @throws {Error} when the limit is reached, which cannot happen right after
+   * {@linkcode ConnectionTable.room}.
+   */
+  open(source: string): Connection {
     const { maxLifetime, monotonic, logger, nextConn } = this.#options;
-    const connection = new Connection(this.#keeper, place, logger.endingWith({ conn: nextConn() }));
+    const connection = new Connection(logger.endingWith({ conn: nextConn() }));
+    this.#admission.enter(connection, source);
     const tooOldAt = maxLifetime > 0 ? monotonic() + maxLifetime : Infinity;
     this.#open.set(connection, tooOldAt);
     if (maxLifetime > 0) this.#ages.set(connection, tooOldAt);
     if (this.#cut) connection.end({ reason: "shutdown" });
     return connection;
+  }
+
+  /** Attributes a handshake to another source: the client that a load balancer reported. */
+  moveTo(connection: Connection, source: string): void {
+    this.#admission.moveTo(connection, source);
+  }
+
+  /**
+   * Ends the handshake phase. True once the connection counts as established; false when it is to
+   * end. Never rejects.
+   */
+  async establish(connection: Connection): Promise<boolean> {
+    return await this.#admission.establish(connection) && !connection.signal.aborted;
+  }
+
+  /**
+   * Registers an authorized peer, or one that was reauthorized. Call in the turn of the decision,
+   * so that no change of state comes in between.
+   */
+  register(connection: Connection, peer: AuthorizedPeer): void {
+    if (!connection.setPeer(peer)) return;
+    const until = Math.min(...connection.peers.map(({ peer }) => peer?.validUntil ?? Infinity));
+    // The certificate is still valid at `validUntil` itself.
+    if (until !== Infinity) this.#expiries.set(connection, until + 1);
+    else this.#expiries.delete(connection);
+  }
+
+  /** The connection is over: releases everything. Later calls do nothing. */
+  close(connection: Connection): void {
+    this.#open.delete(connection);
+    this.#queue.delete(connection);
+    this.#expiries.delete(connection);
+    this.#ages.delete(connection);
+    this.#admission.leave(connection);
+    connection.close();
   }
 
   /**
@@ -226,7 +161,7 @@ export class ConnectionTable {
   reauthorize(): void {
     this.#pass ??= { checked: 0, ended: 0 };
     for (const connection of this.#open.keys()) {
-      if (connection.admitted.length > 0) this.#queue.add(connection);
+      if (connection.peers.length > 0) this.#queue.add(connection);
     }
     this.#run();
   }
@@ -237,24 +172,7 @@ export class ConnectionTable {
     for (const connection of [...this.#open.keys()]) connection.end({ reason: "shutdown" });
   }
 
-  readonly #keeper: Keeper = {
-    admitted: (connection) => {
-      const until = Math.min(
-        ...connection.admitted.map(({ peer }) => peer?.validUntil ?? Infinity),
-      );
-      // The certificate is still valid at `validUntil` itself.
-      if (until !== Infinity) this.#expiries.set(connection, until + 1);
-      else this.#expiries.delete(connection);
-    },
-    closed: (connection) => {
-      this.#open.delete(connection);
-      this.#queue.delete(connection);
-      this.#expiries.delete(connection);
-      this.#ages.delete(connection);
-    },
-  };
-
-  #ask(connection: Connection): void {
+  #check(connection: Connection): void {
     this.#queue.add(connection);
     this.#run();
   }
@@ -271,7 +189,7 @@ export class ConnectionTable {
     const until = monotonic() + SLICE;
     for (const connection of this.#queue) {
       this.#queue.delete(connection);
-      this.#settle(connection);
+      this.#reauthorizeOne(connection);
       if (monotonic() >= until) break;
     }
     this.#running = false;
@@ -281,20 +199,20 @@ export class ConnectionTable {
     if (pass !== undefined) onPass?.(pass);
   }
 
-  #settle(connection: Connection): void {
+  #reauthorizeOne(connection: Connection): void {
     const tooOldAt = this.#open.get(connection);
     if (tooOldAt === undefined || connection.ending !== undefined) return;
-    const { monotonic, reauthorize: judge } = this.#options;
+    const { monotonic, reauthorize } = this.#options;
     if (monotonic() >= tooOldAt) return connection.end({ reason: "max_lifetime" });
-    if (connection.admitted.length === 0) return;
+    if (connection.peers.length === 0) return;
     if (this.#pass !== undefined) this.#pass.checked++;
-    for (const admitted of connection.admitted) {
-      const standing = judge(admitted);
-      if (standing.authorized) {
-        connection.register({ ...admitted, peer: standing.peer });
+    for (const peer of connection.peers) {
+      const result = reauthorize(peer);
+      if (result.authorized) {
+        this.register(connection, { ...peer, peer: result.peer });
       } else {
         if (this.#pass !== undefined) this.#pass.ended++;
-        return connection.end(standing.ending);
+        return connection.end(result.ending);
       }
     }
   }

@@ -33,7 +33,6 @@
  */
 
 import { type Conn, ConnError } from "../net/conn.ts";
-import { CLOSE_GRACE } from "./graceful_close.ts";
 import { CLOSE_REASONS, type CloseReason, type Direction } from "../outcome.ts";
 
 /** Settings of {@linkcode copyBidirectional}; durations are milliseconds, at most 2^31 - 1. */
@@ -62,6 +61,9 @@ export type CopyResult = {
   /** The error, for the log. */
   readonly detail: string | undefined;
 };
+
+/** Milliseconds that a peer has to receive the end of a connection that we close. */
+const CLOSE_GRACE = 250;
 
 /** Milliseconds after a side broke, to read what it had sent before and to let its sender stop. */
 const GRACE = 250;
@@ -131,15 +133,15 @@ class BidirectionalCopy {
   #onClosed = (): void => {};
 
   constructor(client: Conn, target: Conn, options: CopyOptions) {
-    const near: Side = { conn: client, reset: "peer_reset" };
-    const far: Side = { conn: target, reset: "target_reset" };
+    const downstream: Side = { conn: client, reset: "peer_reset" };
+    const upstream: Side = { conn: target, reset: "target_reset" };
     const start = {
       ...{ bytes: 0, movedAt: -Infinity, writing: undefined, passedEnd: false },
       state: "reading",
     } as const;
     this.#flows = [
-      { direction: "client_to_target", from: near, to: far, ...start },
-      { direction: "target_to_client", from: far, to: near, ...start },
+      { direction: "client_to_target", from: downstream, to: upstream, ...start },
+      { direction: "target_to_client", from: upstream, to: downstream, ...start },
     ];
     this.#options = options;
     this.#onBytes = options.onBytes;
@@ -375,5 +377,22 @@ function verdictOf(side: Side, error: unknown): Verdict {
       return { reason: "error", detail };
     default:
       return error.fault satisfies never;
+  }
+}
+
+/**
+ * Ends a connection cleanly, with close_notify over TLS, waits up to {@linkcode CLOSE_GRACE}
+ * milliseconds for the peer to do the same, and closes it. Bytes that still arrive are read and
+ * dropped, because closing a socket with unread bytes resets it. Never rejects.
+ */
+export async function closeGracefully(conn: Conn): Promise<void> {
+  const timer = setTimeout(() => conn.close(), CLOSE_GRACE);
+  try {
+    await Promise.all([conn.closeWrite(), conn.pipeTo(() => undefined)]);
+  } catch {
+    // The connection broke, or the time is up.
+  } finally {
+    clearTimeout(timer);
+    conn.close();
   }
 }

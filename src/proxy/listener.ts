@@ -8,43 +8,25 @@
 import type { Conn } from "../net/conn.ts";
 import type { Logger } from "../log/mod.ts";
 import type { LogLimiter } from "../log/limiter.ts";
-import { AcceptError } from "../net/mod.ts";
-import { Admission, type Place, type Seat } from "./admission.ts";
+import { AcceptError, type SocketListener } from "../net/mod.ts";
+import type { Connection } from "./connection.ts";
+import type { ConnectionTable } from "./connection_table.ts";
 import { networkOf } from "./peer_key.ts";
-
-/** A listening socket, as `listenTcp` makes it. */
-export interface Acceptor {
-  /** The bound address, `host:port` or `unix:/path`. */
-  readonly address: string;
-  /** Accepts the next connection; rejects when that failed or after `close`. */
-  accept(): Promise<Conn>;
-  /** Whether clients can still find the socket; absent where it cannot be lost. Never throws. */
-  inPlace?(): boolean;
-  /** Stops listening; a pending `accept` rejects. Never throws. */
-  close(): void;
-}
 
 /** Settings of a {@linkcode Listener}. */
 export type ListenerOptions = {
   /** Owned by the listener from now on. */
-  readonly socket: Acceptor;
-  /** Maximum number of open connections; further ones wait in the kernel's queue. 0 = no limit. */
-  readonly maxConnections: number;
+  readonly socket: Pick<SocketListener, "address" | "accept" | "inPlace" | "close">;
+  /** Says when a connection may be accepted, and holds those that are open. */
+  readonly connections: Pick<ConnectionTable, "room" | "open" | "close" | "freeDescriptor">;
   /**
-   * Maximum number of concurrent handshakes, in addition to connections. 0, the default: there is
-   * no handshake phase, and a connection counts from the start.
+   * Carries one connection to its end. A failure is logged and affects no other connection. Both
+   * arguments are closed when the promise settles.
    */
-  readonly maxHandshakes?: number | undefined;
-  /**
-   * Carries one connection to its end; its place is released when the promise settles. A failure is
-   * logged and affects no other connection. The connection is closed afterwards in any case.
-   */
-  readonly onConnection: (conn: Conn, place: Place) => Promise<void>;
+  readonly onConnection: (accepted: Conn, connection: Connection) => Promise<void>;
   readonly logger: Logger;
-  /** Rate-limits log lines that strangers can cause. */
+  /** Rate-limits log lines that unauthenticated peers can cause. */
   readonly limiter: LogLimiter;
-  /** Aborting it has the same effect as calling `stop`. */
-  readonly signal?: AbortSignal | undefined;
 };
 
 /** First and longest pause after a failed accept, in milliseconds; doubled each time. */
@@ -73,13 +55,12 @@ const SETTLED = 100;
 /** Accepts connections from construction until it is stopped. */
 export class Listener {
   readonly #options: ListenerOptions;
-  readonly #admission: Admission;
   readonly #stopping = new AbortController();
   readonly #loop: Promise<void>;
-  readonly #connections = new Set<Promise<void>>();
+  readonly #carried = new Set<Promise<void>>();
   /** The pending `close`, if it was called. */
   #closing: Promise<void> | undefined;
-  #cameAt = 0;
+  #arrivedAt = 0;
   #pause = 0;
   #waitingSince = Infinity;
   #accepts = 0;
@@ -91,22 +72,9 @@ export class Listener {
   #failedAt = -Infinity;
   #loggedAt = -Infinity;
 
-  /**
-   * Starts accepting.
-   *
-   * @throws {RangeError} unless `maxConnections` is a whole number from 0 up.
-   */
+  /** Starts accepting. */
   constructor(options: ListenerOptions) {
     this.#options = options;
-    const { maxConnections, maxHandshakes = 0 } = options;
-    this.#admission = new Admission({ maxConnections, maxHandshakes });
-    const { signal } = options;
-    const stop = () => this.stop();
-    signal?.addEventListener("abort", stop, { once: true });
-    this.#stopping.signal.addEventListener("abort", () => {
-      signal?.removeEventListener("abort", stop);
-    }, { once: true });
-    if (signal?.aborted) this.stop();
     this.#loop = this.#run();
   }
 
@@ -117,7 +85,7 @@ export class Listener {
 
   /** Number of open connections. */
   get active(): number {
-    return this.#connections.size;
+    return this.#carried.size;
   }
 
   /**
@@ -149,12 +117,12 @@ export class Listener {
   }
 
   async #lastCall(): Promise<void> {
-    this.#cameAt = performance.now();
-    const until = this.#cameAt + LAST_CALL;
+    this.#arrivedAt = performance.now();
+    const until = this.#arrivedAt + LAST_CALL;
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       const now = performance.now();
-      const wait = Math.min(this.#cameAt + QUIET, until) - now;
+      const wait = Math.min(this.#arrivedAt + QUIET, until) - now;
       if (wait <= 0) break;
       await this.#sleep(wait);
     }
@@ -165,7 +133,7 @@ export class Listener {
   async drained(): Promise<void> {
     await this.#closing;
     if (this.#stopping.signal.aborted) await this.#loop;
-    while (this.#connections.size > 0) await Promise.all(this.#connections);
+    while (this.#carried.size > 0) await Promise.all(this.#carried);
   }
 
   async #run(): Promise<void> {
@@ -173,7 +141,7 @@ export class Listener {
     while (!signal.aborted) {
       try {
         // Before accepting: while no place is free, connections stay in the kernel's queue.
-        if (!await this.#admission.room(signal)) return;
+        if (!await this.#options.connections.room(signal)) return;
         this.#waitingSince = performance.now();
         await this.#enter(await this.#options.socket.accept());
         await this.#pace();
@@ -196,27 +164,26 @@ export class Listener {
   }
 
   /** Never rejects: from here on a failure affects this connection only. */
-  async #enter(conn: Conn): Promise<void> {
+  async #enter(accepted: Conn): Promise<void> {
+    const { connections } = this.#options;
     try {
-      // A handshake may have taken the last connection meanwhile, and accepting cannot be
-      // cancelled: this connection waits here, which looks to the peer like waiting in the kernel's
-      // queue.
-      const room = await this.#admission.room(this.#stopping.signal);
-      if (room) this.#accepted(conn, this.#admission.enter(networkOf(conn.remote)));
-      else conn.close();
+      // A handshake may have taken the last place meanwhile, and accepting cannot be cancelled:
+      // this connection waits here, which looks to the peer like waiting in the kernel's queue.
+      const room = await connections.room(this.#stopping.signal);
+      if (room) this.#carry(accepted, connections.open(networkOf(accepted.remote)));
+      else accepted.close();
     } catch (error) {
-      conn.close();
-      this.#connectionFailed(conn, error);
+      accepted.close();
+      this.#connectionFailed(accepted, error);
     }
   }
 
-  #accepted(conn: Conn, seat: Seat): void {
-    this.#cameAt = performance.now();
-    const done = this.#live(conn, seat).finally(() => {
-      this.#connections.delete(done);
-      seat.release();
+  #carry(accepted: Conn, connection: Connection): void {
+    this.#arrivedAt = performance.now();
+    const carried = this.#carryToEnd(accepted, connection).finally(() => {
+      this.#carried.delete(carried);
     });
-    this.#connections.add(done);
+    this.#carried.add(carried);
     const recovered = this.#incident;
     this.#incident = false;
     this.#pause = 0;
@@ -226,15 +193,16 @@ export class Listener {
   }
 
   /** Never rejects. */
-  async #live(conn: Conn, place: Place): Promise<void> {
+  async #carryToEnd(accepted: Conn, connection: Connection): Promise<void> {
     try {
       try {
-        await this.#options.onConnection(conn, place);
+        await this.#options.onConnection(accepted, connection);
       } finally {
-        conn.close();
+        accepted.close();
+        this.#options.connections.close(connection);
       }
     } catch (error) {
-      this.#connectionFailed(conn, error);
+      this.#connectionFailed(accepted, error);
     }
   }
 
@@ -258,7 +226,7 @@ export class Listener {
       if (++this.#missed % MISSED_AT_ONCE === 0) await this.#sleep(MIN_PAUSE);
       return;
     }
-    this.#admission.relieve();
+    this.#options.connections.freeDescriptor();
     this.#waitingSince = Infinity;
     this.#pause = Math.min(MAX_PAUSE, Math.max(MIN_PAUSE, this.#pause * 2));
     const now = performance.now();

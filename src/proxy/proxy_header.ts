@@ -10,7 +10,8 @@
 
 import { Addresses, type IpPattern } from "../acl/ip.ts";
 import { type Conn, ConnError, type RemoteAddress } from "../net/conn.ts";
-import { formatDuration } from "../util/duration.ts";
+import type { ProxyConfig } from "../config/config.ts";
+import type { CloseReason } from "../outcome.ts";
 import {
   type Endpoint,
   formatEndpoint,
@@ -19,7 +20,76 @@ import {
 } from "../proxy_protocol/endpoint.ts";
 import { MAX_HEADER } from "../proxy_protocol/format.ts";
 import { parseHeader } from "../proxy_protocol/parse.ts";
+import { formatDuration } from "../util/duration.ts";
+import { peerFields } from "./authorization.ts";
+import type { Connection } from "./connection.ts";
+import { type Arrival, interrupted, type Stopped, type TunnelContext } from "./context.ts";
+import { networkOf } from "./peer_key.ts";
 import { ReadAhead } from "./read_ahead.ts";
+
+/**
+ * Removes the PROXY header where the tunnel expects one, and logs a refusal. Owns `accepted` from
+ * now on: it is closed unless the result is an {@linkcode Arrival}.
+ *
+ * @param timeout milliseconds to wait for the header.
+ */
+export async function receiveProxyHeader(
+  accepted: Conn,
+  connection: Connection,
+  { config: { proxy }, connections, limiter, name }: ProxyHeaderContext,
+  timeout: number,
+): Promise<Arrival | Stopped> {
+  const trusted = proxy.acceptProxyProtocol;
+  if (trusted.length === 0) return { conn: accepted, destination: accepted.local, fields: {} };
+  const via = accepted.remote;
+  const result = await acceptHeader(accepted, { trusted, timeout, signal: connection.signal });
+  if (result.kind === "accepted") {
+    const { conn, destination } = result;
+    // A load balancer has one handshake per client; each client is limited separately.
+    connections.moveTo(connection, networkOf(conn.remote));
+    return {
+      conn,
+      destination: destination === undefined ? conn.local : formatEndpoint(destination),
+      fields: { via },
+    };
+  }
+  if (result.reason === "cut") return interrupted(connection);
+  if (result.reason === "silent") return { stopped: "no_data" };
+  const message = result.reason === "unlisted" ? "denied connection" : "refused PROXY header";
+  if (limiter.allows("warn", message, { source: networkOf(via) })) {
+    connection.logger.warn(`${name}: ${message}`, {
+      ...(result.reason === "unlisted" ? peerFields(undefined) : {}),
+      remote: via,
+      reason: result.reason,
+      error: result.message,
+    });
+  }
+  return { stopped: closeReasonOf(result.reason) };
+}
+
+/** The parts of a tunnel that {@linkcode receiveProxyHeader} uses. */
+export type ProxyHeaderContext =
+  & Pick<TunnelContext, "limiter" | "name">
+  & {
+    readonly config: { readonly proxy: Pick<ProxyConfig, "acceptProxyProtocol"> };
+    readonly connections: Pick<TunnelContext["connections"], "moveTo">;
+  };
+
+function closeReasonOf(reason: Exclude<HeaderRefusal, "cut" | "silent">): CloseReason {
+  switch (reason) {
+    case "unlisted":
+      return "denied";
+    case "ended":
+    case "broken":
+      return "peer_reset";
+    case "missing":
+    case "malformed":
+    case "timeout":
+      return "error";
+    default:
+      return reason satisfies never;
+  }
+}
 
 /** Which peers may send a header, and how long to wait for it. */
 export type HeaderLimits = {

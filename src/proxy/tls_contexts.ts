@@ -1,28 +1,29 @@
 /**
- * The TLS settings of a tunnel and the verifiers of its peers, all rebuilt when the state changes.
+ * The TLS settings of a tunnel's ends, with the verifiers and rules of their peers; all replaced
+ * when the state changes.
  *
  * @module
  */
 
-import type { Credentials } from "../tls/credentials.ts";
 import type { AclConfig, TlsConfig, TunnelConfig } from "../config/config.ts";
 import { TlsClient } from "../tls/client.ts";
+import type { Credentials } from "../tls/credentials.ts";
+import type { FairQueue } from "../tls/fair_queue.ts";
 import type { NativeTls } from "../native/tls.ts";
+import { PeerVerifier, type Requester, type VerifierOptions } from "../tls/peer_verifier.ts";
 import { TlsServer } from "../tls/server.ts";
 import { SignatureCache } from "../tls/signature_cache.ts";
-import type { PeerVerifier, Requester } from "../tls/peer_verifier.ts";
-import type { FairQueue } from "../tls/fair_queue.ts";
-import type { AuthorizedPeer, Reauthorization } from "./connection_table.ts";
+import { reauthorizePeer } from "./authorization.ts";
+import type { AuthorizedPeer } from "./connection.ts";
+import type { Reauthorization } from "./connection_table.ts";
 import { addressKey } from "./peer_key.ts";
-import { peerVerifier } from "./peer_verifier.ts";
-import { reauthorizePeer } from "./reauthorization.ts";
 
-/** Credentials and rules of one side that uses TLS. */
+/** Credentials and rules of one end that uses TLS. */
 export type EndTls = { readonly credentials: Credentials; readonly acl: AclConfig };
 
-/** The credentials and rules of each side that uses TLS. */
+/** The credentials and rules of a tunnel: of the only end that uses TLS, or of both in a bridge. */
 export type TunnelTls = EndTls & {
-  /** For a bridge: the upstream side. */
+  /** For a bridge: the upstream end. */
   readonly upstream: EndTls | undefined;
 };
 
@@ -35,34 +36,52 @@ export type TlsContextsDeps = {
   readonly queue?: FairQueue | undefined;
 };
 
+/** The role that the peers of an end have. */
+export type PeerRole =
+  | { readonly purpose: "client" }
+  /** `serverName` is the name that the server's certificate must carry. */
+  | { readonly purpose: "server"; readonly serverName: string };
+
 /**
- * Replaces the peer's address by its network. Within an IPv6 network further addresses cost an
- * attacker nothing, so its peers share one turn in the queue.
+ * Makes the verifier of peers' chains for these credentials; for tunnels and for the command
+ * `explain`.
+ *
+ * @param now milliseconds since the epoch.
+ * @param shared what outlives the credentials: cached signature checks, and the queue of
+ * verifications.
  */
-function inItsName(asker: Requester): Requester {
-  return {
-    source: addressKey(asker.source),
-    get signal() {
-      return asker.signal;
-    },
-  };
+export function peerVerifier(
+  role: PeerRole,
+  { anchors, leftOut, intermediates, revocation }: Credentials,
+  now: () => number,
+  shared: Pick<VerifierOptions, "signatures" | "queue"> = {},
+): PeerVerifier {
+  return new PeerVerifier({
+    anchors,
+    leftOut,
+    intermediates,
+    revocation,
+    ...role,
+    ...shared,
+    now,
+  });
 }
 
-/** The downstream side. */
-type NearEngine = {
+/** The downstream end. */
+export type DownstreamTls = {
   readonly tls: TlsServer;
   readonly verifier: PeerVerifier;
   readonly acl: AclConfig;
 };
 
-/** The upstream side: a TLS client for each expected server name. */
-type FarEngine = {
-  readonly servers: ReadonlyMap<
-    string,
-    { readonly tls: TlsClient; readonly verifier: PeerVerifier }
-  >;
+/** The upstream end: a TLS client for each expected server name. */
+type UpstreamTls = {
+  readonly servers: ReadonlyMap<string, UpstreamServer>;
   readonly acl: AclConfig;
 };
+
+/** TLS to servers of one name, and the verifier of their chains. */
+export type UpstreamServer = { readonly tls: TlsClient; readonly verifier: PeerVerifier };
 
 /** The TLS settings of one tunnel. */
 export class TlsContexts {
@@ -70,8 +89,8 @@ export class TlsContexts {
   readonly #deps: TlsContextsDeps;
   /** The cache of signature checks is kept when the state changes. */
   readonly #signatures = new SignatureCache();
-  #near: NearEngine | undefined;
-  #far: FarEngine | undefined;
+  #downstream: DownstreamTls | undefined;
+  #upstream: UpstreamTls | undefined;
 
   /** Starts with the first state. */
   constructor(config: TunnelConfig, state: TunnelTls, deps: TlsContextsDeps) {
@@ -83,72 +102,90 @@ export class TlsContexts {
   /** Replaces the state, also for handshakes that are in progress. */
   update(state: TunnelTls): void {
     const { mode, tls, upstream } = this.#config;
-    const near = mode === "client" ? undefined : this.#nearEngine(state);
-    const far = mode === "server"
-      ? undefined
-      : mode === "client"
-      ? this.#farEngine(tls, state)
-      : this.#farEngine(upstream?.tls ?? tls, state.upstream ?? state);
-    this.#near = near;
-    this.#far = far;
+    // Both are made before either is replaced: credentials that are not usable change nothing.
+    const next = {
+      downstream: mode === "client" ? undefined : this.#makeDownstream(state),
+      upstream: mode === "server"
+        ? undefined
+        : this.#makeUpstream(upstream?.tls ?? tls, state.upstream ?? state),
+    };
+    this.#downstream = next.downstream;
+    this.#upstream = next.upstream;
   }
 
-  /** The downstream side, in the current state. */
-  readonly near = {
-    tls: (): TlsServer => this.#nearNow().tls,
-    acl: (): AclConfig => this.#nearNow().acl,
-  };
+  /**
+   * The downstream end in the current state.
+   *
+   * @throws {Error} where it is plain.
+   */
+  get downstream(): DownstreamTls {
+    if (this.#downstream === undefined) throw new Error("Cannot accept TLS: this end is plain");
+    return this.#downstream;
+  }
 
-  /** The upstream side, in the current state. */
-  readonly far = {
-    tls: (serverName: string): TlsClient => this.#server(serverName).tls,
-    acl: (): AclConfig => this.#farNow().acl,
-  };
+  /**
+   * The rules of the upstream end in the current state.
+   *
+   * @throws {Error} where it is plain.
+   */
+  get upstreamAcl(): AclConfig {
+    return this.#upstreamNow().acl;
+  }
+
+  /**
+   * The upstream end in the current state, for servers whose certificate must carry this name.
+   *
+   * @throws {Error} where it is plain, or no target has this name.
+   */
+  upstream(serverName: string): UpstreamServer {
+    const server = this.#upstreamNow().servers.get(serverName);
+    // The config requires a server name for each TLS target, so it is never empty.
+    if (server === undefined || serverName === "") {
+      throw new Error(`Cannot dial TLS: no name to expect but ${JSON.stringify(serverName)}`);
+    }
+    return server;
+  }
 
   /** Whether the peer of an open connection is still authorized. */
-  judge({ end: side, peer, serverName = "" }: AuthorizedPeer): Reauthorization {
-    const verifier = side === "near" ? this.#nearNow().verifier : this.#server(serverName).verifier;
-    const { acl } = side === "near" ? this.#nearNow() : this.#farNow();
-    const standing = reauthorizePeer(peer, verifier, acl);
-    if (standing.authorized || this.#config.mode !== "bridge") return standing;
+  reauthorize({ end, peer, serverName = "" }: AuthorizedPeer): Reauthorization {
+    const { verifier, acl } = end === "downstream"
+      ? this.downstream
+      : { verifier: this.upstream(serverName).verifier, acl: this.upstreamAcl };
+    const result = reauthorizePeer(peer, verifier, acl);
+    if (result.authorized || this.#config.mode !== "bridge") return result;
     // A bridge has a peer at each end, so its log line says which one was lost.
-    const { reason, fields } = standing.ending;
-    const lostBy = side === "near" ? "client" : "server";
+    const { reason, fields } = result.ending;
+    const lostBy = end === "downstream" ? "client" : "server";
     return { authorized: false, ending: { reason, fields: { ...fields, lost_by: lostBy } } };
   }
 
-  #nearEngine({ credentials, acl }: EndTls): NearEngine {
-    const verifier = peerVerifier(
-      { purpose: "client" },
-      credentials,
-      this.#deps.now,
-      { signatures: this.#signatures, queue: this.#deps.queue },
-    );
+  #upstreamNow(): UpstreamTls {
+    if (this.#upstream === undefined) throw new Error("Cannot dial TLS: that end is plain");
+    return this.#upstream;
+  }
+
+  #makeDownstream({ credentials, acl }: EndTls): DownstreamTls {
+    const verifier = this.#makeVerifier({ purpose: "client" }, credentials);
     const tls = new TlsServer({
       ...this.#config.tls,
       credentials,
       // A handshake in progress when the state changes is verified with the new state.
-      verify: (chain, asker) => this.#nearNow().verifier.verify(chain, inItsName(asker)),
+      verify: (chain, requester) => this.downstream.verifier.verify(chain, byNetwork(requester)),
       native: this.#deps.native?.tls,
     });
     return { tls, verifier, acl };
   }
 
-  #farEngine(config: TlsConfig, { credentials, acl }: EndTls): FarEngine {
+  #makeUpstream(config: TlsConfig, { credentials, acl }: EndTls): UpstreamTls {
     const names = new Set(this.#config.targets.map(({ serverName }) => serverName ?? ""));
     const servers = [...names].map((serverName) => {
-      const role = { purpose: "server", serverName } as const;
-      const verifier = peerVerifier(role, credentials, this.#deps.now, {
-        signatures: this.#signatures,
-        queue: this.#deps.queue,
-      });
+      const verifier = this.#makeVerifier({ purpose: "server", serverName }, credentials);
       const tls = new TlsClient({
         ...config,
         serverName,
         credentials,
-        verify: (chain, asker) => {
-          return this.#server(serverName).verifier.verify(chain, inItsName(asker));
-        },
+        verify: (chain, requester) =>
+          this.upstream(serverName).verifier.verify(chain, byNetwork(requester)),
         native: this.#deps.native?.tls,
       });
       return [serverName, { tls, verifier }] as const;
@@ -156,22 +193,21 @@ export class TlsContexts {
     return { servers: new Map(servers), acl };
   }
 
-  #nearNow(): NearEngine {
-    if (this.#near === undefined) throw new Error("Cannot accept TLS: this end is plain");
-    return this.#near;
+  #makeVerifier(role: PeerRole, credentials: Credentials): PeerVerifier {
+    const { now, queue } = this.#deps;
+    return peerVerifier(role, credentials, now, { signatures: this.#signatures, queue });
   }
+}
 
-  #farNow(): FarEngine {
-    if (this.#far === undefined) throw new Error("Cannot dial TLS: that end is plain");
-    return this.#far;
-  }
-
-  #server(serverName: string): { readonly tls: TlsClient; readonly verifier: PeerVerifier } {
-    const server = this.#farNow().servers.get(serverName);
-    // The config requires a server name for each TLS target, so it is never empty.
-    if (server === undefined || serverName === "") {
-      throw new Error(`Cannot dial TLS: no name to expect but ${JSON.stringify(serverName)}`);
-    }
-    return server;
-  }
+/**
+ * Replaces the peer's address by its network. Within an IPv6 network further addresses cost an
+ * attacker nothing, so its peers share one turn in the queue.
+ */
+function byNetwork(requester: Requester): Requester {
+  return {
+    source: addressKey(requester.source),
+    get signal() {
+      return requester.signal;
+    },
+  };
 }

@@ -1,5 +1,5 @@
 /**
- * One tunnel: a listener, the path of its connections, and the state that authorizes them.
+ * One tunnel: a listener, the pipeline of its connections, and the state that authorizes them.
  *
  * It is driven by plain data only (config, credentials, rules), so it does not depend on where
  * these come from.
@@ -7,27 +7,23 @@
  * @module
  */
 
-import type { Conn } from "../net/conn.ts";
 import { formatAddress } from "../config/address.ts";
 import type { TunnelConfig } from "../config/config.ts";
-import { Listener } from "./listener.ts";
-import type { Logger } from "../log/mod.ts";
 import { type LimitedMessage, LogLimiter } from "../log/limiter.ts";
-import { listen, type NativeTcp, Resolver } from "../net/mod.ts";
-import { MAX_HANDSHAKES } from "./admission.ts";
-import { setTimer } from "./deadlines.ts";
-import { TlsContexts, type TunnelTls } from "./tls_contexts.ts";
-import { PlainFar } from "./upstream_plain.ts";
-import { TlsFar } from "./upstream.ts";
-import { ProxyHeaderReader } from "./proxy_header_reader.ts";
-import { KeyedLimiter } from "./limits.ts";
-import { type Connection, ConnectionTable } from "./connection_table.ts";
-import { PlainNear } from "./downstream_plain.ts";
-import { TlsNear } from "./downstream.ts";
-import { type Near, runSession, type SessionMetrics, type Way } from "./pipeline.ts";
-import { LoadBalancer, type TargetMetrics } from "./load_balancer.ts";
+import type { Logger } from "../log/mod.ts";
 import type { NativeTls } from "../native/tls.ts";
+import { listen, type NativeTcp, Resolver } from "../net/mod.ts";
 import type { FairQueue } from "../tls/fair_queue.ts";
+import { MAX_HANDSHAKES } from "./admission.ts";
+import { ConnectionTable } from "./connection_table.ts";
+import type { ConnectionMetrics, TunnelContext } from "./context.ts";
+import { setTimer } from "./deadlines.ts";
+import { KeyedLimiter } from "./limits.ts";
+import { Listener } from "./listener.ts";
+import { LoadBalancer, type TargetMetrics } from "./load_balancer.ts";
+import { carryConnection } from "./pipeline.ts";
+import { ServerBackoff } from "./server_backoff.ts";
+import { TlsContexts, type TunnelTls } from "./tls_contexts.ts";
 
 /**
  * What authorizes connections. Replaced as a whole; every new or resumed connection uses the
@@ -36,7 +32,7 @@ import type { FairQueue } from "../tls/fair_queue.ts";
 export type TunnelState = TunnelTls;
 
 /** The metrics of a tunnel. */
-export type CountedByTunnel = SessionMetrics & TargetMetrics & {
+export type CountedByTunnel = ConnectionMetrics & TargetMetrics & {
   /** A log line was suppressed. */
   logLineSuppressed(message: LimitedMessage): void;
 };
@@ -64,22 +60,22 @@ export type Native = { readonly tcp: NativeTcp | undefined; readonly tls: Native
 export class Tunnel {
   readonly #listener: Listener;
   readonly #connections: ConnectionTable;
-  readonly #tlsContexts: TlsContexts;
-  readonly #targets: LoadBalancer;
+  readonly #tls: TlsContexts;
+  readonly #balancer: LoadBalancer;
   readonly #limiter: LogLimiter;
 
   private constructor(
     listener: Listener,
     connections: ConnectionTable,
-    tlsContexts: TlsContexts,
-    targets: LoadBalancer,
+    tls: TlsContexts,
+    balancer: LoadBalancer,
     limiter: LogLimiter,
   ) {
-    this.#limiter = limiter;
     this.#listener = listener;
     this.#connections = connections;
-    this.#tlsContexts = tlsContexts;
-    this.#targets = targets;
+    this.#tls = tls;
+    this.#balancer = balancer;
+    this.#limiter = limiter;
   }
 
   /**
@@ -90,41 +86,69 @@ export class Tunnel {
   static async start(
     config: TunnelConfig,
     state: TunnelState,
-    outside: TunnelDeps,
+    { logger, metrics, nextConn, now, monotonic, native, queue }: TunnelDeps,
   ): Promise<Tunnel> {
-    const { mode, proxy, targets: list } = config;
-    // Values that peers influence are cut short, and the lines about them rate-limited.
-    const logger = outside.logger.forPeers();
-    const { metrics, monotonic } = outside;
-    const count = (message: LimitedMessage) => metrics.logLineSuppressed(message);
-    const limiter = new LogLimiter({ logger, count, monotonic, setTimer });
-    const deps: Limited = { ...outside, logger, limiter };
+    const { mode, proxy, targets } = config;
     const name = mode === "client" ? "dialer" : "listener";
-    // Everything that can fail is built before the address is bound.
-    const tlsContexts = new TlsContexts(config, state, deps);
-    const connections = livesOf(name, config, tlsContexts, deps);
-    const targets = new LoadBalancer({
-      ...deps,
-      ...proxy,
-      targets: list,
-      resolver: new Resolver(),
-      random: Math.random,
+    // Values that peers influence are cut short, and the lines about them rate-limited.
+    const peerLogger = logger.forPeers();
+    const limiter = new LogLimiter({
+      logger: peerLogger,
+      count: (message) => metrics.logLineSuppressed(message),
+      monotonic,
+      setTimer,
     });
-    const serve = servant(name, config, { tlsContexts, targets }, deps);
-    const { socketMode } = proxy;
-    const listener = new Listener({
-      socket: await listen(config.listen, { native: deps.native?.tcp, socketMode }),
+    // Everything that can fail is built before the address is bound.
+    const tls = new TlsContexts(config, state, { now, native, queue });
+    const connections = new ConnectionTable({
       maxConnections: proxy.maxConnections,
       // In client mode the only thing to wait for is a PROXY header.
       maxHandshakes: mode === "client" && proxy.acceptProxyProtocol.length === 0
         ? 0
         : MAX_HANDSHAKES,
-      onConnection: (accepted, place) => serve(accepted, connections.open(place)),
-      logger,
+      maxLifetime: proxy.maxLifetime,
+      reauthorize: (peer) => tls.reauthorize(peer),
+      onPass: ({ checked, ended }) => {
+        const level = ended > 0 ? "info" : "debug";
+        peerLogger[level](`${name}: judged open connections again`, { judged: checked, ended });
+      },
+      logger: peerLogger,
+      nextConn,
+      now,
+      monotonic,
+    });
+    const balancer = new LoadBalancer({
+      targets,
+      balance: proxy.balance,
+      dialTimeout: proxy.dialTimeout,
+      resolver: new Resolver(),
+      metrics,
+      monotonic,
+      random: Math.random,
+    });
+    const context: TunnelContext = {
+      config,
+      name,
+      connections,
+      tls,
+      balancer,
+      perPeer: new KeyedLimiter(proxy.maxConnectionsPerPeer),
+      backoff: new ServerBackoff(monotonic),
+      limiter,
+      metrics,
+      monotonic,
+      native: native?.tcp,
+    };
+    const { socketMode } = proxy;
+    const listener = new Listener({
+      socket: await listen(config.listen, { native: native?.tcp, socketMode }),
+      connections,
+      onConnection: (accepted, connection) => carryConnection(accepted, connection, context),
+      logger: peerLogger,
       limiter,
     });
-    announce(listener.address, config, outside.logger);
-    return new Tunnel(listener, connections, tlsContexts, targets, limiter);
+    logListening(listener.address, config, logger);
+    return new Tunnel(listener, connections, tls, balancer, limiter);
   }
 
   /** Whether new connections are being accepted. */
@@ -142,10 +166,10 @@ export class Tunnel {
    * soon after; the others continue.
    */
   update(state: TunnelState): void {
-    this.#tlsContexts.update(state);
+    this.#tls.update(state);
     this.#connections.reauthorize();
     // An upstream that failed verification may pass it now.
-    this.#targets.clearEjections();
+    this.#balancer.clearEjections();
   }
 
   /**
@@ -165,88 +189,11 @@ export class Tunnel {
   }
 }
 
-/** The tunnel's dependencies, with its own log limiter. */
-type Limited = TunnelDeps & { readonly limiter: LogLimiter };
-
-function announce(bound: string, { mode, targets }: TunnelConfig, logger: Logger): void {
+function logListening(bound: string, { mode, targets }: TunnelConfig, logger: Logger): void {
   const [first] = targets;
   const to = targets.length === 1
     ? formatAddress(first.address)
     : targets.map(({ address }) => formatAddress(address));
-  if (mode === "client") {
-    logger.info("dialer: listening", { listen: bound, server: to });
-  } else {
-    logger.info("listener: serving mTLS", { listen: bound, target: to });
-  }
-}
-
-/** The table of a tunnel's connections, which are reauthorized with the current state. */
-function livesOf(
-  name: string,
-  { proxy }: TunnelConfig,
-  tlsContexts: TlsContexts,
-  deps: Limited,
-): ConnectionTable {
-  return new ConnectionTable({
-    ...deps,
-    maxLifetime: proxy.maxLifetime,
-    reauthorize: (admitted) => tlsContexts.judge(admitted),
-    onPass: ({ checked, ended }) => {
-      const report = { judged: checked, ended };
-      if (ended > 0) deps.logger.info(`${name}: judged open connections again`, report);
-      else deps.logger.debug(`${name}: judged open connections again`, report);
-    },
-  });
-}
-
-/** Carries one connection. */
-type Servant = (accepted: Conn, connection: Connection) => Promise<void>;
-
-/** Builds the function that carries a connection in the tunnel's mode. */
-function servant(
-  name: string,
-  config: TunnelConfig,
-  { tlsContexts, targets }: { readonly tlsContexts: TlsContexts; readonly targets: LoadBalancer },
-  deps: Limited,
-): Servant {
-  const { mode, tls, proxy } = config;
-  const trusted = proxy.acceptProxyProtocol;
-  const header = trusted.length > 0
-    ? new ProxyHeaderReader(trusted, deps.limiter, name)
-    : undefined;
-  const reach = {
-    ...deps,
-    native: deps.native?.tcp,
-    targets,
-    several: config.targets.length > 1,
-  };
-  const tlsNear = () =>
-    new TlsNear({
-      ...deps,
-      ...tlsContexts.near,
-      header,
-      quota: new KeyedLimiter(proxy.maxConnectionsPerPeer),
-      tellsTls: proxy.proxyProtocol === "v2-tls",
-      handshakeTimeout: tls.handshakeTimeout,
-    });
-  const tlsFar = (handshakeTimeout: number) =>
-    new TlsFar({ ...reach, ...tlsContexts.far, handshakeTimeout });
-  const run = <N extends Near>(way: Way<N>): Servant => (accepted, connection) =>
-    runSession(accepted, way, { ...deps, proxy }, connection);
-  switch (mode) {
-    case "server": {
-      const { proxyProtocol } = proxy;
-      return run({ name, near: tlsNear(), far: new PlainFar({ ...reach, proxyProtocol }) });
-    }
-    case "client":
-      return run({
-        name,
-        near: new PlainNear({ header, headerTimeout: tls.handshakeTimeout }),
-        far: tlsFar(tls.handshakeTimeout),
-      });
-    case "bridge":
-      return run({ name, near: tlsNear(), far: tlsFar(Infinity) });
-    default:
-      return mode satisfies never;
-  }
+  if (mode === "client") logger.info("dialer: listening", { listen: bound, server: to });
+  else logger.info("listener: serving mTLS", { listen: bound, target: to });
 }

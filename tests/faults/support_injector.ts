@@ -12,8 +12,8 @@ import tls from "node:tls";
 import type { Conn } from "../../src/net/conn.ts";
 import { Admission } from "../../src/proxy/admission.ts";
 import { KeyedLimiter } from "../../src/proxy/limits.ts";
-import { Connection, ConnectionTable } from "../../src/proxy/connection_table.ts";
-import { TlsNear } from "../../src/proxy/downstream.ts";
+import type { Connection } from "../../src/proxy/connection.ts";
+import { ConnectionTable } from "../../src/proxy/connection_table.ts";
 import { TlsClient } from "../../src/tls/client.ts";
 import { TlsServer } from "../../src/tls/server.ts";
 import { PeerVerifier } from "../../src/tls/peer_verifier.ts";
@@ -148,16 +148,6 @@ function watchEngine(): void {
           return done;
         });
     };
-  // Its first bytes are read before the engine is there.
-  patch(
-    TlsNear.prototype,
-    "receive",
-    (real) =>
-      function (this: unknown, accepted: Conn, ...args: unknown[]) {
-        become(accepted, "wire");
-        return Reflect.apply(real, this, [accepted, ...args]);
-      },
-  );
   patch(TlsServer.prototype, "accept", handshake);
   patch(TlsClient.prototype, "connect", handshake);
 }
@@ -173,10 +163,11 @@ function watchPlaces(): void {
       entering = false;
       return trip("place") ?? Reflect.apply(real, this, args);
     });
-  const dispose = Connection.prototype[Symbol.dispose];
-  Connection.prototype[Symbol.dispose] = function (this: Connection) {
-    Reflect.apply(dispose, this, []);
-    void trip("dispose");
+  const close = ConnectionTable.prototype.close;
+  ConnectionTable.prototype.close = function (this: ConnectionTable, connection: Connection) {
+    const first = !connection.closed;
+    Reflect.apply(close, this, [connection]);
+    if (first) void trip("dispose");
   };
 }
 
@@ -195,6 +186,5 @@ export function install(faults: readonly Fault[], by: Route): void {
   patch(PeerVerifier.prototype, "verify", (real) => passing("verify", real));
   patch(KeyedLimiter.prototype, "take", (real) => passing("quota", real));
   patch(ConnectionTable.prototype, "open", (real) => passing("open", real));
-  // Whoever is let in first is admitted, and stands; one who is dialled stands.
-  patch(Connection.prototype, "register", (real) => passing("admit", real));
+  patch(ConnectionTable.prototype, "register", (real) => passing("admit", real));
 }

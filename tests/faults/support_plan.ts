@@ -21,6 +21,7 @@ export const WRAPPED: readonly string[] = [
   "metrics/counters.ts",
   "net/mod.ts",
   "proxy/copy.ts",
+  "proxy/downstream.ts",
   "native/tls.ts",
 ];
 

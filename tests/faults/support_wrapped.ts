@@ -19,8 +19,10 @@ import {
   type SocketOptions,
 } from "../../src/net/mod.ts";
 import { copyBidirectional as realSplice } from "../../src/proxy/copy.ts";
+import { acceptTls as realAcceptTls } from "../../src/proxy/downstream.ts";
 import { type NativeTls, nativeTls as realNativeTls } from "../../src/native/tls.ts";
 import { join, marked, passesOfCurrent, passing, route, trip } from "./support_injector.ts";
+import { become } from "./support_marked.ts";
 import { markTcp, markTls } from "./support_native.ts";
 
 export * from "../../src/acl/mod.ts";
@@ -29,6 +31,7 @@ export * from "../../src/log/mod.ts";
 export * from "../../src/metrics/counters.ts";
 export * from "../../src/net/mod.ts";
 export * from "../../src/proxy/copy.ts";
+export * from "../../src/proxy/downstream.ts";
 export * from "../../src/native/tls.ts";
 
 /** The place `authorize`. */
@@ -57,6 +60,14 @@ export async function listen(
 
 /** The place `copyBidirectional`. */
 export const copyBidirectional: typeof realSplice = passing("copy", realSplice);
+
+/** The first bytes are read before TLS is there: from here on the places are those of the stream. */
+export function acceptTls(
+  ...args: Parameters<typeof realAcceptTls>
+): ReturnType<typeof realAcceptTls> {
+  become(args[0].conn, "wire");
+  return realAcceptTls(...args);
+}
 
 /** The places of sockets, where they are carried by the runtime's own handles. */
 export function nativeTcp(version?: string): NativeTcp | undefined {

@@ -8,7 +8,7 @@
 import { Listener } from "../../src/proxy/listener.ts";
 import { lineLogger } from "./log.ts";
 import { listenTcp } from "../../src/net/mod.ts";
-import { limiterOf } from "../unit/proxy/listener_support.ts";
+import { limiterOf, tableOf } from "../unit/proxy/listener_support.ts";
 
 // As the daemon does. Without any, Deno 2.9.6 panics when it runs out of descriptors at its start.
 Deno.addSignalListener("SIGTERM", () => listener.stop());
@@ -20,7 +20,7 @@ const logger = lineLogger({
 });
 const listener = new Listener({
   socket: listenTcp({ host: "127.0.0.1", port: 0 }),
-  maxConnections: 0,
+  connections: tableOf(logger),
   logger,
   limiter: limiterOf(logger),
   onConnection: async (connection) => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { dirname } from "node:path";
 import { Listener } from "../../../src/proxy/listener.ts";
 import { AcceptError, dial } from "../../../src/net/mod.ts";
-import { memoryLog } from "../proxy/listener_support.ts";
+import { memoryLog, tableOf } from "../proxy/listener_support.ts";
 import { CLEAN, opensDespite, perl } from "./between.ts";
 import { DIAL, listenAt, Place } from "./unix_support.ts";
 
@@ -55,7 +55,7 @@ Deno.test(
     const served = Promise.withResolvers<void>();
     const listener = new Listener({
       socket: await listenAt(place.at()),
-      maxConnections: 0,
+      connections: tableOf(logger),
       onConnection: () => Promise.resolve(served.resolve()),
       logger,
       limiter,

@@ -5,10 +5,8 @@
  */
 
 import assert from "node:assert/strict";
-import type { Place } from "../../../src/proxy/admission.ts";
+import type { AuthorizedPeer, Connection } from "../../../src/proxy/connection.ts";
 import {
-  type AuthorizedPeer,
-  type Connection,
   ConnectionTable,
   type ConnectionTableOptions,
   type Pass,
@@ -31,14 +29,23 @@ export function peerOf(name: string, validUntil = Infinity): VerifiedPeer {
   return { certificate: parsed, spki: name, chain: [leaf.der], validUntil };
 }
 
-/** Who connects. */
-export function near(peer: VerifiedPeer | undefined): AuthorizedPeer {
-  return { end: "near", peer };
+/** A downstream peer. */
+export function client(peer: VerifiedPeer | undefined): AuthorizedPeer {
+  return { end: "downstream", peer };
 }
 
-/** A place that is there at once, unless it is told to wait. */
-export function place(wait: Promise<boolean> = Promise.resolve(true)): Place {
-  return { onEvict: () => {}, moveTo: () => {}, establish: () => wait };
+/** The network that the connections of tests come from. */
+export const SOURCE = "192.0.2.1";
+
+/** Registers an authorized client in one turn, as the pipeline does. */
+export function admit(
+  connections: ConnectionTable,
+  connection: Connection,
+  peer: VerifiedPeer | undefined,
+): Promise<boolean> {
+  const established = connections.establish(connection);
+  connections.register(connection, client(peer));
+  return established;
 }
 
 /** What {@linkcode start} makes. */
@@ -47,7 +54,7 @@ export type Started = {
   readonly connections: ConnectionTable;
   /** What came of each pass over all. */
   readonly passes: readonly Pass[];
-  /** A connection whose near peer was let in. */
+  /** A connection whose client was admitted. */
   readonly admit: (peer: VerifiedPeer | undefined) => Promise<Connection>;
 };
 
@@ -58,6 +65,8 @@ export function start(options: Partial<ConnectionTableOptions> = {}): Started {
   let conns = 0;
   const { now, setTimer } = clock;
   const connections = new ConnectionTable({
+    maxConnections: 0,
+    maxHandshakes: 100,
     reauthorize: ({ peer }) => ({ authorized: true, peer }),
     maxLifetime: 0,
     logger: memoryLog().logger,
@@ -68,10 +77,10 @@ export function start(options: Partial<ConnectionTableOptions> = {}): Started {
     setTimer,
     ...options,
   });
-  const admit = async (peer: VerifiedPeer | undefined): Promise<Connection> => {
-    const connection = connections.open(place());
-    assert.equal(await connection.admit(near(peer)), true);
+  const admitOne = async (peer: VerifiedPeer | undefined): Promise<Connection> => {
+    const connection = connections.open(SOURCE);
+    assert.equal(await admit(connections, connection, peer), true);
     return connection;
   };
-  return { clock, connections, passes, admit };
+  return { clock, connections, passes, admit: admitOne };
 }

@@ -9,11 +9,11 @@ import { NO_REVOCATION } from "../../../src/x509/revocation.ts";
 import { memoryLog } from "./listener_support.ts";
 import { makeCa, makeLeaf } from "../../support/pki.ts";
 import { FakeClock, settle } from "./fake_clock.ts";
-import { near, peerOf, place, start, YEARS } from "./connection_support.ts";
+import { admit as admitOne, client, peerOf, SOURCE, start, YEARS } from "./connection_support.ts";
 
 const LOGGED = { logger: memoryLog().logger, nextConn: () => 1 };
 
-Deno.test("lives: after a change everybody is judged, and only who fails is ended", async () => {
+Deno.test("connections: after a change everybody is judged, and only who fails is ended", async () => {
   const { clock, connections, passes, admit } = start({
     reauthorize: ({ peer }) =>
       peer?.spki === "bad"
@@ -21,7 +21,7 @@ Deno.test("lives: after a change everybody is judged, and only who fails is ende
         : { authorized: true, peer },
   });
   const all = [await admit(peerOf("good")), await admit(peerOf("bad")), await admit(undefined)];
-  const shaking = connections.open(place());
+  const shaking = connections.open(SOURCE);
   let aborts = 0;
   for (const connection of [...all, shaking]) {
     connection.signal.addEventListener("abort", () => aborts++);
@@ -35,28 +35,29 @@ Deno.test("lives: after a change everybody is judged, and only who fails is ende
   assert.equal(shaking.signal.aborted, false, "nobody is known to be there yet");
   assert.equal(aborts, 1);
   assert.deepEqual(passes, [{ checked: 3, ended: 1 }]);
-  for (const connection of [...all, shaking]) connection[Symbol.dispose]();
+  for (const connection of [...all, shaking]) connections.close(connection);
   assert.equal(connections.size, 0);
   assert.equal(clock.timers, 0);
 });
 
-Deno.test("lives: a change right after the decision finds the connection", async () => {
-  const { clock, connections } = start({
+Deno.test("connections: a change right after the decision finds the connection", async () => {
+  const { clock, connections, admit } = start({
+    maxConnections: 1,
     reauthorize: () => ({ authorized: false, ending: { reason: "revoked" } }),
   });
-  const waits = Promise.withResolvers<boolean>();
-  const connection = connections.open(place(waits.promise));
+  const waiting = connections.open(SOURCE);
+  const other = await admit(undefined);
   // The same turn: nothing was awaited in between.
-  const admitted = connection.admit(near(peerOf("peer")));
+  const admitted = admitOne(connections, waiting, peerOf("peer"));
   connections.reauthorize();
   await clock.advance(100);
-  assert.equal(connection.ending?.reason, "revoked");
-  waits.resolve(true);
+  assert.equal(waiting.ending?.reason, "revoked");
+  connections.close(other);
   assert.equal(await admitted, false);
-  connection[Symbol.dispose]();
+  connections.close(waiting);
 });
 
-Deno.test("lives: judging thousands takes slices, and all are judged by the last state", async () => {
+Deno.test("connections: judging thousands takes slices, and all are judged by the last state", async () => {
   let state = 1;
   let judged = 0;
   const seen = new Map<string, number>();
@@ -84,7 +85,7 @@ Deno.test("lives: judging thousands takes slices, and all are judged by the last
   assert.equal(passes.length, 1, "the second took over from the first");
 });
 
-Deno.test("lives: changes one after the other do not keep the last in line waiting for ever", async () => {
+Deno.test("connections: changes one after the other do not keep the last in line waiting for ever", async () => {
   const last = { judged: 0 };
   const { clock, connections, admit } = start({
     reauthorize: ({ peer }) => {
@@ -102,7 +103,7 @@ Deno.test("lives: changes one after the other do not keep the last in line waiti
   assert.ok(last.judged >= 1);
 });
 
-Deno.test("lives: a certificate that expires is judged again then, and ends what it does not carry", async () => {
+Deno.test("connections: a certificate that expires is judged again then, and ends what it does not carry", async () => {
   const { clock, connections, admit } = start({
     reauthorize: () => ({ authorized: false, ending: { reason: "expired" } }),
   });
@@ -117,14 +118,14 @@ Deno.test("lives: a certificate that expires is judged again then, and ends what
   clock.time += YEARS;
   await clock.advance(2000);
   assert.equal(late.ending?.reason, "expired");
-  soon[Symbol.dispose]();
-  late[Symbol.dispose]();
+  connections.close(soon);
+  connections.close(late);
   assert.equal(clock.timers, 0);
   assert.equal(connections.size, 0);
 });
 
-Deno.test("lives: where another path is valid for longer the connection goes on until that ends", async () => {
-  const { clock, admit } = start({
+Deno.test("connections: where another path is valid for longer the connection goes on until that ends", async () => {
+  const { clock, connections, admit } = start({
     reauthorize: ({ peer }) => {
       const until = start0 + 20_000;
       if (clock.time > until) return { authorized: false, ending: { reason: "expired" } };
@@ -135,13 +136,13 @@ Deno.test("lives: where another path is valid for longer the connection goes on 
   const connection = await admit(peerOf("peer", start0 + 5000));
   await clock.advance(19_990);
   assert.equal(connection.signal.aborted, false);
-  assert.equal(connection.admitted[0]?.peer?.validUntil, start0 + 20_000);
+  assert.equal(connection.peers[0]?.peer?.validUntil, start0 + 20_000);
   await clock.advance(1000);
   assert.equal(connection.ending?.reason, "expired");
-  connection[Symbol.dispose]();
+  connections.close(connection);
 });
 
-Deno.test("lives: with the verifier itself, a cross-signed CA outlives the other by hours", async () => {
+Deno.test("connections: with the verifier itself, a cross-signed CA outlives the other by hours", async () => {
   const clock = new FakeClock();
   clock.time = Date.now();
   const short = makeCa({ subject: "root", notAfter: new Date(clock.time + 60_000) });
@@ -165,6 +166,8 @@ Deno.test("lives: with the verifier itself, a cross-signed CA outlives the other
   const { now, setTimer } = clock;
   const connections = new ConnectionTable({
     reauthorize: judge,
+    maxConnections: 0,
+    maxHandshakes: 100,
     maxLifetime: 0,
     now,
     monotonic: now,
@@ -174,20 +177,20 @@ Deno.test("lives: with the verifier itself, a cross-signed CA outlives the other
   const first = verifier.verifyNow([peer.der, crossed.der]);
   assert.ok(first.ok);
   assert.ok(first.peer.validUntil < clock.time + 62_000);
-  const connection = connections.open(place());
-  await connection.admit(near(first.peer));
+  const connection = connections.open(SOURCE);
+  await admitOne(connections, connection, first.peer);
   clock.time += 120_000;
   await clock.advance(2000);
   assert.equal(connection.signal.aborted, false);
   clock.time += 7_200_000;
   await clock.advance(2000);
   assert.equal(connection.ending?.reason, "expired");
-  connection[Symbol.dispose]();
+  connections.close(connection);
 });
 
-Deno.test("lives: max_lifetime counts from accept, whatever the connection is doing", async () => {
+Deno.test("connections: max_lifetime counts from accept, whatever the connection is doing", async () => {
   const { clock, connections, admit } = start({ maxLifetime: 3000 });
-  const shaking = connections.open(place());
+  const shaking = connections.open(SOURCE);
   const going = await admit(undefined);
   await clock.advance(2999);
   assert.equal(going.signal.aborted, false);
@@ -196,22 +199,23 @@ Deno.test("lives: max_lifetime counts from accept, whatever the connection is do
   assert.equal(shaking.ending?.reason, "max_lifetime");
   assert.equal(going.ending?.reason, "max_lifetime");
   assert.equal(late.signal.aborted, false);
-  for (const connection of [shaking, going, late]) connection[Symbol.dispose]();
+  for (const connection of [shaking, going, late]) connections.close(connection);
   assert.equal(clock.timers, 0);
 });
 
-Deno.test("lives: a cut ends all, and those that still come", async () => {
+Deno.test("connections: a cut ends all, and those that still come", async () => {
   const { connections, admit } = start();
-  const all = [connections.open(place()), await admit(undefined)];
+  const all = [connections.open(SOURCE), await admit(undefined)];
   connections.cut();
-  all.push(connections.open(place()));
+  const late = connections.open(SOURCE);
+  all.push(late);
   assert.deepEqual(all.map(({ signal }) => signal.reason), Array(3).fill("shutdown"));
-  assert.equal(await all[2]?.admit(near(undefined)), false);
-  for (const connection of all) connection[Symbol.dispose]();
+  assert.equal(await connections.establish(late), false);
+  for (const connection of all) connections.close(connection);
   assert.equal(connections.size, 0);
 });
 
-Deno.test("lives: the first reason stays, and after the end there is none", async () => {
+Deno.test("connections: the first reason stays, and after the end there is none", async () => {
   const { clock, connections, admit } = start({
     reauthorize: () => ({ authorized: false, ending: { reason: "denied" } }),
   });
@@ -223,49 +227,51 @@ Deno.test("lives: the first reason stays, and after the end there is none", asyn
   assert.equal(ended.ending?.reason, "max_lifetime");
   const over = await admit(undefined);
   connections.reauthorize();
-  over[Symbol.dispose]();
+  connections.close(over);
   await clock.advance(100);
   over.end({ reason: "denied" });
-  over.register(near(peerOf("late", clock.time + 1000)));
+  connections.register(over, client(peerOf("late", clock.time + 1000)));
   assert.equal(over.signal.aborted, false);
-  ended[Symbol.dispose]();
+  connections.close(ended);
   assert.equal(clock.timers, 0);
 });
 
-Deno.test("lives: a handshake that gives way ends its connection", () => {
-  const { connections } = start();
-  const seat = place();
-  const connection = connections.open(seat);
-  seat.onEvict("too slow");
-  assert.deepEqual(connection.ending, { reason: "error", fields: { error: "too slow" } });
-  connection[Symbol.dispose]();
+Deno.test("connections: a handshake that is evicted ends its connection", () => {
+  const { connections } = start({ maxHandshakes: 1 });
+  const [first, second] = [connections.open(SOURCE), connections.open(SOURCE)];
+  assert.equal(first.ending?.reason, "error");
+  assert.match(String(first.ending?.fields?.error), /^gave way to newer connections: /);
+  assert.equal(second.ending, undefined);
+  for (const connection of [first, second]) connections.close(connection);
 });
 
-Deno.test("lives: what a connection owns is given back once", async () => {
-  const { admit } = start();
+Deno.test("connections: what a connection owns is given back once", async () => {
+  const { connections, admit } = start();
   const connection = await admit(undefined);
   let given = 0;
   connection.own({ [Symbol.dispose]: () => given++ });
   connection.end({ reason: "denied" });
   assert.equal(given, 0, "it is still closing");
-  connection[Symbol.dispose]();
-  connection[Symbol.dispose]();
+  connections.close(connection);
+  connections.close(connection);
   assert.equal(given, 1);
 });
 
-Deno.test("lives: with the runtime's timers nothing is left behind", async () => {
+Deno.test("connections: with the runtime's timers nothing is left behind", async () => {
   const connections = new ConnectionTable({
     reauthorize: ({ peer }) => ({ authorized: true, peer }),
+    maxConnections: 0,
+    maxHandshakes: 100,
     maxLifetime: 60_000,
     ...LOGGED,
     now: Date.now,
     monotonic: () => performance.now(),
   });
-  const connection = connections.open(place());
-  await connection.admit(near(peerOf("peer", Date.now() + YEARS)));
+  const connection = connections.open(SOURCE);
+  await admitOne(connections, connection, peerOf("peer", Date.now() + YEARS));
   connections.reauthorize();
   await settle();
   await settle();
   assert.equal(connection.signal.aborted, false);
-  connection[Symbol.dispose]();
+  connections.close(connection);
 });

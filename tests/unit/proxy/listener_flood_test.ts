@@ -38,12 +38,12 @@ Deno.test("listener: short of descriptors a handshake that had its chance gives 
   const yielded: string[] = [];
   const { socket, listener } = start({
     maxHandshakes: 10,
-    onConnection: (_, place) =>
+    onConnection: (_, connection) =>
       new Promise((end) => {
-        place.onEvict = (why) => {
-          yielded.push(why);
+        connection.signal.addEventListener("abort", () => {
+          yielded.push(String(connection.ending?.fields?.error));
           end();
-        };
+        });
       }),
   });
   socket.give(new Stub());

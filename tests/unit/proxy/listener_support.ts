@@ -5,11 +5,12 @@
  */
 
 import { type Conn, pipeByReading, type Sink } from "../../../src/net/conn.ts";
-import { type Acceptor, Listener, type ListenerOptions } from "../../../src/proxy/listener.ts";
+import { Listener, type ListenerOptions } from "../../../src/proxy/listener.ts";
+import { ConnectionTable } from "../../../src/proxy/connection_table.ts";
 import type { Logger } from "../../../src/log/mod.ts";
 import { lineLogger } from "../../support/log.ts";
 import { LogLimiter } from "../../../src/log/limiter.ts";
-import { AcceptError } from "../../../src/net/mod.ts";
+import { AcceptError, type SocketListener } from "../../../src/net/mod.ts";
 
 /** What bounds lines about strangers, with a report only when one is asked for. */
 export function limiterOf(logger: Logger): LogLimiter {
@@ -73,8 +74,8 @@ export class Stub implements Conn {
 }
 
 /** A listening socket whose every answer a test decides. */
-export class FakeSocket implements Acceptor {
-  /** See {@linkcode Acceptor}. */
+export class FakeSocket implements SocketListener {
+  /** See {@linkcode SocketListener}. */
   readonly address = "127.0.0.1:1";
   /** How often it was asked. */
   accepts = 0;
@@ -119,21 +120,38 @@ export type Started = {
   readonly lines: string[];
 };
 
-/** A listener whose connections last until they are told to end. */
-export function start(options: Partial<ListenerOptions> = {}): Started {
+/** A table of connections with these limits, whose peers all stay authorized. */
+export function tableOf(
+  logger: Logger,
+  { maxConnections = 0, maxHandshakes = 0 }: Limits = {},
+): ConnectionTable {
+  return new ConnectionTable({
+    maxConnections,
+    maxHandshakes,
+    maxLifetime: 0,
+    reauthorize: ({ peer }) => ({ authorized: true, peer }),
+    logger,
+    nextConn: () => 1,
+    now: Date.now,
+    monotonic: () => performance.now(),
+  });
+}
+
+/** Limits of a listener's connections; 0 = none. */
+export type Limits = { readonly maxConnections?: number; readonly maxHandshakes?: number };
+
+/** A listener whose connections last until a test ends them. */
+export function start(
+  { maxConnections, maxHandshakes, ...options }: Partial<ListenerOptions> & Limits = {},
+): Started {
   const socket = new FakeSocket();
   const log = memoryLog();
   const ends: (() => void)[] = [];
   const onConnection = () => new Promise<void>((end) => ends.push(end));
   const { logger, limiter } = log;
-  const listener = new Listener({
-    socket,
-    maxConnections: 0,
-    onConnection,
-    logger,
-    limiter,
-    ...options,
-  });
+  const limits = { maxConnections: maxConnections ?? 0, maxHandshakes: maxHandshakes ?? 0 };
+  const connections = tableOf(logger, limits);
+  const listener = new Listener({ socket, connections, onConnection, logger, limiter, ...options });
   return { socket, listener, ends, lines: log.lines };
 }
 

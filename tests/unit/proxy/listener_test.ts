@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type Conn, ConnError } from "../../../src/net/conn.ts";
 import { Listener } from "../../../src/proxy/listener.ts";
 import { AcceptError, dialTcp, listenTcp } from "../../../src/net/mod.ts";
-import { EMFILE, memoryLog, start, Stub } from "./listener_support.ts";
+import { EMFILE, memoryLog, start, Stub, tableOf } from "./listener_support.ts";
 
 const DIAL = { timeout: 20_000 };
 
@@ -150,18 +150,6 @@ Deno.test("listener: a connection that comes in with the stop is closed, not ser
   assert.equal(ends.length, 0);
 });
 
-Deno.test("listener: the signal stops it, even when it has aborted before", async () => {
-  const abort = new AbortController();
-  const { listener, socket } = start({ signal: abort.signal });
-  abort.abort();
-  assert.ok(socket.closed);
-  await listener.drained();
-  const late = start({ signal: abort.signal });
-  await late.listener.drained();
-  assert.ok(late.socket.closed);
-  assert.equal(late.socket.accepts, 0);
-});
-
 Deno.test("listener: drained waits for open connections", async () => {
   const { socket, listener, ends } = start();
   socket.give(new Stub());
@@ -195,7 +183,7 @@ Deno.test("listener over TCP: 1,000 at once, the 1,001st waits and is then serve
   const { logger, limiter, lines } = memoryLog();
   const listener = new Listener({
     socket,
-    maxConnections: 1000,
+    connections: tableOf(logger, { maxConnections: 1000 }),
     onConnection: echo,
     logger,
     limiter,
@@ -221,7 +209,8 @@ Deno.test("listener over TCP: 1,000 at once, the 1,001st waits and is then serve
 Deno.test("listener over TCP: open connections outlive the stop, the port is free", async () => {
   const socket = listenTcp({ host: "127.0.0.1", port: 0 });
   const { logger, limiter } = memoryLog();
-  const listener = new Listener({ socket, maxConnections: 1, onConnection: echo, logger, limiter });
+  const connections = tableOf(logger, { maxConnections: 1 });
+  const listener = new Listener({ socket, connections, onConnection: echo, logger, limiter });
   const address = { host: "127.0.0.1", port: socket.port };
   const open = await dialTcp(address, DIAL);
   await ask(open, "before");

@@ -3,7 +3,7 @@ import type { Conn } from "../../../src/net/conn.ts";
 import type { Address, Balance, NonEmpty, Target } from "../../../src/config/config.ts";
 import { dial, listenTcp, Resolver, type TcpListener } from "../../../src/net/mod.ts";
 import { LoadBalancer } from "../../../src/proxy/load_balancer.ts";
-import { NoTarget } from "../../../src/proxy/target_failure.ts";
+import { NoTarget } from "../../../src/proxy/load_balancer.ts";
 import { listenAt, Place } from "../net/unix_support.ts";
 
 const QUIET = {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { BALANCES } from "../../../src/config/config.ts";
-import { NoTarget } from "../../../src/proxy/target_failure.ts";
+import { NoTarget } from "../../../src/proxy/load_balancer.ts";
 import { Field, type Manner } from "./load_balancer_support.ts";
 
 const balance = fc.constantFrom(...BALANCES);

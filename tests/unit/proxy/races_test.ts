@@ -10,14 +10,13 @@ import type { Conn } from "../../../src/net/conn.ts";
 import type { AclConfig, Mode, NonEmpty, Target } from "../../../src/config/config.ts";
 import { lineLogger } from "../../support/log.ts";
 import { allocateCounters, CounterReader, TunnelCounters } from "../../../src/metrics/counters.ts";
-import { PlainFar } from "../../../src/proxy/upstream_plain.ts";
-import { TlsFar } from "../../../src/proxy/upstream.ts";
+import { parseConfig } from "../../../src/config/load.ts";
 import { KeyedLimiter } from "../../../src/proxy/limits.ts";
-import { ConnectionTable, type End } from "../../../src/proxy/connection_table.ts";
-import { PlainNear } from "../../../src/proxy/downstream_plain.ts";
-import { TlsNear } from "../../../src/proxy/downstream.ts";
-import { type Near, runSession, type Way } from "../../../src/proxy/pipeline.ts";
-import { reauthorizePeer } from "../../../src/proxy/reauthorization.ts";
+import type { End } from "../../../src/proxy/connection.ts";
+import { ConnectionTable } from "../../../src/proxy/connection_table.ts";
+import { carryConnection } from "../../../src/proxy/pipeline.ts";
+import { ServerBackoff } from "../../../src/proxy/server_backoff.ts";
+import { reauthorizePeer } from "../../../src/proxy/authorization.ts";
 import { LoadBalancer } from "../../../src/proxy/load_balancer.ts";
 import type { TlsClient } from "../../../src/tls/client.ts";
 import type { Decide, Handshaken } from "../../../src/tls/handshake.ts";
@@ -31,6 +30,14 @@ import { makeCa, makeLeaf } from "../../support/pki.ts";
 import { FakeChannel } from "./fake_conn.ts";
 
 const OPEN: AclConfig = { allow: [], deny: [], mode: "enforce", allowAnonymous: false };
+
+const parsed = parseConfig(
+  "mode: server\nlisten: 127.0.0.1:1\ntarget: 127.0.0.1:2\n" +
+    "tls: { ca: ca.pem, cert: cert.pem, key: key.pem }\nacl: { allow_cn: [x] }\n",
+  "races.yaml",
+);
+assert.ok(parsed.ok);
+const { tls: TLS, proxy: PROXY } = parsed.config.tunnels[0];
 
 const pattern = parseRule("cn", "nobody");
 assert.ok(pattern.ok);
@@ -51,8 +58,8 @@ class Shaken extends FakeChannel {
   }
 }
 
-/** What decides about one side. */
-function sideState() {
+/** What decides about the peer of one end. */
+function endState() {
   const ca = makeCa();
   const peer = makeLeaf({ subject: "late" }, ca);
   const state = { acl: OPEN, anchors: [parseCertificate(ca.der)] };
@@ -66,11 +73,11 @@ function sideState() {
   return { peer, state, verify };
 }
 
-/** One tunnel's parts, with engines that shake hands at once and tell when they have. */
-function start(port: number, afterDecision: (side: End) => void) {
+/** One tunnel's parts, with handshakes that succeed at once and call back when they have. */
+function start(port: number, afterDecision: (end: End) => void) {
   const lines: string[] = [];
   const conns: FakeChannel[] = [];
-  const sides = { near: sideState(), far: sideState() };
+  const ends = { downstream: endState(), upstream: endState() };
   const logger = lineLogger({
     level: "debug",
     format: "text",
@@ -79,26 +86,28 @@ function start(port: number, afterDecision: (side: End) => void) {
   const counters = allocateCounters(1);
   const metrics = new TunnelCounters(counters);
   const connections = new ConnectionTable({
-    reauthorize: ({ end: side, peer }) =>
-      reauthorizePeer(peer, { verifyNow: sides[side].verify }, sides[side].state.acl),
+    reauthorize: ({ end, peer }) =>
+      reauthorizePeer(peer, { verifyNow: ends[end].verify }, ends[end].state.acl),
+    maxConnections: 0,
+    maxHandshakes: 10,
     maxLifetime: 0,
     logger,
     nextConn: () => 1,
     now: Date.now,
     monotonic: () => performance.now(),
   });
-  const shake = (side: End) => <T>(below: Conn, decide: Decide<T>): Promise<Handshaken<T>> => {
-    const { peer, verify } = sides[side];
-    const verdict = verify([peer.der]);
-    assert.ok(verdict.ok);
-    const { value, admit } = decide(verdict.peer);
+  const shake = (end: End) => <T>(below: Conn, decide: Decide<T>): Promise<Handshaken<T>> => {
+    const { peer, verify } = ends[end];
+    const verified = verify([peer.der]);
+    assert.ok(verified.ok);
+    const { value, admit } = decide(verified.peer);
     assert.ok(admit);
-    afterDecision(side);
+    afterDecision(end);
     const conn = new Shaken(below);
     conns.push(conn);
     return Promise.resolve({
       value,
-      peer: verdict.peer,
+      peer: verified.peer,
       protocol: "TLSv1.3",
       resumed: false,
       alpn: undefined,
@@ -108,79 +117,76 @@ function start(port: number, afterDecision: (side: End) => void) {
     });
   };
   const monotonic = () => performance.now();
-  const deps = { logger, limiter: limiterOf(logger), metrics, monotonic, native: undefined };
   const address = { kind: "tcp", host: "127.0.0.1", port } as const;
-  const list: NonEmpty<Target> = [{ address, serverName: "localhost" }];
-  const targets = new LoadBalancer({
-    ...deps,
-    targets: list,
+  const targets: NonEmpty<Target> = [{ address, serverName: "localhost" }];
+  const balancer = new LoadBalancer({
+    targets,
     balance: "failover",
     dialTimeout: 10_000,
     resolver: { resolve: () => Promise.resolve([address]) },
+    metrics,
+    monotonic,
     random: () => 0,
   });
-  const reach = { ...deps, targets, several: false };
-  const tlsNear = new TlsNear({
-    ...deps,
-    tls: () => ({ accept: shake("near") }) as unknown as TlsServer,
-    acl: () => sides.near.state.acl,
-    quota: new KeyedLimiter(1),
-    header: undefined,
-    tellsTls: false,
-    handshakeTimeout: 10_000,
-  });
-  const tlsFar = new TlsFar({
-    handshakeTimeout: Infinity,
-    ...reach,
-    tls: () => ({ connect: shake("far") }) as unknown as TlsClient,
-    acl: () => sides.far.state.acl,
-  });
-  const place = { onEvict: () => {}, moveTo: () => {}, establish: () => Promise.resolve(true) };
+  // A verifier is not used for new peers: the handshake above verifies.
+  const verifier = undefined as unknown as PeerVerifier;
+  const tls = {
+    get downstream() {
+      const server = { accept: shake("downstream") } as unknown as TlsServer;
+      return { tls: server, acl: ends.downstream.state.acl, verifier };
+    },
+    get upstreamAcl() {
+      return ends.upstream.state.acl;
+    },
+    upstream: () => ({ tls: { connect: shake("upstream") } as unknown as TlsClient, verifier }),
+  };
   const run = async (mode: Mode): Promise<void> => {
     const accepted = new FakeChannel();
     conns.push(accepted);
-    // No handshake begins before the peer has said something.
+    // No handshake begins before the peer has sent a byte.
     accepted.push("x");
-    // Should nobody end it.
+    // In case nothing else ends it.
     const end = setTimeout(() => conns.forEach((conn) => conn.end()), 2000);
-    const session = { ...deps, proxy: { idleTimeout: 0, closeTimeout: 0 } };
-    const go = <N extends Near>(way: Pick<Way<N>, "near" | "far">) =>
-      runSession(accepted, { name: "listener", ...way }, session, connections.open(place));
-    switch (mode) {
-      case "server":
-        await go({ near: tlsNear, far: new PlainFar({ ...reach, proxyProtocol: "off" }) });
-        break;
-      case "client":
-        await go({ near: new PlainNear({ header: undefined, headerTimeout: 1 }), far: tlsFar });
-        break;
-      case "bridge":
-        await go({ near: tlsNear, far: tlsFar });
-        break;
-      default:
-        mode satisfies never;
-    }
+    await carryConnection(accepted, connections.open("192.0.2.1"), {
+      config: {
+        mode,
+        targets,
+        tls: { ...TLS, handshakeTimeout: 10_000 },
+        proxy: { ...PROXY, idleTimeout: 0, closeTimeout: 0 },
+      },
+      name: "listener",
+      connections,
+      tls,
+      balancer,
+      perPeer: new KeyedLimiter(1),
+      backoff: new ServerBackoff(monotonic),
+      limiter: limiterOf(logger),
+      metrics,
+      monotonic,
+      native: undefined,
+    });
     clearTimeout(end);
   };
-  return { conns, lines, sides, connections, run, counted: new CounterReader(counters) };
+  return { conns, lines, ends, connections, run, counted: new CounterReader(counters) };
 }
 
 /** Whose state changes, and after whose decision. */
 const CASES: readonly { readonly mode: Mode; readonly changes: End; readonly after: End }[] = [
-  { mode: "server", changes: "near", after: "near" },
-  { mode: "client", changes: "far", after: "far" },
-  { mode: "bridge", changes: "near", after: "near" },
-  { mode: "bridge", changes: "near", after: "far" },
-  { mode: "bridge", changes: "far", after: "far" },
+  { mode: "server", changes: "downstream", after: "downstream" },
+  { mode: "client", changes: "upstream", after: "upstream" },
+  { mode: "bridge", changes: "downstream", after: "downstream" },
+  { mode: "bridge", changes: "downstream", after: "upstream" },
+  { mode: "bridge", changes: "upstream", after: "upstream" },
 ];
 
 for (const { mode, changes, after } of CASES) {
   for (const change of ["rules", "bundle"] as const) {
-    const when = `another ${change} of the ${changes} side in the turn of the ${after} decision`;
+    const when = `another ${change} of the ${changes} end in the turn of the ${after} decision`;
     Deno.test(`races: ${mode} mode, ${when}`, async () => {
       await using target = echoBackend();
-      const { lines, sides, connections, run, counted } = start(target.port, (side) => {
-        if (side !== after) return;
-        const { state } = sides[changes];
+      const { lines, ends, connections, run, counted } = start(target.port, (end) => {
+        if (end !== after) return;
+        const { state } = ends[changes];
         if (change === "rules") state.acl = { ...OPEN, allow: [rule] };
         else state.anchors = [];
         connections.reauthorize();

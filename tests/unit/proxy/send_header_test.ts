@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { DialError } from "../../../src/net/mod.ts";
-import { sendHeader } from "../../../src/proxy/upstream_plain.ts";
+import { sendHeader } from "../../../src/proxy/upstream.ts";
 import { FakeChannel } from "./fake_conn.ts";
 
 const HEADER = new TextEncoder().encode("PROXY UNKNOWN\r\n");

@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import { peerVerifier } from "../../../src/proxy/peer_verifier.ts";
+import { peerVerifier } from "../../../src/proxy/tls_contexts.ts";
 import { crl, load, refusal as refusedFiles } from "../certstore/crl_memory.ts";
 import { DAY, NOW } from "../certstore/memory.ts";
 import * as der from "../../support/der.ts";

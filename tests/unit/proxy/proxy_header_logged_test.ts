@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import type { Ending } from "../../../src/proxy/connection_table.ts";
-import { isRefused, ProxyHeaderReader } from "../../../src/proxy/proxy_header_reader.ts";
+import type { Ending } from "../../../src/proxy/connection.ts";
+import { receiveProxyHeader } from "../../../src/proxy/proxy_header.ts";
 import { memoryLog } from "./listener_support.ts";
 import { CLIENT, LINE, networks } from "./proxy_header_support.ts";
 import { FakeChannel } from "./fake_conn.ts";
-import { place, start } from "./connection_support.ts";
+import { SOURCE, start } from "./connection_support.ts";
 
 /** Takes the header off a connection that has said this; `end` comes while it is waited for. */
 async function take(said: string, { end, trusted = "192.0.2.0/24" }: {
@@ -12,14 +12,13 @@ async function take(said: string, { end, trusted = "192.0.2.0/24" }: {
   readonly trusted?: string;
 } = {}) {
   const { logger, limiter, lines } = memoryLog();
-  const connection = start({ logger }).connections.open(place());
+  const { connections } = start({ logger });
+  const connection = connections.open(SOURCE);
+  const config = { proxy: { acceptProxyProtocol: networks(trusted) } };
   const conn = new FakeChannel();
   if (said !== "") conn.push(said);
-  const taking = new ProxyHeaderReader(networks(trusted), limiter, "listener").read(
-    conn,
-    30_000,
-    connection,
-  );
+  const context = { config, connections, limiter, name: "listener" } as const;
+  const taking = receiveProxyHeader(conn, connection, context, 30_000);
   await conn.until(() => conn.pending === 1 || conn.closed || conn.reads > 0);
   if (end === "ended") conn.end();
   else if (end === "reset") conn.breakRead("reset");
@@ -28,9 +27,9 @@ async function take(said: string, { end, trusted = "192.0.2.0/24" }: {
   return { taken, lines, closed: conn.closed };
 }
 
-Deno.test("header taker: the client, and by way of whom", async () => {
+Deno.test("PROXY header: the client, and by way of whom", async () => {
   const { taken, lines, closed } = await take(LINE);
-  assert.ok(!isRefused(taken));
+  assert.ok(!("stopped" in taken));
   assert.equal(taken.conn.remote, CLIENT);
   assert.equal(taken.destination, "203.0.113.1:443");
   assert.deepEqual(taken.fields, { via: "192.0.2.7:1234" });
@@ -45,7 +44,7 @@ const CUTS: readonly Ending[] = [
 ];
 
 for (const end of CUTS) {
-  Deno.test(`header taker: cut by ${end.reason}, which others have told of`, async () => {
+  Deno.test(`PROXY header: cut by ${end.reason}, which others have told of`, async () => {
     const { taken, lines, closed } = await take("PROXY TCP4", { end });
     assert.deepEqual(taken, { stopped: end.reason });
     assert.deepEqual([lines, closed], [[], true]);
@@ -67,7 +66,7 @@ const REFUSED: readonly (readonly [said: string, Parameters<typeof take>[1], str
 ];
 
 for (const [said, more, stopped, line] of REFUSED) {
-  Deno.test(`header taker: ${JSON.stringify(said)} ${JSON.stringify(more)}`, async () => {
+  Deno.test(`PROXY header: ${JSON.stringify(said)} ${JSON.stringify(more)}`, async () => {
     const { taken, lines, closed } = await take(said, more);
     assert.deepEqual(taken, { stopped });
     assert.equal(lines.length, 1);
@@ -78,7 +77,7 @@ for (const [said, more, stopped, line] of REFUSED) {
 }
 
 for (const end of ["ended", "reset"] as const) {
-  Deno.test(`header taker: ${end} without a byte, as a health check does`, async () => {
+  Deno.test(`PROXY header: ${end} without a byte, as a health check does`, async () => {
     const { taken, lines, closed } = await take("", { end });
     assert.deepEqual(taken, { stopped: "no_data" });
     assert.deepEqual([lines, closed], [[], true]);
