@@ -165,7 +165,7 @@ Deno.test("readme: bounds that it tells are those of the code", async () => {
   );
   const [signatures, paths, length] = path;
   const said = `${signatures} signature checks, ${paths} paths, ${length} certificates a path`;
-  assert.ok(flat("The second verdict").includes(said), said);
+  assert.ok(flat("Independent verification").includes(said), said);
   const logging = flat("Logging");
   const { value, line } = PEER_BOUNDS;
   assert.match(logging, new RegExp(`cut at ${value} bytes .* more than ${line} for all values`));
@@ -184,7 +184,7 @@ Deno.test("readme: bounds that it tells are those of the code", async () => {
   assert.match(flat("Configuration"), /at most 64 MiB each/);
   assert.equal(await constant("proxy/admission.ts", "MAX_HANDSHAKES"), "256");
   const limits = flat("Limits for each peer");
-  assert.match(limits, /256 slots .* evicts the oldest +of the address that has most/);
+  assert.match(limits, /256 slots .* evicts the oldest one of the address that has the most/);
   assert.equal(await constant("proxy/deadlines.ts", "LONGEST_SLEEP"), "1000");
   assert.match(flat("Open connections"), /looked at every second/);
   assert.equal(await constant("proxy_protocol/format.ts", "MAX_HEADER"), "4096");
