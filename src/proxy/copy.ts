@@ -90,12 +90,12 @@ export function copyBidirectional(
   return new BidirectionalCopy(client, target, options).run();
 }
 
-type Side = { readonly conn: Conn; readonly reset: "peer_reset" | "target_reset" };
+type CopyEnd = { readonly conn: Conn; readonly reset: "peer_reset" | "target_reset" };
 
 type Flow = {
   readonly direction: Direction;
-  readonly from: Side;
-  readonly to: Side;
+  readonly from: CopyEnd;
+  readonly to: CopyEnd;
   bytes: number;
   /** Monotonic time of its last completed write. */
   movedAt: number;
@@ -114,27 +114,27 @@ class CannotWrite extends Error {
   }
 }
 
-type Verdict = { readonly reason: CloseReason; readonly detail: string | undefined };
+type EndReason = { readonly reason: CloseReason; readonly detail: string | undefined };
 
 class BidirectionalCopy {
   readonly #options: CopyOptions;
   readonly #flows: readonly [Flow, Flow];
   #onBytes: CopyOptions["onBytes"];
-  #verdict: Verdict | undefined;
+  #endReason: EndReason | undefined;
   /** The first side that broke, and the time from which its remaining data is waited for. */
-  #broken: Side | undefined;
+  #broken: CopyEnd | undefined;
   #graceFrom = 0;
   #droppedAt = 0;
   #movedAt = performance.now();
   #endedAt: number | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #leaving = false;
+  #closingBoth = false;
   #closed = false;
   #onClosed = (): void => {};
 
   constructor(client: Conn, target: Conn, options: CopyOptions) {
-    const downstream: Side = { conn: client, reset: "peer_reset" };
-    const upstream: Side = { conn: target, reset: "target_reset" };
+    const downstream: CopyEnd = { conn: client, reset: "peer_reset" };
+    const upstream: CopyEnd = { conn: target, reset: "target_reset" };
     const start = {
       ...{ bytes: 0, movedAt: -Infinity, writing: undefined, passedEnd: false },
       state: "reading",
@@ -161,7 +161,7 @@ class BidirectionalCopy {
       signal?.removeEventListener("abort", abort);
       this.#close();
     }
-    const { reason, detail } = this.#verdict ?? { reason: "completed", detail: undefined };
+    const { reason, detail } = this.#endReason ?? { reason: "completed", detail: undefined };
     return {
       reason,
       bytes: { client_to_target: up.bytes, target_to_client: down.bytes },
@@ -174,7 +174,7 @@ class BidirectionalCopy {
     const to = flow.to.conn;
     try {
       await flow.from.conn.pipeTo((data) => {
-        if (this.#leaving) return undefined;
+        if (this.#closingBoth) return undefined;
         flow.state = "writing";
         const written = to.write(data);
         if (written === undefined) return this.#moved(flow, data.length);
@@ -228,7 +228,7 @@ class BidirectionalCopy {
 
   #cannotRead(flow: Flow, other: Flow, error: unknown): void {
     flow.state = "ended";
-    if (this.#leaving) return;
+    if (this.#closingBoth) return;
     this.#broke(flow.from, error);
     // This also settles a pending write to it.
     flow.from.conn.close();
@@ -253,7 +253,7 @@ class BidirectionalCopy {
   }
 
   async #cannotWrite(flow: Flow, error: unknown): Promise<void> {
-    if (!this.#leaving) this.#broke(flow.to, error);
+    if (!this.#closingBoth) this.#broke(flow.to, error);
     flow.state = "dropping";
     this.#ending();
     try {
@@ -262,13 +262,13 @@ class BidirectionalCopy {
         return undefined;
       });
     } catch (error) {
-      if (!this.#leaving) this.#broke(flow.from, error);
+      if (!this.#closingBoth) this.#broke(flow.from, error);
     }
     flow.state = "ended";
   }
 
-  #broke(side: Side, error: unknown): void {
-    this.#verdict ??= verdictOf(side, error);
+  #broke(side: CopyEnd, error: unknown): void {
+    this.#endReason ??= endReasonOf(side, error);
     this.#broken ??= side;
     if (this.#broken !== side) this.#close();
   }
@@ -283,7 +283,7 @@ class BidirectionalCopy {
 
   /** Sets the only timer for the limit that is reached first, as far as is known now. */
   #watch(): void {
-    if (this.#leaving) return;
+    if (this.#closingBoth) return;
     clearTimeout(this.#timer);
     if (this.#closed) return;
     const { idleTimeout, closeTimeout } = this.#options;
@@ -328,16 +328,16 @@ class BidirectionalCopy {
   }
 
   /** Ends copying now; if a side broke before, that remains the reason. */
-  #cut(verdict: Verdict): void {
-    this.#verdict ??= verdict;
-    if (this.#broken === undefined) this.#leave();
+  #cut(endReason: EndReason): void {
+    this.#endReason ??= endReason;
+    if (this.#broken === undefined) this.#closeBoth();
     else this.#close();
   }
 
   /** Nothing broke: both sides get a clean end, after the pending write to them. */
-  #leave(): void {
-    if (this.#leaving || this.#closed) return;
-    this.#leaving = true;
+  #closeBoth(): void {
+    if (this.#closingBoth || this.#closed) return;
+    this.#closingBoth = true;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#close(), CLOSE_GRACE);
     for (const flow of this.#flows) {
@@ -364,7 +364,7 @@ function reasonOf(signal: AbortSignal | undefined): CloseReason {
   return CLOSE_REASONS.find((reason) => reason === signal?.reason) ?? "shutdown";
 }
 
-function verdictOf(side: Side, error: unknown): Verdict {
+function endReasonOf(side: CopyEnd, error: unknown): EndReason {
   const detail = error instanceof Error ? error.message : String(error);
   if (!(error instanceof ConnError)) return { reason: "error", detail };
   switch (error.fault) {

@@ -6,11 +6,11 @@
 
 /** The right to one open connection; disposing releases it. */
 export interface Lease extends Disposable {
-  /** Releases the slot. The second and later calls do nothing. */
+  /** Releases it. The second and later calls do nothing. */
   release(): void;
 }
 
-type Waiter = (slot: Lease) => void;
+type Waiter = (lease: Lease) => void;
 
 /** Interprets a limit, where 0 means none. */
 function limitOf(limit: number): number {
@@ -20,8 +20,8 @@ function limitOf(limit: number): number {
   return limit === 0 ? Infinity : limit;
 }
 
-/** A slot that calls `back` once. */
-function slotOf(back: () => void): Lease {
+/** A lease that calls `back` once. */
+function leaseOf(back: () => void): Lease {
   let held = true;
   const release = () => {
     if (!held) return;
@@ -38,7 +38,7 @@ export class Semaphore {
   #taken = 0;
 
   /**
-   * Makes `limit` slots; 0 = no limit.
+   * Allows `limit` leases at once; 0 = no limit.
    *
    * @throws {RangeError} unless `limit` is a whole number from 0 up.
    */
@@ -46,23 +46,23 @@ export class Semaphore {
     this.#limit = limitOf(limit);
   }
 
-  /** Number of slots in use. */
+  /** Number of leases in use. */
   get taken(): number {
     return this.#taken;
   }
 
   /**
-   * Takes a slot if one is free. This never overtakes a waiter: while there are waiters, no slot is
-   * free.
+   * Takes a lease if the limit allows it. This never overtakes a waiter: while there are waiters,
+   * the limit is reached.
    */
   tryAcquire(): Lease | undefined {
     return this.#taken < this.#limit ? this.#hand() : undefined;
   }
 
   /**
-   * Takes a slot, waiting until one is free.
+   * Takes a lease, waiting until the limit allows it.
    *
-   * @throws the signal's reason when it aborts first; then no slot was taken.
+   * @throws the signal's reason when it aborts first; then no lease was taken.
    */
   acquire(signal?: AbortSignal): Promise<Lease> {
     if (signal?.aborted) return Promise.reject(signal.reason);
@@ -73,9 +73,9 @@ export class Semaphore {
         this.#waiters.delete(waiter);
         reject(signal?.reason);
       };
-      const waiter: Waiter = (slot) => {
+      const waiter: Waiter = (lease) => {
         signal?.removeEventListener("abort", abort);
-        resolve(slot);
+        resolve(lease);
       };
       this.#waiters.add(waiter);
       signal?.addEventListener("abort", abort, { once: true });
@@ -83,19 +83,19 @@ export class Semaphore {
   }
 
   /**
-   * Waits until a slot is free and there are no waiters, without taking it. Returns early on
+   * Waits until a lease could be taken and there are no waiters, without taking it. Returns early on
    * `signal`.
    */
   async vacancy(signal: AbortSignal): Promise<void> {
     while (this.#taken >= this.#limit && !signal.aborted) {
-      // Queues like every other waiter, and gives the slot back.
-      await this.acquire(signal).then((slot) => slot.release(), () => undefined);
+      // Queues like every other waiter, and gives the lease back.
+      await this.acquire(signal).then((lease) => lease.release(), () => undefined);
     }
   }
 
   #hand(): Lease {
     this.#taken++;
-    return slotOf(() => {
+    return leaseOf(() => {
       this.#taken--;
       this.#serveNext();
     });
@@ -134,7 +134,7 @@ export class KeyedLimiter {
     const taken = this.#taken.get(key) ?? 0;
     if (taken >= this.limit) return undefined;
     this.#taken.set(key, taken + 1);
-    return slotOf(() => {
+    return leaseOf(() => {
       const left = (this.#taken.get(key) ?? 0) - 1;
       // Unused keys are removed, so that the map does not grow.
       if (left > 0) this.#taken.set(key, left);
