@@ -14,7 +14,7 @@ import { Program } from "../support/program.ts";
 import { Scene } from "../support/scene.ts";
 import { until } from "../support/wait.ts";
 
-const DIR = join(ROOT, "tests", "real");
+const DIR = join(ROOT, "tests", "interop");
 
 function program(name: string, ...args: readonly string[]): Program {
   const config = ["--no-prompt", "-A", "--config", join(DIR, "grpc.json")];
