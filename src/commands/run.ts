@@ -11,17 +11,14 @@ import type { Config } from "../config/config.ts";
 import { parseConfig } from "../config/load.ts";
 import { escapeText, formatOrigin, formatProblem } from "../config/problem.ts";
 import { configName, readConfigFile, readEnvironment } from "../control/config_file.ts";
-import { Daemon } from "../control/daemon.ts";
+import { ConfigListenError, Daemon } from "../control/daemon.ts";
 import { logSink, stderrWriter } from "../control/log_sink.ts";
-import { ConfigListenError } from "../control/listen_key.ts";
 import { missingGrants } from "../control/grants.ts";
-import { createLogger, type Logger } from "../log/mod.ts";
+import { createLogger, type Logger, type LogRecord } from "../log/mod.ts";
 import { tlsFields } from "../log/tls_fields.ts";
 import { createMetrics, type Metrics } from "../admin/metrics.ts";
-import { nativeTcp } from "../net/mod.ts";
 import { runtimeVariables } from "../control/runtime_environment.ts";
 import { onSignals } from "../control/signals.ts";
-import { nativeTls } from "../native/tls.ts";
 import { isUntested, TESTED_DENO, VERSION } from "../util/version.ts";
 import { type CommandIo, loadConfig, type LoadedConfig, printFindings } from "./config.ts";
 
@@ -35,12 +32,13 @@ export async function run(path: string, io: CommandIo): Promise<number> {
   if (missing.length > 0) return 2;
 
   const { level, format } = config.logging;
-  const logger = createLogger({ level, emit: logSink({ format, write: stderrWriter() }) });
+  const log = logSink({ format, write: stderrWriter() });
+  const logger = createLogger({ level, emit: log });
   const metrics = createMetrics({ version: VERSION, tunnels: config.tunnels });
   // An error can contain text from a peer.
   using _faults = logUncaughtErrors(logger.forPeers());
   try {
-    return await serve(config, path, logger, metrics);
+    return await serve(config, path, { log, logger, metrics });
   } catch (error) {
     if (error instanceof ConfigListenError) {
       const { key: { tunnel, path }, message } = error;
@@ -85,11 +83,17 @@ function printFailed({ failed }: SetsError, loaded: LoadedConfig, io: CommandIo)
   for (const line of lines) io.stderr(line);
 }
 
+/** Where the daemon reports what it does. */
+type Outputs = {
+  readonly log: (record: LogRecord) => void;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+};
+
 async function serve(
   config: Config,
   path: string,
-  logger: Logger,
-  metrics: Metrics,
+  { log, logger, metrics }: Outputs,
 ): Promise<number> {
   const stop = Promise.withResolvers<string>();
   const stopping = { stop: new AbortController(), hurry: new AbortController() };
@@ -127,10 +131,10 @@ async function serve(
     configName: configName(path),
     reread: path === "-" ? undefined : () => rereadConfig(path),
     logger,
+    log,
     metrics,
     now: Date.now,
     monotonic: () => performance.now(),
-    native: { tcp: nativeTcp(), tls: nativeTls() },
     stopping: { stop: stopping.stop.signal, hurry: stopping.hurry.signal },
   });
   reload = () => void daemon.reload();

@@ -1,40 +1,30 @@
 /**
- * A running mtlsd: config → certificates → tunnels → probes → signals → drain.
+ * A running mtlsd: config → certificates → data plane → probes → signals → drain.
  *
  * @module
  */
 
 import type { CertStore } from "../certstore/store.ts";
 import type { Config, TunnelConfig } from "../config/config.ts";
+import type { KeyPath } from "../config/problem.ts";
 import { configWarnings } from "../config/warnings.ts";
-import {
-  type Drained,
-  drainTunnel,
-  GRACE,
-  type StopSignals,
-  unlessStopped,
-  within,
-} from "./drain.ts";
+import { GRACE, type StopSignals, unlessStopped, within } from "./drain.ts";
+import { DataPlaneHandle, inThisThread } from "./data_plane.ts";
 import { descriptorsLeft, descriptorsNeeded } from "./descriptors.ts";
-import { listeningFor } from "./listen_key.ts";
 import { certStatus, tunnelReadiness } from "./readiness.ts";
 import { notInForce } from "./restart.ts";
 import { renewedRules, ruleChanges, type RulesByTunnel, rulesOf } from "./rules.ts";
-import { updateAll } from "./update_all.ts";
 import {
   type ProbeSource,
   type Readiness,
   startHealthServer,
   startMetricsServer,
 } from "../admin/probes.ts";
-import type { Logger } from "../log/mod.ts";
 import type { Metrics } from "../admin/metrics.ts";
-import { TunnelCounters } from "../metrics/counters.ts";
-import { selfTest } from "../native/self_test.ts";
-import { FairQueue } from "../tls/fair_queue.ts";
-import { type Native, Tunnel, type TunnelState } from "../proxy/tunnel.ts";
-
-export type { Drained } from "./drain.ts";
+import type { Logger, LogRecord } from "../log/mod.ts";
+import { ListenError } from "../net/mod.ts";
+import type { Drained, NotStarted } from "../report.ts";
+import { PROTOCOL, type TunnelState } from "../snapshot.ts";
 
 /** The config and dependencies of a daemon; it accesses nothing else outside of itself. */
 export type DaemonOptions = {
@@ -46,41 +36,53 @@ export type DaemonOptions = {
   /** Reads the config again, for its rules; `undefined` if it cannot be read twice. */
   readonly reread: (() => Promise<Config>) | undefined;
   readonly logger: Logger;
+  /** Writes the log records of the data plane, at `config.logging.level` and above. */
+  readonly log: (record: LogRecord) => void;
   readonly metrics: Metrics;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** Milliseconds on a monotonic clock. */
   readonly monotonic: () => number;
-  /** The native backend, if its handles have passed their self-test. */
-  readonly native?: Native | undefined;
   /** Ends a start that hangs, for example on a file of a network that is down. Optional. */
   readonly stopping?: StopSignals | undefined;
 };
 
-/** A running tunnel. */
-type Running = {
-  readonly config: TunnelConfig;
-  readonly tunnel: Tunnel;
-  /** Adds the name of the tunnel, if it has one, to each line. */
-  readonly logger: Logger;
-  /** The state that new connections use. */
-  state: TunnelState;
+/** The config key of a listen address. */
+export type ListenKey = {
+  /** The name of the tunnel; `undefined` for a single tunnel, and for keys outside of tunnels. */
+  readonly tunnel: string | undefined;
+  /** For example `["listen"]` or `["health", "listen"]`. */
+  readonly path: KeyPath;
 };
+
+/** An address of the config cannot be listened on. */
+export class ConfigListenError extends ListenError {
+  /** The key that sets the address. */
+  readonly key: ListenKey;
+
+  /** Wraps an error with its key. */
+  constructor(key: ListenKey, { reason, message, cause }: ListenError) {
+    super(reason, message, { cause });
+    this.key = key;
+  }
+}
 
 /** A daemon that serves until it is drained. */
 export class Daemon implements AsyncDisposable {
   readonly #options: DaemonOptions;
+  readonly #dataPlane: DataPlaneHandle;
+  /** What listens: the probes and the data plane. */
   readonly #stack = new AsyncDisposableStack();
-  readonly #running: Running[] = [];
   /** The rules to give to the tunnels next; differ from `#inForce` during a reload only. */
   #rules: RulesByTunnel;
   #inForce: RulesByTunnel;
   #store: CertStore | undefined;
-  #conns = 0;
   #draining = false;
 
   private constructor(options: DaemonOptions) {
     this.#options = options;
+    const { now, monotonic, log } = options;
+    this.#dataPlane = new DataPlaneHandle(inThisThread({ now, monotonic }), log);
     this.#rules = rulesOf(options.config.tunnels);
     this.#inForce = this.#rules;
   }
@@ -103,46 +105,75 @@ export class Daemon implements AsyncDisposable {
     } catch (error) {
       // Close everything. Stop accepting first, so that no new connections replace those that are
       // cut.
-      const stopped = Promise.all(daemon.#running.map(({ tunnel }) => tunnel.drain()));
-      daemon.cut();
-      await within(stopped, GRACE);
+      const drained = daemon.#dataPlane.drain();
+      daemon.#dataPlane.cut();
+      await within(drained, GRACE);
       await daemon[Symbol.asyncDispose]();
       throw error;
     }
   }
 
   async #start(): Promise<void> {
-    const { config, logger, metrics, openStore } = this.#options;
+    const { config: { tunnels, health, metrics: exposition }, logger, metrics } = this.#options;
     // Load identity and trust first, so that every bound port can be served.
-    const store = await openStore(() => this.#swap());
+    const store = await this.#options.openStore(() => this.#swap());
     this.#throwIfAbandoned();
     this.#store = store;
-    for (const { key, message } of configWarnings(config)) {
+    for (const { key, message } of configWarnings(this.#options.config)) {
       logger.warn(`${key}: ${message}`);
     }
-    const native = this.#testedNative(store);
-    this.#stack.defer(async () => {
-      await Promise.all(this.#running.map(({ tunnel }) => tunnel.drain()));
-    });
-    for (const tunnel of config.tunnels) await this.#startTunnel(tunnel, store, native);
-    const source = this.#probes(store);
-    if (config.health.enabled) {
-      const starting = startHealthServer({ ...config.health, source, logger });
-      await this.#keep(listeningFor({ tunnel: undefined, path: ["health", "listen"] }, starting));
+    const nativeHandles = await this.#startDataPlane(store);
+    for (const [index, tunnel] of tunnels.entries()) {
+      metrics.tunnel(tunnel.name).readiness(() => this.#readiness(index, tunnel, store).ready);
     }
-    if (config.metrics.enabled) {
-      const starting = startMetricsServer({ ...config.metrics, metrics, logger });
-      await this.#keep(listeningFor({ tunnel: undefined, path: ["metrics", "listen"] }, starting));
+    if (health.enabled) {
+      const source = this.#probes(store);
+      await this.#keep("health", startHealthServer({ ...health, source, logger }));
+    }
+    if (exposition.enabled) {
+      await this.#keep("metrics", startMetricsServer({ ...exposition, metrics, logger }));
     }
     // Connections are already being served. The descriptors are closed again before the last log
     // line.
-    await this.#warnOfShortage(native);
+    await this.#warnOfShortage(nativeHandles);
     await store.watch();
   }
 
-  async #warnOfShortage(native: Native): Promise<void> {
+  /** Starts all tunnels. Returns the maximum number of native handles. */
+  async #startDataPlane(store: CertStore): Promise<number> {
+    const { config: { tunnels, logging }, metrics } = this.#options;
+    this.#stack.defer(async () => void await this.#dataPlane.drain());
+    const result = await this.#dataPlane.start({
+      protocol: PROTOCOL,
+      logLevel: logging.level,
+      tunnels: tunnels.map((config) => ({
+        config,
+        state: this.#state(config, store),
+        counters: metrics.tunnel(config.name).counters,
+      })),
+    });
+    this.#throwIfAbandoned();
+    if (result.kind === "not_started") throw startError(result, tunnels);
+    return result.nativeHandles;
+  }
+
+  /** Adds a server to what is closed at the end. `block` is the config block with its address. */
+  async #keep(block: "health" | "metrics", starting: Promise<AsyncDisposable>): Promise<void> {
+    let started: AsyncDisposable;
+    try {
+      started = await starting;
+    } catch (error) {
+      if (!(error instanceof ListenError)) throw error;
+      throw new ConfigListenError({ tunnel: undefined, path: [block, "listen"] }, error);
+    }
+    if (this.#draining) await started[Symbol.asyncDispose]();
+    this.#throwIfAbandoned();
+    this.#stack.use(started);
+  }
+
+  async #warnOfShortage(nativeHandles: number): Promise<void> {
     const { config: { tunnels }, logger } = this.#options;
-    const needed = descriptorsNeeded(tunnels, native.tcp !== undefined);
+    const needed = descriptorsNeeded(tunnels, nativeHandles);
     const available = await descriptorsLeft(needed, {
       open: () => {
         this.#throwIfAbandoned();
@@ -165,61 +196,10 @@ export class Daemon implements AsyncDisposable {
    * @throws {Error} if the start has been abandoned. The error is never reported.
    */
   #throwIfAbandoned(): void {
-    if (this.#draining) throw new Error("Cannot go on: the start was given up");
+    if (this.#draining) throw new Error("Cannot go on: the start was abandoned");
   }
 
-  async #keep(starting: Promise<AsyncDisposable>): Promise<void> {
-    const started = await starting;
-    if (this.#draining) await started[Symbol.asyncDispose]();
-    this.#throwIfAbandoned();
-    this.#stack.use(started);
-  }
-
-  /** Verifications of peers of all tunnels share this queue. */
-  readonly #queue = new FairQueue();
-
-  async #startTunnel(config: TunnelConfig, store: CertStore, native: Native): Promise<void> {
-    const { now, monotonic } = this.#options;
-    const { name } = config;
-    const logger = name === undefined
-      ? this.#options.logger
-      : this.#options.logger.with({ tunnel: name });
-    const source = this.#options.metrics.tunnel(name);
-    const state = this.#state(config, store);
-    // One counter for all tunnels, so that a number identifies a connection of the process.
-    const nextConn = () => ++this.#conns;
-    const tunnel = await listeningFor(
-      { tunnel: name, path: ["listen"] },
-      Tunnel.start(config, state, {
-        logger,
-        metrics: new TunnelCounters(source.counters),
-        now,
-        monotonic,
-        native,
-        nextConn,
-        queue: this.#queue,
-      }),
-    );
-    if (this.#draining) tunnel.cut();
-    this.#throwIfAbandoned();
-    const running: Running = { config, tunnel, logger, state };
-    this.#running.push(running);
-    source.readiness(() => this.#readiness(running, store).ready);
-  }
-
-  /** The parts of the native backend that pass their self-test. */
-  #testedNative(store: CertStore): Native {
-    const { native = { tcp: undefined, tls: undefined }, logger } = this.#options;
-    const fault = native.tls && selfTest(native.tls, store.current);
-    if (fault !== undefined) {
-      logger.warn("not using the TLS engine directly: it is not what it should be", { fault });
-    }
-    const tested = { tcp: native.tcp, tls: fault === undefined ? native.tls : undefined };
-    const way = (part: unknown) => part === undefined ? "public" : "native";
-    logger.debug("carrying connections", { tcp: way(tested.tcp), tls: way(tested.tls) });
-    return tested;
-  }
-
+  /** The state of a tunnel with the rules and certificates to use next. */
   #state({ name, tls, acl, upstream }: TunnelConfig, store: CertStore): TunnelState {
     const rules = this.#rules.get(name);
     return {
@@ -239,8 +219,9 @@ export class Daemon implements AsyncDisposable {
   #swap(): void {
     const store = this.#store;
     if (store === undefined) return;
+    const { tunnels } = this.#options.config;
     try {
-      updateAll(this.#running, ({ config }) => this.#state(config, store));
+      this.#dataPlane.update(tunnels.map((tunnel) => this.#state(tunnel, store)));
       this.#inForce = this.#rules;
     } catch (error) {
       this.#rules = this.#inForce;
@@ -279,18 +260,14 @@ export class Daemon implements AsyncDisposable {
   async drain(hurry: AbortSignal): Promise<Drained> {
     this.#draining = true;
     this.#store?.stop();
-    const results = await Promise.all(
-      this.#running.map(({ tunnel, config: { proxy }, logger }) =>
-        drainTunnel(tunnel, { timeout: proxy.shutdownTimeout, hurry }, logger)
-      ),
-    );
+    const drained = this.#dataPlane.drain();
+    const cut = () => this.#dataPlane.cut();
+    hurry.addEventListener("abort", cut, { once: true });
+    if (hurry.aborted) cut();
+    const result = await drained;
+    hurry.removeEventListener("abort", cut);
     await within(this.#stack.disposeAsync(), GRACE);
-    return results.includes("cut") ? "cut" : "clean";
-  }
-
-  /** Cuts every connection now. */
-  cut(): void {
-    for (const { tunnel } of this.#running) tunnel.cut();
+    return result;
   }
 
   /**
@@ -305,21 +282,31 @@ export class Daemon implements AsyncDisposable {
     await this.#store?.[Symbol.asyncDispose]();
   }
 
-  #readiness(running: Running, store: CertStore): Readiness {
+  #readiness(index: number, tunnel: TunnelConfig, store: CertStore): Readiness {
     if (this.#draining) return { ready: false, reason: "shutting down" };
-    return tunnelReadiness(running, store, this.#options.now());
+    const accepting = this.#dataPlane.accepting(index);
+    return tunnelReadiness(tunnel, accepting, store, this.#options.now());
   }
 
   #probes(store: CertStore): ProbeSource {
+    const { config: { tunnels }, configName } = this.#options;
     return {
       ready: () => {
-        for (const running of this.#running) {
-          const state = this.#readiness(running, store);
+        for (const [index, tunnel] of tunnels.entries()) {
+          const state = this.#readiness(index, tunnel, store);
           if (!state.ready) return state;
         }
         return { ready: true };
       },
-      cert: () => certStatus(this.#options.config.tunnels, store, this.#options.configName),
+      cert: () => certStatus(tunnels, store, configName),
     };
   }
+}
+
+/** The error of a start that failed in the data plane, with its config key where it has one. */
+function startError({ message, listen }: NotStarted, tunnels: readonly TunnelConfig[]): Error {
+  if (listen === undefined) return new Error(message);
+  const { tunnel, reason } = listen;
+  const key: ListenKey = { tunnel: tunnels[tunnel]?.name, path: ["listen"] };
+  return new ConfigListenError(key, new ListenError(reason, message));
 }

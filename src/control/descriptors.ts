@@ -9,7 +9,6 @@
  */
 
 import type { Address, TunnelConfig } from "../config/config.ts";
-import { MAX_NATIVE_HANDLES } from "../native/tcp.ts";
 import { MAX_HANDSHAKES } from "../proxy/admission.ts";
 
 /** Descriptors for other purposes: files during a reload, probes, name resolution. */
@@ -27,10 +26,13 @@ const AT_ONCE = 256;
  * The number of descriptors that `max_connections` connections need, including those in their
  * handshake and those of native handles; 0 if no tunnel has a limit.
  *
- * @param native whether connections use native handles, which take a second descriptor for each
- * socket.
+ * @param nativeHandles maximum number of native handles, each of which takes a second descriptor
+ * for its socket; 0 without them.
  */
-export function descriptorsNeeded(tunnels: readonly TunnelConfig[], native: boolean): number {
+export function descriptorsNeeded(
+  tunnels: readonly TunnelConfig[],
+  nativeHandles: number,
+): number {
   let sockets = 0;
   let tcp = 0;
   const add = (count: number, address: Address) => {
@@ -46,7 +48,7 @@ export function descriptorsNeeded(tunnels: readonly TunnelConfig[], native: bool
     );
   }
   if (sockets === 0) return 0;
-  return sockets + (native ? Math.min(tcp, MAX_NATIVE_HANDLES) : 0) + RESERVE;
+  return sockets + Math.min(tcp, nativeHandles) + RESERVE;
 }
 
 /** The dependencies of {@linkcode descriptorsLeft}. */

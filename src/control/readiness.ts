@@ -8,34 +8,29 @@ import { trustFault } from "../certstore/bundle.ts";
 import type { CertStore, ReloadStatus } from "../certstore/store.ts";
 import type { NonEmpty, TunnelConfig } from "../config/config.ts";
 import type { CertFacts, CertStatus, LastReload, Readiness, TunnelCerts } from "../admin/probes.ts";
-import type { Tunnel } from "../proxy/tunnel.ts";
 import { formatName } from "../x509/names.ts";
 import { withoutPaths } from "./without_paths.ts";
-
-/** A running tunnel and its config. */
-export type ProbedTunnel = {
-  readonly config: TunnelConfig;
-  readonly tunnel: Pick<Tunnel, "accepting">;
-};
 
 /** The source of the certificates in effect. */
 export type CredentialSource = Pick<CertStore, "credentials">;
 
 /**
- * Whether one tunnel accepts connections and has a usable identity. `now` is in milliseconds since
- * the epoch.
+ * Whether one tunnel is ready: it accepts connections and has a usable identity.
+ *
+ * @param accepting whether its listener accepts connections.
+ * @param now milliseconds since the epoch.
  */
 export function tunnelReadiness(
-  { config, tunnel }: ProbedTunnel,
+  { name, mode, tls, upstream }: TunnelConfig,
+  accepting: boolean,
   store: CredentialSource,
   now: number,
 ): Readiness {
-  const { name, mode, tls, upstream } = config;
   const no = (reason: string): Readiness => ({
     ready: false,
     reason: name === undefined ? reason : `tunnel "${name}": ${reason}`,
   });
-  if (!tunnel.accepting) return no("the listener does not accept connections");
+  if (!accepting) return no("the listener does not accept connections");
   const sides = [{ block: tls, whose: "" }];
   if (upstream !== undefined) sides.push({ block: upstream.tls, whose: " for the target" });
   for (const { block, whose } of sides) {

@@ -22,6 +22,7 @@ export const WRAPPED: readonly string[] = [
   "net/mod.ts",
   "proxy/copy.ts",
   "proxy/downstream.ts",
+  "native/tcp.ts",
   "native/tls.ts",
 ];
 

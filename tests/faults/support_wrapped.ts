@@ -13,13 +13,12 @@ import { TunnelCounters as RealCounters } from "../../src/metrics/counters.ts";
 import {
   dial as realDial,
   listen as realListen,
-  type NativeTcp,
-  nativeTcp as realNativeTcp,
   type SocketListener,
   type SocketOptions,
 } from "../../src/net/mod.ts";
 import { copyBidirectional as realSplice } from "../../src/proxy/copy.ts";
 import { acceptTls as realAcceptTls } from "../../src/proxy/downstream.ts";
+import { type NativeTcp, nativeTcp as realNativeTcp } from "../../src/native/tcp.ts";
 import { type NativeTls, nativeTls as realNativeTls } from "../../src/native/tls.ts";
 import { join, marked, passesOfCurrent, passing, route, trip } from "./support_injector.ts";
 import { become } from "./support_marked.ts";
@@ -32,6 +31,7 @@ export * from "../../src/metrics/counters.ts";
 export * from "../../src/net/mod.ts";
 export * from "../../src/proxy/copy.ts";
 export * from "../../src/proxy/downstream.ts";
+export * from "../../src/native/tcp.ts";
 export * from "../../src/native/tls.ts";
 
 /** The place `authorize`. */

@@ -9,11 +9,11 @@ import { descriptorsLeft, descriptorsNeeded } from "../../../src/control/descrip
 import { several, single } from "./configs.ts";
 
 Deno.test({ name: "descriptors: what a config takes", permissions: "none" }, () => {
-  const needed = (config: ReturnType<typeof single>, native = true) =>
-    descriptorsNeeded(config.tunnels, native);
+  const needed = (config: ReturnType<typeof single>, nativeHandles = 8192) =>
+    descriptorsNeeded(config.tunnels, nativeHandles);
   const ten = "proxy: { max_connections: 10 }";
   // Two sockets each, handshakes besides, a reserve; each socket twice by its handle.
-  assert.equal(needed(single(ten), false), 2 * 10 + 256 + 64);
+  assert.equal(needed(single(ten), 0), 2 * 10 + 256 + 64);
   assert.equal(needed(single(ten)), 2 * (2 * 10 + 256) + 64);
   // A UNIX socket has no handle.
   assert.equal(needed(single(ten, "unix:/run/a.sock")), 2 * (10 + 256) + 10 + 64);
@@ -28,7 +28,7 @@ Deno.test({ name: "descriptors: what a config takes", permissions: "none" }, () 
   assert.equal(
     needed(
       several(`${entry("a", 1, "5")}, mode: client`, entry("b", 2, "0"), entry("c", 3, "7")),
-      false,
+      0,
     ),
     2 * 5 + 2 * 7 + 256 + 64,
   );

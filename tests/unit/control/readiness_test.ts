@@ -44,8 +44,7 @@ Deno.test("probes: a tunnel is ready while it accepts and each of its certificat
   assert.ok(bridge?.upstream);
   const inner = store.current.leaf;
   const outer = store.credentials(bridge.upstream.tls).leaf;
-  const ready = (now: number, accepting = true) =>
-    tunnelReadiness({ config: bridge, tunnel: { accepting } }, store, now);
+  const ready = (now: number, accepting = true) => tunnelReadiness(bridge, accepting, store, now);
   const no = (reason: string) => ({ ready: false, reason: `tunnel "gateway": ${reason}` });
   assert.deepEqual(ready(Date.now()), { ready: true });
   assert.deepEqual(
@@ -66,7 +65,7 @@ Deno.test("probes: a tunnel is ready while it accepts and each of its certificat
     },
   };
   assert.deepEqual(
-    tunnelReadiness({ config: bridge, tunnel: { accepting: true } }, shifted, Date.now()),
+    tunnelReadiness(bridge, true, shifted, Date.now()),
     no("the certificate for the target has expired"),
   );
 });
@@ -78,8 +77,8 @@ Deno.test("probes: a tunnel is not ready while its bundle verifies nobody", asyn
     const config = single(mode);
     await using store = await open(config);
     const credentials = { ...store.current, anchors };
-    const probed = { config: config.tunnels[0], tunnel: { accepting: true } };
-    return tunnelReadiness(probed, { credentials: () => credentials }, Date.now());
+    const source = { credentials: () => credentials };
+    return tunnelReadiness(config.tunnels[0], true, source, Date.now());
   };
   const expired = { ...anchor, notAfter: Date.now() - 2000 };
   const state = await ready("", [expired, expired]);
@@ -92,7 +91,7 @@ Deno.test("probes: without names a reason names no tunnel", async () => {
   const config = single();
   await using store = await open(config);
   assert.deepEqual(
-    tunnelReadiness({ config: config.tunnels[0], tunnel: { accepting: false } }, store, Date.now()),
+    tunnelReadiness(config.tunnels[0], false, store, Date.now()),
     { ready: false, reason: "the listener does not accept connections" },
   );
 });

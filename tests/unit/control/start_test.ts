@@ -59,6 +59,7 @@ function start(
       })),
     reread: undefined,
     logger,
+    log: () => {},
     metrics,
     now: Date.now,
     monotonic: () => performance.now(),

@@ -1,14 +1,12 @@
 /**
- * Draining one tunnel in bounded time, and giving all tunnels new state or none.
+ * Draining one tunnel in bounded time.
  *
  * @module
  */
 
 import assert from "node:assert/strict";
-import { drainTunnel } from "../../../src/control/drain.ts";
-import { updateAll } from "../../../src/control/update_all.ts";
+import { drainTunnel } from "../../../src/proxy/drain.ts";
 import { lineLogger } from "../../support/log.ts";
-import type { TunnelState } from "../../../src/proxy/tunnel.ts";
 
 const logger = lineLogger({ level: "error", format: "text", write: () => {} });
 
@@ -84,41 +82,4 @@ Deno.test("drain: connections that do not heed the cut do not hold it up", async
     lines.join(""),
     /msg="connections did not end when they were cut" tunnel=db active=3/,
   );
-});
-
-Deno.test("swap: all tunnels get their next state, or all keep what they had", () => {
-  const state = (name: string) => ({ name } as unknown as TunnelState);
-  const [a, b, c, a2, b2, c2] = ["a", "b", "c", "a2", "b2", "c2"].map(state);
-  assert.ok(a && b && c && a2 && b2 && c2);
-  const given: TunnelState[] = [];
-  let broken: TunnelState | undefined;
-  const one = (state: TunnelState) => ({
-    state,
-    tunnel: {
-      update: (next: TunnelState) => {
-        if (next === broken) throw new Error("no room");
-        given.push(next);
-      },
-    },
-  });
-  const tunnels = [one(a), one(b), one(c)];
-  const next = new Map([[a, a2], [b, b2], [c, c2]]);
-  const swap = () => updateAll(tunnels, ({ state }) => next.get(state) ?? state);
-  broken = c2;
-  assert.throws(swap, /no room/);
-  assert.deepEqual(given, [a2, b2, a, b]);
-  assert.deepEqual(tunnels.map(({ state }) => state), [a, b, c]);
-  broken = undefined;
-  given.length = 0;
-  swap();
-  assert.deepEqual(given, [a2, b2, c2]);
-  assert.deepEqual(tunnels.map(({ state }) => state), [a2, b2, c2]);
-  // What cannot even be made changes nothing.
-  given.length = 0;
-  assert.throws(() =>
-    updateAll(tunnels, ({ state }) => {
-      if (state === c2) throw new Error("no such material");
-      return a;
-    }), /no such material/);
-  assert.deepEqual(given, []);
 });

@@ -1,0 +1,121 @@
+/**
+ * The control plane's end of the data plane. For now the data plane runs in this thread, but every
+ * message is cloned, so that nothing passes that could not pass to a Worker.
+ *
+ * Messages are delivered in the same turn of the event loop. The order of log lines depends on that,
+ * and so does a reload, which takes effect for all tunnels and the certificate store at once.
+ *
+ * @module
+ */
+
+import type { LogRecord } from "../log/mod.ts";
+import {
+  type Drained,
+  type NotStarted,
+  PROTOCOL as REPORT_PROTOCOL,
+  type Report,
+  type Started,
+} from "../report.ts";
+import type { Command, Snapshot, TunnelState } from "../snapshot.ts";
+import { DataPlane, type DataPlaneDeps } from "../worker.ts";
+
+/** Connects to a data plane: `receive` gets its reports, the result takes commands. */
+export type Connect = (receive: (report: Report) => void) => (command: Command) => void;
+
+/** Connects to a new data plane in this thread. Messages are delivered before the call returns. */
+export function inThisThread(clocks: Pick<DataPlaneDeps, "now" | "monotonic">): Connect {
+  return (receive) => {
+    const report = (report: Report) => receive(structuredClone(report));
+    const dataPlane = new DataPlane({ report, ...clocks });
+    return (command) => dataPlane.receive(structuredClone(command));
+  };
+}
+
+/** Starts and controls the data plane. */
+export class DataPlaneHandle {
+  readonly #log: (record: LogRecord) => void;
+  readonly #post: (command: Command) => void;
+  readonly #started = Promise.withResolvers<Started | NotStarted>();
+  readonly #drained = Promise.withResolvers<Drained>();
+  #draining = false;
+  #updateError: string | undefined;
+  /** The last answer about each tunnel. */
+  readonly #accepting: boolean[] = [];
+
+  /** Connects to a data plane, whose log records go to `log`. It does nothing until `start`. */
+  constructor(connect: Connect, log: (record: LogRecord) => void) {
+    this.#log = log;
+    this.#post = connect((report) => this.#receive(report));
+  }
+
+  /** Binds all tunnels and serves. Call it once. Never rejects. */
+  start(snapshot: Snapshot): Promise<Started | NotStarted> {
+    this.#post({ kind: "start", snapshot });
+    return this.#started.promise;
+  }
+
+  /**
+   * Replaces the states of all tunnels, in the order of the snapshot.
+   *
+   * @throws {Error} if a tunnel rejects its state; then all keep their previous ones.
+   */
+  update(states: readonly TunnelState[]): void {
+    this.#post({ kind: "update", states });
+    if (this.#updateError !== undefined) throw new Error(this.#updateError);
+  }
+
+  /** Whether the tunnel at this index accepts connections; false before it has started. */
+  accepting(tunnel: number): boolean {
+    this.#post({ kind: "query", tunnel });
+    return this.#accepting[tunnel] ?? false;
+  }
+
+  /**
+   * Stops accepting, and waits for the connections of each tunnel for at most its
+   * `proxy.shutdown_timeout`. Later calls return the same promise. Never rejects.
+   */
+  drain(): Promise<Drained> {
+    if (!this.#draining) this.#post({ kind: "drain" });
+    this.#draining = true;
+    return this.#drained.promise;
+  }
+
+  /** Closes every connection now. */
+  cut(): void {
+    this.#post({ kind: "cut" });
+  }
+
+  #receive(report: Report): void {
+    switch (report.kind) {
+      case "log":
+        this.#log(report.record);
+        return;
+      case "started":
+        this.#started.resolve(checked(report));
+        return;
+      case "not_started":
+        this.#started.resolve(report);
+        return;
+      case "updated":
+        this.#updateError = report.error;
+        return;
+      case "tunnel":
+        this.#accepting[report.tunnel] = report.accepting;
+        return;
+      case "drained":
+        this.#drained.resolve(report.result);
+        return;
+      default:
+        report satisfies never;
+    }
+  }
+}
+
+function checked(started: Started): Started | NotStarted {
+  const { protocol } = started;
+  if (protocol === REPORT_PROTOCOL) return started;
+  const message =
+    `Cannot start: the data plane sends reports of version ${protocol}, the control ` +
+    `plane reads version ${REPORT_PROTOCOL}`;
+  return { kind: "not_started", message };
+}
