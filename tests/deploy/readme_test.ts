@@ -41,7 +41,9 @@ Deno.test("deployment: the README of prometheus lists the alerts", async () => {
   const names = groups.flatMap((group) => listAt(group, "rules")).map((rule) =>
     textAt(rule, "alert")
   );
-  assert.deepEqual(column(await example("prometheus", "README.md"), "alert"), names);
+  const readme = await example("prometheus", "README.md");
+  const listed = [...readme.matchAll(/^- `(\w+)`\n {2}- fires when: /gm)].map(([, name]) => name);
+  assert.deepEqual(listed, names);
 });
 
 Deno.test("deployment: what is applied to a cluster is all that is meant for it", async () => {

@@ -109,7 +109,7 @@ Deno.test("README: the quick start in four terminals", async () => {
   await client.waitFor("certstore: watching files for changes");
   await caller.waitFor("listening on");
 
-  const [ask = ""] = shell("caller");
+  const [ask = ""] = shell("ask");
   const said = await clone.run(ask);
   assert.deepEqual([said.code, said.stdout], [0, "echo: hello mtlsd\n"], said.stderr);
   assert.match(section("Quick start in four terminals"), /`echo: hello mtlsd`/);

@@ -68,6 +68,17 @@ Deno.test("readme: it is a front page of 250 lines and 100 columns, which leads 
   for (const name of named) assert.ok(front.text.includes(`\n[${name}]: `), name);
 });
 
+Deno.test("readme: no line of a chapter is longer than 120 columns, but what programs print", () => {
+  const long = ALL_DOCS.flatMap(({ path, text }) => {
+    let printed = false;
+    return text.split("\n").filter((line) => {
+      if (/^ *```/.test(line)) printed = !printed && /```text$/.test(line);
+      return !printed && [...line].length > 120;
+    }).map((line) => `${path}: ${line}`);
+  });
+  assert.deepEqual(long, []);
+});
+
 Deno.test("readme: the index of the chapters has all below examples/", () => {
   const index = ALL_DOCS.find(({ path }) => path === "examples/README.md");
   assert.ok(index !== undefined);

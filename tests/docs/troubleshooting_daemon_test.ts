@@ -50,7 +50,7 @@ Deno.test("readme, troubleshooting: client mode", async (t) => {
   const plain = async (cert: string, key: string) =>
     `127.0.0.1:${chapter.use(await plainServer({ cert, key }, () => {})).port}`;
   const faults = {
-    "client mode: the server is not who it should be": {
+    "client mode: the server's certificate has another name": {
       target: await plain(named.pem, named.keyPem),
     },
     "client mode: the server's CA is not trusted": {
@@ -165,7 +165,7 @@ Deno.test("readme, troubleshooting: starts that fail", async (t) => {
     assert.match(said.stderr, /^<stdin>:1:1: mode: Cannot use "srv": must be /m);
     assert.ok(symptom("the config or a file is wrong").fault !== "");
   });
-  await t.step("somebody listens on our UNIX socket", async () => {
+  await t.step("another process listens on our UNIX socket", async () => {
     const path = join(chapter.dir, "s.sock");
     using _ = Deno.listen({ transport: "unix", path });
     const client = {
@@ -174,7 +174,7 @@ Deno.test("readme, troubleshooting: starts that fail", async (t) => {
       target: "127.0.0.1:1",
       tls: tlsOf(chapter, "client"),
     };
-    await fails("somebody listens on our UNIX socket", 1, { config: client });
+    await fails("another process listens on our UNIX socket", 1, { config: client });
   });
 });
 
@@ -205,11 +205,11 @@ Deno.test("readme, troubleshooting: UNIX sockets", async (t) => {
     "the UNIX socket of the target is not there",
     () => provoke("the UNIX socket of the target is not there"),
   );
-  await t.step("the UNIX socket of the target may not be", async () => {
+  await t.step("the UNIX socket of the target may not be written to", async () => {
     using _ = Deno.listen({ transport: "unix", path });
     await Deno.chmod(path, 0);
     if (isRoot) await Deno.chown(path, 65534, 65534);
-    await provoke("the UNIX socket of the target may not be");
+    await provoke("the UNIX socket of the target may not be written to");
   });
   await t.step("the UNIX socket of the target is stale", async () => {
     const bound = `${path}.bound`;

@@ -118,11 +118,11 @@ Deno.test({
         await logged(daemon, fault, from);
       });
     await step("the client shows no certificate", () => allSay(chapter, { port: 8443 }));
-    await step("its certificate is of another CA", () => refusal(chapter, "foreign"));
+    await step("its certificate is from another CA", () => refusal(chapter, "foreign"));
     await step("its certificate has expired", () => refusal(chapter, "expired"));
     await step("its certificate is not valid yet", () => refusal(chapter, "future"));
     await step("its certificate is revoked", () => refusal(chapter, "revoked"));
-    await step("the rules keep it out", () => refusal(chapter, "somebody"));
+    await step("the rules refuse it", () => refusal(chapter, "somebody"));
     await step("it has too many connections", async () => {
       await using _held = await HeldClient.connect(chapter.as("client", 8451));
       await daemon.waitForLog("listener: accepted connection", { tunnel: "t8451" });
@@ -172,7 +172,10 @@ Deno.test({
         node: { maxVersion: "TLSv1.2" },
       }));
     await step("the PROXY header is missing", () => allSay(chapter, { port: 8448, identity }));
-    await step("who sends it is not listed", () => allSay(chapter, { port: 8449, identity }));
+    await step(
+      "the sender of the PROXY header is not listed",
+      () => allSay(chapter, { port: 8449, identity }),
+    );
     await step("the PROXY header is not expected", async () => ({
       curl: await curlSays(chapter, { port: 8443, identity, curl: "--haproxy-protocol" }),
     }));
