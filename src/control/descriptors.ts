@@ -9,7 +9,7 @@
  */
 
 import type { Address, TunnelConfig } from "../config/config.ts";
-import { MAX_HANDSHAKES } from "../proxy/admission.ts";
+import { MAX_HANDSHAKES } from "../proxy/limits.ts";
 
 /** Descriptors for other purposes: files during a reload, probes, name resolution. */
 const RESERVE = 64;

@@ -100,3 +100,60 @@ export async function pipeByReading(conn: Pick<Conn, "read">, take: Sink): Promi
     if (taken !== undefined) await taken;
   }
 }
+
+/** A connection whose first bytes were already read. */
+export class ReadAhead implements Conn {
+  /** See {@linkcode Conn}; after a PROXY header, the client. */
+  readonly remote: RemoteAddress;
+  /** See {@linkcode Conn}; after a PROXY header, the address that its sender connected to. */
+  readonly local: RemoteAddress;
+  readonly #inner: Conn;
+  /** Bytes that were read but not yet returned. */
+  #rest: Uint8Array | undefined;
+
+  /** Owns `inner` from now on; `rest` is returned first. */
+  constructor(inner: Conn, remote: RemoteAddress, rest: Uint8Array) {
+    this.#inner = inner;
+    this.remote = remote;
+    this.local = inner.local;
+    this.#rest = rest.length === 0 ? undefined : rest;
+  }
+
+  /** Returns the bytes that were already read first. */
+  read(): Promise<Uint8Array | null> {
+    const rest = this.#rest;
+    if (rest === undefined) return this.#inner.read();
+    this.#rest = undefined;
+    return Promise.resolve(rest);
+  }
+
+  /** Passes on the bytes that were already read first. */
+  async pipeTo(take: Sink): Promise<void> {
+    const rest = this.#rest;
+    this.#rest = undefined;
+    const taken = rest === undefined ? undefined : take(rest);
+    if (taken !== undefined) await taken;
+    await this.#inner.pipeTo(take);
+  }
+
+  /** See {@linkcode Conn}. */
+  write(data: Uint8Array): Promise<void> | undefined {
+    return this.#inner.write(data);
+  }
+
+  /** See {@linkcode Conn}. */
+  closeWrite(): Promise<void> {
+    return this.#inner.closeWrite();
+  }
+
+  /** See {@linkcode Conn}. */
+  close(): void {
+    this.#rest = undefined;
+    this.#inner.close();
+  }
+  /** See {@linkcode Conn}. */
+  reset(): void {
+    this.#rest = undefined;
+    this.#inner.reset();
+  }
+}

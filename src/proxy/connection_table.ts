@@ -11,7 +11,7 @@
 
 import type { Logger } from "../log/mod.ts";
 import type { VerifiedPeer } from "../tls/peer_verifier.ts";
-import { Admission } from "./admission.ts";
+import { Admission } from "./limits.ts";
 import { type AuthorizedPeer, Connection, type Ending } from "./connection.ts";
 import { Deadlines, type SetTimer, setTimer } from "./deadlines.ts";
 

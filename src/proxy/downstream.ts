@@ -7,7 +7,7 @@
 
 import type { Permit } from "../acl/mod.ts";
 import type { PeerIdentity } from "../identity.ts";
-import type { Conn } from "../net/conn.ts";
+import { type Conn, ConnError, ReadAhead } from "../net/conn.ts";
 import { closeReasonOf } from "../outcome.ts";
 import { soleCommonName, type TlsFacts } from "../proxy_protocol/tls_facts.ts";
 import { HandshakeCut, HandshakeError, type Session } from "../tls/handshake.ts";
@@ -30,7 +30,6 @@ import {
   type TunnelContext,
 } from "./context.ts";
 import { addressKey, certificateKey, networkOf } from "./peer_key.ts";
-import { firstBytes } from "./read_ahead.ts";
 
 /** Prepares a plain downstream end. */
 export async function acceptPlain(
@@ -163,29 +162,44 @@ function handshakeFailed(
 }
 
 /**
- * Waits for the first bytes of the connection; `undefined` where the peer left without any.
+ * Waits for the first bytes of a connection, which it owns from now on and closes unless some
+ * arrive. `timeout` is milliseconds from now. Returns the connection, which still yields those
+ * bytes; `undefined` where the peer ended or reset it without sending any.
  *
- * @throws {HandshakeError} when they did not arrive in time.
+ * @throws {HandshakeError} when they did not arrive in time, or the connection failed otherwise.
  */
 async function waitForBytes(
-  transport: Conn,
+  accepted: Conn,
   timeout: number,
   signal: AbortSignal,
 ): Promise<Conn | undefined> {
-  const first = await firstBytes(transport, { timeout, signal }).catch((error) => {
+  let failure: HandshakeError | undefined;
+  const giveUp = (error: HandshakeError) => {
+    failure ??= error;
+    // Settles the pending read.
+    accepted.close();
+  };
+  const cut = () => giveUp(new HandshakeCut());
+  const late = () =>
+    giveUp(new HandshakeError("timeout", `no handshake within ${formatDuration(timeout)}`));
+  const timer = setTimeout(late, timeout);
+  signal.addEventListener("abort", cut, { once: true });
+  if (signal.aborted) cut();
+  try {
+    const bytes = await accepted.read();
+    if (failure !== undefined) throw failure;
+    // Copied, because a connection reuses its buffers.
+    if (bytes !== null) return new ReadAhead(accepted, accepted.remote, new Uint8Array(bytes));
+    accepted.close();
+    return undefined;
+  } catch (error) {
+    if (failure !== undefined) throw failure;
+    accepted.close();
+    if (error instanceof ConnError && error.fault === "reset") return undefined;
     throw transportError(error);
-  });
-  switch (first.kind) {
-    case "came":
-      return first.conn;
-    case "left":
-      return undefined;
-    case "timeout":
-      throw new HandshakeError("timeout", `no handshake within ${formatDuration(timeout)}`);
-    case "cut":
-      throw new HandshakeCut();
-    default:
-      return first satisfies never;
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", cut);
   }
 }
 

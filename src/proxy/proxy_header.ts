@@ -9,7 +9,7 @@
  */
 
 import { Addresses, type IpPattern } from "../acl/ip.ts";
-import { type Conn, ConnError, type RemoteAddress } from "../net/conn.ts";
+import { type Conn, ConnError, ReadAhead, type RemoteAddress } from "../net/conn.ts";
 import type { ProxyConfig } from "../config/config.ts";
 import type { CloseReason } from "../outcome.ts";
 import {
@@ -25,7 +25,6 @@ import { peerFields } from "./authorization.ts";
 import type { Connection } from "./connection.ts";
 import { type Arrival, interrupted, type Stopped, type TunnelContext } from "./context.ts";
 import { networkOf } from "./peer_key.ts";
-import { ReadAhead } from "./read_ahead.ts";
 
 /**
  * Removes the PROXY header where the tunnel expects one, and logs a refusal. Owns `accepted` from

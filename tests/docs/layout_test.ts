@@ -193,7 +193,7 @@ Deno.test("readme: bounds that it tells are those of the code", async () => {
   assert.match(flat("Rotation"), /looked at every 5 s/);
   assert.equal(await constant("certstore/files.ts", "MAX_LIST_BYTES"), "64 * 1024 * 1024");
   assert.match(flat("Configuration"), /at most 64 MiB each/);
-  assert.equal(await constant("proxy/admission.ts", "MAX_HANDSHAKES"), "256");
+  assert.equal(await constant("proxy/limits.ts", "MAX_HANDSHAKES"), "256");
   const limits = flat("Limits for each peer");
   assert.match(limits, /256 slots .* evicts the oldest one of the address that has the most/);
   assert.equal(await constant("proxy/deadlines.ts", "LONGEST_SLEEP"), "1000");

@@ -10,8 +10,7 @@
 
 import tls from "node:tls";
 import type { Conn } from "../../src/net/conn.ts";
-import { Admission } from "../../src/proxy/admission.ts";
-import { KeyedLimiter } from "../../src/proxy/limits.ts";
+import { Admission, KeyedLimiter } from "../../src/proxy/limits.ts";
 import type { Connection } from "../../src/proxy/connection.ts";
 import { ConnectionTable } from "../../src/proxy/connection_table.ts";
 import { TlsClient } from "../../src/tls/client.ts";

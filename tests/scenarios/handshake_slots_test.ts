@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import { MAX_HANDSHAKES } from "../../src/proxy/admission.ts";
+import { MAX_HANDSHAKES } from "../../src/proxy/limits.ts";
 import type { TestDaemon } from "../support/daemon.ts";
 import { assertBalanced, closedBy, HeldClient } from "../support/held.ts";
 import { HoldBack } from "../support/hold_back.ts";
