@@ -11,13 +11,13 @@ import type { Credentials } from "./tls/credentials.ts";
 /** Version of these types. The data plane does not start with a snapshot of another version. */
 export const PROTOCOL = 1;
 
-/** The credentials and rules of one side that uses TLS. */
-export type SideState = { readonly credentials: Credentials; readonly acl: AclConfig };
+/** The credentials and rules of one end that uses TLS. */
+export type EndState = { readonly credentials: Credentials; readonly acl: AclConfig };
 
 /** What authorizes the peers of a tunnel. A reload replaces it as a whole. */
-export type TunnelState = SideState & {
-  /** The upstream side of a bridge; `undefined` in other modes. */
-  readonly upstream: SideState | undefined;
+export type TunnelState = EndState & {
+  /** The upstream end of a bridge; `undefined` in other modes. */
+  readonly upstream: EndState | undefined;
 };
 
 /** A tunnel to start. */

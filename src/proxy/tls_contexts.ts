@@ -8,6 +8,7 @@
 import type { AclConfig, TlsConfig, TunnelConfig } from "../config/config.ts";
 import { TlsClient } from "../tls/client.ts";
 import type { Credentials } from "../tls/credentials.ts";
+import type { EndState, TunnelState } from "../snapshot.ts";
 import type { FairQueue } from "../tls/fair_queue.ts";
 import type { NativeTls } from "../native/tls.ts";
 import { PeerVerifier, type Requester, type VerifierOptions } from "../tls/peer_verifier.ts";
@@ -17,15 +18,6 @@ import { reauthorizePeer } from "./authorization.ts";
 import type { AuthorizedPeer } from "./connection.ts";
 import type { Reauthorization } from "./connection_table.ts";
 import { addressKey } from "./peer_key.ts";
-
-/** Credentials and rules of one end that uses TLS. */
-export type EndTls = { readonly credentials: Credentials; readonly acl: AclConfig };
-
-/** The credentials and rules of a tunnel: of the only end that uses TLS, or of both in a bridge. */
-export type TunnelTls = EndTls & {
-  /** For a bridge: the upstream end. */
-  readonly upstream: EndTls | undefined;
-};
 
 /** Dependencies of {@linkcode TlsContexts}. */
 export type TlsContextsDeps = {
@@ -93,14 +85,14 @@ export class TlsContexts {
   #upstream: UpstreamTls | undefined;
 
   /** Starts with the first state. */
-  constructor(config: TunnelConfig, state: TunnelTls, deps: TlsContextsDeps) {
+  constructor(config: TunnelConfig, state: TunnelState, deps: TlsContextsDeps) {
     this.#config = config;
     this.#deps = deps;
     this.update(state);
   }
 
   /** Replaces the state, also for handshakes that are in progress. */
-  update(state: TunnelTls): void {
+  update(state: TunnelState): void {
     const { mode, tls, upstream } = this.#config;
     // Both are made before either is replaced: credentials that are not usable change nothing.
     const next = {
@@ -164,7 +156,7 @@ export class TlsContexts {
     return this.#upstream;
   }
 
-  #makeDownstream({ credentials, acl }: EndTls): DownstreamTls {
+  #makeDownstream({ credentials, acl }: EndState): DownstreamTls {
     const verifier = this.#makeVerifier({ purpose: "client" }, credentials);
     const tls = new TlsServer({
       ...this.#config.tls,
@@ -176,7 +168,7 @@ export class TlsContexts {
     return { tls, verifier, acl };
   }
 
-  #makeUpstream(config: TlsConfig, { credentials, acl }: EndTls): UpstreamTls {
+  #makeUpstream(config: TlsConfig, { credentials, acl }: EndState): UpstreamTls {
     const names = new Set(this.#config.targets.map(({ serverName }) => serverName ?? ""));
     const servers = [...names].map((serverName) => {
       const verifier = this.#makeVerifier({ purpose: "server", serverName }, credentials);

@@ -13,6 +13,7 @@ import { type LimitedMessage, LogLimiter } from "../log/limiter.ts";
 import type { Logger } from "../log/mod.ts";
 import type { NativeTls } from "../native/tls.ts";
 import { listen, type NativeTcp, Resolver } from "../net/mod.ts";
+import type { TunnelState } from "../snapshot.ts";
 import type { FairQueue } from "../tls/fair_queue.ts";
 import { ConnectionTable } from "./connection_table.ts";
 import type { ConnectionMetrics, TunnelContext } from "./context.ts";
@@ -22,13 +23,7 @@ import { Listener } from "./listener.ts";
 import { LoadBalancer, type TargetMetrics } from "./load_balancer.ts";
 import { carryConnection } from "./pipeline.ts";
 import { ServerBackoff } from "./server_backoff.ts";
-import { TlsContexts, type TunnelTls } from "./tls_contexts.ts";
-
-/**
- * What authorizes connections. Replaced as a whole; every new or resumed connection uses the
- * current one.
- */
-export type TunnelState = TunnelTls;
+import { TlsContexts } from "./tls_contexts.ts";
 
 /** The metrics of a tunnel. */
 export type CountedByTunnel = ConnectionMetrics & TargetMetrics & {
