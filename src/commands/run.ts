@@ -7,17 +7,20 @@
 
 import { SetsError } from "../certstore/sets.ts";
 import { CertStore } from "../certstore/store.ts";
-import type { Config } from "../config/config.ts";
+import type { ClientAuth, Config, TunnelConfig } from "../config/config.ts";
 import { parseConfig } from "../config/load.ts";
 import { escapeText, formatOrigin, formatProblem } from "../config/problem.ts";
-import { configName, readConfigFile, readEnvironment } from "../control/config_file.ts";
+import {
+  configName,
+  readConfigFile,
+  readEnvironment,
+  runtimeVariables,
+} from "../control/config_file.ts";
 import { ConfigListenError, Daemon } from "../control/daemon.ts";
 import { logSink, stderrWriter } from "../control/log_sink.ts";
 import { missingGrants } from "../control/grants.ts";
-import { createLogger, type Logger, type LogRecord } from "../log/mod.ts";
-import { tlsFields } from "../log/tls_fields.ts";
+import { createLogger, type Fields, type Logger, type LogRecord } from "../log/mod.ts";
 import { createMetrics, type Metrics } from "../admin/metrics.ts";
-import { runtimeVariables } from "../control/runtime_environment.ts";
 import { onSignals } from "../control/signals.ts";
 import { isUntested, TESTED_DENO, VERSION } from "../util/version.ts";
 import { type CommandIo, loadConfig, type LoadedConfig, printFindings } from "./config.ts";
@@ -67,6 +70,31 @@ function announce({ tunnels }: Config, path: string, logger: Logger): void {
       mode: tunnel.mode,
       ...tlsFields(tunnel),
     });
+  }
+}
+
+const MTLS = { required: "on", optional: "optional", none: "off" } as const satisfies Record<
+  ClientAuth,
+  string
+>;
+
+/**
+ * The fields `tls` and `mtls`, and `client_auth` where the tunnel accepts TLS. With
+ * `client_auth: none`, traffic is encrypted but clients are not authenticated.
+ */
+function tlsFields({ mode, tls }: Pick<TunnelConfig, "mode" | "tls">): Fields {
+  switch (mode) {
+    case "client":
+      return { tls: "on", mtls: "on" };
+    case "server":
+    case "bridge":
+      return {
+        tls: "on",
+        mtls: MTLS[tls.clientAuth],
+        client_auth: tls.clientAuth,
+      };
+    default:
+      return mode satisfies never;
   }
 }
 
@@ -127,7 +155,8 @@ async function serve(
   // Not disposed of: the process is about to end, and closing its watches could block.
   const daemon = await Daemon.start({
     config,
-    openStore: (onSwap) => CertStore.open({ tunnels: config.tunnels, logger, metrics, onSwap }),
+    openStore: (onReload) =>
+      CertStore.open({ tunnels: config.tunnels, logger, metrics, onSwap: onReload }),
     configName: configName(path),
     reread: path === "-" ? undefined : () => rereadConfig(path),
     logger,

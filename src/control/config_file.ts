@@ -138,6 +138,29 @@ export function readEnvironment(): Environment {
   return found;
 }
 
+/**
+ * Variables that change what a program does or where its data goes, in Deno 2.9.6. Variables that
+ * only set file locations or output formats are not listed.
+ */
+const RUNTIME_VARIABLES: readonly string[] = [
+  "NODE_OPTIONS",
+  "DENO_SERVE_ADDRESS",
+  "DENO_PERMISSION_BROKER_PATH",
+  "DENO_AUDIT_PERMISSIONS",
+  "OTEL_DENO",
+];
+
+/**
+ * The {@linkcode RUNTIME_VARIABLES} that are set, as far as this process may read them. Empty under
+ * the grants that `mtlsd grants` prints.
+ */
+export function runtimeVariables(): readonly string[] {
+  return RUNTIME_VARIABLES.filter((variable) =>
+    Deno.permissions.querySync({ name: "env", variable }).state === "granted" &&
+    Deno.env.get(variable) !== undefined
+  );
+}
+
 function unlessDenied<T>(ask: () => T): T | undefined {
   try {
     return ask();

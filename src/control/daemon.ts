@@ -12,8 +12,7 @@ import { GRACE, type StopSignals, unlessStopped, within } from "./drain.ts";
 import { DataPlaneHandle, inThisThread } from "./data_plane.ts";
 import { descriptorsLeft, descriptorsNeeded } from "./descriptors.ts";
 import { certStatus, tunnelReadiness } from "./readiness.ts";
-import { notInForce } from "./restart.ts";
-import { renewedRules, ruleChanges, type RulesByTunnel, rulesOf } from "./rules.ts";
+import { notInForce, renewedRules, ruleChanges, type RulesByTunnel, rulesOf } from "./reload.ts";
 import {
   type ProbeSource,
   type Readiness,
@@ -29,8 +28,8 @@ import { PROTOCOL, type TunnelState } from "../snapshot.ts";
 /** The config and dependencies of a daemon; it accesses nothing else outside of itself. */
 export type DaemonOptions = {
   readonly config: Config;
-  /** Loads the certificates. The store calls `onSwap` when new ones take effect. */
-  readonly openStore: (onSwap: () => void) => Promise<CertStore>;
+  /** Loads the certificates. The store calls `onReload` when new ones take effect. */
+  readonly openStore: (onReload: () => void) => Promise<CertStore>;
   /** The config's name in messages, which `/certz` removes. */
   readonly configName?: string;
   /** Reads the config again, for its rules; `undefined` if it cannot be read twice. */
@@ -116,7 +115,7 @@ export class Daemon implements AsyncDisposable {
   async #start(): Promise<void> {
     const { config: { tunnels, health, metrics: exposition }, logger, metrics } = this.#options;
     // Load identity and trust first, so that every bound port can be served.
-    const store = await this.#options.openStore(() => this.#swap());
+    const store = await this.#options.openStore(() => this.#applyState());
     this.#throwIfAbandoned();
     this.#store = store;
     for (const { key, message } of configWarnings(this.#options.config)) {
@@ -216,7 +215,7 @@ export class Daemon implements AsyncDisposable {
    * Gives every tunnel the state that takes effect. If one of them rejects it, all keep their
    * previous state and this throws, so that the store reverts too.
    */
-  #swap(): void {
+  #applyState(): void {
     const store = this.#store;
     if (store === undefined) return;
     const { tunnels } = this.#options.config;

@@ -9,8 +9,7 @@ import assert from "node:assert/strict";
 import { DIMENSIONS } from "../../../src/acl/rule.ts";
 import type { Config } from "../../../src/config/config.ts";
 import { configJsonSchema, type JsonSchema } from "../../../src/config/json_schema.ts";
-import { notInForce } from "../../../src/control/restart.ts";
-import { renewedRules, ruleChanges, rulesOf } from "../../../src/control/rules.ts";
+import { notInForce, renewedRules, ruleChanges, rulesOf } from "../../../src/control/reload.ts";
 import { config } from "./configs.ts";
 
 type Block = Readonly<Record<string, unknown>>;

@@ -6,13 +6,13 @@
 
 import assert from "node:assert/strict";
 import type { Config } from "../../../src/config/config.ts";
-import { notInForce } from "../../../src/control/restart.ts";
 import {
+  notInForce,
   renewedRules,
   ruleChanges,
   type RulesByTunnel,
   rulesOf,
-} from "../../../src/control/rules.ts";
+} from "../../../src/control/reload.ts";
 import { several, single } from "./configs.ts";
 
 const http = (more = "") => `name: http, listen: ":1", target: "127.0.0.1:80"${more}`;
