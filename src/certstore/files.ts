@@ -6,6 +6,7 @@
 
 import { createHash } from "node:crypto";
 import { dirname } from "node:path";
+import { delay } from "../util/abort.ts";
 
 /** Reads a whole file of at most `maxBytes` bytes; see {@linkcode readBoundedFile}. */
 export type ReadFile = (path: string, maxBytes?: number) => Promise<Uint8Array>;
@@ -146,7 +147,7 @@ export class Snapshot {
       if (restless.length === 0) return after;
       if (pass >= PASSES) return after.#without(restless);
       before = after;
-      await new Promise((resolve) => setTimeout(resolve, PASS_PAUSE));
+      await delay(PASS_PAUSE);
     }
   }
 

@@ -43,7 +43,8 @@ import {
 } from "./reload.ts";
 export type { Prepare, Prepared, ReloadOutcome, ReloadStatus, ReloadTrigger } from "./reload.ts";
 import { type CredentialSets, type FileSet, loadSets, pathsOf, setsOf } from "./sets.ts";
-import { FileWatcher, pause, WATCH_TIMING } from "./watch.ts";
+import { FileWatcher, WATCH_TIMING } from "./watch.ts";
+import { delay } from "../util/abort.ts";
 
 /** Pause between two attempts to load changed files, in ms. */
 const SETTLE_PAUSE = 150;
@@ -222,7 +223,7 @@ export class CertStore implements AsyncDisposable {
         this.#pendingSignals === 0;
       if (files.blind && mayWait) {
         // Look again soon at the change behind the event, instead of at the next poll in 5 s.
-        await pause(SETTLE_PAUSE, this.#hurry.signal);
+        await delay(SETTLE_PAUSE, this.#hurry.signal);
         files = await Snapshot.take(this.#paths, this.#readFile);
         continue;
       }
@@ -242,7 +243,7 @@ export class CertStore implements AsyncDisposable {
         this.#remember(files, attempt.error);
         return this.#fail("watch", [attempt.error]);
       }
-      await pause(SETTLE_PAUSE, this.#hurry.signal);
+      await delay(SETTLE_PAUSE, this.#hurry.signal);
       files = await Snapshot.take(this.#paths, this.#readFile);
     }
   }

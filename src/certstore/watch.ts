@@ -14,6 +14,7 @@
 import { resolve } from "node:path";
 import type { Logger } from "../log/mod.ts";
 import { directoriesOf, identityOf, isGranted, pipeIn, watchable } from "./directories.ts";
+import { delay } from "../util/abort.ts";
 
 /** Delays and intervals in milliseconds. */
 export type WatchTiming = {
@@ -60,20 +61,6 @@ type Watch = {
 };
 
 const CANNOT_WATCH = "certstore: cannot watch directory, looking every now and then";
-
-/** Waits for `ms` milliseconds or until the signal aborts, whichever comes first. */
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done);
-    if (signal.aborted) done();
-  });
-}
 
 /** Watches files until it is disposed of. */
 export class FileWatcher implements AsyncDisposable {
@@ -135,7 +122,7 @@ export class FileWatcher implements AsyncDisposable {
       } catch (error) {
         // Nothing above should throw. If it does, keep checking the files.
         this.#logOnce("", `certstore: watching files failed, going on`, { error: textOf(error) });
-        await pause(this.#timing.pollUnwatched, this.#stirred.signal);
+        await delay(this.#timing.pollUnwatched, this.#stirred.signal);
       }
     }
   }
@@ -143,13 +130,13 @@ export class FileWatcher implements AsyncDisposable {
   /** Waits until the next check is due. Events from here on count towards the check after it. */
   async #quiet(): Promise<void> {
     const { debounce, maxDelay, poll, pollUnwatched } = this.#timing;
-    await pause(this.#complete ? poll : pollUnwatched, this.#stirred.signal);
+    await delay(this.#complete ? poll : pollUnwatched, this.#stirred.signal);
     const deadline = performance.now() + maxDelay;
     while (this.#stirred.signal.aborted && !this.#stopped) {
       this.#stirred = new AbortController();
       const left = deadline - performance.now();
       if (left <= 0) return;
-      await pause(Math.min(debounce, left), this.#stirred.signal);
+      await delay(Math.min(debounce, left), this.#stirred.signal);
     }
   }
 

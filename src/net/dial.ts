@@ -6,6 +6,7 @@
 
 import type { Address, HostPort } from "../config/config.ts";
 import { formatAddress } from "../config/address.ts";
+import { expiringSignal, type TimeLimits } from "../util/abort.ts";
 import { formatDuration } from "../util/duration.ts";
 import type { Conn } from "./conn.ts";
 import { openConn } from "./open.ts";
@@ -42,12 +43,8 @@ export class DialError extends Error {
   }
 }
 
-/** Settings of {@linkcode dialTcp}. */
-export type DialOptions = {
-  /** Give up after this many milliseconds, name look-up included. Must be more than 0. */
-  readonly timeout: number;
-  /** Give up when this aborts. */
-  readonly signal?: AbortSignal | undefined;
+/** Settings of {@linkcode dialTcp}; the time limit includes the name look-up. */
+export type DialOptions = TimeLimits & {
   /** Carries the connection on a native handle, where one is available. */
   readonly native?: NativeTcp | undefined;
 };
@@ -94,23 +91,16 @@ function isOwnEnd({ localAddr, remoteAddr }: Deno.TcpConn): boolean {
  */
 export async function withinLimits<T>(
   address: Address | HostPort,
-  { timeout, signal }: Pick<DialOptions, "timeout" | "signal">,
+  { timeout, signal }: TimeLimits,
   attempt: (signal: AbortSignal) => Promise<T | undefined>,
 ): Promise<T> {
   const cannot = `Cannot connect to "${formatAddress(address)}"`;
-  const giveUp = new AbortController();
-  const abort = () => giveUp.abort();
-  if (signal?.aborted) abort();
-  signal?.addEventListener("abort", abort, { once: true });
-  const timer = setTimeout(abort, timeout);
+  using limit = expiringSignal({ timeout, signal });
   try {
-    const reached = await attempt(giveUp.signal);
+    const reached = await attempt(limit.signal);
     if (reached !== undefined) return reached;
   } catch (error) {
-    if (!giveUp.signal.aborted) throw dialError(cannot, address, error);
-  } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", abort);
+    if (!limit.signal.aborted) throw dialError(cannot, address, error);
   }
   throw signal?.aborted
     ? new DialError("aborted", `${cannot}: aborted`, { cause: signal.reason })

@@ -15,9 +15,10 @@
  */
 
 import dns from "node:dns";
+import { type TimeLimits, unlessAborted } from "../util/abort.ts";
 import { parseIp } from "../util/ip.ts";
 import type { TcpAddress } from "../config/config.ts";
-import { type DialOptions, withinLimits } from "./dial.ts";
+import { withinLimits } from "./dial.ts";
 
 /** Looks up all addresses of a name; `port` is the port that will be dialled. */
 export type LookUp = (host: string, port: number) => Promise<readonly string[]>;
@@ -53,9 +54,10 @@ export class Resolver {
    */
   async resolve(
     address: TcpAddress,
-    limits: Pick<DialOptions, "timeout" | "signal">,
+    limits: TimeLimits,
   ): Promise<readonly TcpAddress[]> {
     if (parseIp(address.host) !== undefined) return [address];
+    // A look-up cannot be cancelled.
     const hosts = await withinLimits(
       address,
       limits,
@@ -98,14 +100,4 @@ function systemLookUp(host: string, port: number): Promise<readonly string[]> {
 function isGranted({ host, port }: TcpAddress): boolean {
   const spelt = host.includes(":") ? `[${host}]` : host;
   return Deno.permissions.querySync({ name: "net", host: `${spelt}:${port}` }).state === "granted";
-}
-
-/** `undefined` once the signal aborts. A look-up cannot be cancelled. */
-function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
-  return new Promise((resolve, reject) => {
-    const stop = () => resolve(undefined);
-    signal.addEventListener("abort", stop, { once: true });
-    if (signal.aborted) stop();
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
-  });
 }

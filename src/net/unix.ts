@@ -8,6 +8,7 @@
  * @module
  */
 
+import { delay } from "../util/abort.ts";
 import type { Conn } from "./conn.ts";
 import { formatAddress } from "../config/address.ts";
 import type { UnixAddress } from "../config/config.ts";
@@ -165,7 +166,7 @@ export function dialUnix(address: UnixAddress, options: DialOptions): Promise<Co
     for (let pause = MIN_PAUSE; !signal.aborted; pause = Math.min(MAX_PAUSE, pause * 2)) {
       const socket = await connect(address.path);
       if (socket === undefined) {
-        await sleep(pause, signal);
+        await delay(pause, signal);
         continue;
       }
       if (!signal.aborted) return new UnixConn(socket);
@@ -183,17 +184,4 @@ async function connect(path: string): Promise<Deno.UnixConn | undefined> {
     if (codeOf(error) === "EAGAIN") return undefined;
     throw error;
   }
-}
-
-/** Returns early when the signal aborts. */
-function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const wake = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", wake);
-      resolve();
-    };
-    const timer = setTimeout(wake, milliseconds);
-    signal.addEventListener("abort", wake);
-  });
 }

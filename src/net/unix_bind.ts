@@ -18,6 +18,7 @@
 import { isUnnamed } from "./listen.ts";
 import { isSame, isUntouched, kindOf, lookAt } from "./unix_files.ts";
 import { codeOf, wordsOf } from "./system.ts";
+import { onceElapsed } from "../util/abort.ts";
 
 /** A bound socket with the intended mode. */
 export type BoundSocket = {
@@ -156,7 +157,7 @@ async function dropEarly(
   const dropped: Deno.Conn[] = [];
   const { promise: found, resolve, reject } = Promise.withResolvers<"found">();
   const lost = () => reject(new Occupied("connections to it do not arrive here"));
-  const timer = setTimeout(lost, OWN_CONNECTION);
+  using _limit = onceElapsed(OWN_CONNECTION, lost);
   // Avoids an unhandled rejection before `found` is awaited.
   found.catch(() => {});
   try {
@@ -175,7 +176,6 @@ async function dropEarly(
       void isFrom(conn, token).then((yes) => yes && resolve("found"));
     }
   } finally {
-    clearTimeout(timer);
     for (const conn of dropped) conn.close();
   }
 }

@@ -110,7 +110,9 @@ function watchTimers(): void {
     return now();
   };
   globalThis.setTimeout = ((callback: () => void, delay?: number, ...args: unknown[]) => {
-    const caller = new Error().stack?.split("\n")[2] ?? "";
+    const callers = new Error().stack?.split("\n").slice(2) ?? [];
+    // A timer that util/abort.ts sets belongs to the module that asks for it.
+    const caller = callers.find((frame) => !frame.includes("/src/util/abort.ts:")) ?? "";
     const [, module] = /\/src\/([a-z_/]+)\.ts:/.exec(caller) ?? [];
     const timer = { number: current, place: `timer.${module}` };
     return real(() => {
