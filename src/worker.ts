@@ -29,6 +29,7 @@ import {
   type TunnelState,
 } from "./snapshot.ts";
 import { FairQueue } from "./tls/fair_queue.ts";
+import { messageOf } from "./util/errors.ts";
 
 /** Dependencies of {@linkcode DataPlane}. */
 export type DataPlaneDeps = {
@@ -98,7 +99,7 @@ export class DataPlane {
     try {
       report(await this.#startAll(snapshot));
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
+      const message = messageOf(error);
       report({ kind: "not_started", message });
     }
   }
@@ -160,7 +161,7 @@ export class DataPlane {
       updateAll(this.#running, states);
       report({ kind: "updated", error: undefined });
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
+      const message = messageOf(error);
       report({ kind: "updated", error: message });
     }
   }

@@ -19,7 +19,8 @@ import { ListenError, type ListenReason } from "../net/mod.ts";
 import { bindAll, formatAddresses } from "../net/listen_all.ts";
 import { HINTS } from "../net/listen_error.ts";
 import { otherAddress, SERVE_VARIABLE } from "../net/served.ts";
-import { codeOf, isLookupFailure, missingGrant, wordsOf } from "../net/system.ts";
+import { isLookupFailure, missingGrant } from "../net/system.ts";
+import { codeOf, messageOf } from "../util/errors.ts";
 
 /** A bound and serving HTTP server. */
 export interface HttpEndpoint extends AsyncDisposable {
@@ -77,11 +78,11 @@ export async function serveHttp(
     reported.clear();
     pause = FIRST_PAUSE;
     return answer(request, routes, (path, error) => {
-      logger.error(`${name}: request failed`, { path, error: wordsOf(error) });
+      logger.error(`${name}: request failed`, { path, error: messageOf(error) });
     });
   };
   const report = (error: unknown): void => {
-    const message = wordsOf(error);
+    const message = messageOf(error);
     if (reported.has(message)) return;
     reported.add(message);
     logger.error(`${name} interrupted`, { addr, error: message });
@@ -181,8 +182,8 @@ async function useUpVariable(listen: HostPort): Promise<void> {
     await drop(second);
     const cause = error instanceof ListenError ? error.cause : error;
     if (cause instanceof MovedError) throw error;
-    const [, asked] = /access to "([^"]+)"/.exec(wordsOf(cause)) ?? [];
-    const where = asked === undefined ? `another address (${wordsOf(cause)})` : `"${asked}"`;
+    const [, asked] = /access to "([^"]+)"/.exec(messageOf(cause)) ?? [];
+    const where = asked === undefined ? `another address (${messageOf(cause)})` : `"${asked}"`;
     throw listenError(listen, new MovedError(where));
   }
   await drop(first);
@@ -300,7 +301,7 @@ export function reply(
 function listenError(listen: HostPort, cause: unknown): ListenError {
   const grant = missingGrant(cause, listen);
   const reason = grant === undefined ? listenReason(cause) : "not permitted";
-  const words = grant ?? (reason === "other" ? wordsOf(cause) : reason + (HINTS[reason] ?? ""));
+  const words = grant ?? (reason === "other" ? messageOf(cause) : reason + (HINTS[reason] ?? ""));
   return new ListenError(reason, `Cannot listen on "${formatAddress(listen)}": ${words}`, {
     cause,
   });

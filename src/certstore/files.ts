@@ -7,6 +7,7 @@
 import { createHash } from "node:crypto";
 import { dirname } from "node:path";
 import { delay } from "../util/abort.ts";
+import { codeOf, messageOf } from "../util/errors.ts";
 
 /** Reads a whole file of at most `maxBytes` bytes; see {@linkcode readBoundedFile}. */
 export type ReadFile = (path: string, maxBytes?: number) => Promise<Uint8Array>;
@@ -93,7 +94,7 @@ export function describeReadError(error: unknown, path: string): string {
   if (error instanceof Deno.errors.FilesystemLoop) {
     return "its symlinks lead in a circle; mend them";
   }
-  const [line = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
+  const [line = ""] = messageOf(error).split("\n");
   return `it cannot be read: ${line}`;
 }
 
@@ -194,8 +195,4 @@ async function read(path: string, readFile: ReadFile): Promise<Content> {
   } catch (error) {
     return { kind: "error", error, digest: describeReadError(error, path) };
   }
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && "code" in error ? String(error.code) : "";
 }

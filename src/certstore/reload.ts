@@ -5,6 +5,7 @@
  */
 
 import type { Fields } from "../log/mod.ts";
+import { messageOf } from "../util/errors.ts";
 
 /** What triggered the reload. */
 export type ReloadTrigger = "watch" | "signal";
@@ -107,7 +108,7 @@ function linesOf(message: string, texts: readonly string[]): Leftover["lines"] {
 /** The messages of several errors, on one line. */
 export function oneLine(errors: readonly unknown[]): string {
   return errors
-    .map((error) => error instanceof Error ? error.message : String(error))
+    .map(messageOf)
     .map((text) => text.trim().replaceAll(/\s*[\r\n]+\s*/g, "; "))
     .join("; ");
 }

@@ -15,6 +15,7 @@ import { resolve } from "node:path";
 import type { Logger } from "../log/mod.ts";
 import { directoriesOf, identityOf, isGranted, pipeIn, watchable } from "./directories.ts";
 import { delay } from "../util/abort.ts";
+import { messageOf } from "../util/errors.ts";
 
 /** Delays and intervals in milliseconds. */
 export type WatchTiming = {
@@ -121,7 +122,9 @@ export class FileWatcher implements AsyncDisposable {
         if (!this.#stopped) await this.#rewatch();
       } catch (error) {
         // Nothing above should throw. If it does, keep checking the files.
-        this.#logOnce("", `certstore: watching files failed, going on`, { error: textOf(error) });
+        this.#logOnce("", `certstore: watching files failed, going on`, {
+          error: messageOf(error),
+        });
         await delay(this.#timing.pollUnwatched, this.#stirred.signal);
       }
     }
@@ -194,7 +197,7 @@ export class FileWatcher implements AsyncDisposable {
       // The directory was replaced meanwhile: the watch may be on the old one.
       if (await identityOf(directory) !== identity) return false;
     } catch (error) {
-      this.#logOnce(directory, CANNOT_WATCH, { error: textOf(error) });
+      this.#logOnce(directory, CANNOT_WATCH, { error: messageOf(error) });
       return false;
     }
     return !this.#replaced.has(directory);
@@ -230,7 +233,7 @@ export class FileWatcher implements AsyncDisposable {
     } catch (error) {
       this.#options.logger.debug("certstore: watching a directory broke off", {
         directory,
-        error: textOf(error),
+        error: messageOf(error),
       });
     }
     watch.lost = true;
@@ -252,8 +255,4 @@ export class FileWatcher implements AsyncDisposable {
     this.#logged.set(directory, text);
     this.#options.logger.warn(message, directory === "" ? fields : { directory, ...fields });
   }
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

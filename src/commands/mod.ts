@@ -6,6 +6,7 @@
 
 import { type Command, helpText, parseArgs } from "../cli/mod.ts";
 import type { CommandIo } from "./config.ts";
+import { messageOf } from "../util/errors.ts";
 
 async function execute(command: Command, io: CommandIo): Promise<number> {
   // Each command loads only what it needs, so the daemon never loads the certificate library.
@@ -56,7 +57,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   try {
     return await execute(parsed.command, io);
   } catch (error) {
-    io.stderr(`mtlsd: internal error: ${error instanceof Error ? error.message : String(error)}`);
+    io.stderr(`mtlsd: internal error: ${messageOf(error)}`);
     return 1;
   }
 }

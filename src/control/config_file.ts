@@ -10,6 +10,7 @@
 
 import { type Environment, variablesToAsk } from "../config/environment.ts";
 import { ALL_VARIABLES, VARIABLE_PREFIX } from "../config/variables.ts";
+import { messageOf } from "../util/errors.ts";
 
 /** The name of standard input in messages. */
 export const STDIN_NAME = "<stdin>";
@@ -115,7 +116,7 @@ function why(error: unknown, path: string): string {
     return "the system does not let this user read it; check its owner and mode";
   }
   if (error instanceof Deno.errors.IsADirectory) return "it is a directory; name a file";
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   return /is a directory/i.test(message) ? "it is a directory; name a file" : message;
 }
 

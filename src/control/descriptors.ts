@@ -10,6 +10,7 @@
 
 import type { Address, TunnelConfig } from "../config/config.ts";
 import { MAX_HANDSHAKES } from "../proxy/limits.ts";
+import { codeOf } from "../util/errors.ts";
 
 /** Descriptors for other purposes: files during a reload, probes, name resolution. */
 const RESERVE = 64;
@@ -74,7 +75,7 @@ export async function descriptorsLeft(
     try {
       held.use(open());
     } catch (error) {
-      const code = error instanceof Error && "code" in error ? error.code : undefined;
+      const code = codeOf(error);
       // Any other error concerns the file, and is reported by the code that loads it.
       return code === "EMFILE" || code === "ENFILE" ? count : undefined;
     }

@@ -15,6 +15,7 @@ import {
   type NativeTls,
   type TlsHandle,
 } from "./tls.ts";
+import { messageOf } from "../util/errors.ts";
 
 /** Our own certificate and key, PEM, to run the test with. */
 export type Identity = { readonly certPem: string; readonly keyPem: string };
@@ -32,7 +33,7 @@ export function selfTest(native: NativeTls, own: Identity): string | undefined {
   try {
     return handshakeFault(native, own) ?? strangerFault(native, own);
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return messageOf(error);
   }
 }
 

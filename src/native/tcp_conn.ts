@@ -14,7 +14,8 @@ import {
   type Sink,
 } from "../net/conn.ts";
 import { END_OF_FILE, type Handle, type NativeTcp, type Request } from "./tcp.ts";
-import { codeOf, formatNetAddr, wordsOf } from "../net/system.ts";
+import { formatNetAddr } from "../net/system.ts";
+import { codeOf, messageOf } from "../util/errors.ts";
 
 /** Seconds without traffic before the kernel sends keep-alive probes. */
 const KEEP_ALIVE = 60;
@@ -248,7 +249,7 @@ export class NativeTcpConn implements Conn {
     try {
       for (let sent = 0; sent < data.length;) sent += await this.#socket.write(data.subarray(sent));
     } catch (error) {
-      this.#writeFault ??= new ConnError("reset", `Cannot write: ${wordsOf(error)}`, {
+      this.#writeFault ??= new ConnError("reset", `Cannot write: ${messageOf(error)}`, {
         cause: error,
       });
       // After EPIPE an end of file is genuine: the peer's FIN arrived before its reset.

@@ -15,6 +15,7 @@ import {
   textOf,
 } from "../tls/handshake.ts";
 import type { TransportStream } from "../tls/transport_stream.ts";
+import { messageOf } from "../util/errors.ts";
 
 /** Starts an engine: input from the stream is passed to it, and its output is sent on the stream. */
 export function startNative(
@@ -28,7 +29,7 @@ export function startNative(
   try {
     handle = make();
   } catch (error) {
-    events.failed(new HandshakeError("other", wordsOf(error), { cause: error }));
+    events.failed(new HandshakeError("other", messageOf(error), { cause: error }));
     return { abandon: IGNORED };
   }
   const flush = () => {
@@ -38,7 +39,7 @@ export function startNative(
   };
   handle.onhandshakedone = () => events.secure(established(handle, native));
   handle.onerror = (error) => {
-    events.failed(named(error instanceof Error ? error : new Error(wordsOf(error))));
+    events.failed(named(error instanceof Error ? error : new Error(messageOf(error))));
   };
   // Plaintext that arrives with the last handshake message goes to the connection, which is set up by
   // then.
@@ -84,10 +85,6 @@ function sessionOf(handle: TlsHandle): Session {
     cipher: textOf(out.name),
     serverName: textOf(handle.getServername()),
   };
-}
-
-function wordsOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function IGNORED(): void {}

@@ -11,7 +11,8 @@ import { formatDuration } from "../util/duration.ts";
 import type { Conn } from "./conn.ts";
 import { openConn } from "./open.ts";
 import type { NativeTcp } from "../native/tcp.ts";
-import { codeOf, isLookupFailure, missingGrant, wordsOf } from "./system.ts";
+import { isLookupFailure, missingGrant } from "./system.ts";
+import { codeOf, messageOf } from "../util/errors.ts";
 
 /** Why a target could not be reached. */
 export type DialReason =
@@ -120,7 +121,7 @@ export function beyondGrants(error: unknown): string | undefined {
 function dialError(cannot: string, address: Address | HostPort, error: unknown): DialError {
   const grant = beyondGrants(error) ?? missingGrant(error, address);
   const reason = grant === undefined ? dialReason(error) : "not permitted";
-  return new DialError(reason, `${cannot}: ${grant ?? wordsOf(error)}`, { cause: error });
+  return new DialError(reason, `${cannot}: ${grant ?? messageOf(error)}`, { cause: error });
 }
 
 function dialReason(error: unknown): DialReason {

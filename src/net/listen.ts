@@ -11,7 +11,8 @@ import { openConn } from "./open.ts";
 import { bindAll, JoinedListener } from "./listen_all.ts";
 import { HINTS, ListenError, type ListenReason } from "./listen_error.ts";
 import type { NativeTcp } from "../native/tcp.ts";
-import { codeOf, formatNetAddr, isLookupFailure, missingGrant, wordsOf } from "./system.ts";
+import { formatNetAddr, isLookupFailure, missingGrant } from "./system.ts";
+import { codeOf, messageOf } from "../util/errors.ts";
 
 /** How many connections may wait to be accepted; the kernel caps it (`somaxconn`). */
 const BACKLOG = 4096;
@@ -56,7 +57,7 @@ export class AcceptError extends Error {
 
   /** Wraps the system's own error. */
   constructor(cause: unknown) {
-    super(wordsOf(cause), { cause });
+    super(messageOf(cause), { cause });
     this.peerGone = PEER_GONE.includes(codeOf(cause));
     this.peerUnnamed = isUnnamed(cause);
   }
@@ -133,7 +134,7 @@ function listenOne(address: HostPort, options: ListenOptions): TcpListener {
   } catch (error) {
     const grant = missingGrant(error, address);
     const reason = grant === undefined ? listenReason(error) : "not permitted";
-    const message = `Cannot listen on "${formatAddress(address)}": ${grant ?? wordsOf(error)}`;
+    const message = `Cannot listen on "${formatAddress(address)}": ${grant ?? messageOf(error)}`;
     throw new ListenError(reason, `${message}${HINTS[reason] ?? ""}`, { cause: error });
   }
 }

@@ -9,7 +9,7 @@ import { formatAddress, hostsToListenOn } from "../config/address.ts";
 import type { HostPort, NonEmpty } from "../config/config.ts";
 import type { TcpListener } from "./listen.ts";
 import { ListenError } from "./listen_error.ts";
-import { codeOf } from "./system.ts";
+import { codeOf } from "../util/errors.ts";
 
 /** How many times to look for a port that is free on all addresses. */
 const TRIES = 16;

@@ -13,7 +13,8 @@ import {
   type RemoteAddress,
   type Sink,
 } from "./conn.ts";
-import { codeOf, formatNetAddr, formatUnixAddr, wordsOf } from "./system.ts";
+import { formatNetAddr, formatUnixAddr } from "./system.ts";
+import { codeOf, messageOf } from "../util/errors.ts";
 
 /**
  * Sizes of the read buffer, in bytes. It starts small, so that idle connections hold little memory.
@@ -120,7 +121,7 @@ export abstract class SocketConn implements Conn {
 
   #fail(action: string, error: unknown): ConnError {
     const fault = this.#closed ? "closed" : faultOf(error);
-    const what = fault === "closed" ? "the connection was closed" : wordsOf(error);
+    const what = fault === "closed" ? "the connection was closed" : messageOf(error);
     const failure = new ConnError(fault, `Cannot ${action}: ${what}`, { cause: error });
     // After EPIPE an end of file is genuine: the peer's FIN arrived before its reset.
     if (fault !== "closed" && codeOf(error) !== "EPIPE") this.#broken ??= failure;

@@ -7,21 +7,11 @@
 import type { RemoteAddress } from "./conn.ts";
 import type { Address, HostPort } from "../config/config.ts";
 import { formatAddress } from "../config/address.ts";
-
-/** The system's error code, such as `ECONNRESET`; empty where there is none. */
-export function codeOf(error: unknown): string {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  return typeof code === "string" ? code : "";
-}
-
-/** The system's message, such as `Connection refused (os error 111)`. */
-export function wordsOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
+import { messageOf } from "../util/errors.ts";
 
 /** Whether a host name has no address, or its look-up failed. */
 export function isLookupFailure(error: unknown): boolean {
-  return wordsOf(error).startsWith("failed to lookup address");
+  return messageOf(error).startsWith("failed to lookup address");
 }
 
 /**

@@ -17,8 +17,9 @@ import { UnixConn } from "./socket_conn.ts";
 import { beyondGrants, type DialOptions, withinLimits } from "./dial.ts";
 import { AcceptError, type SocketListener } from "./listen.ts";
 import { ListenError, type ListenReason } from "./listen_error.ts";
-import { codeOf, socketGrants, wordsOf } from "./system.ts";
+import { socketGrants } from "./system.ts";
 import { isSame, lockPath, lockSocket, lookAt, type SocketLock } from "./unix_files.ts";
+import { codeOf, messageOf } from "../util/errors.ts";
 
 /**
  * Listens. Replaces a stale socket that no process listens on. `close` removes the file, if it is
@@ -52,7 +53,7 @@ function listenError(address: UnixAddress, error: unknown): ListenError {
     return new ListenError("address in use", `${cannot}: address in use, ${error.message}`);
   }
   const reason = listenReason(error);
-  return new ListenError(reason, `${cannot}: ${wordsOf(error)}${HINTS[reason] ?? ""}`, {
+  return new ListenError(reason, `${cannot}: ${messageOf(error)}${HINTS[reason] ?? ""}`, {
     cause: error,
   });
 }

@@ -17,8 +17,8 @@
 
 import { isUnnamed } from "./listen.ts";
 import { isSame, isUntouched, kindOf, lookAt } from "./unix_files.ts";
-import { codeOf, wordsOf } from "./system.ts";
 import { onceElapsed } from "../util/abort.ts";
+import { codeOf, messageOf } from "../util/errors.ts";
 
 /** A bound socket with the intended mode. */
 export type BoundSocket = {
@@ -138,7 +138,7 @@ async function answerOf(path: string): Promise<string | undefined> {
       case "EAGAIN":
         return "something else listens there";
       default:
-        return `there is a socket that may be in use: ${wordsOf(error)}`;
+        return `there is a socket that may be in use: ${messageOf(error)}`;
     }
   }
 }

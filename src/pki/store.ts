@@ -12,6 +12,7 @@
  */
 
 import { join } from "node:path";
+import { messageOf } from "../util/errors.ts";
 
 /** A file to write to the directory. */
 export type NewFile = {
@@ -211,7 +212,7 @@ async function explain(
   }
   // The system's message is like "File exists (os error 17): open '...'". The path has been named
   // already.
-  const said = cause instanceof Error ? cause.message : String(cause);
+  const said = messageOf(cause);
   const words = said.replace(/ \(os error \d+\).*$/s, "");
   return new StoreError("system", `${subject}: ${words}${end}`, { cause });
 }

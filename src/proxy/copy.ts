@@ -34,6 +34,7 @@
 
 import { type Conn, ConnError } from "../net/conn.ts";
 import { CLOSE_REASONS, type CloseReason, type Direction } from "../outcome.ts";
+import { messageOf } from "../util/errors.ts";
 
 /** Settings of {@linkcode copyBidirectional}; durations are milliseconds, at most 2^31 - 1. */
 export type CopyOptions = {
@@ -312,7 +313,7 @@ class BidirectionalCopy {
     } catch (error) {
       this.#cut({
         reason: "error",
-        detail: error instanceof Error ? error.message : String(error),
+        detail: messageOf(error),
       });
     }
   }
@@ -365,7 +366,7 @@ function reasonOf(signal: AbortSignal | undefined): CloseReason {
 }
 
 function endReasonOf(side: CopyEnd, error: unknown): EndReason {
-  const detail = error instanceof Error ? error.message : String(error);
+  const detail = messageOf(error);
   if (!(error instanceof ConnError)) return { reason: "error", detail };
   switch (error.fault) {
     case "reset":

@@ -12,6 +12,7 @@ import { AcceptError, type SocketListener } from "../net/mod.ts";
 import type { Connection } from "./connection.ts";
 import type { ConnectionTable } from "./connection_table.ts";
 import { networkOf } from "./peer_key.ts";
+import { messageOf } from "../util/errors.ts";
 
 /** Settings of a {@linkcode Listener}. */
 export type ListenerOptions = {
@@ -208,7 +209,7 @@ export class Listener {
 
   #connectionFailed({ remote }: Conn, error: unknown): void {
     const { limiter, logger } = this.#options;
-    const detail = error instanceof Error ? error.message : String(error);
+    const detail = messageOf(error);
     try {
       if (!limiter.allows("error", "connection failed", { source: networkOf(remote) })) return;
       logger.error("listener: connection failed", { remote, error: detail });
@@ -234,7 +235,7 @@ export class Listener {
     if (now - this.#failedAt > CALM || now - this.#loggedAt > REMIND) {
       this.#loggedAt = now;
       this.#incident = true;
-      const words = error instanceof Error ? error.message : String(error);
+      const words = messageOf(error);
       this.#options.logger.error("listener: accept failed", { error: words });
     }
     this.#failedAt = now;

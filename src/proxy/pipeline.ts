@@ -23,6 +23,7 @@ import { acceptPlain, acceptTls } from "./downstream.ts";
 import { networkOf } from "./peer_key.ts";
 import { receiveProxyHeader } from "./proxy_header.ts";
 import { dialPlain, dialTls } from "./upstream.ts";
+import { messageOf } from "../util/errors.ts";
 
 /** How a connection ended. */
 type Outcome = {
@@ -187,7 +188,7 @@ function logFailure(
     if (!limiter.allows("error", "connection failed", { source: networkOf(remote) })) return;
     logger.error(`${name}: connection failed`, {
       remote,
-      error: error instanceof Error ? error.message : String(error),
+      error: messageOf(error),
     });
   } catch {
     // See above.

@@ -6,6 +6,7 @@
 
 import { ConnError } from "../net/conn.ts";
 import type { HandshakeReason } from "../outcome.ts";
+import { messageOf } from "../util/errors.ts";
 
 /** A handshake failed; no data of the peer was forwarded. */
 export class HandshakeError extends Error {
@@ -84,7 +85,7 @@ export function tlsError(error: Error, verifyCode?: string): HandshakeError {
 
 /** Translates a failure of the transport. */
 export function transportError(error: unknown): HandshakeError {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   const reset = error instanceof ConnError && error.fault !== "other";
   return new HandshakeError(reset ? "reset" : "other", message, { cause: error });
 }

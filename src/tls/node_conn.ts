@@ -8,6 +8,7 @@
 import type { TLSSocket } from "node:tls";
 import { type Conn, ConnError, pipeByReading, type RemoteAddress, type Sink } from "../net/conn.ts";
 import { MAX_FRUITLESS, type TransportStream } from "./transport_stream.ts";
+import { messageOf } from "../util/errors.ts";
 
 type Waiter = {
   readonly resolve: (bytes: Uint8Array | null) => void;
@@ -45,7 +46,7 @@ export function fruitless(): ConnError {
 /** Converts an error to a connection's; one from the TLS library is about the protocol. */
 export function tlsConnError(error: unknown): ConnError {
   if (error instanceof ConnError) return error;
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   return new ConnError("protocol", `TLS: ${message}`, { cause: error });
 }
 
