@@ -1,7 +1,7 @@
 /**
  * The second half of `deno task bundle`: what `deno bundle` wrote becomes the same bytes wherever it was
  * written. It names each module by its way from the working directory, which for packages leads into
- * the cache of whoever runs it; here they become `npm:NAME@VERSION/...`, of the versions in `deno.lock`.
+ * the local package cache; here they become `npm:NAME@VERSION/...`, of the versions in `deno.lock`.
  *
  *     deno run --allow-read=deno.lock,dist --allow-write=dist .ci/bundle.ts dist/mtlsd.js
  *

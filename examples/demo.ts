@@ -4,7 +4,7 @@
  * server and both daemons as processes of their own, each under just the permissions that its config
  * needs, sends a message through, shows what happened, and stops everything.
  *
- *     caller ─▶ mtlsd client ══mTLS══▶ mtlsd server ─▶ echo server
+ *     client ─▶ mtlsd client ══mTLS══▶ mtlsd server ─▶ echo server
  *
  * @module
  */
@@ -155,7 +155,7 @@ async function demo(dir: string): Promise<void> {
   const entry = await client.find(/"dialer: listening" listen=(\S+)/);
 
   step("a message through the tunnel");
-  say(`caller ─▶ mtlsd client ${entry} ══mTLS══▶ mtlsd server ${tunnel} ─▶ echo server ${backend}`);
+  say(`client ─▶ mtlsd client ${entry} ══mTLS══▶ mtlsd server ${tunnel} ─▶ echo server ${backend}`);
   say(`sent:     ${MESSAGE}`);
   const reply = (await ask(entry, `${MESSAGE}\n`)).trim();
   say(`received: ${reply}`);

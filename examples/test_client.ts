@@ -1,6 +1,6 @@
 /**
- * A client to try mtlsd with: an application that listens for its own callers and talks to the
- * backend through the tunnel, which to it is just a local port. Knows nothing of TLS.
+ * A client to try mtlsd with: an application that listens for its own clients and talks to the
+ * backend through the tunnel, which to it is just a local port. It has no TLS.
  *
  *     deno run --allow-net=127.0.0.1:7070,127.0.0.1:9080 examples/test_client.ts \
  *       [-listen HOST:PORT] [-tunnel HOST:PORT]
@@ -20,14 +20,14 @@ async function copy(from: Deno.Conn, to: Deno.Conn): Promise<void> {
 }
 
 const flags = addressFlags("test client", Deno.args, {
-  listen: { about: "where to listen for callers", value: "127.0.0.1:7070" },
+  listen: { about: "where to listen for clients", value: "127.0.0.1:7070" },
   tunnel: { about: "where mtlsd in client mode listens", value: "127.0.0.1:9080" },
 });
 
-async function forward(caller: Deno.Conn): Promise<void> {
+async function forward(client: Deno.Conn): Promise<void> {
   const conn = await connect(flags.tunnel);
   try {
-    await Promise.all([copy(caller, conn), copy(conn, caller)]);
+    await Promise.all([copy(client, conn), copy(conn, client)]);
   } finally {
     closeQuietly(conn);
   }

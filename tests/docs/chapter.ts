@@ -26,13 +26,13 @@ export type StartOptions = {
   readonly edit?: (config: Record<string, unknown>) => Record<string, unknown>;
 };
 
-/** A directory with `certs/`, and a loopback address that nobody else has. */
+/** A directory with `certs/`, and a loopback address that is not used elsewhere. */
 export class Chapter implements AsyncDisposable {
   /** Where everything is. */
   readonly dir: string;
   /** Stands for 127.0.0.1, so that ports may stay as they are. */
   readonly host: string = loopback();
-  /** Has signed everybody. */
+  /** Signs all certificates. */
   readonly ca: Issued;
   readonly #stack = new AsyncDisposableStack();
   readonly #issued = new Map<string, Issued>();

@@ -1,5 +1,5 @@
 /**
- * `deno task demo`: the first thing that anybody runs.
+ * `deno task demo`: the first command that a newcomer runs.
  *
  * @module
  */
@@ -51,7 +51,7 @@ Deno.test("demo: shows the way, the reply, the peers, metrics and expiry, and le
   assert.match(
     stdout,
     new RegExp(
-      `caller ─▶ mtlsd client ${ip} ══mTLS══▶ mtlsd server ${ip} ─▶ echo server ${ip}`,
+      `client ─▶ mtlsd client ${ip} ══mTLS══▶ mtlsd server ${ip} ─▶ echo server ${ip}`,
     ),
   );
   assert.match(stdout, /^sent: +hello mtlsd$/m);
@@ -73,7 +73,7 @@ Deno.test("demo: shows the way, the reply, the peers, metrics and expiry, and le
   assert.deepEqual(alive, []);
 });
 
-Deno.test("demo: two at once are in nobody's way", async () => {
+Deno.test("demo: two at once do not disturb each other", async () => {
   const runs = await Promise.all([demo(), demo()]);
   for (const { code, stdout, stderr, left, alive } of runs) {
     assert.equal(code, 0, `${stdout}\n${stderr}`);

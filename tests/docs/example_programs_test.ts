@@ -149,7 +149,7 @@ Deno.test("example programs: what cannot be listened on is one line", async (t) 
   });
 });
 
-Deno.test("example programs: a tunnel that is not there ends the caller, and not the client", async () => {
+Deno.test("example programs: a tunnel that is not there ends that connection, and not the program", async () => {
   let tunnel: string;
   {
     await using backend = lineBackend();

@@ -128,8 +128,8 @@ Deno.test("readme: the top level holds what it says and nothing else", async () 
 });
 
 /**
- * What is at the top level: what git has, or, where there is no git, what is not ignored. Whoever does
- * as "Two machines" says has configs and certificates of his own there, which are nobody's fault.
+ * What is at the top level: what git has, or, where there is no git, what is not ignored. Configs and
+ * certificates that "Two machines" leaves there are not tracked, and do not count.
  */
 async function tracked(): Promise<readonly string[]> {
   const git = await run("git", ["ls-files", "--cached"]);

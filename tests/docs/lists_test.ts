@@ -14,6 +14,8 @@ import { createMetrics } from "../../src/admin/metrics.ts";
 import { CLOSE_REASONS, HANDSHAKE_REASONS } from "../../src/outcome.ts";
 import { stringify } from "yaml";
 import { dns, makeCa, makeLeaf } from "../support/pki.ts";
+import { sh } from "../support/peers.ts";
+import { command } from "./chapter.ts";
 import { blocks, code, table } from "../support/readme.ts";
 
 Deno.test("readme: the table of metrics is what is exposed: names, types and labels", async () => {
@@ -116,6 +118,8 @@ Deno.test("readme: what explain shows is what it prints", async () => {
       stderr: (line) => assert.fail(line),
     });
     assert.equal(code, 1);
+    const said = await sh(command("spki"), { cwd: dir });
+    assert.ok(lines.includes(`spki: "sha256:${said.stdout.trim()}"`), said.stdout + said.stderr);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

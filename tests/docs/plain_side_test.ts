@@ -66,7 +66,7 @@ Deno.test("readme, PROXY protocol: the target learns who called", async () => {
   assert.equal(`${header.proxied.source.host}:${header.proxied.source.port}`, fields.remote);
 });
 
-Deno.test("readme, PROXY protocol: the balancer's word is taken, nobody else may connect", async () => {
+Deno.test("readme, PROXY protocol: the balancer is believed, no other source may connect", async () => {
   await using chapter = await Chapter.create();
   // What connects to loopback comes from 127.0.0.1, unless it says otherwise.
   const daemon = await chapter.start("proxy-protocol/from-balancer.yaml", {

@@ -1,7 +1,6 @@
 /**
- * The README and the chapters against the code: their keys, defaults, commands and flags are those that there are, and
- * whatever it shows is run, by `examples_test.ts`, `demo_test.ts` or a test in `readme/`. Its other
- * lists are looked at there too.
+ * The README and the chapters against the code: their keys, defaults, commands and flags are those of
+ * the program, their configs are files, and the reference is what `deno task docs` writes.
  *
  * @module
  */
@@ -210,6 +209,21 @@ Deno.test("readme: every config of a chapter is run by a test, and the chapter n
       path,
     );
   }
+});
+
+Deno.test("readme: every command that it shows is run by a test, but what takes Docker", () => {
+  const asked = ["docs", "deploy"].flatMap((name) => {
+    const dir = join(ROOT, "tests", name);
+    return [...Deno.readDirSync(dir)].filter((entry) => entry.name.endsWith(".ts"))
+      .map((entry) => Deno.readTextFileSync(join(dir, entry.name)));
+  }).flatMap((text) => [...text.matchAll(/\b(?:shell|command|chapter\.run)\(["`]([^"`]+)["`]/g)])
+    .map(([, words = ""]) => new RegExp(`^# ${words.replace(/\$\{\w+\}/g, "\\d+")}`));
+  const [first, ...others] = blocks("sh");
+  assert.equal(first?.doc, "README.md"); // `demo_test.ts` and `.ci/run` run these
+  const missing = others.filter(({ text }) => !asked.some((one) => one.test(text)));
+  assert.deepEqual(missing.map(({ doc, text }) => `${doc} ${text.split("\n")[0]}`), [
+    "examples/upgrade/README.md # image",
+  ]);
 });
 
 Deno.test("readme: every fault is provoked by a test, but one that only Go has", async () => {

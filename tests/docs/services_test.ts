@@ -90,7 +90,7 @@ Deno.test("readme, ALPN: the server's order counts, none is let in, another is r
   assert.match(await client("-alpn http/1.1"), /^ALPN protocol: http\/1\.1$/m);
   assert.match(await client(""), /^No ALPN negotiated$/m);
   assert.match(await client("-alpn foo"), /alert no application protocol/);
-  assert.equal(await chapter.ask(8443, "nobody", "without ALPN"), "without ALPN");
+  assert.equal(await chapter.ask(8443, "none", "without ALPN"), "without ALPN");
   await daemon.waitForLog("listener: handshake failed", { reason: "protocol" });
 });
 
@@ -108,7 +108,7 @@ Deno.test("readme, TLS only: its config serves a client without a certificate", 
 
 Deno.test("readme, staged roll-out: each stage admits who it says", async () => {
   await using chapter = await Chapter.create();
-  await chapter.issue("other", { role: "client", subject: "somebody" });
+  await chapter.issue("other", { role: "client", subject: "other" });
   const backend = chapter.use(echoBackend());
   const unknown = makeCa({ subject: "unknown CA" });
   await chapter.issue("foreign", { role: "client", subject: "frontend-service" }, unknown);
@@ -129,7 +129,7 @@ Deno.test("readme, staged roll-out: each stage admits who it says", async () => 
   await optional.waitForMetric("mtlsd_peers_without_certificate_total", 1);
   const audit = await start("rollout/3-audit.yaml", 8443);
   assert.deepEqual(await admitted(8443), ["client", "other", "none"]);
-  await audit.waitForLog("listener: would deny connection", { peer_cn: "somebody" });
+  await audit.waitForLog("listener: would deny connection", { peer_cn: "other" });
   await audit.waitForMetric("mtlsd_peers_without_certificate_total", 1);
   await audit.waitForMetric('mtlsd_acl_decisions_total{result="would_deny"}', 1);
   await start("rollout/4-required.yaml", 8444);
@@ -178,7 +178,7 @@ Deno.test("readme, several targets: each in turn, and past the one that is down"
   const [first, second] = up;
   assert.ok(first && second);
   const changes = { "127.0.0.1:8081": first.address, "127.0.0.1:8083": second.address };
-  // Nobody listens on 8082 of this address.
+  // Nothing listens on 8082 of this address.
   const daemon = await chapter.start("targets/targets.yaml", { changes });
   for (const word of ["one", "two", "three", "four"]) {
     assert.equal(await chapter.ask(8443, "client", word), `echo: ${word}`);

@@ -45,7 +45,7 @@ async function faulty(chapter: Chapter): Promise<{ daemon: TestDaemon; plain: nu
     notBefore: future,
     notAfter: new Date(+future + YEAR),
   });
-  await chapter.issue("somebody", { ...client, subject: "somebody" });
+  await chapter.issue("unlisted", { ...client, subject: "unlisted" });
   const revoked = await chapter.issue("revoked", client);
   await chapter.write("certs/ca.crl", makeCrl(chapter.ca, { revoked: [revoked] }).pem);
   const san = [dns("db.example.com"), ip(chapter.host)];
@@ -122,7 +122,7 @@ Deno.test({
     await step("its certificate has expired", () => refusal(chapter, "expired"));
     await step("its certificate is not valid yet", () => refusal(chapter, "future"));
     await step("its certificate is revoked", () => refusal(chapter, "revoked"));
-    await step("the rules refuse it", () => refusal(chapter, "somebody"));
+    await step("the rules refuse it", () => refusal(chapter, "unlisted"));
     await step("it has too many connections", async () => {
       await using _held = await HeldClient.connect(chapter.as("client", 8451));
       await daemon.waitForLog("listener: accepted connection", { tunnel: "t8451" });

@@ -1,5 +1,5 @@
 /**
- * Runs shell commands as somebody would who follows a chapter: in a copy of what a clone holds, in
+ * Runs shell commands as a reader of a chapter does: in a copy of what a clone holds, in
  * terminals of their own, with `deno` on the path.
  *
  * @module
@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { ROOT } from "./daemon.ts";
 import { until } from "./wait.ts";
 
-/** A loopback address that nobody else has: Linux answers on all of 127.0.0.0/8. */
+/** A loopback address that is not used elsewhere: Linux answers on all of 127.0.0.0/8. */
 export function loopback(): string {
   const [a = 0, b = 0, c = 0] = crypto.getRandomValues(new Uint8Array(3));
   return `127.${1 + a % 250}.${b}.${1 + c % 250}`;
