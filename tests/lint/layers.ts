@@ -1,16 +1,27 @@
 /**
- * A plugin for `deno lint` that keeps the house in order: imports go downwards only, the domain is
- * pure, and what is dangerous in the wrong place stays in the one place that is right for it.
- *
- * Looks at the files of `src/` and at no others.
+ * Rules for `deno lint` that keep the arrows of `src/`: imports go downwards only, the data plane
+ * loads no package, and what is dangerous in the wrong place stays in the one place that handles it.
  *
  * @module
  */
 
-import { dirname, join, relative, resolve, sep } from "node:path";
+import {
+  isNodeModule,
+  isOf,
+  isPackage,
+  isRelative,
+  onImports,
+  type ReportAt,
+  rule,
+  ruleFor,
+  targetOf,
+} from "./source.ts";
 
-/** The layers, lowest first: a module may import from its own layer and from those below it. */
-const LAYERS = [
+/**
+ * The rooms of `src/`, lowest first: folders, and the files beside them. A file may import from its
+ * own room and from those below it, so there are no cycles between rooms.
+ */
+export const ROOMS = [
   "util",
   "outcome",
   "x509",
@@ -36,7 +47,7 @@ const LAYERS = [
   "main",
 ] as const;
 
-type Layer = typeof LAYERS[number];
+type Room = typeof ROOMS[number];
 
 /** Imports that still go upwards. */
 const UPWARDS = [
@@ -46,37 +57,17 @@ const UPWARDS = [
   "util -> config",
 ];
 
-/** Modules beside the domain's that do no I/O either. */
-const PURE_TOO = ["cli/mod.ts", "cli/help.ts"];
+/** The highest room of the data plane, which runs without file rights and without any package. */
+const DATA_PLANE_TOP = "worker" satisfies Room;
 
-/** What pure modules may import from Node all the same, and why. */
-const PURE_EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
-  // The YAML parser asks for environment variables, which takes a permission: it is kept from it.
-  "config/yaml.ts": ["node:process"],
-};
+/** Lies below the data plane for its types, although its parser is the control plane's. */
+const PARSED_ABOVE = "config" satisfies Room;
 
-/** Packages that make certificates: the daemon does not load them. */
-const PKI_PACKAGES = ["@peculiar/x509", "reflect-metadata"];
+/** The files of that room that the data plane may load: neither they nor their imports load a package. */
+export const LOADED_BY_DATA_PLANE: readonly string[] = ["config/address.ts", "config/config.ts"];
 
-/** Packages that only tests need. */
-const TEST_PACKAGES = ["ajv", "fast-check"];
-
-const ROOT = resolve(import.meta.dirname ?? ".", "..", "..", "src");
-
-/** The path inside `src/`, with slashes; `undefined` for a file outside. */
-function inSource(file: string): string | undefined {
-  const path = relative(ROOT, file);
-  return path.startsWith("..") || path === "" || resolve(path) === path
-    ? undefined
-    : path.replaceAll(sep, "/");
-}
-
-function layerOf(path: string): Layer | undefined {
-  const room = path.replace(/[/.].*$/, "");
-  return LAYERS.find((layer) => layer === room);
-}
-
-const PURE: readonly (Layer | undefined)[] = [
+/** Rooms that do no I/O. */
+const PURE: readonly Room[] = [
   "util",
   "outcome",
   "x509",
@@ -84,121 +75,139 @@ const PURE: readonly (Layer | undefined)[] = [
   "acl",
   "config",
   "proxy_protocol",
+  "snapshot",
+  "report",
 ];
 
-function isPure(path: string): boolean {
-  return PURE.includes(layerOf(path)) || PURE_TOO.includes(path);
-}
+/** Files of other rooms that do no I/O either. */
+const PURE_TOO = ["cli/mod.ts", "cli/help.ts"];
 
-/** Whether an import is of the package, be it by its bare name, with a version, or a file of it. */
-function isPackage(specifier: string, name: string): boolean {
-  const bare = specifier.replace(/^npm:\/?/, "");
-  return bare === name || bare.startsWith(`${name}/`) || bare.startsWith(`${name}@`);
-}
-
-/** One import, static or dynamic, or a re-export. */
-type Import = {
-  readonly node: Deno.lint.Node;
-  readonly specifier: string;
-  /** `type`: gone when it runs. `dynamic`: loaded when it is asked for. */
-  readonly kind: "value" | "type" | "dynamic";
+/** What pure files may import from Node all the same, and why. */
+const PURE_EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
+  // The YAML parser reads environment variables, which takes a permission: it gets an empty one.
+  "config/yaml.ts": ["node:process"],
 };
 
-/** Visits every import of a file whose target is a literal. */
-function onImports(visit: (found: Import) => void): Deno.lint.LintVisitor {
-  const exported = (
-    node: Deno.lint.ExportNamedDeclaration | Deno.lint.ExportAllDeclaration,
-  ): void => {
-    if (node.source === null) return;
-    visit({ node, specifier: node.source.value, kind: node.exportKind });
-  };
-  return {
-    ImportDeclaration(node) {
-      visit({ node, specifier: node.source.value, kind: node.importKind });
-    },
-    ExportNamedDeclaration: exported,
-    ExportAllDeclaration: exported,
-    ImportExpression(node) {
-      const { source } = node;
-      if (source.type !== "Literal" || typeof source.value !== "string") return;
-      visit({ node, specifier: source.value, kind: "dynamic" });
-    },
-    TSImportType(node) {
-      const { argument } = node;
-      if (argument.type !== "TSLiteralType" || argument.literal.type !== "Literal") return;
-      visit({ node, specifier: String(argument.literal.value), kind: "type" });
-    },
-  };
+/** The packages of the program, each with the one room that may import it. */
+export const PACKAGES: Readonly<Record<string, Room>> = {
+  "zod": "config",
+  "yaml": "config",
+  "prom-client": "admin",
+  "@peculiar/x509": "pki",
+  "reflect-metadata": "pki",
+};
+
+/** The face of the room that only `mtlsd certs` loads. */
+const PKI = "pki/mod.ts";
+
+/** Files, or folders, that import `native`: who composes the data plane, and who says what it uses. */
+const NATIVE_IMPORTERS = ["native/", "worker.ts", "commands/version.ts", "net/", "proxy/", "tls/"];
+
+/** Private names of the runtime that files outside `native` use, and why. */
+export const PRIVATE_EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
+  // Without the handle, `node:tls` does not say when a handshake's last flight has left.
+  "tls/handshake.ts": ["_handle"],
+};
+
+/** The room of a path in `src/`. */
+export function roomOf(path: string): Room | undefined {
+  const name = path.replace(/[/.].*$/, "");
+  return ROOMS.find((room) => room === name);
 }
 
-/** A rule for the files of `src/`; `path` is inside it. */
-function rule(
-  create: (
-    path: string,
-    report: (node: Deno.lint.Node, message: string, hint?: string) => void,
-    context: Deno.lint.RuleContext,
-  ) => Deno.lint.LintVisitor,
-): Deno.lint.Rule {
-  return {
-    create(context) {
-      const path = inSource(context.filename);
-      if (path === undefined) return {};
-      return create(
-        path,
-        (node, message, hint) =>
-          context.report({ node, message, ...(hint === undefined ? {} : { hint }) }),
-        context,
-      );
-    },
-  };
+function isAbove(room: Room, other: Room): boolean {
+  return ROOMS.indexOf(room) > ROOMS.indexOf(other);
 }
 
-/** Imports go downwards only, and each file has a layer. */
+/** Imports go downwards only, and each file belongs to a room. */
 const downwards = rule((path, report) => {
-  const own = layerOf(path);
+  const own = roomOf(path);
   if (own === undefined) {
     return {
       Program(node) {
-        report(node, `"${path}" has no layer`, "Give it one in tests/lint/layers.ts");
+        report(node, `"${path}" belongs to no room`, "Add its room to tests/lint/layers.ts");
       },
     };
   }
   return onImports(({ node, specifier }) => {
-    if (!/^\.{0,2}\//.test(specifier)) return;
-    const target = inSource(join(ROOT, dirname(path), specifier));
+    if (specifier === undefined) {
+      report(node, "the target of an import must be a string", "Rules cannot check it otherwise");
+      return;
+    }
+    if (!isRelative(specifier)) return;
+    const target = targetOf("src", path, specifier);
     if (target === undefined) {
       report(node, `"${specifier}" is outside src/`);
       return;
     }
-    const other = layerOf(target);
-    if (other === undefined || LAYERS.indexOf(other) <= LAYERS.indexOf(own)) return;
+    const other = roomOf(target);
+    if (other === undefined || !isAbove(other, own)) return;
     if (UPWARDS.includes(`${own} -> ${other}`)) return;
     report(
       node,
       `${own} must not import ${other}: "${specifier}"`,
-      "Imports go downwards only: pass it in, or move what is shared down",
+      "Imports go downwards only: pass it in, or move what both need to the lower room",
     );
   });
 });
 
-/** The domain reaches nothing outside: neither Deno, nor Node, nor the globals that do. */
-const pureDomain = rule((path, report) => {
-  if (!isPure(path)) return {};
+/** A package is imported in one room, and none in the data plane. */
+const packages = rule((path, report) => {
+  const own = roomOf(path);
+  return onImports(({ node, specifier, kind }) => {
+    if (specifier === undefined) return;
+    if (isPackage(specifier)) {
+      const name = Object.keys(PACKAGES).find((name) => isOf(specifier, name));
+      const room = name === undefined ? undefined : PACKAGES[name];
+      if (room === undefined) {
+        report(
+          node,
+          `src/ must not import "${specifier}"`,
+          "Packages of the program are listed in tests/lint/layers.ts",
+        );
+      } else if (room !== own) report(node, `only src/${room}/ may import "${specifier}"`);
+      return;
+    }
+    const target = isRelative(specifier) ? targetOf("src", path, specifier) : undefined;
+    if (target === PKI && own !== "pki" && kind === "value") {
+      report(
+        node,
+        `"${specifier}" must not be loaded with the program`,
+        'Write `await import("...")` in the function that needs it',
+      );
+    }
+    if (target === undefined || own === undefined || own === PARSED_ABOVE) return;
+    if (isAbove(own, DATA_PLANE_TOP) || roomOf(target) !== PARSED_ABOVE) return;
+    if (kind === "type" || LOADED_BY_DATA_PLANE.includes(target)) return;
+    report(
+      node,
+      `the data plane must not load "${specifier}"`,
+      "The config is parsed in the control plane: import types with `import type`, or pass it in",
+    );
+  });
+});
+
+/** Pure rooms use neither Deno, nor Node, nor the globals that do I/O. */
+const pure = rule((path, report) => {
+  const room = roomOf(path);
+  if (!PURE_TOO.includes(path) && (room === undefined || !PURE.includes(room))) return {};
   const allowed = PURE_EXCEPTIONS[path] ?? [];
   return {
     ...onImports(({ node, specifier }) => {
-      if (!isNodeModule(specifier) || allowed.includes(specifier)) return;
-      report(node, `the domain must not import "${specifier}"`, "Pass in what it gives");
+      if (specifier === undefined || !isNodeModule(specifier) || allowed.includes(specifier)) {
+        return;
+      }
+      report(node, `a pure file must not import "${specifier}"`, "Pass in what it returns");
     }),
     Identifier(node) {
       if (!IMPURE_GLOBALS.has(node.name) || !isReference(node)) return;
       if (node.name === "process" && allowed.includes("node:process")) return;
-      report(node, `the domain must not use ${node.name}`, "Pass in what it gives");
+      report(node, `a pure file must not use ${node.name}`, "Pass in what it returns");
     },
   };
 });
 
-/** `globalThis` is a way to all of them. */
+/** `globalThis` gives access to all of them. */
 const IMPURE_GLOBALS = new Set([
   "Deno",
   "WebSocket",
@@ -209,14 +218,6 @@ const IMPURE_GLOBALS = new Set([
   "process",
 ]);
 
-/** Node's modules with or without their prefix. */
-const NODE_MODULE =
-  /^(node:.+|(fs|net|tls|dns|os|http|https|http2|path|process|crypto|child_process)(\/.*)?)$/;
-
-function isNodeModule(specifier: string): boolean {
-  return NODE_MODULE.test(specifier);
-}
-
 /** Whether a name stands for a value, and is not the key of one: not `a.Deno`, not `{ Deno: 1 }`. */
 function isReference(node: Deno.lint.Identifier): boolean {
   const { parent } = node;
@@ -225,17 +226,84 @@ function isReference(node: Deno.lint.Identifier): boolean {
   return true;
 }
 
-/** TLS is spoken in one place, where the engine's traps are known. */
-const tlsInItsPlace = rule((path, report) =>
-  path.startsWith("tls/") || path.startsWith("native/") ? {} : onImports(({ node, specifier }) => {
+/** `node:tls` is used in two rooms only, which handle its pitfalls. */
+const tlsInItsRooms = rule((path, report) => {
+  const room = roomOf(path);
+  if (room === "tls" || room === "native") return {};
+  return onImports(({ node, specifier }) => {
     if (specifier !== "node:tls" && specifier !== "tls") return;
     report(
       node,
       'only src/tls/ and src/native/ may import "node:tls"',
-      "Its traps are dealt with there",
+      "They handle its pitfalls: see src/tls/README.md",
     );
-  })
-);
+  });
+});
+
+/** Private parts of the runtime are used in `native` alone, and `native` is imported in one place. */
+const privateParts = rule((path, report) => {
+  const room = roomOf(path);
+  const imports = onImports(({ node, specifier }) => {
+    if (specifier === undefined || !isRelative(specifier)) return;
+    const target = targetOf("src", path, specifier);
+    if (target === undefined || roomOf(target) !== "native") return;
+    if (NATIVE_IMPORTERS.some((start) => path.startsWith(start))) return;
+    report(
+      node,
+      `only src/worker.ts may import native: "${specifier}"`,
+      "Take its interface from src/tls/ or src/net/, and have it passed in",
+    );
+  });
+  if (room === "native") return imports;
+  const found: ReportAt = (node, name) => {
+    if (PRIVATE_EXCEPTIONS[path]?.includes(name)) return;
+    report(node, `only src/native/ may use ${name}`, "It is a private part of the runtime");
+  };
+  return {
+    ...imports,
+    Identifier(node) {
+      if (node.name === "internalBinding" || node.name === "getOwnPropertySymbols") {
+        found(node, node.name);
+      }
+    },
+    Literal(node) {
+      if (typeof node.value !== "string") return;
+      if (isPrivateKey(node) || /^Deno\.internal\b/.test(node.value)) found(node, node.value);
+    },
+    // `const { _handle } = socket`
+    ObjectPattern({ properties }) {
+      for (const property of properties) {
+        if (property.type !== "Property" || property.key.type !== "Identifier") continue;
+        if (/^_[a-zA-Z]/.test(property.key.name)) found(property, property.key.name);
+      }
+    },
+    MemberExpression(node) {
+      const { object, property } = node;
+      if (node.computed || property.type !== "Identifier") return;
+      const isBinding = property.name === "binding" && isNamed(object, "process");
+      const isInternal = property.name === "internal" && isNamed(object, "Deno");
+      if (isBinding || isInternal) found(node, `${object.name}.${property.name}`);
+      else if (/^_[a-zA-Z]/.test(property.name)) found(node, property.name);
+    },
+    AssignmentExpression({ left }) {
+      if (left.type !== "MemberExpression" || left.computed) return;
+      if (isNamed(left.property, "emit")) found(left, "an emit of its own");
+    },
+  };
+});
+
+function isNamed(node: Deno.lint.Node, name: string): node is Deno.lint.Identifier {
+  return node.type === "Identifier" && node.name === name;
+}
+
+/** Whether a string names a private property: `"_handle" in x`, `Reflect.get(process, "binding")`. */
+function isPrivateKey(node: Deno.lint.StringLiteral): boolean {
+  const { parent, value } = node;
+  if (/^_[a-z][A-Za-z]*$/.test(value)) return true;
+  if (value !== "binding" && value !== "internal") return false;
+  if (parent.type !== "CallExpression" || parent.callee.type !== "MemberExpression") return false;
+  return isNamed(parent.callee.object, "Reflect") && parent.arguments[1] === node;
+}
 
 /** The process ends in one place. */
 const exitInMain = rule((path, report, context) =>
@@ -258,43 +326,36 @@ const exitInMain = rule((path, report, context) =>
   }
 );
 
-/** The certificate library is loaded by those who make certificates, and by nobody else. */
-const pkiApart = rule((path, report) => {
-  if (path.startsWith("pki/")) return {};
-  return onImports(({ node, specifier, kind }) => {
-    if (PKI_PACKAGES.some((name) => isPackage(specifier, name))) {
-      report(node, `only src/pki/mod.ts and src/pki/ may import "${specifier}"`);
-    } else if (
-      kind === "value" && specifier.startsWith(".") &&
-      inSource(join(ROOT, dirname(path), specifier)) === "pki/mod.ts"
-    ) {
-      report(
-        node,
-        `"${specifier}" must not be loaded with the program`,
-        'Write `await import("...")` where it is needed',
-      );
-    }
+/** Files of `tests/support/` that still import a test folder. */
+const SUPPORT_STILL_IMPORTING = ["accept_child.ts", "ends.ts", "gateway.ts", "openssl.ts"];
+
+/** What all tests share does not depend on the tests of one kind. */
+const supportAlone = ruleFor("tests", (path, report) => {
+  if (!path.startsWith("support/")) return {};
+  if (SUPPORT_STILL_IMPORTING.some((name) => path === `support/${name}`)) return {};
+  return onImports(({ node, specifier }) => {
+    if (specifier === undefined || !isRelative(specifier)) return;
+    const target = targetOf("tests", path, specifier);
+    if (target === undefined || target.startsWith("support/")) return;
+    report(
+      node,
+      `tests/support/ must not import "${specifier}"`,
+      "Move what both need to tests/support/",
+    );
   });
 });
 
-/** What only tests need is not part of the program. */
-const testsApart = rule((_path, report) =>
-  onImports(({ node, specifier }) => {
-    const name = TEST_PACKAGES.find((name) => isPackage(specifier, name));
-    if (name !== undefined) report(node, `src/ must not import "${name}"`, "It is for tests only");
-  })
-);
-
-/** The plugin; `deno.json` names this file. Deno wants it as the default export. */
+/** The plugin, which `deno.json` names. Deno requires a default export. */
 const plugin: Deno.lint.Plugin = {
   name: "layers",
   rules: {
     "downwards": downwards,
-    "pure-domain": pureDomain,
-    "tls-in-its-place": tlsInItsPlace,
+    "packages": packages,
+    "pure": pure,
+    "tls-in-its-rooms": tlsInItsRooms,
+    "private-parts": privateParts,
     "exit-in-main": exitInMain,
-    "pki-apart": pkiApart,
-    "tests-apart": testsApart,
+    "support-alone": supportAlone,
   },
 };
 

@@ -1,16 +1,21 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import plugin from "./layers.ts";
+import plugin, {
+  LOADED_BY_DATA_PLANE,
+  PACKAGES,
+  PRIVATE_EXCEPTIONS,
+  roomOf,
+  ROOMS,
+} from "./layers.ts";
+import { ROOT } from "./source.ts";
 
-const ROOT = join(import.meta.dirname ?? ".", "..", "..");
-
-/** What the rules say of a file at `path` in the project: `rule: message`. */
+/** What the rules report for a file at `path` in the repository: `rule: message`. */
 function lint(path: string, source: string): string[] {
   return Deno.lint.runPlugin(plugin, join(ROOT, path), source)
     .map(({ id, message }) => `${id.replace("layers/", "")}: ${message}`);
 }
 
-/** For each rule: where a piece of code is wrong, and where the same, or the right one, is fine. */
+/** For each rule: code that it must report, and code that no rule may report. */
 type Sample = {
   readonly name: string;
   readonly bad: readonly (readonly [path: string, source: string, message: RegExp])[];
@@ -33,8 +38,16 @@ const SAMPLES: readonly Sample[] = [
       ["src/commands/run.ts", 'import "../main.ts";', /commands must not import main/],
       ["src/acl/mod.ts", 'import "../../tests/support/pki.ts";', /is outside src/],
       ["src/acl/mod.ts", 'import "../../src/../tests/x.ts";', /is outside src/],
-      ["src/new.ts", "export {};", /"new\.ts" has no layer/],
-      ["src/new/thing.ts", "export {};", /"new\/thing\.ts" has no layer/],
+      ["src/tls/server.ts", 'await import("../worker.ts");', /tls must not import worker/],
+      [
+        "src/worker.ts",
+        'import type { X } from "./control/x.ts";',
+        /worker must not import control/,
+      ],
+      ["src/proxy/x.ts", 'import "../certstore/load.ts";', /proxy must not import certstore/],
+      ["src/new.ts", "export {};", /"new\.ts" belongs to no room/],
+      ["src/new/thing.ts", "export {};", /"new\/thing\.ts" belongs to no room/],
+      ["src/control/x.ts", "await import(name);", /target of an import must be a string/],
     ],
     good: [
       ["src/acl/mod.ts", 'import { x } from "../identity.ts";'],
@@ -49,7 +62,7 @@ const SAMPLES: readonly Sample[] = [
     ],
   },
   {
-    name: "pure-domain",
+    name: "pure",
     bad: [
       ["src/acl/mod.ts", 'Deno.readTextFile("x");', /must not use Deno/],
       ["src/acl/mod.ts", "const { env } = Deno;", /must not use Deno/],
@@ -78,7 +91,7 @@ const SAMPLES: readonly Sample[] = [
     ],
   },
   {
-    name: "tls-in-its-place",
+    name: "tls-in-its-rooms",
     bad: [
       ["src/net/mod.ts", 'import tls from "node:tls";', /only src\/tls\//],
       ["src/certstore/load.ts", 'import type { X } from "node:tls";', /only src\/tls\//],
@@ -111,44 +124,107 @@ const SAMPLES: readonly Sample[] = [
     ],
   },
   {
-    name: "pki-apart",
+    name: "packages",
     bad: [
-      ["src/commands/certs.ts", 'import "reflect-metadata";', /"reflect-metadata"/],
-      ["src/tls/peer_verifier.ts", 'import * as x from "@peculiar/x509";', /"@peculiar\/x509"/],
+      ["src/proxy/x.ts", 'import * as z from "zod";', /only src\/config\/ may import "zod"/],
       [
-        "src/tls/peer_verifier.ts",
-        'import type * as x from "@peculiar/x509";',
-        /"@peculiar\/x509"/,
+        "src/worker.ts",
+        'await import("npm:yaml@2.9.1");',
+        /only src\/config\/ may import "npm:yaml/,
       ],
-      ["src/admin/probes.ts", 'await import("npm:@peculiar/x509@2.2.0");', /"npm:@peculiar/],
-      ["src/commands/certs.ts", 'import { makePki } from "../pki/mod.ts";', /must not be loaded/],
-      ["src/commands/certs.ts", 'export * from "../pki/mod.ts";', /must not be loaded/],
+      ["src/tls/x.ts", 'import type { Counter } from "prom-client";', /only src\/admin\//],
+      ["src/control/x.ts", 'import * as x509 from "@peculiar/x509";', /only src\/pki\//],
+      ["src/commands/x.ts", 'import "reflect-metadata/lite";', /only src\/pki\//],
+      ["src/acl/mod.ts", 'import fc from "fast-check";', /src\/ must not import "fast-check"/],
+      ["src/main.ts", 'await import("npm:fast-check@4.10.2");', /"npm:fast-check@4\.10\.2"/],
+      ["src/net/x.ts", 'import { delay } from "jsr:@std/async";', /src\/ must not import "jsr:/],
+      ["src/net/x.ts", 'import "https://deno.land/x/y.ts";', /src\/ must not import "https:/],
+      [
+        "src/commands/certs.ts",
+        'import { makePki } from "../pki/mod.ts";',
+        /must not be loaded with/,
+      ],
+      ["src/commands/certs.ts", 'export * from "../pki/mod.ts";', /must not be loaded with/],
+      ["src/proxy/x.ts", 'import { x } from "../config/load.ts";', /data plane must not load/],
+      ["src/worker.ts", 'await import("./config/schema.ts");', /data plane must not load/],
+      ["src/log/x.ts", 'export { x } from "../config/yaml.ts";', /data plane must not load/],
     ],
     good: [
+      ["src/config/x.ts", 'import * as z from "zod"; import { parse } from "yaml";'],
+      ["src/config/x.ts", 'import { x } from "./schema.ts";'],
+      ["src/admin/x.ts", 'import { Counter } from "prom-client";'],
       ["src/pki/mod.ts", 'import "reflect-metadata"; import * as x from "@peculiar/x509";'],
-      ["src/pki/names.ts", 'import * as x from "@peculiar/x509";'],
+      ["src/pki/names.ts", 'import { x } from "./mod.ts";'],
       [
         "src/commands/certs.ts",
         'import type { Pki } from "../pki/mod.ts"; await import("../pki/mod.ts");',
       ],
-      ["tests/unit/pki/mod_test.ts", 'import { makePki } from "../src/pki.ts";'],
+      ["src/proxy/x.ts", 'import type { TunnelConfig } from "../config/load.ts";'],
+      ["src/proxy/x.ts", 'import { formatAddress } from "../config/address.ts";'],
+      ["src/control/x.ts", 'import { parseConfig } from "../config/load.ts";'],
+      ["src/main.ts", 'import "./fast-check.ts";'],
+      ["tests/unit/acl/properties_test.ts", 'import fc from "fast-check";'],
+      ["tests/unit/pki/mod_test.ts", 'import { makePki } from "../../../src/pki/mod.ts";'],
     ],
   },
   {
-    name: "tests-apart",
+    name: "private-parts",
     bad: [
-      ["src/acl/mod.ts", 'import fc from "fast-check";', /src\/ must not import "fast-check"/],
-      ["src/main.ts", 'await import("npm:fast-check@4.10.2");', /"fast-check"/],
+      ["src/tls/x.ts", 'Reflect.get(socket, "_handle");', /only src\/native\/ may use _handle/],
+      ["src/net/x.ts", "socket._handle.close();", /may use _handle/],
+      ["src/net/x.ts", 'socket["_handle"];', /may use _handle/],
+      ["src/net/x.ts", '"_handle" in socket;', /may use _handle/],
+      ["src/net/x.ts", "const { _handle: handle } = socket;", /may use _handle/],
+      ["src/proxy/x.ts", 'process.binding("tcp_wrap");', /may use process\.binding/],
+      ["src/proxy/x.ts", 'Reflect.get(process, "binding");', /may use binding/],
+      ["src/proxy/x.ts", "internalBinding(name);", /may use internalBinding/],
+      ["src/proxy/x.ts", "Deno[Deno.internal];", /may use Deno\.internal/],
+      ["src/net/x.ts", 's.description === "Deno.internal.rid";', /may use Deno\.internal\.rid/],
+      ["src/net/x.ts", "Object.getOwnPropertySymbols(conn);", /may use getOwnPropertySymbols/],
+      ["src/tls/x.ts", "socket.emit = mine;", /may use an emit of its own/],
+      [
+        "src/control/x.ts",
+        'import { x } from "../native/tls.ts";',
+        /only src\/worker\.ts may import/,
+      ],
+      ["src/control/x.ts", 'import type { X } from "../native/tls.ts";', /only src\/worker\.ts/],
     ],
     good: [
-      ["tests/acl/properties_test.ts", 'import fc from "fast-check";'],
-      ["src/main.ts", 'import "./fast-check.ts";'],
+      ["src/native/x.ts", 'Reflect.get(socket, "_handle"); Reflect.get(process, "binding");'],
+      ["src/native/x.ts", 'import { x } from "./tcp.ts"; Object.getOwnPropertySymbols(x);'],
+      ["src/worker.ts", 'import { nativeTls } from "./native/tls.ts";'],
+      ["src/tls/x.ts", 'stream.emit("data", bytes); function f(_permit: Permit) { _permit; }'],
+      [
+        "src/tls/x.ts",
+        'const text = "binding"; channel.binding; config.internal; "_"; "snake_case";',
+      ],
+      ["tests/unit/native/x_test.ts", 'Reflect.get(socket, "_handle");'],
+    ],
+  },
+  {
+    name: "support-alone",
+    bad: [
+      [
+        "tests/support/x.ts",
+        'import { y } from "../unit/tls/y.ts";',
+        /must not import "\.\.\/unit/,
+      ],
+      ["tests/support/x.ts", 'import type { Y } from "../bench/y.ts";', /must not import/],
+      ["tests/support/a/x.ts", 'await import("../../faults/y.ts");', /must not import/],
+    ],
+    good: [
+      [
+        "tests/support/x.ts",
+        'import { y } from "./y.ts"; import "../../src/main.ts"; import "yaml";',
+      ],
+      ["tests/support/a/x.ts", 'import { y } from "../y.ts";'],
+      ["tests/bench/x.ts", 'import { y } from "../faults/y.ts"; import "../support/z.ts";'],
     ],
   },
 ];
 
 for (const { name, bad, good } of SAMPLES) {
-  Deno.test(`${name}: wrong code is found`, () => {
+  Deno.test(`${name}: wrong code is reported`, () => {
     for (const [path, source, message] of bad) {
       const found = lint(path, source).filter((line) => line.startsWith(`${name}: `));
       assert.equal(found.length, 1, `${path}: ${source}: ${found.join("; ")}`);
@@ -156,7 +232,7 @@ for (const { name, bad, good } of SAMPLES) {
     }
   });
 
-  Deno.test(`${name}: right code is let be, by all rules`, () => {
+  Deno.test(`${name}: right code is not reported by any rule`, () => {
     for (const [path, source] of good) assert.deepEqual(lint(path, source), [], path);
   });
 }
@@ -165,7 +241,7 @@ Deno.test("every rule has samples", () => {
   assert.deepEqual(Object.keys(plugin.rules).sort(), SAMPLES.map(({ name }) => name).sort());
 });
 
-Deno.test("deno lint runs the plugin and fails on what it finds", async () => {
+Deno.test("deno lint runs the plugins of deno.json and fails on what they report", async () => {
   const { lint } = JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json")));
   assert.deepEqual(lint.plugins, ["./tests/lint/layers.ts"]);
   const dir = await Deno.makeTempDir();
@@ -173,7 +249,9 @@ Deno.test("deno lint runs the plugin and fails on what it finds", async () => {
     await Deno.mkdir(join(dir, "src"));
     await Deno.mkdir(join(dir, "tests", "lint"), { recursive: true });
     await Deno.writeTextFile(join(dir, "deno.json"), JSON.stringify({ lint }));
-    await Deno.copyFile(join(ROOT, lint.plugins[0]), join(dir, lint.plugins[0]));
+    for (const name of ["layers.ts", "source.ts"]) {
+      await Deno.copyFile(join(ROOT, "tests", "lint", name), join(dir, "tests", "lint", name));
+    }
     await Deno.writeTextFile(join(dir, "src", "identity.ts"), 'export * from "./acl/mod.ts";\n');
     const { code, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["lint", "src"],
@@ -187,20 +265,81 @@ Deno.test("deno lint runs the plugin and fails on what it finds", async () => {
   }
 });
 
-async function sources(dir: string): Promise<string[]> {
-  const found: string[] = [];
-  for await (const entry of Deno.readDir(join(ROOT, dir))) {
-    const path = `${dir}/${entry.name}`;
-    if (entry.isDirectory) found.push(...await sources(path));
-    else if (path.endsWith(".ts")) found.push(path);
+Deno.test("every file of src has a room, and every room of the table has files", async () => {
+  const files = await filesOf(join(ROOT, "src"));
+  const rooms = new Set(files.map((file) => roomOf(file)));
+  assert.deepEqual(ROOMS.filter((room) => !rooms.has(room)), []);
+  const without = files.filter((file) => file.endsWith(".ts") && roomOf(file) === undefined);
+  assert.deepEqual(without, []);
+  const both = ROOMS.filter((room) =>
+    files.includes(`${room}.ts`) && files.some((file) => file.startsWith(`${room}/`))
+  );
+  assert.deepEqual(both, [], "a module is a folder or a file, never both");
+});
+
+Deno.test("the exceptions in the rules exist", async () => {
+  for (const [path, names] of Object.entries(PRIVATE_EXCEPTIONS)) {
+    const source = await Deno.readTextFile(join(ROOT, "src", path));
+    for (const name of names) assert.ok(source.includes(name), `${path} does not use ${name}`);
   }
-  return found;
+  const { imports } = JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json")));
+  assert.deepEqual(Object.keys(PACKAGES).filter((name) => !(name in imports)), []);
+});
+
+/** Every module that a program loads, by its URL; with those that it loads on demand. */
+async function graphOf(path: string): Promise<string[]> {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["info", "--json", path],
+    cwd: ROOT,
+    env: { NO_COLOR: "1" },
+  }).output();
+  assert.ok(success, new TextDecoder().decode(stderr));
+  const { modules } = JSON.parse(new TextDecoder().decode(stdout));
+  return modules.map(({ specifier }: { specifier: string }) => specifier);
+}
+
+/** Neither ours nor the runtime's. */
+function packagesIn(modules: readonly string[]): string[] {
+  return modules.filter((specifier) => !/^(file|node):/.test(specifier));
+}
+
+Deno.test("the data plane loads no package and no file of the control plane", async () => {
+  const modules = await graphOf("src/worker.ts");
+  assert.ok(modules.some((specifier) => specifier.endsWith("/src/proxy/pipeline.ts")));
+  assert.deepEqual(packagesIn(modules), []);
+  const source = new URL("../../src/", import.meta.url).href;
+  const above = ROOMS.slice(ROOMS.indexOf("worker") + 1);
+  for (const specifier of modules.filter((specifier) => specifier.startsWith(source))) {
+    const room = roomOf(specifier.slice(source.length));
+    assert.ok(room !== undefined && !above.some((other) => other === room), specifier);
+  }
+  // The check finds what there is to find.
+  assert.notDeepEqual(packagesIn(await graphOf("src/main.ts")), []);
+});
+
+for (const path of LOADED_BY_DATA_PLANE) {
+  Deno.test(`${path}, which the data plane may load, loads no package`, async () => {
+    assert.deepEqual(packagesIn(await graphOf(`src/${path}`)), []);
+  });
+}
+
+/** Every file below a folder, by its path in it. */
+async function filesOf(folder: string, under = ""): Promise<string[]> {
+  const found: string[] = [];
+  for await (const entry of Deno.readDir(join(folder, under))) {
+    const path = under === "" ? entry.name : `${under}/${entry.name}`;
+    if (entry.isDirectory) found.push(...await filesOf(folder, path));
+    else found.push(path);
+  }
+  return found.sort();
 }
 
 Deno.test("the tree keeps to the rules", async () => {
-  const files = await sources("src");
-  assert.ok(files.includes("src/main.ts"));
-  for (const file of files) {
-    assert.deepEqual(lint(file, await Deno.readTextFile(join(ROOT, file))), [], file);
+  for (const folder of ["src", "tests/support"]) {
+    for (const file of await filesOf(join(ROOT, folder))) {
+      if (!file.endsWith(".ts")) continue;
+      const path = `${folder}/${file}`;
+      assert.deepEqual(lint(path, await Deno.readTextFile(join(ROOT, path))), [], path);
+    }
   }
 });
