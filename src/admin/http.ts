@@ -21,19 +21,7 @@ import { HINTS } from "../net/listen_error.ts";
 import { otherAddress, SERVE_VARIABLE } from "../net/served.ts";
 import { isLookupFailure, missingGrant } from "../net/system.ts";
 import { codeOf, messageOf } from "../util/errors.ts";
-
-/** A bound and serving HTTP server. */
-export interface HttpEndpoint extends AsyncDisposable {
-  /**
-   * Where it listens: as requested, with the assigned port. Where port 0 was requested, rebinding
-   * may assign another.
-   */
-  readonly address: HostPort;
-  /**
-   * Stops listening and cuts every connection, idle, slow or busy. May be called more than once.
-   */
-  close(): Promise<void>;
-}
+import { delay } from "../util/abort.ts";
 
 /** Makes the response for one path. */
 export type Handler = () => Response | Promise<Response>;
@@ -66,103 +54,141 @@ export async function serveHttp(
   logger: Logger,
   routes: Routes,
 ): Promise<HttpEndpoint> {
-  let closed = false;
-  let wake = (): void => {};
+  await useUpVariable(listen);
+  return new HttpEndpoint(name, listen, logger, routes);
+}
+
+/** A bound and serving HTTP server; {@linkcode serveHttp} starts it. */
+export class HttpEndpoint implements AsyncDisposable {
+  readonly #name: string;
+  readonly #listen: HostPort;
+  readonly #logger: Logger;
+  readonly #routes: Routes;
+  #address: HostPort;
+  /** The address or addresses as text, for the log. */
+  #addr = "";
+  #current: Generation;
+  /** Resolves once the server is closed. */
+  readonly #ended: Promise<void>;
+  readonly #closing = new AbortController();
   // An incident lasts from the first failure until a request has been served again; each error is
   // logged once per incident.
-  let pause = FIRST_PAUSE;
-  const reported = new Set<string>();
+  #pause = FIRST_PAUSE;
+  readonly #reported = new Set<string>();
 
-  const handle = (request: Request): Promise<Response> => {
-    if (reported.size > 0) logger.info(`${name} serving again`, { addr });
-    reported.clear();
-    pause = FIRST_PAUSE;
-    return answer(request, routes, (path, error) => {
-      logger.error(`${name}: request failed`, { path, error: messageOf(error) });
+  /**
+   * Binds and serves.
+   *
+   * @throws {ListenError} when the address cannot be bound.
+   */
+  constructor(name: string, listen: HostPort, logger: Logger, routes: Routes) {
+    this.#name = name;
+    this.#listen = listen;
+    this.#logger = logger;
+    this.#routes = routes;
+    this.#current = this.#bind(listen);
+    this.#address = this.#announce(this.#current);
+    this.#ended = this.#keepServing();
+  }
+
+  /**
+   * Where it listens: as requested, with the assigned port. Where port 0 was requested, rebinding
+   * may assign another.
+   */
+  get address(): HostPort {
+    return this.#address;
+  }
+
+  /**
+   * Stops listening and cuts every connection, idle, slow or busy. May be called more than once.
+   */
+  close(): Promise<void> {
+    this.#closing.abort();
+    this.#current.cut();
+    return this.#ended;
+  }
+
+  /** The same as `close`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #bind(listen: HostPort): Generation {
+    return bind(listen, (request) => this.#handle(request));
+  }
+
+  /** Logs the address of a server, and returns it. */
+  #announce({ bound }: Generation): HostPort {
+    const address = { host: this.#listen.host, port: bound[0].port };
+    this.#addr = bound.length === 1 ? formatAddress(address) : formatAddresses(bound);
+    this.#logger.info(`${this.#name} listening`, { addr: this.#addr });
+    return address;
+  }
+
+  #handle(request: Request): Promise<Response> {
+    if (this.#reported.size > 0) {
+      this.#logger.info(`${this.#name} serving again`, { addr: this.#addr });
+    }
+    this.#reported.clear();
+    this.#pause = FIRST_PAUSE;
+    return answer(request, this.#routes, (path, error) => {
+      this.#logger.error(`${this.#name}: request failed`, { path, error: messageOf(error) });
     });
-  };
-  const report = (error: unknown): void => {
-    const message = messageOf(error);
-    if (reported.has(message)) return;
-    reported.add(message);
-    logger.error(`${name} interrupted`, { addr, error: message });
-  };
-  const sleep = (): Promise<void> =>
-    new Promise((resolve) => {
-      const timer = setTimeout(resolve, pause);
-      wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-  /** Sets `current` in the same turn as it binds, so that `close` cannot miss the new server. */
-  const rebind = async (): Promise<void> => {
-    for (;;) {
-      await sleep();
-      if (closed) return;
-      pause = Math.min(pause * 2, LONGEST_PAUSE);
+  }
+
+  async #keepServing(): Promise<void> {
+    while (!this.#closing.signal.aborted) {
       try {
-        current = bindAgain();
-        return;
+        await this.#current.finished;
       } catch (error) {
-        report(error);
+        // Its open connections would otherwise live on and hold the descriptors that are missing.
+        this.#current.cut();
+        this.#report(error);
+        await this.#rebind();
       }
     }
-  };
+  }
+
+  /** Binds again, with growing pauses, until that succeeds or the server is closed. */
+  async #rebind(): Promise<void> {
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      await delay(this.#pause, signal);
+      // From here on in one turn, so that `close` cannot miss the new server.
+      if (signal.aborted) return;
+      this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
+      try {
+        this.#current = this.#bindAgain();
+        return;
+      } catch (error) {
+        this.#report(error);
+      }
+    }
+  }
+
   /**
    * Binds the same port; where only an ephemeral one is granted (`--allow-net=127.0.0.1:0`), a new
    * one.
    */
-  const bindAgain = (): Generation => {
+  #bindAgain(): Generation {
     try {
-      return bind(address, handle);
+      return this.#bind(this.#address);
     } catch (error) {
-      const another = listen.port === 0 && error instanceof ListenError &&
+      const another = this.#listen.port === 0 && error instanceof ListenError &&
         error.reason === "not permitted";
       if (!another) throw error;
     }
-    const next = bind(listen, handle);
-    moveTo(next);
+    const next = this.#bind(this.#listen);
+    this.#address = this.#announce(next);
     return next;
-  };
-  const keepServing = async (): Promise<void> => {
-    while (!closed) {
-      try {
-        await current.finished;
-      } catch (error) {
-        // Its open connections would otherwise live on and hold the descriptors that are missing.
-        current.cut();
-        report(error);
-        if (!closed) await rebind();
-      }
-    }
-  };
+  }
 
-  await useUpVariable(listen);
-  let address = listen;
-  let addr = "";
-  const moveTo = ({ bound }: Generation): void => {
-    address = { host: listen.host, port: bound[0].port };
-    addr = bound.length === 1 ? formatAddress(address) : formatAddresses(bound);
-    logger.info(`${name} listening`, { addr });
-  };
-  let current = bind(listen, handle);
-  moveTo(current);
-  const ended = keepServing();
-
-  const close = (): Promise<void> => {
-    closed = true;
-    wake();
-    current.cut();
-    return ended;
-  };
-  return {
-    get address() {
-      return address;
-    },
-    close,
-    [Symbol.asyncDispose]: close,
-  };
+  #report(error: unknown): void {
+    const message = messageOf(error);
+    if (this.#reported.has(message)) return;
+    this.#reported.add(message);
+    this.#logger.error(`${this.#name} interrupted`, { addr: this.#addr, error: message });
+  }
 }
 
 /**

@@ -13,7 +13,7 @@
 import process from "node:process";
 import { Counter, Gauge, Registry } from "prom-client";
 import { Families, type Owner } from "./metric_families.ts";
-import { tunnelFamilies, type TunnelSource } from "./tunnel_metrics.ts";
+import { tunnelFamilies, type TunnelSeries } from "./tunnel_metrics.ts";
 import { RELOAD_RESULTS, type ReloadMetrics, type ReloadResult } from "../metrics/mod.ts";
 
 /** All metrics of the process. */
@@ -24,7 +24,7 @@ export interface Metrics extends ReloadMetrics {
    *
    * @throws {RangeError} if there is no tunnel of that name.
    */
-  tunnel(name?: string): TunnelSource;
+  tunnel(name?: string): TunnelSeries;
   /** The `content-type` of the result of `render`. */
   readonly contentType: string;
   /** All metrics in the Prometheus text format 0.0.4. */
@@ -70,7 +70,7 @@ export function createMetrics({ version, tunnels = [ONLY] }: MetricsOptions): Me
   });
   let allInForce = true;
   const reloads: Record<ReloadResult, number> = { success: 0, failure: 0 };
-  const byName = new Map<string | undefined, TunnelSource>();
+  const byName = new Map<string | undefined, TunnelSeries>();
   for (const { name, targets, proxy: { maxConnections } } of tunnels) {
     const owner: Owner = name === undefined ? {} : { tunnel: name };
     byName.set(name, tunnelOf({ owner, targets: targets.length, maxConnections }));

@@ -15,8 +15,8 @@ import { ACL_RESULTS, type CertMetrics } from "../metrics/mod.ts";
 import { CLOSE_REASONS, DIRECTIONS, HANDSHAKE_REASONS } from "../outcome.ts";
 import type { Families, Owner } from "./metric_families.ts";
 
-/** A tunnel, as needed for its metrics. */
-export type TunnelSeries = {
+/** A tunnel, as needed for its series. */
+export type TunnelOwner = {
   /** The labels of the tunnel. */
   readonly owner: Owner;
   /** The number of targets. */
@@ -25,8 +25,8 @@ export type TunnelSeries = {
   readonly maxConnections: number;
 };
 
-/** The metrics of a tunnel, as the control plane sees them. */
-export interface TunnelSource extends CertMetrics {
+/** The series of a tunnel, for what sets their values. */
+export interface TunnelSeries extends CertMetrics {
   /** The memory that the data plane counts in, for a `TunnelCounters`. */
   readonly counters: Float64Array;
   /**
@@ -40,7 +40,7 @@ export interface TunnelSource extends CertMetrics {
  * Registers the families. Returns a function that creates the series of one tunnel; call it once
  * for each.
  */
-export function tunnelFamilies(families: Families): (series: TunnelSeries) => TunnelSource {
+export function tunnelFamilies(families: Families): (tunnel: TunnelOwner) => TunnelSeries {
   const active = families.readGauge({
     name: "mtlsd_active_connections",
     help: "Connections accepted and not yet closed.",

@@ -8,7 +8,6 @@ import type { CertStore } from "../certstore/store.ts";
 import type { Config, TunnelConfig } from "../config/config.ts";
 import type { KeyPath } from "../config/problem.ts";
 import { configWarnings } from "../config/warnings.ts";
-import { GRACE, type StopSignals, unlessStopped, within } from "./drain.ts";
 import { DataPlaneHandle, inThisThread } from "./data_plane.ts";
 import { descriptorsLeft, descriptorsNeeded } from "./descriptors.ts";
 import { certStatus, tunnelReadiness } from "./readiness.ts";
@@ -24,6 +23,18 @@ import type { Logger, LogRecord } from "../log/mod.ts";
 import { ListenError } from "../net/mod.ts";
 import type { Drained, NotStarted } from "../report.ts";
 import { PROTOCOL, type TunnelState } from "../snapshot.ts";
+import { onceAborted, onceElapsed, unlessAborted, unlessElapsed } from "../util/abort.ts";
+
+/** Milliseconds to wait for steps that should end at once: cut connections, files, probes. */
+const GRACE = 2000;
+
+/** Requests to stop the daemon. */
+export type StopSignals = {
+  /** Stop gracefully. */
+  readonly stop: AbortSignal;
+  /** Stop at once. */
+  readonly hurry: AbortSignal;
+};
 
 /** The config and dependencies of a daemon; it accesses nothing else outside of itself. */
 export type DaemonOptions = {
@@ -106,7 +117,7 @@ export class Daemon implements AsyncDisposable {
       // cut.
       const drained = daemon.#dataPlane.drain();
       daemon.#dataPlane.cut();
-      await within(drained, GRACE);
+      await unlessElapsed(drained, GRACE);
       await daemon[Symbol.asyncDispose]();
       throw error;
     }
@@ -260,12 +271,9 @@ export class Daemon implements AsyncDisposable {
     this.#draining = true;
     this.#store?.stop();
     const drained = this.#dataPlane.drain();
-    const cut = () => this.#dataPlane.cut();
-    hurry.addEventListener("abort", cut, { once: true });
-    if (hurry.aborted) cut();
+    using _hurry = onceAborted(hurry, () => this.#dataPlane.cut());
     const result = await drained;
-    hurry.removeEventListener("abort", cut);
-    await within(this.#stack.disposeAsync(), GRACE);
+    await unlessElapsed(this.#stack.disposeAsync(), GRACE);
     return result;
   }
 
@@ -308,4 +316,23 @@ function startError({ message, listen }: NotStarted, tunnels: readonly TunnelCon
   const { tunnel, reason } = listen;
   const key: ListenKey = { tunnel: tunnels[tunnel]?.name, path: ["listen"] };
   return new ConfigListenError(key, new ListenError(reason, message));
+}
+
+/**
+ * Waits for a start to finish. Once `stop` aborts, waits for at most {@linkcode GRACE}; once
+ * `hurry` aborts, not at all. Returns whether the start has finished. If not, it continues and its
+ * result is ignored.
+ *
+ * @throws the error of the start.
+ */
+async function unlessStopped(
+  start: Promise<void>,
+  { stop, hurry }: StopSignals,
+): Promise<boolean> {
+  const abandoned = new AbortController();
+  const abandon = () => abandoned.abort();
+  using limits = new DisposableStack();
+  limits.use(onceAborted(hurry, abandon));
+  limits.use(onceAborted(stop, () => void limits.use(onceElapsed(GRACE, abandon))));
+  return await unlessAborted(start.then(() => true), abandoned.signal) ?? false;
 }

@@ -6,6 +6,7 @@
 
 import type { Logger } from "../log/mod.ts";
 import type { Drained } from "../report.ts";
+import { onceAborted, onceElapsed } from "../util/abort.ts";
 import type { Tunnel } from "./tunnel.ts";
 
 /** Milliseconds until connections that were cut should have ended. */
@@ -30,21 +31,18 @@ export async function drainTunnel(
 ): Promise<Drained> {
   let result: Drained = "clean";
   const over = Promise.withResolvers<void>();
-  const timers: ReturnType<typeof setTimeout>[] = [];
+  using limits = new DisposableStack();
   const cut = () => {
     if (tunnel.active > 0) result = "cut";
     tunnel.cut();
-    timers.push(setTimeout(() => {
+    limits.use(onceElapsed(GRACE, () => {
       logger.error("connections did not end when they were cut", { active: tunnel.active });
       over.resolve();
-    }, GRACE));
+    }));
   };
   const drained = tunnel.drain();
-  if (timeout > 0) timers.push(setTimeout(cut, timeout));
-  hurry.addEventListener("abort", cut, { once: true });
-  if (hurry.aborted) cut();
+  if (timeout > 0) limits.use(onceElapsed(timeout, cut));
+  limits.use(onceAborted(hurry, cut));
   await Promise.race([drained, over.promise]);
-  for (const timer of timers) clearTimeout(timer);
-  hurry.removeEventListener("abort", cut);
   return result;
 }

@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { createMetrics, type Metrics } from "../../../src/admin/metrics.ts";
-import type { TunnelSource } from "../../../src/admin/tunnel_metrics.ts";
+import type { TunnelSeries } from "../../../src/admin/tunnel_metrics.ts";
 import { CounterReader, TunnelCounters } from "../../../src/metrics/counters.ts";
 import type { TunnelMetrics } from "../../../src/metrics/mod.ts";
 import { LIMITED_MESSAGES } from "../../../src/log/limiter.ts";
@@ -14,7 +14,7 @@ import { CLOSE_REASONS, DIRECTIONS, HANDSHAKE_REASONS } from "../../../src/outco
 import { parseExposition as parse, readSeries as read } from "../../support/exposition.ts";
 
 /** The metrics of the only tunnel: of the data plane and of the control plane. */
-function tunnelOf(metrics: Metrics): TunnelMetrics & TunnelSource {
+function tunnelOf(metrics: Metrics): TunnelMetrics & TunnelSeries {
   const source = metrics.tunnel();
   return Object.assign(new TunnelCounters(source.counters), source);
 }
@@ -93,7 +93,7 @@ Deno.test("the help says what a dial error is: a lost connection, not an attempt
 
 Deno.test("each method moves its series and no other", async () => {
   const moves: readonly (readonly [
-    (metrics: TunnelMetrics & TunnelSource, all: Metrics) => void,
+    (metrics: TunnelMetrics & TunnelSeries, all: Metrics) => void,
     Readonly<Record<string, number>>,
   ])[] = [
     [(m) => m.connectionAccepted(), { mtlsd_active_connections: 1, mtlsd_connections_total: 1 }],
