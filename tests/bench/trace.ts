@@ -13,7 +13,7 @@ import assert from "node:assert/strict";
 import tls from "node:tls";
 import { parseArgs } from "node:util";
 import { connectTls, echoBackend } from "../support/peers.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import type { Call } from "./trace_preload.ts";
 
 /** What the preloaded module logs when it listens. */
@@ -93,9 +93,9 @@ async function tlsEcho(options: tls.TlsOptions): Promise<{ port: number } & Asyn
 
 /** The functions of `src/` that one warm connection in this mode runs through. */
 export async function traceConnection(mode: Mode): Promise<Call[]> {
-  await using scene = await Scene.create();
-  const { pki: { ca, client, server }, files } = scene;
-  const target = scene.use(
+  await using testBed = await TestBed.create();
+  const { pki: { ca, client, server }, files } = testBed;
+  const target = testBed.use(
     mode === "server"
       ? echoBackend()
       : await tlsEcho({ cert: server.pem, key: server.keyPem, ca: ca.pem }),
@@ -107,7 +107,7 @@ export async function traceConnection(mode: Mode): Promise<Call[]> {
     ca: files.ca,
     server_name: "localhost",
   };
-  const daemon = await scene.daemon({
+  const daemon = await testBed.daemon({
     mode,
     listen: "127.0.0.1:0",
     target: `127.0.0.1:${target.port}`,

@@ -12,7 +12,7 @@ import { dirname, join } from "node:path";
 import { parse } from "yaml";
 import { ROOT, startDaemon } from "../support/daemon.ts";
 import { echoBackend } from "../support/peers.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { HeldPlain } from "./held_plain.ts";
 import {
   absent,
@@ -147,12 +147,12 @@ Deno.test("docker: the check of health asks the probe that the config serves, wi
 });
 
 Deno.test("docker: the daemons carry a message, and the check of health tells dead from alive", async () => {
-  await using scene = await Scene.create();
-  const { files } = scene;
-  const backend = scene.use(echoBackend());
+  await using testBed = await TestBed.create();
+  const { files } = testBed;
+  const backend = testBed.use(echoBackend());
   const start = async (mode: string, target: string, tls: Record<string, string>) => {
     const config = localConfig(await example("docker", `${mode}.yaml`), { target, tls });
-    return scene.use(await startDaemon({ dir: scene.dir, config }));
+    return testBed.use(await startDaemon({ dir: testBed.dir, config }));
   };
   const { ca } = files;
   const server = await start("server", backend.address, {

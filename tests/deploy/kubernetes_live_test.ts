@@ -11,7 +11,7 @@ import { parse } from "yaml";
 import { startDaemon, type TestDaemon } from "../support/daemon.ts";
 import { echoBackend } from "../support/peers.ts";
 import { bySymlink } from "../support/reload.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { HeldPlain } from "./held_plain.ts";
 import { issued, secret } from "./issued.ts";
 import { PROBES, resource, type Workload, workload } from "./manifests.ts";
@@ -19,7 +19,7 @@ import { listAt, localConfig, textAt } from "./support.ts";
 
 /** A daemon of a workload, with its Secret in a directory. */
 async function start(
-  scene: Scene,
+  testBed: TestBed,
   { config }: Workload,
   dir: string,
   target: string,
@@ -28,14 +28,14 @@ async function start(
   const tls = { cert: `${dir}/tls.crt`, key: `${dir}/tls.key`, ca: `${dir}/ca.crt` };
   const local = localConfig(config, {
     target,
-    sockets: scene.dir,
+    sockets: testBed.dir,
     tls: serverName === undefined ? tls : { ...tls, server_name: serverName },
   });
-  return scene.use(await startDaemon({ dir: scene.dir, config: local }));
+  return testBed.use(await startDaemon({ dir: testBed.dir, config: local }));
 }
 
-async function mount(scene: Scene, name: string, files: Readonly<Record<string, string>>) {
-  const dir = `${scene.dir}/${name}`;
+async function mount(testBed: TestBed, name: string, files: Readonly<Record<string, string>>) {
+  const dir = `${testBed.dir}/${name}`;
   await Deno.mkdir(dir);
   await bySymlink(dir, files);
   return dir;
@@ -60,17 +60,17 @@ async function assertProbes({ container }: Workload, daemon: TestDaemon, monitor
 }
 
 Deno.test("kubernetes: gateway and sidecar carry a message, and their Secrets are swapped under way", async () => {
-  await using scene = await Scene.create();
-  const { ca } = scene.pki;
+  await using testBed = await TestBed.create();
+  const { ca } = testBed.pki;
   const [gateway, sidecar] = [await workload("gateway"), await workload("sidecar")];
-  const backend = scene.use(echoBackend());
+  const backend = testBed.use(echoBackend());
 
-  const serverDir = await mount(scene, "gateway", secret(issued(gateway.certificate, ca), ca));
-  const clientDir = await mount(scene, "sidecar", secret(issued(sidecar.certificate, ca), ca));
-  const server = await start(scene, gateway, serverDir, backend.address);
+  const serverDir = await mount(testBed, "gateway", secret(issued(gateway.certificate, ca), ca));
+  const clientDir = await mount(testBed, "sidecar", secret(issued(sidecar.certificate, ca), ca));
+  const server = await start(testBed, gateway, serverDir, backend.address);
   // The host of its target, which is the name that it checks.
   const host = textAt(parse(sidecar.config), "target").replace(/:\d+$/, "");
-  const client = await start(scene, sidecar, clientDir, server.listen, host);
+  const client = await start(testBed, sidecar, clientDir, server.listen, host);
   await assertOwnSocket(client);
   await using held = await HeldPlain.open(client.listen);
   await held.echo("hello");
@@ -95,17 +95,17 @@ Deno.test("kubernetes: gateway and sidecar carry a message, and their Secrets ar
 });
 
 Deno.test("kubernetes: the gateway turns away another account of the same CA", async () => {
-  await using scene = await Scene.create();
-  const { ca } = scene.pki;
+  await using testBed = await TestBed.create();
+  const { ca } = testBed.pki;
   const [gateway, sidecar] = [await workload("gateway"), await workload("sidecar")];
-  const backend = scene.use(echoBackend());
-  const serverDir = await mount(scene, "gateway", secret(issued(gateway.certificate, ca), ca));
+  const backend = testBed.use(echoBackend());
+  const serverDir = await mount(testBed, "gateway", secret(issued(gateway.certificate, ca), ca));
   const uris = ["spiffe://example.org/ns/shop/sa/somebody-else"];
   const other = issued(sidecar.certificate, ca, { uris });
-  const clientDir = await mount(scene, "sidecar", secret(other, ca));
-  const server = await start(scene, gateway, serverDir, backend.address);
+  const clientDir = await mount(testBed, "sidecar", secret(other, ca));
+  const server = await start(testBed, gateway, serverDir, backend.address);
   const host = textAt(parse(sidecar.config), "target").replace(/:\d+$/, "");
-  const client = await start(scene, sidecar, clientDir, server.listen, host);
+  const client = await start(testBed, sidecar, clientDir, server.listen, host);
   await using held = await HeldPlain.open(client.listen);
   await held.ended();
   await server.waitForLog("listener: denied connection", { reason: "no allow rule matches" });
@@ -113,16 +113,16 @@ Deno.test("kubernetes: the gateway turns away another account of the same CA", a
 });
 
 Deno.test("kubernetes: the sidecar does not speak to a gateway of another name", async () => {
-  await using scene = await Scene.create();
-  const { ca } = scene.pki;
+  await using testBed = await TestBed.create();
+  const { ca } = testBed.pki;
   const [gateway, sidecar] = [await workload("gateway"), await workload("sidecar")];
-  const backend = scene.use(echoBackend());
+  const backend = testBed.use(echoBackend());
   // The certificate of an application, by the same CA and for servers.
-  const serverDir = await mount(scene, "gateway", secret(scene.pki.server, ca));
-  const clientDir = await mount(scene, "sidecar", secret(issued(sidecar.certificate, ca), ca));
-  const server = await start(scene, gateway, serverDir, backend.address);
+  const serverDir = await mount(testBed, "gateway", secret(testBed.pki.server, ca));
+  const clientDir = await mount(testBed, "sidecar", secret(issued(sidecar.certificate, ca), ca));
+  const server = await start(testBed, gateway, serverDir, backend.address);
   const host = textAt(parse(sidecar.config), "target").replace(/:\d+$/, "");
-  const client = await start(scene, sidecar, clientDir, server.listen, host);
+  const client = await start(testBed, sidecar, clientDir, server.listen, host);
   await using held = await HeldPlain.open(client.listen);
   await held.ended();
   await client.waitForMetric('mtlsd_tls_handshake_errors_total{reason="name_mismatch"}', 1);
@@ -130,15 +130,15 @@ Deno.test("kubernetes: the sidecar does not speak to a gateway of another name",
 });
 
 Deno.test("kubernetes: when the pod is told to stop, it is not ready and what is open goes on", async () => {
-  await using scene = await Scene.create();
-  const { ca } = scene.pki;
+  await using testBed = await TestBed.create();
+  const { ca } = testBed.pki;
   const [gateway, sidecar] = [await workload("gateway"), await workload("sidecar")];
-  const backend = scene.use(echoBackend());
-  const serverDir = await mount(scene, "gateway", secret(issued(gateway.certificate, ca), ca));
-  const clientDir = await mount(scene, "sidecar", secret(issued(sidecar.certificate, ca), ca));
-  const server = await start(scene, gateway, serverDir, backend.address);
+  const backend = testBed.use(echoBackend());
+  const serverDir = await mount(testBed, "gateway", secret(issued(gateway.certificate, ca), ca));
+  const clientDir = await mount(testBed, "sidecar", secret(issued(sidecar.certificate, ca), ca));
+  const server = await start(testBed, gateway, serverDir, backend.address);
   const host = textAt(parse(sidecar.config), "target").replace(/:\d+$/, "");
-  const client = await start(scene, sidecar, clientDir, server.listen, host);
+  const client = await start(testBed, sidecar, clientDir, server.listen, host);
   await using held = await HeldPlain.open(client.listen);
   await held.echo("hello");
   server.kill("SIGTERM");

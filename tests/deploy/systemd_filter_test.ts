@@ -9,7 +9,7 @@
 import assert from "node:assert/strict";
 import { startDaemon, type TestDaemon } from "../support/daemon.ts";
 import { echoBackend } from "../support/peers.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { until } from "../support/wait.ts";
 import { HeldPlain } from "./held_plain.ts";
 import { absent, example, localConfig } from "./support.ts";
@@ -37,18 +37,18 @@ async function wrapper(unit: Unit, trace: string): Promise<readonly string[]> {
 
 /** Both ends of a tunnel do what they do in a life: connections, a reload, an end. */
 async function live(): Promise<Readonly<Record<"server" | "client", string>>> {
-  await using scene = await Scene.create();
-  const { files } = scene;
+  await using testBed = await TestBed.create();
+  const { files } = testBed;
   // Not where the certificates are: that directory is watched.
   const traces = await Deno.makeTempDir({ prefix: "mtlsd-traces-" });
   await using stack = new AsyncDisposableStack();
   stack.defer(() => Deno.remove(traces, { recursive: true }));
-  const backend = scene.use(echoBackend());
+  const backend = testBed.use(echoBackend());
   const start = async (mode: "server" | "client", target: string, own: object) => {
     const unit = readUnit(await example("systemd", `mtlsd-${mode}.service`));
-    return scene.use(
+    return testBed.use(
       await startDaemon({
-        dir: scene.dir,
+        dir: testBed.dir,
         wrapper: await wrapper(unit, `${traces}/${mode}`),
         config: localConfig(await example("systemd", `${mode}.yaml`), {
           // By a name, so that the look-up has its part.

@@ -12,7 +12,7 @@ import { parseConfig } from "../../src/config/load.ts";
 import { formatProblem } from "../../src/config/problem.ts";
 import { dialTcp } from "../../src/net/mod.ts";
 import { startDaemon } from "../support/daemon.ts";
-import { echo } from "../support/ends.ts";
+import { echo } from "../support/conns.ts";
 import { echoBackend, lineBackend, sh } from "../support/peers.ts";
 import { dns, ip, makeCa } from "../support/pki.ts";
 import { config, section } from "../support/readme.ts";

@@ -9,7 +9,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { makeCrl } from "../support/crl.ts";
 import { mtlsd, startDaemon, type TestDaemon } from "../support/daemon.ts";
-import { changeFile, changeRules, HeldClient } from "../support/held.ts";
+import { changeFile, changeRules, EchoClient } from "../support/clients.ts";
 import { echoBackend, readAll, sh } from "../support/peers.ts";
 import { dns, ip, makeCa } from "../support/pki.ts";
 import { plainServer } from "../support/plain_tls.ts";
@@ -100,7 +100,7 @@ Deno.test("readme, troubleshooting: open connections and reloads", async (t) => 
     edit: (config) => ({ ...config, tls: { ...Object(config.tls), crl: list } }),
   });
   await t.step("an open connection is cut", async () => {
-    await using held = await HeldClient.open(chapter.as("client", 8443));
+    await using held = await EchoClient.open(chapter.as("client", 8443));
     await changeRules(daemon, { deny_cn: ["frontend-service"] });
     await held.ended();
     const [message = "", reason = ""] = symptom("an open connection is cut").log;
@@ -113,7 +113,7 @@ Deno.test("readme, troubleshooting: open connections and reloads", async (t) => 
       changes: { "127.0.0.1:8080": backend.address, "127.0.0.1:8443": `${chapter.host}:8444` },
       edit: (config) => ({ ...config, proxy: { idle_timeout: "100ms" } }),
     });
-    await using held = await HeldClient.open(chapter.as("client", 8444));
+    await using held = await EchoClient.open(chapter.as("client", 8444));
     await held.ended();
     await logged(quick, "connections end after 90 s without traffic", 0);
   });
@@ -197,7 +197,7 @@ Deno.test("readme, troubleshooting: UNIX sockets", async (t) => {
   );
   const provoke = async (fault: string) => {
     const from = daemon.lines.length;
-    await using client = await HeldClient.connect(chapter.as("client", 8443));
+    await using client = await EchoClient.connect(chapter.as("client", 8443));
     await client.ended();
     await logged(daemon, fault, from);
   };

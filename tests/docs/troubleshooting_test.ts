@@ -9,7 +9,7 @@ import assert from "node:assert/strict";
 import { absent } from "../deploy/support.ts";
 import { makeCrl } from "../support/crl.ts";
 import { startDaemon, type TestDaemon } from "../support/daemon.ts";
-import { HeldClient } from "../support/held.ts";
+import { EchoClient } from "../support/clients.ts";
 import { sh } from "../support/peers.ts";
 import { dns, ip, makeCa } from "../support/pki.ts";
 import { plainServer } from "../support/plain_tls.ts";
@@ -124,7 +124,7 @@ Deno.test({
     await step("its certificate is revoked", () => refusal(chapter, "revoked"));
     await step("the rules refuse it", () => refusal(chapter, "unlisted"));
     await step("it has too many connections", async () => {
-      await using _held = await HeldClient.connect(chapter.as("client", 8451));
+      await using _held = await EchoClient.connect(chapter.as("client", 8451));
       await daemon.waitForLog("listener: accepted connection", { tunnel: "t8451" });
       return await refusal(chapter, "client", 8451);
     });
@@ -190,7 +190,7 @@ Deno.test({
       false,
     );
     await step("new connections hang", async () => {
-      await using _held = await HeldClient.connect(chapter.as("client", 8452));
+      await using _held = await EchoClient.connect(chapter.as("client", 8452));
       await daemon.waitForMetric('mtlsd_active_connections{tunnel="t8452"}', 1);
       return { curl: await curlSays(chapter, { port: 8452, identity, curl: "--max-time 1" }) };
     }, false);

@@ -6,10 +6,10 @@
  */
 
 import assert from "node:assert/strict";
-import { echo, type End, hear } from "../support/ends.ts";
-import { stuckTarget } from "../support/hold_back.ts";
-import { echoPort, type Path, pathTo, type Subject, SUBJECTS } from "../support/route.ts";
-import { Scene } from "../support/scene.ts";
+import { echo, type End, readToEnd } from "../support/conns.ts";
+import { unacceptingTarget } from "../support/proxies.ts";
+import { echoPort, type Path, PATH_KINDS, type PathKind, startPathTo } from "../support/paths.ts";
+import { TestBed } from "../support/testbed.ts";
 import { PeerServer, Relay } from "../support/sockets.ts";
 import { timed } from "../support/wait.ts";
 import { type Behaviour, call, misbehaving, resting, SOON } from "./backend_support.ts";
@@ -23,7 +23,7 @@ async function freePort(): Promise<number> {
 }
 
 /** Fails to be served: nothing is heard, and over TLS that is no end in good order. */
-async function refused(way: Path, subject: Subject, limit: number): Promise<number> {
+async function refused(way: Path, subject: PathKind, limit: number): Promise<number> {
   const { text, end, took } = await call(way, limit);
   assert.equal(text, "");
   if (subject === "server") assert.equal(end, "broken");
@@ -38,10 +38,10 @@ async function served({ connect }: Path): Promise<End> {
 
 const DIAL_ERRORS = "mtlsd_dial_errors_total";
 
-async function refusing(subject: Subject, count: number): Promise<string> {
-  await using scene = await Scene.create();
+async function refusing(subject: PathKind, count: number): Promise<string> {
+  await using testBed = await TestBed.create();
   const port = await freePort();
-  const way = await pathTo(scene, subject, `127.0.0.1:${port}`);
+  const way = await startPathTo(testBed, subject, `127.0.0.1:${port}`);
   const rested = await resting(way);
   let worst = 0;
   for (let number = 0; number < count; number++) {
@@ -49,17 +49,17 @@ async function refusing(subject: Subject, count: number): Promise<string> {
   }
   await way.last.waitForMetric(DIAL_ERRORS, count);
   await rested();
-  scene.use(await Relay.to(await echoPort(scene, subject), { port }));
+  testBed.use(await Relay.to(await echoPort(testBed, subject), { port }));
   const took = await timed(SOON, served(way).then((end) => end.close()), "serving");
   await rested();
   return `${count} callers, each told within ${Math.ceil(worst)} ms; ` +
     `served ${Math.ceil(took)} ms after it was up`;
 }
 
-async function resetting(subject: Subject, count: number): Promise<string> {
-  await using scene = await Scene.create();
-  const backend = scene.use(await PeerServer.listen((peer) => peer.reset()));
-  const way = await pathTo(scene, subject, backend.address);
+async function resetting(subject: PathKind, count: number): Promise<string> {
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(await PeerServer.listen((peer) => peer.reset()));
+  const way = await startPathTo(testBed, subject, backend.address);
   const rested = await resting(way);
   let worst = 0;
   for (let number = 0; number < count; number++) {
@@ -70,10 +70,10 @@ async function resetting(subject: Subject, count: number): Promise<string> {
 }
 
 /** Up, down, up again: whoever is connected is cut, whoever comes meanwhile is refused. */
-async function flapping(subject: Subject, count: number): Promise<string> {
-  await using scene = await Scene.create();
-  const [port, echoing] = [await freePort(), await echoPort(scene, subject)];
-  const way = await pathTo(scene, subject, `127.0.0.1:${port}`);
+async function flapping(subject: PathKind, count: number): Promise<string> {
+  await using testBed = await TestBed.create();
+  const [port, echoing] = [await freePort(), await echoPort(testBed, subject)];
+  const way = await startPathTo(testBed, subject, `127.0.0.1:${port}`);
   const rested = await resting(way);
   let [cut, told, up] = [0, 0, 0];
   for (let number = 0; number < count; number++) {
@@ -86,7 +86,7 @@ async function flapping(subject: Subject, count: number): Promise<string> {
     } finally {
       await door[Symbol.asyncDispose]();
     }
-    cut = Math.max(cut, await timed(SOON, hear(end), "the end of a caller"));
+    cut = Math.max(cut, await timed(SOON, readToEnd(end), "the end of a caller"));
     end.close();
     told = Math.max(told, await refused(way, subject, SOON));
   }
@@ -96,12 +96,12 @@ async function flapping(subject: Subject, count: number): Promise<string> {
     `refused within ${Math.ceil(told)} ms`;
 }
 
-async function blackHole(subject: Subject, timeout: number, count: number): Promise<string> {
-  await using scene = await Scene.create();
-  using hole = await stuckTarget();
+async function blackHole(subject: PathKind, timeout: number, count: number): Promise<string> {
+  await using testBed = await TestBed.create();
+  using hole = await unacceptingTarget();
   const limited = { proxy: { dial_timeout: `${timeout}ms` } };
   // A client daemon in front of the one that dials waits for it.
-  const way = await pathTo(scene, subject, hole.address, {
+  const way = await startPathTo(testBed, subject, hole.address, {
     ...(subject === "client" ? { client: limited } : { server: limited }),
   });
   const rested = await resting(way);
@@ -119,14 +119,14 @@ async function blackHole(subject: Subject, timeout: number, count: number): Prom
 
 /** `count` callers of a backend that behaves like this; what they must hear is in `holds`. */
 async function heard(
-  subject: Subject,
+  subject: PathKind,
   behaviour: Behaviour,
   end: "clean" | "broken",
   count: number,
 ): Promise<string> {
-  await using scene = await Scene.create();
-  const backend = await misbehaving(scene, subject);
-  const way = await pathTo(scene, subject, backend.address);
+  await using testBed = await TestBed.create();
+  const backend = await misbehaving(testBed, subject);
+  const way = await startPathTo(testBed, subject, backend.address);
   const rested = await resting(way);
   backend.behave(behaviour);
   let worst = 0;
@@ -152,7 +152,7 @@ async function heard(
 /** Half of what was asked for. */
 const HALF = "half a response ".repeat(10_000);
 
-function rowsOf(subject: Subject): readonly Row[] {
+function rowsOf(subject: PathKind): readonly Row[] {
   const row = (
     fault: string,
     holds: string,
@@ -205,10 +205,10 @@ function rowsOf(subject: Subject): readonly Row[] {
 }
 
 /** A reset may take with it what had not been read; that it is not whole must show over TLS. */
-async function broken(subject: Subject, count: number): Promise<string> {
-  await using scene = await Scene.create();
-  const backend = await misbehaving(scene, subject);
-  const way = await pathTo(scene, subject, backend.address);
+async function broken(subject: PathKind, count: number): Promise<string> {
+  await using testBed = await TestBed.create();
+  const backend = await misbehaving(testBed, subject);
+  const way = await startPathTo(testBed, subject, backend.address);
   const rested = await resting(way);
   backend.behave({ says: HALF, then: "rst" });
   let worst = 0;
@@ -223,4 +223,4 @@ async function broken(subject: Subject, count: number): Promise<string> {
 }
 
 /** The rows. */
-export const rows: readonly Row[] = [...SUBJECTS.flatMap(rowsOf), ...names];
+export const rows: readonly Row[] = [...PATH_KINDS.flatMap(rowsOf), ...names];

@@ -5,10 +5,10 @@
  */
 
 import assert from "node:assert/strict";
-import { echo } from "../support/ends.ts";
+import { echo } from "../support/conns.ts";
 import { sh } from "../support/peers.ts";
-import { echoPort, type Path, pathTo, type Subject, SUBJECTS } from "../support/route.ts";
-import { Scene } from "../support/scene.ts";
+import { echoPort, type Path, PATH_KINDS, type PathKind, startPathTo } from "../support/paths.ts";
+import { TestBed } from "../support/testbed.ts";
 import { timed } from "../support/wait.ts";
 import { call, resting, SOON } from "./backend_support.ts";
 import { NotRun, type Row } from "./row.ts";
@@ -19,8 +19,8 @@ const NAME = "backend.fault-suite.test";
  * A wrapper under which names come from this file and from nowhere else: mounted over the system's,
  * in a mount namespace of the daemon's own.
  */
-async function privateNames(scene: Scene, hosts: string): Promise<readonly string[]> {
-  const order = await scene.write("nsswitch.conf", "hosts: files\n");
+async function privateNames(testBed: TestBed, hosts: string): Promise<readonly string[]> {
+  const order = await testBed.write("nsswitch.conf", "hosts: files\n");
   const mount = `mount --bind '${hosts}' /etc/hosts && ` +
     `mount --bind '${order}' /etc/nsswitch.conf && exec "$@"`;
   const refusals: string[] = [];
@@ -45,12 +45,12 @@ async function served({ connect }: Path): Promise<void> {
   end.close();
 }
 
-async function run(subject: Subject, count: number): Promise<string> {
-  await using scene = await Scene.create();
-  const hosts = await scene.write("hosts", "127.0.0.1 localhost\n");
-  const wrapped = { wrapper: await privateNames(scene, hosts) };
-  const address = `${NAME}:${await echoPort(scene, subject)}`;
-  const way = await pathTo(scene, subject, address, {
+async function run(subject: PathKind, count: number): Promise<string> {
+  await using testBed = await TestBed.create();
+  const hosts = await testBed.write("hosts", "127.0.0.1 localhost\n");
+  const wrapped = { wrapper: await privateNames(testBed, hosts) };
+  const address = `${NAME}:${await echoPort(testBed, subject)}`;
+  const way = await startPathTo(testBed, subject, address, {
     ...(subject === "client" ? { client: wrapped } : { server: wrapped }),
   });
   const rested = await resting(way);
@@ -73,7 +73,7 @@ async function run(subject: Subject, count: number): Promise<string> {
 }
 
 /** The rows. */
-export const rows: readonly Row[] = SUBJECTS.map((subject) => ({
+export const rows: readonly Row[] = PATH_KINDS.map((subject) => ({
   subject,
   fault: "backend's name does not resolve, then does",
   holds: "callers told within 1 s, then served within 1 s",

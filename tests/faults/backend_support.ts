@@ -4,11 +4,11 @@
  * @module
  */
 
-import { hear } from "../support/ends.ts";
+import { readToEnd } from "../support/conns.ts";
 import { plainServer } from "../support/plain_tls.ts";
 import { baseline, settled, waitForDescriptors } from "../support/process.ts";
-import type { Path, Subject } from "../support/route.ts";
-import type { Scene } from "../support/scene.ts";
+import type { Path, PathKind } from "../support/paths.ts";
+import type { TestBed } from "../support/testbed.ts";
 import { PeerServer, Relay } from "../support/sockets.ts";
 import { timed, until } from "../support/wait.ts";
 
@@ -33,7 +33,7 @@ export type Misbehaving = {
 };
 
 /** A backend that does to each connection what it is told. */
-export async function misbehaving(scene: Scene, subject: Subject): Promise<Misbehaving> {
+export async function misbehaving(testBed: TestBed, subject: PathKind): Promise<Misbehaving> {
   let current: Behaviour = { says: "", then: "close" };
   const serve = async (
     { says, then }: Behaviour,
@@ -52,8 +52,8 @@ export async function misbehaving(scene: Scene, subject: Subject): Promise<Misbe
   };
   let count = 0;
   const port = subject === "client"
-    ? scene.use(
-      await plainServer({ ...keys(scene), allowHalfOpen: true }, (socket) => {
+    ? testBed.use(
+      await plainServer({ ...keys(testBed), allowHalfOpen: true }, (socket) => {
         const [number, behaviour] = [count++, current];
         const send = (text: string) =>
           new Promise<void>((done) => socket.write(text, () => done()));
@@ -63,7 +63,7 @@ export async function misbehaving(scene: Scene, subject: Subject): Promise<Misbe
         else socket.once("data", go);
       }),
     ).port
-    : scene.use(
+    : testBed.use(
       await PeerServer.listen((peer) => {
         const [number, behaviour] = [count++, current];
         const go = () => {
@@ -74,11 +74,11 @@ export async function misbehaving(scene: Scene, subject: Subject): Promise<Misbe
         else peer.onBytes = go;
       }),
     ).port;
-  const relay = scene.use(await Relay.to(port));
+  const relay = testBed.use(await Relay.to(port));
   return { address: relay.address, behave: (behaviour) => current = behaviour };
 }
 
-function keys({ pki }: Scene): { cert: string; key: string; ca: string; requestCert: true } {
+function keys({ pki }: TestBed): { cert: string; key: string; ca: string; requestCert: true } {
   return { cert: pki.server.pem, key: pki.server.keyPem, ca: pki.ca.pem, requestCert: true };
 }
 
@@ -95,7 +95,7 @@ export async function call({ connect }: Path, limit: number): Promise<Call> {
   const caller = await connect();
   try {
     // A backend that refuses may have ended it by now.
-    const hearing = hear(caller);
+    const hearing = readToEnd(caller);
     const asking = Promise.resolve(caller.write(new TextEncoder().encode("request")));
     asking.catch(() => {});
     await timed(limit, hearing, "the end of a caller");

@@ -6,14 +6,14 @@
  */
 
 import assert from "node:assert/strict";
-import { playClient } from "../support/adversary_client.ts";
-import type { Version } from "../support/adversary_hello.ts";
+import { playClient } from "../support/adversary/client.ts";
+import type { Version } from "../support/adversary/hello.ts";
 import type { TestDaemon } from "../support/daemon.ts";
 import { type HostileChain, hostileChains } from "../support/hostile_chains.ts";
 import { echoBackend } from "../support/peers.ts";
 import { makeCa, type TestPki } from "../support/pki.ts";
 import { cpuSeconds } from "../support/process.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import type { EchoSettings } from "./chains_echo.ts";
 import type { Row } from "./row.ts";
 
@@ -26,12 +26,12 @@ const AT_ONCE = 20;
 
 type Arena = { readonly server: TestDaemon; readonly chains: readonly HostileChain[] };
 
-async function arena(scene: Scene, clientAuth: string): Promise<Arena> {
-  const backend = scene.use(echoBackend());
-  const server = await scene.server(backend.address, {
+async function arena(testBed: TestBed, clientAuth: string): Promise<Arena> {
+  const backend = testBed.use(echoBackend());
+  const server = await testBed.server(backend.address, {
     tls: { client_auth: clientAuth },
   });
-  const { ca } = scene.pki;
+  const { ca } = testBed.pki;
   const insider = makeCa({ subject: "insider", issuer: ca });
   return { server, chains: hostileChains(ca, insider) };
 }
@@ -58,8 +58,8 @@ async function costOf(
 }
 
 async function alone(clientAuth: string, times: number): Promise<string> {
-  await using scene = await Scene.create();
-  const { server, chains } = await arena(scene, clientAuth);
+  await using testBed = await TestBed.create();
+  const { server, chains } = await arena(testBed, clientAuth);
   const [first] = chains;
   assert.ok(first);
   // What is compiled on the first use is no shape's cost.
@@ -106,10 +106,10 @@ class Echo implements Disposable {
 }
 
 async function together(rounds: number): Promise<string> {
-  await using scene = await Scene.create();
-  const { server, chains } = await arena(scene, "required");
+  await using testBed = await TestBed.create();
+  const { server, chains } = await arena(testBed, "required");
   for (const chain of chains) await attack(server, "TLS1.3", chain);
-  using echo = new Echo(server, scene.pki);
+  using echo = new Echo(server, testBed.pki);
   await server.waitForMetric("mtlsd_active_connections", 1);
   await echo.longest();
   await new Promise((done) => setTimeout(done, 500));

@@ -6,11 +6,17 @@
 
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
-import { assertBalanced, changeFile, Chatter, closedBy, HeldClient } from "../support/held.ts";
+import {
+  assertAllClosesCounted,
+  changeFile,
+  closedSeries,
+  EchoClient,
+  EchoLoop,
+} from "../support/clients.ts";
 import { echoBackend } from "../support/peers.ts";
 import { type Issued, makeLeaf } from "../support/pki.ts";
 import { byRename, contents, HandshakeStream, renewed, serialSeen } from "../support/reload.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { Peer } from "../support/sockets.ts";
 import { attempt } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
@@ -33,15 +39,15 @@ import type { Row } from "./row.ts";
 const FAILURE = 'mtlsd_reloads_total{result="failure"}';
 
 async function ownBecomesValid(): Promise<string> {
-  await using scene = await Scene.create();
-  const server = await scene.server(scene.use(echoBackend()).address);
-  const stream = scene.use(new HandshakeStream(scene.as(server)));
+  await using testBed = await TestBed.create();
+  const server = await testBed.server(testBed.use(echoBackend()).address);
+  const stream = testBed.use(new HandshakeStream(testBed.as(server)));
   const notBefore = soon();
   const next = makeLeaf(
     { role: "server", subject: "localhost", san: SERVER_NAMES, notBefore },
-    scene.pki.ca,
+    testBed.pki.ca,
   );
-  await byRename(scene.dir, contents(next));
+  await byRename(testBed.dir, contents(next));
   await server.waitForMetric(FAILURE, 1);
   await server.waitForLog("certstore: reload failed, keeping the previous certificates", {
     error: /is valid from/,
@@ -59,32 +65,32 @@ async function ownBecomesValid(): Promise<string> {
 }
 
 async function ownExpiry(): Promise<string> {
-  await using scene = await Scene.create();
-  const server = await scene.server(scene.use(echoBackend()).address);
+  await using testBed = await TestBed.create();
+  const server = await testBed.server(testBed.use(echoBackend()).address);
   const notAfter = soon();
   const short = makeLeaf(
     { role: "server", subject: "localhost", san: SERVER_NAMES, notAfter },
-    scene.pki.ca,
+    testBed.pki.ca,
   );
-  await byRename(scene.dir, contents(short));
+  await byRename(testBed.dir, contents(short));
   await until(async () =>
-    await serialSeen(scene.as(server)) === new X509Certificate(short.pem).serialNumber
+    await serialSeen(testBed.as(server)) === new X509Certificate(short.pem).serialNumber
   );
-  const held = scene.use(await HeldClient.open(scene.as(server)));
+  const held = testBed.use(await EchoClient.open(testBed.as(server)));
   await assertReady(server);
-  await using chatter = new Chatter(held);
+  await using chatter = new EchoLoop(held);
   await ownExpires(server, notAfter);
   await until(() => Date.now() >= end(notAfter));
-  assert.equal(await attempt(scene.as(server)), "", "a client that checks");
+  assert.equal(await attempt(testBed.as(server)), "", "a client that checks");
   const { rounds } = chatter;
   await until(() => chatter.rounds > rounds);
-  const next = renewed(scene.pki);
-  await byRename(scene.dir, contents(next));
+  const next = renewed(testBed.pki);
+  await byRename(testBed.dir, contents(next));
   const from = performance.now();
   await until(async () => (await server.probe("/readyz")).status === 200);
   const took = performance.now() - from;
-  assert.equal(await attempt(scene.as(server)), "hello");
-  assert.equal(await metric(server, closedBy("expired")), 0);
+  assert.equal(await attempt(testBed.as(server)), "hello");
+  assert.equal(await metric(server, closedSeries("expired")), 0);
   return `/readyz 503, clients refuse it, the open connection goes on; ` +
     `ready ${took.toFixed(0)} ms after the renewal`;
 }
@@ -96,12 +102,12 @@ function whole(identity: Issued): string {
 
 /** The tunnel's `expiring` end has a certificate that expires, and is renewed then. */
 async function tunnelExpiry(expiring: "server" | "client"): Promise<string> {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   const both = {
-    server: await scene.write("server-both.pem", whole(scene.pki.server)),
-    client: await scene.write("client-both.pem", whole(scene.pki.client)),
+    server: await testBed.write("server-both.pem", whole(testBed.pki.server)),
+    client: await testBed.write("client-both.pem", whole(testBed.pki.client)),
   };
-  const { server, client } = await scene.tunnel(scene.use(echoBackend()).address, {
+  const { server, client } = await testBed.tunnel(testBed.use(echoBackend()).address, {
     server: { tls: { cert: both.server, key: both.server } },
     client: { tls: { cert: both.client, key: both.client } },
   });
@@ -112,12 +118,12 @@ async function tunnelExpiry(expiring: "server" | "client"): Promise<string> {
       subject: { O: "acme", CN: "frontend-service" },
       ...(expiring === "server" ? { san: SERVER_NAMES } : {}),
       ...(notAfter === undefined ? {} : { notAfter }),
-    }, scene.pki.ca);
+    }, testBed.pki.ca);
   const renew = (identity: Issued) => changeFile(own, both[expiring], whole(identity));
 
   const notAfter = soon();
   await renew(leaf(notAfter));
-  const held = scene.use(await Peer.connect(client.port));
+  const held = testBed.use(await Peer.connect(client.port));
   await held.send("hello");
   await held.receives("hello");
   await ownExpires(own, notAfter);
@@ -125,17 +131,17 @@ async function tunnelExpiry(expiring: "server" | "client"): Promise<string> {
   const late = lateness(end(notAfter), PROMPT, "closed");
   // An end in good order is an end of one direction: the caller ends the other one.
   held.end();
-  await peer.waitForMetric(closedBy("expired"), 1);
+  await peer.waitForMetric(closedSeries("expired"), 1);
   await assertReady(peer);
   assert.equal(await through(client.port), "");
   if (expiring === "client") await server.waitForMetric(handshakeErrors("expired"), 1);
-  else await client.waitForMetric(closedBy("dial_failed"), 1);
+  else await client.waitForMetric(closedSeries("dial_failed"), 1);
   await renew(leaf());
   await assertReady(own);
   assert.equal(await through(client.port), "hello");
   for (const daemon of [client, server]) {
     await daemon.waitForMetric("mtlsd_active_connections", 0);
-    await assertBalanced(daemon);
+    await assertAllClosesCounted(daemon);
   }
   return `its /readyz 503, the other side closed the open one as expired ${late} ms later, ` +
     "new ones fail; served again after the renewal";

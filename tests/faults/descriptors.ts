@@ -7,11 +7,11 @@
 
 import assert from "node:assert/strict";
 import type { TestDaemon } from "../support/daemon.ts";
-import { echo, type End, plainEnd } from "../support/ends.ts";
+import { echo, type End, plainEnd } from "../support/conns.ts";
 import { sh } from "../support/peers.ts";
 import { cpuSeconds } from "../support/process.ts";
-import { echoPort, type Path, pathTo, type Subject, SUBJECTS } from "../support/route.ts";
-import { Scene } from "../support/scene.ts";
+import { echoPort, type Path, PATH_KINDS, type PathKind, startPathTo } from "../support/paths.ts";
+import { TestBed } from "../support/testbed.ts";
 import { timed, until } from "../support/wait.ts";
 import { NotRun, type Row } from "./row.ts";
 
@@ -85,13 +85,13 @@ async function served(connect: () => Promise<End>): Promise<void> {
   end.close();
 }
 
-async function run(subject: Subject, rounds: number, seconds: number): Promise<string> {
+async function run(subject: PathKind, rounds: number, seconds: number): Promise<string> {
   let share = 0;
   let back = 0;
   for (let round = 0; round < rounds; round++) {
-    await using scene = await Scene.create();
-    const port = await echoPort(scene, subject);
-    const way = await pathTo(scene, subject, `127.0.0.1:${port}`, {
+    await using testBed = await TestBed.create();
+    const port = await echoPort(testBed, subject);
+    const way = await startPathTo(testBed, subject, `127.0.0.1:${port}`, {
       tls: { handshake_timeout: "60s" },
       proxy: { dial_timeout: "60s" },
     });
@@ -107,7 +107,7 @@ async function run(subject: Subject, rounds: number, seconds: number): Promise<s
 }
 
 /** The rows. */
-export const rows: readonly Row[] = SUBJECTS.map((subject) => ({
+export const rows: readonly Row[] = PATH_KINDS.map((subject) => ({
   subject,
   fault: "file descriptors exhausted, then released",
   holds: "next to no CPU meanwhile, open connections go on, serves again within 2 s",

@@ -9,8 +9,8 @@ import assert from "node:assert/strict";
 import type { TestDaemon } from "../support/daemon.ts";
 import { MB } from "../support/bulk.ts";
 import { isListening } from "../support/process.ts";
-import { echoPort, type Path, pathTo, SUBJECTS } from "../support/route.ts";
-import { Scene } from "../support/scene.ts";
+import { echoPort, type Path, PATH_KINDS, startPathTo } from "../support/paths.ts";
+import { TestBed } from "../support/testbed.ts";
 import { countLog, refuses } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 import { Transfers } from "./drain_transfers.ts";
@@ -24,7 +24,7 @@ const SIGNALS = 50;
 const SOON = 2000;
 
 type Scenery = {
-  readonly scene: Scene;
+  readonly testBed: TestBed;
   /** All of them are stopped. */
   readonly daemons: Path["daemons"];
   readonly transfers: Transfers;
@@ -36,11 +36,11 @@ async function withTransfers(
   proxy: Readonly<Record<string, unknown>>,
   play: (scenery: Scenery) => Promise<string>,
 ): Promise<string> {
-  await using scene = await Scene.create();
-  const target = `127.0.0.1:${await echoPort(scene, subject)}`;
-  const { daemons, connect } = await pathTo(scene, subject, target, { proxy });
+  await using testBed = await TestBed.create();
+  const target = `127.0.0.1:${await echoPort(testBed, subject)}`;
+  const { daemons, connect } = await startPathTo(testBed, subject, target, { proxy });
   await using transfers = await Transfers.open(TRANSFERS, connect);
-  return await play({ scene, daemons, transfers });
+  return await play({ testBed, daemons, transfers });
 }
 
 /** Stops all that are under test; milliseconds until none of their ports is open. */
@@ -136,7 +136,7 @@ function runsOut(subject: Subject): Promise<string> {
 
 function hangUp(subject: Subject, scale: Scale): Promise<string> {
   return withTransfers(subject, {}, async (scenery) => {
-    const { scene: { files }, daemons: [daemon], transfers } = scenery;
+    const { testBed: { files }, daemons: [daemon], transfers } = scenery;
     assert.ok(daemon !== undefined);
     await stop(scenery);
     // What a reload would fall over, and rules that would cut everybody.
@@ -180,13 +180,13 @@ const MODES = ["server", "client"] as const;
 
 /** Stops under load. */
 export const rows: readonly Row[] = [
-  ...SUBJECTS.map((subject): Row => ({
+  ...PATH_KINDS.map((subject): Row => ({
     subject,
     fault: "SIGTERM with 200 active transfers",
     holds: "all complete, new ones refused within 2 s, probes right, exit 0",
     run: (scale) => completes(subject, scale),
   })),
-  ...SUBJECTS.map((subject): Row => ({
+  ...PATH_KINDS.map((subject): Row => ({
     subject,
     fault: "a drain of 200 active transfers that runs out of time (1 s)",
     holds: "every connection closed within 2 s more, exit 1",

@@ -6,9 +6,9 @@
  */
 
 import { Buffer } from "node:buffer";
-import type { End } from "../support/ends.ts";
+import type { End } from "../support/conns.ts";
 import { until } from "../support/wait.ts";
-import { bytesOf } from "../unit/tls/support.ts";
+import { bytesOf } from "../support/tls/ends.ts";
 
 /** How a transfer came out. `complete`: all that was sent came back, then an end in good order. */
 export type TransferOutcome = "under way" | "complete" | "cut" | "wrong bytes";

@@ -10,10 +10,10 @@ import { once } from "node:events";
 import net from "node:net";
 import { fileURLToPath } from "node:url";
 import tls from "node:tls";
-import { closedBy } from "../support/held.ts";
+import { closedSeries } from "../support/clients.ts";
 import { echoBackend } from "../support/peers.ts";
 import { cpuSeconds } from "../support/process.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import type { TestDaemon } from "../support/daemon.ts";
 import type { Row } from "./row.ts";
 
@@ -36,9 +36,9 @@ function flood(port: number, rate: number, manner: "silent" | "tls"): AsyncDispo
 }
 
 /** Comes from another address, shakes hands and has a message echoed; how many milliseconds that took. */
-async function visit(scene: Scene, port: number, localAddress: string): Promise<number> {
+async function visit(testBed: TestBed, port: number, localAddress: string): Promise<number> {
   const start = performance.now();
-  const { ca, client } = scene.pki;
+  const { ca, client } = testBed.pki;
   const socket = net.connect({ host: "127.0.0.1", port, localAddress, noDelay: true });
   const secure = tls.connect({
     socket,
@@ -74,10 +74,10 @@ async function goodOnes(
   rate: number,
   manner: "silent" | "tls",
 ): Promise<string> {
-  await using scene = await Scene.create();
-  const server = await scene.server(scene.use(echoBackend()).address);
+  await using testBed = await TestBed.create();
+  const server = await testBed.server(testBed.use(echoBackend()).address);
   // What is compiled at the first use is no matter of a flood.
-  for (let i = 0; i < 20; i++) await visit(scene, server.port, "127.0.0.2");
+  for (let i = 0; i < 20; i++) await visit(testBed, server.port, "127.0.0.2");
   await using _ = flood(server.port, rate, manner);
   await server.waitForMetric("mtlsd_connections_total", (count) => count > 20 + rate);
   const [cpu, before, start] = [
@@ -88,7 +88,7 @@ async function goodOnes(
   const took: number[] = [];
   const until = start + (scale === "full" ? 5000 : 1000);
   while (performance.now() < until) {
-    took.push(await visit(scene, server.port, `127.0.0.${2 + took.length % 8}`));
+    took.push(await visit(testBed, server.port, `127.0.0.${2 + took.length % 8}`));
     await new Promise((done) => setTimeout(done, 25));
   }
   const seconds = (performance.now() - start) / 1000;
@@ -105,7 +105,7 @@ async function goodOnes(
     `core, ${(written / 1000).toFixed(0)} KB of log in all`;
   assert.ok(p95 < P95[scale], figure);
   // Whoever was evicted, it was none of them.
-  await server.waitForMetric(closedBy("completed"), 20 + took.length);
+  await server.waitForMetric(closedSeries("completed"), 20 + took.length);
   return figure;
 }
 

@@ -7,10 +7,10 @@
 
 import assert from "node:assert/strict";
 import type { TestDaemon } from "../support/daemon.ts";
-import { assertBalanced, closedBy } from "../support/held.ts";
+import { assertAllClosesCounted, closedSeries } from "../support/clients.ts";
 import { echoBackend } from "../support/peers.ts";
 import { descriptors } from "../support/process.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { until } from "../support/wait.ts";
 import { clientStages, type PlaceFault, serverStages, type Stage } from "./injected_places.ts";
 import { Company, type Connect, visit } from "./injected_visitors.ts";
@@ -30,20 +30,20 @@ type Mode = "server" | "client";
 
 /** A daemon that meets the faults, and how to connect to it. */
 async function start(
-  scene: Scene,
+  testBed: TestBed,
   mode: Mode,
   route: Route,
   faults: readonly Fault[],
 ): Promise<{ readonly daemon: TestDaemon; readonly connect: Connect }> {
-  const backend = scene.use(echoBackend());
-  const { ca, server, serverKey, client, clientKey } = scene.files;
+  const backend = testBed.use(echoBackend());
+  const { ca, server, serverKey, client, clientKey } = testBed.files;
   // Few places, so that one that is not given back is missed.
   const proxy = { max_connections: 5, idle_timeout: "1s" };
   const listen = "127.0.0.1:0";
   if (mode === "server") {
     const tls = { ca, cert: server, key: serverKey };
     const daemon = await startFaulty(
-      scene,
+      testBed,
       {
         mode,
         listen,
@@ -54,11 +54,11 @@ async function start(
       faults,
       route,
     );
-    return { daemon, connect: { tls: scene.as(daemon) } };
+    return { daemon, connect: { tls: testBed.as(daemon) } };
   }
-  const { listen: target } = await scene.server(backend.address);
+  const { listen: target } = await testBed.server(backend.address);
   const tls = { ca, cert: client, key: clientKey, server_name: "localhost" };
-  const daemon = await startFaulty(scene, { mode, listen, target, tls, proxy }, faults, route);
+  const daemon = await startFaulty(testBed, { mode, listen, target, tls, proxy }, faults, route);
   return { daemon, connect: { plain: daemon.port } };
 }
 
@@ -74,7 +74,7 @@ async function suffer(
   const reasons = [...new Set(outcome.closed)];
   const closed = async () => {
     const series = await daemon.metrics();
-    return reasons.reduce((sum, reason) => sum + (series.get(closedBy(reason)) ?? 0), 0);
+    return reasons.reduce((sum, reason) => sum + (series.get(closedSeries(reason)) ?? 0), 0);
   };
   // Told last of a connection, and by whom nobody else is told.
   const counted = place !== "metrics.connectionClosed";
@@ -101,9 +101,9 @@ async function suffer(
 }
 
 async function run(mode: Mode, route: Route, { faults, skewed }: Stage): Promise<string> {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   const plan = planned(faults);
-  const { daemon, connect } = await start(scene, mode, route, plan);
+  const { daemon, connect } = await start(testBed, mode, route, plan);
   assert.ok(await visit(connect, { quiet: false }));
   await until(() => says(daemon, /connection closed$/) === 1);
   // The connections of whoever asks are kept for the next question.
@@ -139,7 +139,7 @@ async function run(mode: Mode, route: Route, { faults, skewed }: Stage): Promise
       within: 5000,
     });
     if (!skewed) await daemon.waitForMetric("mtlsd_active_connections", 0);
-    if (!skewed) await assertBalanced(daemon);
+    if (!skewed) await assertAllClosesCounted(daemon);
   } catch (error) {
     failures.push(`leaked: ${error instanceof Error ? error.message : String(error)}`);
   }

@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import { hear } from "../support/ends.ts";
+import { readToEnd } from "../support/conns.ts";
 import { descriptors } from "../support/process.ts";
 import { until } from "../support/wait.ts";
 import {
@@ -33,7 +33,7 @@ async function greet({ user, backend }: Ends): Promise<void> {
 
 /** Both ends see the connection break, and neither takes that for an end in good order. */
 async function ended({ user, backend }: Ends): Promise<void> {
-  await Promise.all([hear(user), hear(backend)]);
+  await Promise.all([readToEnd(user), readToEnd(backend)]);
 }
 
 async function whileIdle(hosts: Hosts, scale: Scale): Promise<string> {
@@ -124,7 +124,7 @@ async function inHandshake(hosts: Hosts): Promise<string> {
   };
   const user = await userOf(client);
   const both = await Promise.all([closedAs(client, "dial_failed"), closedAs(server, "error")]);
-  await hear(user);
+  await readToEnd(user);
   await server.waitForLog("listener: handshake failed", { reason: "timeout" });
   await client.waitForLog("dialer: handshake failed", { reason: "timeout" });
   for (const end of both) assert.ok(end - start < 4000, `${since(start, end)} s`);

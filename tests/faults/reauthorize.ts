@@ -5,10 +5,16 @@
  */
 
 import assert from "node:assert/strict";
-import { assertBalanced, changeRules, Chatter, closedBy, HeldClient } from "../support/held.ts";
+import {
+  assertAllClosesCounted,
+  changeRules,
+  closedSeries,
+  EchoClient,
+  EchoLoop,
+} from "../support/clients.ts";
 import { echoBackend } from "../support/peers.ts";
 import { makeLeaf } from "../support/pki.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import type { Row } from "./row.ts";
 
 /** How soon who is not let in any more has to be gone, in milliseconds. */
@@ -18,19 +24,19 @@ const LIMIT = 2000;
 const AT_ONCE = 16;
 
 async function halfLosesAccess(count: number): Promise<string> {
-  await using scene = await Scene.create();
-  const server = await scene.server(scene.use(echoBackend()).address);
+  await using testBed = await TestBed.create();
+  const server = await testBed.server(testBed.use(echoBackend()).address);
   const [even, odd] = ["even", "odd"].map((subject) =>
-    makeLeaf({ role: "client", subject }, scene.pki.ca)
+    makeLeaf({ role: "client", subject }, testBed.pki.ca)
   );
-  const clients: HeldClient[] = [];
+  const clients: EchoClient[] = [];
   let next = 0;
   const opener = async () => {
     while (next < count) {
       const number = next++;
       const identity = number % 2 === 0 ? even : odd;
       assert.ok(identity !== undefined);
-      clients[number] = scene.use(await HeldClient.open({ ...scene.as(server), identity }));
+      clients[number] = testBed.use(await EchoClient.open({ ...testBed.as(server), identity }));
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, opener));
@@ -38,15 +44,15 @@ async function halfLosesAccess(count: number): Promise<string> {
   assert.ok(staying !== undefined && leaving !== undefined);
   let took: number;
   {
-    await using _chatter = new Chatter(...staying.slice(0, 20));
+    await using _chatter = new EchoLoop(...staying.slice(0, 20));
     await changeRules(server, { deny_cn: ["odd"] });
     const from = performance.now();
     took = Math.max(...await Promise.all(leaving.map((client) => client.ended()))) - from;
   }
   assert.ok(took < LIMIT, `the last one ended after ${took} ms`);
   await Promise.all(staying.map((client) => client.echo("still here")));
-  await server.waitForMetric(closedBy("denied"), leaving.length);
-  await assertBalanced(server);
+  await server.waitForMetric(closedSeries("denied"), leaving.length);
+  await assertAllClosesCounted(server);
   return `${leaving.length} closed within ${Math.max(0, Math.round(took))} ms of the reload, ` +
     `${staying.length} answer`;
 }

@@ -21,7 +21,7 @@ import {
   serialOf as serialSeenBy,
   serialSeen,
 } from "../support/reload.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { until } from "../support/wait.ts";
 import type { Row, Scale } from "./row.ts";
 import { COLLECTING, Footprints, LEEWAY } from "./soak_growth.ts";
@@ -67,22 +67,22 @@ type Stage = {
   readonly renew: () => Issued;
 };
 
-async function serverStage(scene: Scene, tls: Record<string, string>): Promise<Stage> {
-  const daemon = await scene.server(scene.use(echoBackend()).address, { tls, ...COLLECTING });
-  return { daemon, see: () => serialSeen(scene.as(daemon)), renew: () => renewed(scene.pki) };
+async function serverStage(testBed: TestBed, tls: Record<string, string>): Promise<Stage> {
+  const daemon = await testBed.server(testBed.use(echoBackend()).address, { tls, ...COLLECTING });
+  return { daemon, see: () => serialSeen(testBed.as(daemon)), renew: () => renewed(testBed.pki) };
 }
 
 /** The target says which certificate it was shown. */
-async function clientStage(scene: Scene, tls: Record<string, string>): Promise<Stage> {
-  const { ca, server } = scene.pki;
+async function clientStage(testBed: TestBed, tls: Record<string, string>): Promise<Stage> {
+  const { ca, server } = testBed.pki;
   const own = { cert: server.pem, key: server.keyPem, ca: ca.pem, requestCert: true };
-  const target = scene.use(
+  const target = testBed.use(
     await plainServer(own, (socket) => {
       socket.resume();
       socket.end(serialSeenBy(socket));
     }),
   );
-  const daemon = await scene.client(`127.0.0.1:${target.port}`, { tls, ...COLLECTING });
+  const daemon = await testBed.client(`127.0.0.1:${target.port}`, { tls, ...COLLECTING });
   const see = async () => {
     const conn = await Deno.connect({ hostname: "127.0.0.1", port: daemon.port });
     const serial = await new Response(conn.readable).text();
@@ -133,18 +133,21 @@ async function warmUp(see: () => Promise<string>, daemon: TestDaemon): Promise<v
 }
 
 async function storm(mode: Mode, kind: Kind, scale: Scale): Promise<string> {
-  await using scene = await Scene.create();
-  const dir = join(scene.dir, "secret");
+  await using testBed = await TestBed.create();
+  const dir = join(testBed.dir, "secret");
   await Deno.mkdir(dir);
-  const first = scene.pki[mode];
+  const first = testBed.pki[mode];
   await kind.place === inPlace ? byRename(dir, filesOf(first)) : kind.place(dir, filesOf(first));
   const tls = { cert: join(dir, "cert.pem"), key: join(dir, "key.pem") };
-  const { daemon, see, renew } = await (mode === "server" ? serverStage : clientStage)(scene, tls);
+  const { daemon, see, renew } = await (mode === "server" ? serverStage : clientStage)(
+    testBed,
+    tls,
+  );
   await warmUp(see, daemon);
   const before = await Footprints.take([daemon]);
 
   const placed = [serialOf(first)];
-  const stream = scene.use(new HandshakeStream(see));
+  const stream = testBed.use(new HandshakeStream(see));
   const start = performance.now();
   for (let number = 1; number <= CHANGES[scale]; number++) {
     const next = renew();

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { TestDaemon } from "../support/daemon.ts";
-import { assertBalanced } from "../support/held.ts";
+import { assertAllClosesCounted } from "../support/clients.ts";
 import {
   ask,
   type ClientOptions,
@@ -16,7 +16,7 @@ import {
   readAll,
   writeAll,
 } from "../support/peers.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { Peer } from "../support/sockets.ts";
 import { attempt } from "../support/tools.ts";
 import { forEach } from "./drain_transfers.ts";
@@ -96,17 +96,17 @@ export async function manyConnections(
   subject: Extract<Subject, "server" | "tunnel">,
   scale: Scale,
 ): Promise<string> {
-  await using scene = await Scene.create();
-  const { address } = scene.use(echoBackend());
+  await using testBed = await TestBed.create();
+  const { address } = testBed.use(echoBackend());
   const options = scale === "bounded" ? COLLECTING : {};
   const daemons: TestDaemon[] = [];
   let ways: Ways;
   if (subject === "server") {
-    const server = await scene.server(address, options);
+    const server = await testBed.server(address, options);
     daemons.push(server);
-    ways = tlsWays(scene.as(server));
+    ways = tlsWays(testBed.as(server));
   } else {
-    const { server, client } = await scene.tunnel(address, { server: options, client: options });
+    const { server, client } = await testBed.tunnel(address, { server: options, client: options });
     daemons.push(client, server);
     ways = plainWays(client.port);
   }
@@ -125,7 +125,7 @@ export async function manyConnections(
   const quiet = async (seen: number) => {
     for (const daemon of daemons) {
       await daemon.waitForMetric("mtlsd_active_connections", 0);
-      await assertBalanced(daemon);
+      await assertAllClosesCounted(daemon);
     }
     assert.equal((await daemons[0]?.metrics())?.get("mtlsd_connections_total"), seen);
   };

@@ -9,12 +9,12 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import type { TestDaemon } from "../support/daemon.ts";
-import { echo } from "../support/ends.ts";
+import { echo } from "../support/conns.ts";
 import { echoBackend } from "../support/peers.ts";
 import { chainPem, type Issued, makeCa, makeLeaf } from "../support/pki.ts";
-import { pathTo } from "../support/route.ts";
+import { startPathTo } from "../support/paths.ts";
 import { byRename, HandshakeStream, renewed } from "../support/reload.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { until } from "../support/wait.ts";
 import type { Scale } from "./row.ts";
 import { COLLECTING, Footprints } from "./soak_growth.ts";
@@ -39,12 +39,12 @@ async function shows(daemon: TestDaemon, identity: Issued): Promise<boolean> {
 
 /** Goes through the day under a stream of handshakes. */
 export async function dayOfReloads(scale: Scale): Promise<string> {
-  await using scene = await Scene.create();
-  const { pki, dir } = scene;
-  const { daemons, connect } = await pathTo(
-    scene,
+  await using testBed = await TestBed.create();
+  const { pki, dir } = testBed;
+  const { daemons, connect } = await startPathTo(
+    testBed,
     "tunnel",
-    scene.use(echoBackend()).address,
+    testBed.use(echoBackend()).address,
     COLLECTING,
   );
   const [client, server] = daemons;

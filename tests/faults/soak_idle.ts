@@ -5,11 +5,11 @@
  */
 
 import assert from "node:assert/strict";
-import { echo, type End } from "../support/ends.ts";
+import { echo, type End } from "../support/conns.ts";
 import { echoBackend } from "../support/peers.ts";
 import { cpuSeconds } from "../support/process.ts";
-import { pathTo } from "../support/route.ts";
-import { Scene } from "../support/scene.ts";
+import { startPathTo } from "../support/paths.ts";
+import { TestBed } from "../support/testbed.ts";
 import { forEach } from "./drain_transfers.ts";
 import type { Scale, Subject } from "./row.ts";
 import { Footprints } from "./soak_growth.ts";
@@ -22,9 +22,9 @@ const AT_REST = 0.02;
 
 /** Opens them, leaves them alone, has every one of them echo, and ends them. */
 export async function idleConnections(subject: Subject, scale: Scale): Promise<string> {
-  await using scene = await Scene.create();
-  const { address } = scene.use(echoBackend());
-  const { daemons, connect } = await pathTo(scene, subject, address, {
+  await using testBed = await TestBed.create();
+  const { address } = testBed.use(echoBackend());
+  const { daemons, connect } = await startPathTo(testBed, subject, address, {
     proxy: { max_connections: 0, idle_timeout: "0" },
   });
   const before = await Footprints.take(daemons);

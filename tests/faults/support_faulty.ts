@@ -7,7 +7,7 @@
 import { pathToFileURL } from "node:url";
 import { join } from "node:path";
 import { ROOT, startDaemon, type TestDaemon } from "../support/daemon.ts";
-import type { Scene } from "../support/scene.ts";
+import type { TestBed } from "../support/testbed.ts";
 import { type Fault, type Route, WRAPPED } from "./support_plan.ts";
 
 const here = (name: string): string => new URL(name, import.meta.url).href;
@@ -25,15 +25,15 @@ async function importMap(): Promise<string> {
   });
 }
 
-/** A daemon of the scene with this config, which meets these faults and carries its connections so. */
+/** A daemon of the test bed with this config, which meets these faults and carries its connections so. */
 export async function startFaulty(
-  scene: Scene,
+  testBed: TestBed,
   config: Readonly<Record<string, unknown>>,
   faults: readonly Fault[],
   route: Route,
 ): Promise<TestDaemon> {
-  const map = await scene.write("import_map.json", await importMap());
-  const preload = await scene.write(
+  const map = await testBed.write("import_map.json", await importMap());
+  const preload = await testBed.write(
     "faults.ts",
     `import { install } from ${JSON.stringify(here("./support_injector.ts"))};\n` +
       `install(${JSON.stringify(faults)}, "${route}");\n`,
@@ -41,5 +41,5 @@ export async function startFaulty(
   // The harness ends with the program and its words; the injector's flags go behind `run`.
   const script = `exec "$0" run --preload="$PRELOAD" --import-map="$IMPORT_MAP" "\${@:2}"`;
   const wrapper = ["env", `PRELOAD=${preload}`, `IMPORT_MAP=${map}`, "bash", "-c", script];
-  return scene.use(await startDaemon({ dir: scene.dir, config, wrapper }));
+  return testBed.use(await startDaemon({ dir: testBed.dir, config, wrapper }));
 }

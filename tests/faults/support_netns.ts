@@ -8,7 +8,7 @@
  * @module
  */
 
-import { type DaemonOptions, Scene } from "../support/scene.ts";
+import { type DaemonOptions, TestBed } from "../support/testbed.ts";
 import { startDaemon, type TestDaemon } from "../support/daemon.ts";
 import { sh } from "../support/peers.ts";
 import { NotRun } from "./row.ts";
@@ -59,13 +59,13 @@ export class Hosts implements AsyncDisposable {
   /** The wire that may fail. */
   readonly wire: NetnsWire;
   /** Where the daemons' files are. */
-  readonly scene: Scene;
+  readonly testBed: TestBed;
   /** Where a backend listens, on the near host. */
   readonly backendHost: string = SIDE_NEAR;
 
-  private constructor(wire: NetnsWire, scene: Scene) {
+  private constructor(wire: NetnsWire, testBed: TestBed) {
     this.wire = wire;
-    this.scene = scene;
+    this.testBed = testBed;
   }
 
   /**
@@ -77,7 +77,7 @@ export class Hosts implements AsyncDisposable {
     await setUp(SETUP);
     const wire = NetnsWire.open("wire0", "wire1");
     await setUp(JOIN);
-    const hosts = new Hosts(wire, await Scene.create());
+    const hosts = new Hosts(wire, await TestBed.create());
     // Every kernel has it, and it minds what is lost; the machine's own choice may not (BBR), and
     // then figures could not be compared.
     await hosts.sysctl("tcp_congestion_control", CONGESTION_CONTROL);
@@ -115,11 +115,11 @@ export class Hosts implements AsyncDisposable {
     target: string,
     options: DaemonOptions = {},
   ): Promise<{ readonly server: TestDaemon; readonly client: TestDaemon }> {
-    const { scene } = this;
-    const { ca, server: cert, serverKey: key } = scene.files;
-    const server = scene.use(
+    const { testBed } = this;
+    const { ca, server: cert, serverKey: key } = testBed.files;
+    const server = testBed.use(
       await startDaemon({
-        dir: scene.dir,
+        dir: testBed.dir,
         wrapper: ["nsenter", "--net=/run/netns/far"],
         config: {
           mode: "server",
@@ -132,7 +132,7 @@ export class Hosts implements AsyncDisposable {
         },
       }),
     );
-    const client = await scene.client(server.listen, {
+    const client = await testBed.client(server.listen, {
       ...options,
       // What it is told of handshakes is the server's.
       tls: {},
@@ -142,7 +142,7 @@ export class Hosts implements AsyncDisposable {
 
   /** The daemons, the devices. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.scene[Symbol.asyncDispose]();
+    await this.testBed[Symbol.asyncDispose]();
     await this.wire[Symbol.asyncDispose]();
   }
 }

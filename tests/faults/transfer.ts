@@ -5,23 +5,29 @@
  */
 
 import assert from "node:assert/strict";
-import type { End } from "../support/ends.ts";
+import type { End } from "../support/conns.ts";
 import { MB, readHash, Sending } from "../support/bulk.ts";
 import { cpuSeconds, residentBytes, settled } from "../support/process.ts";
-import { joined, type Route, route, type Subject, SUBJECTS } from "../support/route.ts";
-import { Scene } from "../support/scene.ts";
+import {
+  openBothEnds,
+  PATH_KINDS,
+  type PathKind,
+  startPath,
+  type TargetPath,
+} from "../support/paths.ts";
+import { TestBed } from "../support/testbed.ts";
 import type { Row } from "./row.ts";
 
 type Towards = "target" | "client";
 
 /** Whoever sends and whoever is to read, on a new connection. */
-async function pair(way: Route, towards: Towards): Promise<{ sender: End; reader: End }> {
-  const { near, far } = await joined(way);
+async function pair(way: TargetPath, towards: Towards): Promise<{ sender: End; reader: End }> {
+  const { near, far } = await openBothEnds(way);
   return towards === "target" ? { sender: near, reader: far } : { sender: far, reader: near };
 }
 
 /** Moves a little, so that what a daemon has in use once is in use. */
-async function warmUp(way: Route, towards: Towards): Promise<void> {
+async function warmUp(way: TargetPath, towards: Towards): Promise<void> {
   const { sender, reader } = await pair(way, towards);
   const sending = new Sending(sender, 4 * MB);
   assert.equal((await readHash(reader)).hash, await sending.hash);
@@ -32,14 +38,14 @@ async function warmUp(way: Route, towards: Towards): Promise<void> {
 
 /** What `count` stalled readers at once cost the daemon that they cost most, in bytes. */
 async function stall(
-  subject: Subject,
+  subject: PathKind,
   towards: Towards,
   count: number,
   offered: number,
   limit: number,
 ): Promise<string> {
-  await using scene = await Scene.create();
-  const way = await route(scene, subject);
+  await using testBed = await TestBed.create();
+  const way = await startPath(testBed, subject);
   await warmUp(way, towards);
   const memory = () => Promise.all(way.daemons.map(({ pid }) => residentBytes(pid)));
   const before = await memory();
@@ -70,7 +76,7 @@ async function stall(
   return `${growth.toFixed(1)} MB growth; ${offered * count / MB} MB arrived, SHA-256 equal`;
 }
 
-function one(subject: Subject, towards: Towards): Row {
+function one(subject: PathKind, towards: Towards): Row {
   return {
     subject,
     fault: `stalled reader, towards the ${towards}`,
@@ -79,7 +85,7 @@ function one(subject: Subject, towards: Towards): Row {
   };
 }
 
-function many(subject: Subject, towards: Towards): Row {
+function many(subject: PathKind, towards: Towards): Row {
   return {
     subject,
     fault: `50 stalled readers at once, towards the ${towards}`,
@@ -92,7 +98,7 @@ const DIRECTIONS = ["target", "client"] as const;
 
 /** The rows. */
 export const rows: readonly Row[] = [
-  ...SUBJECTS.flatMap((subject) => DIRECTIONS.map((towards) => one(subject, towards))),
+  ...PATH_KINDS.flatMap((subject) => DIRECTIONS.map((towards) => one(subject, towards))),
   ...(["server", "client"] as const).flatMap((subject) =>
     DIRECTIONS.map((towards) => many(subject, towards))
   ),

@@ -6,11 +6,17 @@
 
 import assert from "node:assert/strict";
 import type { Conn } from "../../src/net/conn.ts";
-import { type End, hear } from "../support/ends.ts";
-import { closedBy } from "../support/held.ts";
+import { type End, readToEnd } from "../support/conns.ts";
+import { closedSeries } from "../support/clients.ts";
 import { baseline, waitForDescriptors } from "../support/process.ts";
-import { joined, type Route, route, type Subject, SUBJECTS } from "../support/route.ts";
-import { Scene } from "../support/scene.ts";
+import {
+  openBothEnds,
+  PATH_KINDS,
+  type PathKind,
+  startPath,
+  type TargetPath,
+} from "../support/paths.ts";
+import { TestBed } from "../support/testbed.ts";
 import type { Link } from "../support/sockets.ts";
 import { timed } from "../support/wait.ts";
 import type { Row } from "./row.ts";
@@ -44,7 +50,7 @@ async function say(conn: Conn, words: string): Promise<void> {
 }
 
 async function heard(conn: Conn, words: string): Promise<void> {
-  const { text, end } = await hear(conn);
+  const { text, end } = await readToEnd(conn);
   assert.equal(end, "clean");
   assert.equal(text.length, words.length);
   assert.ok(text === words);
@@ -74,16 +80,16 @@ async function play(
   return await timed(10 * SOON, all, "the answer after the FIN");
 }
 
-async function combinations(subject: Subject, rounds: number): Promise<string> {
-  await using scene = await Scene.create();
-  const way = await route(scene, subject, { relay: () => ({}) });
+async function combinations(subject: PathKind, rounds: number): Promise<string> {
+  await using testBed = await TestBed.create();
+  const way = await startPath(testBed, subject, { relay: () => ({}) });
   const bases = await Promise.all(way.daemons.map(baseline));
   let number = 0;
   let completed = 0;
   let worst = 0;
   for (let round = 0; round < rounds; round++) {
     for (const combination of COMBINATIONS) {
-      const { near, far } = await joined(way);
+      const { near, far } = await openBothEnds(way);
       const links = await linksOf(way, number++);
       try {
         worst = Math.max(worst, await play(combination, near, far, links));
@@ -99,14 +105,14 @@ async function combinations(subject: Subject, rounds: number): Promise<string> {
   }
   for (const [index, daemon] of way.daemons.entries()) {
     await daemon.waitForMetric("mtlsd_active_connections", 0);
-    await daemon.waitForMetric(closedBy("completed"), completed);
+    await daemon.waitForMetric(closedSeries("completed"), completed);
     await waitForDescriptors(daemon.pid, bases[index] ?? 0);
   }
   return `${COMBINATIONS.length} combinations, ${rounds} times each; ` +
     `the end after ${Math.ceil(worst)} ms at most`;
 }
 
-async function linksOf(way: Route, number: number): Promise<readonly [Link, Link]> {
+async function linksOf(way: TargetPath, number: number): Promise<readonly [Link, Link]> {
   const [front] = way.relays;
   const back = way.relays.at(-1);
   if (front === undefined || back === undefined) throw new Error("no relays on the way");
@@ -123,7 +129,7 @@ async function connections(
   const [silent, active] = first === "client" ? [near, far] : [far, near];
   await silent.closeWrite();
   assert.equal(await active.read(), null);
-  const hearing = hear(silent);
+  const hearing = readToEnd(silent);
   let over = false;
   hearing.finally(() => over = true);
   for (let sent = 0; sent < bytes; sent++) {
@@ -139,12 +145,12 @@ async function connections(
   return took;
 }
 
-async function active(subject: Subject, idle: number, bytes: number): Promise<string> {
-  await using scene = await Scene.create();
-  const way = await route(scene, subject, { proxy: { idle_timeout: `${idle}ms` } });
+async function active(subject: PathKind, idle: number, bytes: number): Promise<string> {
+  await using testBed = await TestBed.create();
+  const way = await startPath(testBed, subject, { proxy: { idle_timeout: `${idle}ms` } });
   const bases = await Promise.all(way.daemons.map(baseline));
-  const up = await joined(way);
-  const down = await joined(way);
+  const up = await openBothEnds(way);
+  const down = await openBothEnds(way);
   const took = await Promise.all([
     connections(up, "target", idle, bytes),
     connections(down, "client", idle, bytes),
@@ -153,13 +159,13 @@ async function active(subject: Subject, idle: number, bytes: number): Promise<st
     await daemon.waitForMetric("mtlsd_active_connections", 0);
     await waitForDescriptors(daemon.pid, bases[index] ?? 0);
   }
-  await way.last.waitForMetric(closedBy("idle_timeout"), (count) => count > 0);
+  await way.last.waitForMetric(closedSeries("idle_timeout"), (count) => count > 0);
   return `idle_timeout ${idle} ms: lived ${idle * bytes / 4} ms, ` +
     `ended ${took.map(Math.round).join(" and ")} ms after the last byte`;
 }
 
 /** The rows. */
-export const rows: readonly Row[] = SUBJECTS.flatMap((subject): Row[] => [
+export const rows: readonly Row[] = PATH_KINDS.flatMap((subject): Row[] => [
   {
     subject,
     fault: "half-close in every combination",

@@ -7,8 +7,14 @@
 
 import type { Conn } from "../../src/net/conn.ts";
 import { baseline, waitForDescriptors } from "../support/process.ts";
-import { joined, type Route, route, type Subject, SUBJECTS } from "../support/route.ts";
-import { Scene } from "../support/scene.ts";
+import {
+  openBothEnds,
+  PATH_KINDS,
+  type PathKind,
+  startPath,
+  type TargetPath,
+} from "../support/paths.ts";
+import { TestBed } from "../support/testbed.ts";
 import type { Link, Peer } from "../support/sockets.ts";
 import { timed, until } from "../support/wait.ts";
 import type { Row } from "./row.ts";
@@ -21,7 +27,7 @@ type Culprit = "the client" | "the target" | "the network between";
 /** Where RST is sent, towards the daemons, and who has to hear of it. */
 type Cut = { readonly reset: readonly Peer[]; readonly told: readonly Peer[] };
 
-async function cutOf(way: Route, number: number, culprit: Culprit): Promise<Cut> {
+async function cutOf(way: TargetPath, number: number, culprit: Culprit): Promise<Cut> {
   const links: Link[] = [];
   for (const relay of way.relays) links.push(await relay.link(number));
   const [first] = links;
@@ -67,13 +73,13 @@ class Busy {
   }
 }
 
-async function run(subject: Subject, culprit: Culprit, rounds: number): Promise<string> {
-  await using scene = await Scene.create();
-  const way = await route(scene, subject, { relay: () => ({}) });
+async function run(subject: PathKind, culprit: Culprit, rounds: number): Promise<string> {
+  await using testBed = await TestBed.create();
+  const way = await startPath(testBed, subject, { relay: () => ({}) });
   const bases = await Promise.all(way.daemons.map(baseline));
   let worst = 0;
   for (let number = 0; number < rounds; number++) {
-    const { near, far } = await joined(way);
+    const { near, far } = await openBothEnds(way);
     const { reset, told } = await cutOf(way, number, culprit);
     const ends = [new Busy(near), new Busy(far)];
     await until(() => ends.every(({ received }) => received > 500_000), {
@@ -93,7 +99,7 @@ async function run(subject: Subject, culprit: Culprit, rounds: number): Promise<
   return `${rounds} times, the other end after ${Math.ceil(worst)} ms at most`;
 }
 
-function row(subject: Subject, culprit: Culprit): Row {
+function row(subject: PathKind, culprit: Culprit): Row {
   return {
     subject,
     fault: `RST from ${culprit} in mid-transfer`,
@@ -104,6 +110,6 @@ function row(subject: Subject, culprit: Culprit): Row {
 
 /** The rows. */
 export const rows: readonly Row[] = [
-  ...SUBJECTS.flatMap((subject) => [row(subject, "the client"), row(subject, "the target")]),
+  ...PATH_KINDS.flatMap((subject) => [row(subject, "the client"), row(subject, "the target")]),
   row("tunnel", "the network between"),
 ];

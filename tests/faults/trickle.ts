@@ -6,12 +6,12 @@
 
 import assert from "node:assert/strict";
 import type { Conn } from "../../src/net/conn.ts";
-import { type End, hear } from "../support/ends.ts";
-import { closedBy } from "../support/held.ts";
+import { type End, readToEnd } from "../support/conns.ts";
+import { closedSeries } from "../support/clients.ts";
 import { baseline, cpuSeconds, residentBytes, waitForDescriptors } from "../support/process.ts";
 import { MB } from "../support/bulk.ts";
-import { joined, route, type Subject, SUBJECTS } from "../support/route.ts";
-import { Scene } from "../support/scene.ts";
+import { openBothEnds, PATH_KINDS, type PathKind, startPath } from "../support/paths.ts";
+import { TestBed } from "../support/testbed.ts";
 import { timed } from "../support/wait.ts";
 import type { Row } from "./row.ts";
 import { rows as cutRecords } from "./trickle_records.ts";
@@ -25,16 +25,16 @@ async function trickle(from: Conn, bytes: number, every: number): Promise<void> 
 }
 
 /** A byte in half the idle timeout, each way on a connection of its own, beside one without any. */
-async function idleAndTrickle(subject: Subject, idle: number, bytes: number): Promise<string> {
-  await using scene = await Scene.create();
-  const way = await route(scene, subject, { proxy: { idle_timeout: `${idle}ms` } });
+async function idleAndTrickle(subject: PathKind, idle: number, bytes: number): Promise<string> {
+  await using testBed = await TestBed.create();
+  const way = await startPath(testBed, subject, { proxy: { idle_timeout: `${idle}ms` } });
   const bases = await Promise.all(way.daemons.map(baseline));
-  const up = await joined(way);
-  const down = await joined(way);
-  const silent = await joined(way);
+  const up = await openBothEnds(way);
+  const down = await openBothEnds(way);
+  const silent = await openBothEnds(way);
   const start = performance.now();
-  const silence = timed(idle + 1000, hear(silent.near), "the end of the silent one");
-  const hearing = [hear(up.far), hear(down.near)];
+  const silence = timed(idle + 1000, readToEnd(silent.near), "the end of the silent one");
+  const hearing = [readToEnd(up.far), readToEnd(down.near)];
   const [took] = await Promise.all([
     silence,
     trickle(up.near, bytes, idle / 2),
@@ -52,7 +52,7 @@ async function idleAndTrickle(subject: Subject, idle: number, bytes: number): Pr
     await daemon.waitForMetric("mtlsd_active_connections", 0);
     await waitForDescriptors(daemon.pid, bases[index] ?? 0);
   }
-  await way.last.waitForMetric(closedBy("idle_timeout"), (count) => count > 0);
+  await way.last.waitForMetric(closedSeries("idle_timeout"), (count) => count > 0);
   return `idle_timeout ${idle} ms, a byte every ${idle / 2} ms: lived ${Math.round(lived)} ms, ` +
     `ended ${Math.round(rest)} ms after the last byte; a silent one after ${Math.round(took)} ms`;
 }
@@ -80,13 +80,13 @@ async function readInOrder(conn: End, count: number): Promise<void> {
   assert.equal(at, count);
 }
 
-async function oneByteWrites(subject: Subject, count: number): Promise<string> {
-  await using scene = await Scene.create();
-  const way = await route(scene, subject);
+async function oneByteWrites(subject: PathKind, count: number): Promise<string> {
+  await using testBed = await TestBed.create();
+  const way = await startPath(testBed, subject);
   const sums = async (of: (pid: number) => Promise<number>) =>
     await Promise.all(way.daemons.map(({ pid }) => of(pid)));
   const exchange = async (bytes: number) => {
-    const { near, far } = await joined(way);
+    const { near, far } = await openBothEnds(way);
     await Promise.all([
       sendOneByOne(near, bytes),
       sendOneByOne(far, bytes),
@@ -109,7 +109,7 @@ async function oneByteWrites(subject: Subject, count: number): Promise<string> {
 
 /** The rows. */
 export const rows: readonly Row[] = [
-  ...SUBJECTS.flatMap((subject): Row[] => [
+  ...PATH_KINDS.flatMap((subject): Row[] => [
     {
       subject,
       fault: "a byte a second, and an idle timeout of two",

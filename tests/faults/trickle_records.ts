@@ -7,9 +7,15 @@
 
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import type { End } from "../support/ends.ts";
-import { joined, type Route, route, type Subject, SUBJECTS } from "../support/route.ts";
-import { Scene } from "../support/scene.ts";
+import type { End } from "../support/conns.ts";
+import {
+  openBothEnds,
+  PATH_KINDS,
+  type PathKind,
+  startPath,
+  type TargetPath,
+} from "../support/paths.ts";
+import { TestBed } from "../support/testbed.ts";
 import type { Peer } from "../support/sockets.ts";
 import { until } from "../support/wait.ts";
 import type { Row } from "./row.ts";
@@ -102,19 +108,19 @@ class Ear {
 }
 
 /** Which way the cut records travel: towards a daemon that has to put them together. */
-function ends(subject: Subject, near: End, far: End): { readonly from: End; readonly to: End } {
+function ends(subject: PathKind, near: End, far: End): { readonly from: End; readonly to: End } {
   return subject === "client" ? { from: far, to: near } : { from: near, to: far };
 }
 
 async function dribble(
-  way: Route,
-  subject: Subject,
+  way: TargetPath,
+  subject: PathKind,
   cutter: Cutter,
   large: number,
 ): Promise<number> {
   // Handshake, words and ends: every byte in a segment of its own.
   cutter.cut = undefined;
-  const { near, far } = await joined(way);
+  const { near, far } = await openBothEnds(way);
   const { from, to } = ends(subject, near, far);
   const [ear, back] = [new Ear(to), new Ear(from)];
   const sent: Uint8Array[] = [];
@@ -154,15 +160,15 @@ async function dribble(
 }
 
 async function run(
-  subject: Subject,
+  subject: PathKind,
   large: number,
   ...versions: readonly string[]
 ): Promise<string> {
   let cuts = 0;
   for (const version of versions) {
-    await using scene = await Scene.create();
+    await using testBed = await TestBed.create();
     const cutter = new Cutter(large > 1000 ? 1 : 0);
-    const way = await route(scene, subject, {
+    const way = await startPath(testBed, subject, {
       tls: { min_version: version, max_version: version, handshake_timeout: "60s" },
       proxy: { dial_timeout: "60s" },
       relay: (wire) => wire === "tls" ? { send: cutter.send } : undefined,
@@ -176,7 +182,7 @@ async function run(
 }
 
 /** The rows. */
-export const rows: readonly Row[] = SUBJECTS.map((subject) => ({
+export const rows: readonly Row[] = PATH_KINDS.map((subject) => ({
   subject,
   fault: "TLS records cut at every byte boundary by a slow peer",
   holds: "nothing of half a record is passed on, all of a whole one is",

@@ -7,7 +7,7 @@
 import { sign } from "node:crypto";
 import type { Certificate } from "../../src/x509/certificate.ts";
 import * as der from "../support/der.ts";
-import { type Node, readAll, write } from "../unit/x509/support/der_tree.ts";
+import { type Node, readAll, write } from "../support/x509/der_tree.ts";
 import type { Code } from "./instrument.ts";
 import { bundle, KEYS } from "./keys.ts";
 

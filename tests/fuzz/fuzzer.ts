@@ -9,7 +9,7 @@
  * @module
  */
 
-import { Prng } from "../unit/x509/support/prng.ts";
+import { Prng } from "../support/prng.ts";
 import type { Instrumented } from "./instrument.ts";
 import { smaller } from "./mutate.ts";
 import type { Target } from "./target.ts";

@@ -6,8 +6,8 @@
  */
 
 import { concat } from "../support/der.ts";
-import { copy, type Node, readAll, walk, writeAll } from "../unit/x509/support/der_tree.ts";
-import { spoil } from "../unit/x509/support/mutate.ts";
+import { copy, type Node, readAll, walk, writeAll } from "../support/x509/der_tree.ts";
+import { spoil } from "../support/x509/mutate.ts";
 import type { Material } from "./target.ts";
 
 /** Values at which something may change. */

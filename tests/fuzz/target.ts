@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Prng } from "../unit/x509/support/prng.ts";
+import type { Prng } from "../support/prng.ts";
 import type { Code } from "./instrument.ts";
 
 /** What became of an input. */

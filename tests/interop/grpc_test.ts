@@ -8,10 +8,10 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { ROOT, type TestDaemon } from "../support/daemon.ts";
-import { assertBalanced, closedBy } from "../support/held.ts";
+import { assertAllClosesCounted, closedSeries } from "../support/clients.ts";
 import { sClient } from "../support/openssl.ts";
 import { Program } from "../support/program.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { until } from "../support/wait.ts";
 
 const DIR = join(ROOT, "tests", "interop");
@@ -23,8 +23,8 @@ function program(name: string, ...args: readonly string[]): Program {
   });
 }
 
-async function grpcServer(scene: Scene): Promise<{ program: Program; address: string }> {
-  const server = scene.use(program("grpc_server.ts"));
+async function grpcServer(testBed: TestBed): Promise<{ program: Program; address: string }> {
+  const server = testBed.use(program("grpc_server.ts"));
   // The first start on a machine downloads the package.
   const [, port] = await server.says(/^listening (\d+)$/m, 120_000);
   return { program: server, address: `127.0.0.1:${port}` };
@@ -35,9 +35,9 @@ class GrpcClient {
   readonly #program: Program;
   #calls = 0;
 
-  constructor(scene: Scene, daemon: TestDaemon, ...identity: readonly string[]) {
-    const args = [daemon.listen, scene.files.ca, ...identity];
-    this.#program = scene.use(program("grpc_client.ts", ...args));
+  constructor(testBed: TestBed, daemon: TestDaemon, ...identity: readonly string[]) {
+    const args = [daemon.listen, testBed.files.ca, ...identity];
+    this.#program = testBed.use(program("grpc_client.ts", ...args));
   }
 
   /** Makes a call; what it came to. */
@@ -53,11 +53,11 @@ class GrpcClient {
 const STATUS = { invalidArgument: 3, deadlineExceeded: 4, unavailable: 14 } as const;
 
 Deno.test("gRPC to server mode", async (t) => {
-  await using scene = await Scene.create();
-  const { program: backend, address } = await grpcServer(scene);
-  const daemon = await scene.server(address, { tls: { alpn: ["h2"] } });
-  const { client: cert, clientKey: key } = scene.files;
-  const client = new GrpcClient(scene, daemon, cert, key);
+  await using testBed = await TestBed.create();
+  const { program: backend, address } = await grpcServer(testBed);
+  const daemon = await testBed.server(address, { tls: { alpn: ["h2"] } });
+  const { client: cert, clientKey: key } = testBed.files;
+  const client = new GrpcClient(testBed, daemon, cert, key);
 
   await t.step("a unary call, with metadata both ways", async () => {
     const expected = { header: ["hello"], trailer: ["hello"], same: true };
@@ -93,12 +93,12 @@ Deno.test("gRPC to server mode", async (t) => {
   });
 
   await t.step("a client without a certificate calls nothing", async () => {
-    const anonymous = new GrpcClient(scene, daemon);
+    const anonymous = new GrpcClient(testBed, daemon);
     assert.equal((await anonymous.call("unary", "hello")).code, STATUS.unavailable);
   });
 
   await t.step("a client that offers other protocols gets the alert for it", async () => {
-    const { ca } = scene.files;
+    const { ca } = testBed.files;
     const identity = ["-CAfile", ca, "-cert", cert, "-key", key];
     await using other = sClient(daemon.port, ...identity, "-alpn", "foo");
     await other.says(/alert no application protocol|alert number 120/);
@@ -118,11 +118,11 @@ Deno.test("gRPC to server mode", async (t) => {
     assert.deepEqual(await client.call("bye"), { over: true });
     await backend.says(/^drained$/m);
     assert.equal(await backend.ends(), 0);
-    await daemon.waitForMetric(closedBy("completed"), 1);
+    await daemon.waitForMetric(closedSeries("completed"), 1);
   });
 
   await t.step("nothing is left open", async () => {
     await daemon.waitForMetric("mtlsd_active_connections", 0);
-    await assertBalanced(daemon);
+    await assertAllClosesCounted(daemon);
   });
 });

@@ -8,10 +8,10 @@
 import assert from "node:assert/strict";
 import { absent } from "../deploy/support.ts";
 import { startDaemon, type TestDaemon } from "../support/daemon.ts";
-import { Caller, HeldBackend } from "../support/drain.ts";
+import { CountingClient, ReleasedBackend } from "../support/drain.ts";
 import { ask, type ClientOptions, connectTls, lineBackend } from "../support/peers.ts";
 import { Program } from "../support/program.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { ownAddress, refuses, split } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 
@@ -24,11 +24,11 @@ function newNode(): Node {
   return { listen: ownAddress(), health: ownAddress() };
 }
 
-function start(scene: Scene, { listen, health }: Node, target: string): Promise<TestDaemon> {
-  const { ca, server: cert, serverKey: key } = scene.files;
+function start(testBed: TestBed, { listen, health }: Node, target: string): Promise<TestDaemon> {
+  const { ca, server: cert, serverKey: key } = testBed.files;
   const tls = { ca, cert, key };
   const config = { mode: "server", listen, target, tls, health: { enabled: true, listen: health } };
-  return startDaemon({ dir: scene.dir, config }).then((daemon) => scene.use(daemon));
+  return startDaemon({ dir: testBed.dir, config }).then((daemon) => testBed.use(daemon));
 }
 
 /**
@@ -105,16 +105,16 @@ async function accepted(node: TestDaemon): Promise<number> {
 }
 
 Deno.test({ name: "HAProxy: each node is stopped and started under load", ignore }, async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
   const nodes = [newNode(), newNode()] as const;
-  const daemons = await Promise.all(nodes.map((node) => start(scene, node, backend.address)));
+  const daemons = await Promise.all(nodes.map((node) => start(testBed, node, backend.address)));
   const front = ownAddress();
-  const config = await scene.write("haproxy.cfg", balancerConfig(front, nodes));
-  const haproxy = scene.use(new Program("haproxy", ["-db", "-f", config]));
+  const config = await testBed.write("haproxy.cfg", balancerConfig(front, nodes));
+  const haproxy = testBed.use(new Program("haproxy", ["-db", "-f", config]));
   await haproxy.serves(front);
   const { hostname: host, port } = split(front);
-  const { client: identity, ca } = scene.pki;
+  const { client: identity, ca } = testBed.pki;
   await using load = new Load({ host, port, ca: ca.pem, identity }, 12);
   /** Waits until a daemon has had its part of what came since it was started. */
   const takesPart = async (daemon: TestDaemon) =>
@@ -133,7 +133,7 @@ Deno.test({ name: "HAProxy: each node is stopped and started under load", ignore
     await load.goesOn();
     assert.deepEqual(load.failures, []);
     assert.ok(await accepted(other) >= before + 50);
-    daemons[index] = await start(scene, node, backend.address);
+    daemons[index] = await start(testBed, node, backend.address);
     await takesPart(daemons[index]);
   }
   await load.goesOn();
@@ -142,20 +142,21 @@ Deno.test({ name: "HAProxy: each node is stopped and started under load", ignore
 });
 
 Deno.test({ name: "HAProxy: what a stopped node has is completed", ignore }, async () => {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   const rest = new Uint8Array(1 << 20);
-  const backend = scene.use(new HeldBackend(rest));
+  const backend = testBed.use(new ReleasedBackend(rest));
   const nodes = [newNode(), newNode()] as const;
   const daemons = [
-    await start(scene, nodes[0], backend.address),
-    await start(scene, nodes[1], backend.address),
+    await start(testBed, nodes[0], backend.address),
+    await start(testBed, nodes[1], backend.address),
   ] as const;
   const front = ownAddress();
-  const config = await scene.write("haproxy.cfg", balancerConfig(front, nodes));
-  await scene.use(new Program("haproxy", ["-db", "-f", config])).serves(front);
+  const config = await testBed.write("haproxy.cfg", balancerConfig(front, nodes));
+  await testBed.use(new Program("haproxy", ["-db", "-f", config])).serves(front);
   const { hostname: host, port } = split(front);
-  const client = { host, port, ca: scene.pki.ca.pem, identity: scene.pki.client };
-  const call = async () => await scene.use(new Caller(await connectTls(client))).greeted();
+  const client = { host, port, ca: testBed.pki.ca.pem, identity: testBed.pki.client };
+  const call = async () =>
+    await testBed.use(new CountingClient(await connectTls(client))).greeted();
 
   const [first, second] = daemons;
   const active = async (node: TestDaemon) =>

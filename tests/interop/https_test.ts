@@ -10,8 +10,8 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { absent } from "../deploy/support.ts";
 import { startDaemon } from "../support/daemon.ts";
-import { assertBalanced } from "../support/held.ts";
-import { Scene } from "../support/scene.ts";
+import { assertAllClosesCounted } from "../support/clients.ts";
+import { TestBed } from "../support/testbed.ts";
 import { sClient } from "../support/openssl.ts";
 import { curl } from "../support/tools.ts";
 
@@ -38,15 +38,15 @@ function httpServer(big: Uint8Array<ArrayBuffer>): { readonly address: string } 
 }
 
 Deno.test({ name: "HTTPS by curl", ignore }, async (t) => {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   const big = new Uint8Array(randomBytes(SIZE));
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", big)).toHex();
-  await Deno.writeFile(`${scene.dir}/big`, big);
-  const backend = scene.use(httpServer(big));
-  const { server: cert, serverKey: key, ca } = scene.files;
-  const daemon = scene.use(
+  await Deno.writeFile(`${testBed.dir}/big`, big);
+  const backend = testBed.use(httpServer(big));
+  const { server: cert, serverKey: key, ca } = testBed.files;
+  const daemon = testBed.use(
     await startDaemon({
-      dir: scene.dir,
+      dir: testBed.dir,
       config: {
         mode: "server",
         listen: "127.0.0.1:0",
@@ -59,7 +59,7 @@ Deno.test({ name: "HTTPS by curl", ignore }, async (t) => {
   const trust = `--ipv4 --cacert ${ca}`;
 
   const asked = async (args: string): Promise<string> => {
-    const { code, stdout, stderr } = await curl(`${trust} ${args}`, scene.dir);
+    const { code, stdout, stderr } = await curl(`${trust} ${args}`, testBed.dir);
     assert.equal(code, 0, stderr);
     return stdout;
   };
@@ -99,7 +99,7 @@ Deno.test({ name: "HTTPS by curl", ignore }, async (t) => {
   await t.step(
     "a client that trusts another CA refuses; one with another protocol is refused",
     async () => {
-      const { code } = await curl(`--ipv4 ${url}`, scene.dir);
+      const { code } = await curl(`--ipv4 ${url}`, testBed.dir);
       assert.equal(code, 60);
       await using client = sClient(daemon.port, "-alpn", "foo", "-CAfile", ca);
       await client.says(/alert no application protocol|alert number 120/);
@@ -108,6 +108,6 @@ Deno.test({ name: "HTTPS by curl", ignore }, async (t) => {
 
   await t.step("nothing is left open", async () => {
     await daemon.waitForMetric("mtlsd_active_connections", 0);
-    await assertBalanced(daemon);
+    await assertAllClosesCounted(daemon);
   });
 });

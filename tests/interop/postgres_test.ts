@@ -8,10 +8,10 @@ import assert from "node:assert/strict";
 import { createHash, X509Certificate } from "node:crypto";
 import { absent } from "../deploy/support.ts";
 import type { TestDaemon } from "../support/daemon.ts";
-import { assertBalanced } from "../support/held.ts";
+import { assertAllClosesCounted } from "../support/clients.ts";
 import { makeLeaf } from "../support/pki.ts";
 import { byRename, renewed } from "../support/reload.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { split } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 import {
@@ -41,7 +41,7 @@ async function running(address: string, words: string): Promise<string> {
 
 /** Gives both ends new certificates with new keys; resolves when both show them. */
 async function rotate(
-  { dir, pki }: Scene,
+  { dir, pki }: TestBed,
   daemons: Readonly<Record<"server" | "client", TestDaemon>>,
 ): Promise<void> {
   const issued = {
@@ -60,9 +60,9 @@ async function rotate(
 }
 
 Deno.test({ name: "PostgreSQL through the tunnel", ignore }, async (t) => {
-  await using scene = await Scene.create();
-  const postgres = scene.use(await Postgres.start());
-  const { server, client } = await scene.tunnel(postgres.address);
+  await using testBed = await TestBed.create();
+  const postgres = testBed.use(await Postgres.start());
+  const { server, client } = await testBed.tunnel(postgres.address);
   const through = client.listen;
 
   await t.step("queries, and errors as the server words them", async () => {
@@ -76,7 +76,7 @@ Deno.test({ name: "PostgreSQL through the tunnel", ignore }, async (t) => {
   });
 
   await t.step("COPY of some MB each way, by its hash", async () => {
-    const [sent, returned] = [`${scene.dir}/sent.csv`, `${scene.dir}/returned.csv`];
+    const [sent, returned] = [`${testBed.dir}/sent.csv`, `${testBed.dir}/returned.csv`];
     const rows = Array.from({ length: 60_000 }, (_, i) => `${i},${i.toString(16).repeat(12)}\n`);
     await Deno.writeTextFile(sent, rows.join(""));
     assert.ok((await Deno.stat(sent)).size > 3_000_000);
@@ -164,7 +164,7 @@ Deno.test({ name: "PostgreSQL through the tunnel", ignore }, async (t) => {
     both.catch(() => {}); // Told below, once the rest has been seen.
     try {
       await until(async () => await accepted() > before + 20);
-      await rotate(scene, { server, client });
+      await rotate(testBed, { server, client });
       const rotated = await accepted();
       await until(async () => await accepted() > rotated + 20);
     } finally {
@@ -180,7 +180,7 @@ Deno.test({ name: "PostgreSQL through the tunnel", ignore }, async (t) => {
   await t.step("nothing is left open", async () => {
     for (const daemon of [server, client]) {
       await daemon.waitForMetric("mtlsd_active_connections", 0);
-      await assertBalanced(daemon);
+      await assertAllClosesCounted(daemon);
     }
   });
 });

@@ -7,22 +7,22 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { absent } from "../deploy/support.ts";
-import { assertBalanced } from "../support/held.ts";
+import { assertAllClosesCounted } from "../support/clients.ts";
 import { sh } from "../support/peers.ts";
 import { output, Program } from "../support/program.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { ownAddress, split } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 
 const ignore = absent("redis-server", "redis-server") || absent("redis-cli", "redis-tools");
 
 /** A server that keeps nothing. */
-async function redis(scene: Scene): Promise<string> {
+async function redis(testBed: TestBed): Promise<string> {
   const address = ownAddress();
   const { hostname, port } = split(address);
-  const settings = { bind: hostname, port, dir: scene.dir, save: "", appendonly: "no" };
+  const settings = { bind: hostname, port, dir: testBed.dir, save: "", appendonly: "no" };
   const words = Object.entries(settings).flatMap(([key, value]) => [`--${key}`, String(value)]);
-  await scene.use(new Program("redis-server", words)).serves(address);
+  await testBed.use(new Program("redis-server", words)).serves(address);
   return address;
 }
 
@@ -37,9 +37,9 @@ async function ask(address: string, ...words: readonly string[]): Promise<string
 }
 
 Deno.test({ name: "Redis through the tunnel", ignore }, async (t) => {
-  await using scene = await Scene.create();
-  const address = await redis(scene);
-  const { server, client } = await scene.tunnel(address);
+  await using testBed = await TestBed.create();
+  const address = await redis(testBed);
+  const { server, client } = await testBed.tunnel(address);
   const through = client.listen;
 
   await t.step("SET and GET, and an error as the server words it", async () => {
@@ -50,9 +50,9 @@ Deno.test({ name: "Redis through the tunnel", ignore }, async (t) => {
 
   await t.step("10,000 commands in one go, all answered", async () => {
     const commands = Array.from({ length: 10_000 }, (_, i) => `SET key:${i} value:${i}\r\n`);
-    await scene.write("commands", commands.join(""));
+    await testBed.write("commands", commands.join(""));
     const cli = `redis-cli ${clientArgs(through).join(" ")} --pipe < commands`;
-    const { code, stdout, stderr } = await sh(cli, { cwd: scene.dir });
+    const { code, stdout, stderr } = await sh(cli, { cwd: testBed.dir });
     assert.equal(code, 0, stderr);
     assert.match(stdout, /^errors: 0, replies: 10000$/m);
     assert.equal(await ask(through, "get", "key:9999"), "value:9999");
@@ -83,13 +83,13 @@ Deno.test({ name: "Redis through the tunnel", ignore }, async (t) => {
 
   await t.step("a value of 50 MB each way, by its hash", async () => {
     const size = 50_000_000;
-    await Deno.writeFile(`${scene.dir}/sent`, randomBytes(size));
+    await Deno.writeFile(`${testBed.dir}/sent`, randomBytes(size));
     const cli = `redis-cli ${clientArgs(through).join(" ")}`;
     // What redis-cli prints ends in a line break of its own.
     const { code, stdout, stderr } = await sh(
       `set -eo pipefail; ${cli} -x set big < sent; ${cli} strlen big
       ${cli} get big | head -c ${size} | sha256sum; sha256sum < sent`,
-      { cwd: scene.dir, seconds: 60 },
+      { cwd: testBed.dir, seconds: 60 },
     );
     assert.equal(code, 0, stderr);
     const [set, length, returned, sent] = stdout.trim().split("\n");
@@ -99,7 +99,7 @@ Deno.test({ name: "Redis through the tunnel", ignore }, async (t) => {
   await t.step("nothing is left open", async () => {
     for (const daemon of [server, client]) {
       await daemon.waitForMetric("mtlsd_active_connections", 0);
-      await assertBalanced(daemon);
+      await assertAllClosesCounted(daemon);
     }
   });
 });

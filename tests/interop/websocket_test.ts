@@ -8,8 +8,8 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
-import { closedBy } from "../support/held.ts";
-import { Scene } from "../support/scene.ts";
+import { closedSeries } from "../support/clients.ts";
+import { TestBed } from "../support/testbed.ts";
 import { Peer } from "../support/sockets.ts";
 import { until } from "../support/wait.ts";
 
@@ -91,9 +91,9 @@ const hash = (bytes: ArrayBuffer | Uint8Array): string =>
   createHash("sha256").update(new Uint8Array(bytes)).digest("hex");
 
 Deno.test("WebSocket through the tunnel", async (t) => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoServer());
-  const { client: mtlsd } = await scene.tunnel(backend.address);
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoServer());
+  const { client: mtlsd } = await testBed.tunnel(backend.address);
 
   await t.step("text and binary messages, empty ones too, in order", async () => {
     await using client = await Client.open(mtlsd.listen);
@@ -141,10 +141,10 @@ Deno.test("WebSocket through the tunnel", async (t) => {
 });
 
 Deno.test("WebSocket through the tunnel: one that idles is closed, one that talks is not", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoServer());
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoServer());
   const proxy = { idle_timeout: "700ms" };
-  const { server, client: mtlsd } = await scene.tunnel(backend.address, { server: { proxy } });
+  const { server, client: mtlsd } = await testBed.tunnel(backend.address, { server: { proxy } });
   const idle = await Client.open(mtlsd.listen);
   await using busy = await Client.open(mtlsd.listen);
   let over: CloseEvent | undefined;
@@ -157,6 +157,6 @@ Deno.test("WebSocket through the tunnel: one that idles is closed, one that talk
   }
   // Without a close frame: only the two ends may make one. For the code browsers say 1006, Deno 0.
   assert.deepEqual([over.wasClean, over.reason], [false, ""]);
-  await server.waitForMetric(closedBy("idle_timeout"), 1);
+  await server.waitForMetric(closedSeries("idle_timeout"), 1);
   assert.equal(await busy.echo("still here"), "still here");
 });

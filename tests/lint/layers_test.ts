@@ -36,7 +36,7 @@ const SAMPLES: readonly Sample[] = [
       ["src/proxy/tunnel.ts", 'import { x } from "../control/daemon.ts";', /must not import/],
       ["src/control/daemon.ts", 'import "../commands/run.ts";', /must not import commands/],
       ["src/commands/run.ts", 'import "../main.ts";', /commands must not import main/],
-      ["src/acl/mod.ts", 'import "../../tests/support/pki.ts";', /is outside src/],
+      ["src/acl/mod.ts", 'import "../support/pki.ts";', /is outside src/],
       ["src/acl/mod.ts", 'import "../../src/../tests/x.ts";', /is outside src/],
       ["src/tls/server.ts", 'await import("../worker.ts");', /tls must not import worker/],
       [

@@ -7,20 +7,20 @@
 
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { binary, octets } from "../unit/proxy_protocol/support.ts";
+import { binary, octets } from "../support/proxy_protocol.ts";
 import { balancer, behind, CLIENT, line, through, TRUSTED } from "../support/balancer.ts";
-import { closedBy } from "../support/held.ts";
+import { closedSeries } from "../support/clients.ts";
 import { ask, echoBackend, lineBackend } from "../support/peers.ts";
 import { MIB, residentBytes, settled } from "../support/process.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { clientHello, Peer } from "../support/sockets.ts";
 import { attempt, countLog } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 
 Deno.test("an unlisted source hears nothing and is not listened to", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
-  const server = await behind(scene, backend.address, {
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
+  const server = await behind(testBed, backend.address, {
     proxy: { accept_proxy_protocol: ["192.0.2.0/24", "::1", "127.0.0.2"] },
   });
   const hello = await clientHello();
@@ -34,7 +34,7 @@ Deno.test("an unlisted source hears nothing and is not listened to", async () =>
   await using silent = await Peer.connect(server.port);
   await silent.ended();
   assert.equal(silent.received, 0);
-  await server.waitForMetric(closedBy("denied"), 5);
+  await server.waitForMetric(closedSeries("denied"), 5);
   const denied = await server.waitForLog("listener: denied connection", { reason: "unlisted" });
   assert.match(denied.fields.remote ?? "", /^127\.0\.0\.1:/);
   assert.equal(backend.connections, 0);
@@ -42,9 +42,9 @@ Deno.test("an unlisted source hears nothing and is not listened to", async () =>
 });
 
 Deno.test("a header that is missing or wrong ends the connection without an answer", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
-  const server = await behind(scene, backend.address);
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
+  const server = await behind(testBed, backend.address);
   const hello = await clientHello();
   const rows: readonly (readonly [said: Uint8Array, reason: string])[] = [
     [hello, "missing"],
@@ -69,28 +69,28 @@ Deno.test("a header that is missing or wrong ends the connection without an answ
     assert.equal(refused.fields.level, "WARN");
     assert.match(refused.fields.error ?? "", /^Cannot take the PROXY header: /);
   }
-  await server.waitForMetric(closedBy("error"), rows.length);
+  await server.waitForMetric(closedSeries("error"), rows.length);
   // Each is one line, whatever it quotes.
   assert.ok(server.lines.every(({ raw }) => raw.startsWith("time=")));
   assert.equal(backend.connections, 0);
-  const relay = await balancer(scene, server.port, [octets(line())]);
-  assert.equal(await ask(through(scene, relay), "hello"), "hello");
+  const relay = await balancer(testBed, server.port, [octets(line())]);
+  assert.equal(await ask(through(testBed, relay), "hello"), "hello");
 });
 
 Deno.test("a second header is no part of TLS: who forwards what it was sent is refused", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
-  const server = await behind(scene, backend.address);
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
+  const server = await behind(testBed, backend.address);
   // The client itself begins with a header; the balancer puts the true one in front.
-  const relay = await balancer(scene, server.port, [octets(line() + line(1, 1))]);
-  assert.equal(await attempt(through(scene, relay)), "");
+  const relay = await balancer(testBed, server.port, [octets(line() + line(1, 1))]);
+  assert.equal(await attempt(through(testBed, relay)), "");
   await server.waitForLog("listener: handshake failed", { remote: CLIENT });
   assert.equal(backend.connections, 0);
 });
 
 Deno.test("handshake_timeout covers the header and TLS together", async () => {
-  await using scene = await Scene.create();
-  const server = await behind(scene, scene.use(echoBackend()).address, {
+  await using testBed = await TestBed.create();
+  const server = await behind(testBed, testBed.use(echoBackend()).address, {
     tls: { handshake_timeout: "800ms" },
   });
   const partial = [new Uint8Array(), octets("PRO"), octets(line()).subarray(0, -1)];
@@ -119,26 +119,26 @@ Deno.test("handshake_timeout covers the header and TLS together", async () => {
 });
 
 Deno.test("300 silent connections do not keep others out", async () => {
-  await using scene = await Scene.create();
-  const server = await behind(scene, scene.use(echoBackend()).address, {
+  await using testBed = await TestBed.create();
+  const server = await behind(testBed, testBed.use(echoBackend()).address, {
     proxy: { max_connections: 20 },
   });
   for (let i = 0; i < 300; i++) {
-    const silent = scene.use(await Peer.connect(server.port));
+    const silent = testBed.use(await Peer.connect(server.port));
     // Some with half a header.
     if (i % 2 === 0) void silent.send("PROXY TCP4 ");
   }
-  const relay = await balancer(scene, server.port, [octets(line())]);
-  assert.equal(await ask(through(scene, relay), "hello"), "hello");
+  const relay = await balancer(testBed, server.port, [octets(line())]);
+  assert.equal(await ask(through(testBed, relay), "hello"), "hello");
 });
 
 Deno.test("client mode: silent connections do not keep others out", async () => {
-  await using scene = await Scene.create();
-  const server = await scene.server(scene.use(lineBackend()).address);
-  const client = await scene.client(server.listen, {
+  await using testBed = await TestBed.create();
+  const server = await testBed.server(testBed.use(lineBackend()).address);
+  const client = await testBed.client(server.listen, {
     proxy: { accept_proxy_protocol: TRUSTED, max_connections: 5 },
   });
-  for (let i = 0; i < 20; i++) scene.use(await Peer.connect(client.port));
+  for (let i = 0; i < 20; i++) testBed.use(await Peer.connect(client.port));
   await using peer = await Peer.connect(client.port);
   await peer.send(`${line()}hello`);
   peer.end();
@@ -147,22 +147,22 @@ Deno.test("client mode: silent connections do not keep others out", async () => 
 });
 
 Deno.test("client mode: who has had its header does not give way to those who have not", async () => {
-  await using scene = await Scene.create();
-  const server = await scene.server(scene.use(echoBackend()).address);
-  const client = await scene.client(server.listen, { proxy: { accept_proxy_protocol: TRUSTED } });
+  await using testBed = await TestBed.create();
+  const server = await testBed.server(testBed.use(echoBackend()).address);
+  const client = await testBed.client(server.listen, { proxy: { accept_proxy_protocol: TRUSTED } });
   await using peer = await Peer.connect(client.port);
   await peer.send(`${line()}hello`);
   await peer.receives("hello");
   const silent: Peer[] = [];
-  for (let i = 0; i < 300; i++) silent.push(scene.use(await Peer.connect(client.port)));
+  for (let i = 0; i < 300; i++) silent.push(testBed.use(await Peer.connect(client.port)));
   await until(() => silent.some(({ ending }) => ending !== "open"));
   await peer.send(" still here");
   await peer.receives("hello still here");
 });
 
 Deno.test("a flood of headers as long as may be takes no memory that stays", async () => {
-  await using scene = await Scene.create();
-  const server = await behind(scene, scene.use(echoBackend()).address);
+  await using testBed = await TestBed.create();
+  const server = await behind(testBed, testBed.use(echoBackend()).address);
   const whole = binary("21 11", `c0000201 c0000202 0001 0002 ${"00".repeat(4096 - 28)}`);
   assert.equal(whole.length, 4096);
   const flood = async () => {
@@ -178,7 +178,7 @@ Deno.test("a flood of headers as long as may be takes no memory that stays", asy
   for (let i = 0; i < 5; i++) await flood();
   const grown = await residentBytes(server.pid) - before;
   assert.ok(grown < 40 * MIB, `${grown / MIB} MiB`);
-  const relay = await balancer(scene, server.port, [octets(line())]);
-  assert.equal(await ask(through(scene, relay), "hello"), "hello");
-  await until(async () => (await server.metrics()).get(closedBy("peer_reset")) === 1400);
+  const relay = await balancer(testBed, server.port, [octets(line())]);
+  assert.equal(await ask(through(testBed, relay), "hello"), "hello");
+  await until(async () => (await server.metrics()).get(closedSeries("peer_reset")) === 1400);
 });

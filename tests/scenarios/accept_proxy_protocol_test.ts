@@ -7,8 +7,8 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { encodeHeader } from "../../src/proxy_protocol/encode.ts";
-import { haproxy, nginx, realTest } from "../unit/proxy_protocol/real_peers.ts";
-import { binary, octets } from "../unit/proxy_protocol/support.ts";
+import { haproxy, nginx, realTest } from "../support/proxy_protocol_peers.ts";
+import { binary, octets } from "../support/proxy_protocol.ts";
 import {
   balancer,
   behind,
@@ -19,16 +19,16 @@ import {
   TOGETHER,
   TRUSTED,
 } from "../support/balancer.ts";
-import { HeldClient } from "../support/held.ts";
+import { EchoClient } from "../support/clients.ts";
 import { ask, echoBackend, lineBackend } from "../support/peers.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { Peer, PeerServer } from "../support/sockets.ts";
 import { attempt, countLog, ownAddress, split } from "../support/tools.ts";
 
 for (const option of ["send-proxy", "send-proxy-v2"]) {
   realTest("haproxy", `${option} in front: log, limits and target know the client`, async () => {
     const [address, receiver] = [ownAddress(), ownAddress()];
-    await using scene = await Scene.create();
+    await using testBed = await TestBed.create();
     await using _nginx = await nginx(
       `server {
   listen ${receiver} proxy_protocol;
@@ -37,7 +37,7 @@ for (const option of ["send-proxy", "send-proxy-v2"]) {
       [receiver],
     );
     // Both settings at once: what one balancer tells is told to the next.
-    const server = await behind(scene, receiver, { proxy: { proxy_protocol: "v2" } });
+    const server = await behind(testBed, receiver, { proxy: { proxy_protocol: "v2" } });
     await using _haproxy = await haproxy(
       () =>
         `listen l
@@ -48,7 +48,7 @@ for (const option of ["send-proxy", "send-proxy-v2"]) {
       [address],
     );
     const { hostname: host, port } = split(address);
-    const answer = await ask({ ...scene.as(server), host, port }, "");
+    const answer = await ask({ ...testBed.as(server), host, port }, "");
     const [, from] = /^(\S+) (\S+);$/.exec(answer) ?? [];
     assert.ok(answer.endsWith(` ${address};`), answer);
     const accepted = await server.waitForLog("listener: accepted connection");
@@ -61,8 +61,8 @@ for (const option of ["send-proxy", "send-proxy-v2"]) {
 }
 
 Deno.test("header and ClientHello in one segment, in two, and octet by octet", async () => {
-  await using scene = await Scene.create();
-  const server = await behind(scene, scene.use(echoBackend()).address);
+  await using testBed = await TestBed.create();
+  const server = await behind(testBed, testBed.use(echoBackend()).address);
   const octetByOctet: Manner = async (header, first, to) => {
     for (const octet of header) {
       await to.send(Uint8Array.of(octet));
@@ -82,22 +82,22 @@ Deno.test("header and ClientHello in one segment, in two, and octet by octet", a
   };
   const headers = [octets(line()), encodeHeader("v2", pair, { checksum: true }).bytes];
   for (const manner of [TOGETHER, inTwo, octetByOctet]) {
-    const relay = await balancer(scene, server.port, headers, manner);
+    const relay = await balancer(testBed, server.port, headers, manner);
     for (const remote of [CLIENT, "[2001:db8::9]:7"]) {
       const from = server.lines.length;
-      assert.equal(await ask(through(scene, relay), "hello"), "hello");
+      assert.equal(await ask(through(testBed, relay), "hello"), "hello");
       await server.waitForLog("listener: accepted connection", { remote }, from);
     }
   }
 });
 
 Deno.test("a header and a ClientHello that are cut anywhere", async () => {
-  await using scene = await Scene.create();
-  const server = await behind(scene, scene.use(echoBackend()).address);
+  await using testBed = await TestBed.create();
+  const server = await behind(testBed, testBed.use(echoBackend()).address);
   const header = octets(line());
   const cuts = Array.from({ length: header.length + 7 }, (_, cut) => cut + 1);
   let next = 0;
-  const relay = await balancer(scene, server.port, [header], async (header, first, to) => {
+  const relay = await balancer(testBed, server.port, [header], async (header, first, to) => {
     const cut = cuts[next++] ?? 0;
     const all = Buffer.concat([header, first]);
     await to.send(all.subarray(0, cut));
@@ -105,23 +105,23 @@ Deno.test("a header and a ClientHello that are cut anywhere", async () => {
     await to.send(all.subarray(cut));
   });
   await Promise.all(cuts.map(async () => {
-    assert.equal(await ask(through(scene, relay), "hello"), "hello");
+    assert.equal(await ask(through(testBed, relay), "hello"), "hello");
   }));
   assert.equal(next, cuts.length);
   assert.equal(countLog(server, "listener: accepted connection"), cuts.length);
 });
 
 Deno.test("limits on each peer go by the address that the header names", async () => {
-  await using scene = await Scene.create();
-  const server = await behind(scene, scene.use(echoBackend()).address, {
+  await using testBed = await TestBed.create();
+  const server = await behind(testBed, testBed.use(echoBackend()).address, {
     tls: { client_auth: "optional" },
     proxy: { max_connections_per_peer: 1 },
   });
   const headers = [line(1, 1), line(2, 2), line(3, 1)].map(octets);
-  const relay = await balancer(scene, server.port, headers);
-  const nameless = { port: relay.port, ca: scene.pki.ca.pem };
-  await using first = await HeldClient.open(nameless);
-  await using second = await HeldClient.open(nameless);
+  const relay = await balancer(testBed, server.port, headers);
+  const nameless = { port: relay.port, ca: testBed.pki.ca.pem };
+  await using first = await EchoClient.open(nameless);
+  await using second = await EchoClient.open(nameless);
   assert.equal(await attempt(nameless), "");
   const denied = await server.waitForLog("listener: denied connection");
   assert.equal(denied.fields.remote, "198.51.100.1:3");
@@ -138,9 +138,9 @@ Deno.test("limits on each peer go by the address that the header names", async (
 });
 
 Deno.test("client mode: the header is taken off, and the caller is who it names", async () => {
-  await using scene = await Scene.create();
-  const server = await scene.server(scene.use(lineBackend()).address);
-  const client = await scene.client(server.listen, { proxy: { accept_proxy_protocol: TRUSTED } });
+  await using testBed = await TestBed.create();
+  const server = await testBed.server(testBed.use(lineBackend()).address);
+  const client = await testBed.client(server.listen, { proxy: { accept_proxy_protocol: TRUSTED } });
   await using peer = await Peer.connect(client.port);
   await peer.send(`${line()}hello`);
   peer.end();
@@ -160,12 +160,15 @@ Deno.test("client mode: the header is taken off, and the caller is who it names"
 });
 
 Deno.test("a sender that speaks for itself is the client", async () => {
-  await using scene = await Scene.create();
-  const target = scene.use(await PeerServer.listen());
-  const server = await behind(scene, target.address, { proxy: { proxy_protocol: "v1" } });
-  const relay = await balancer(scene, server.port, [octets("PROXY UNKNOWN\r\n"), binary("20 00")]);
+  await using testBed = await TestBed.create();
+  const target = testBed.use(await PeerServer.listen());
+  const server = await behind(testBed, target.address, { proxy: { proxy_protocol: "v1" } });
+  const relay = await balancer(testBed, server.port, [
+    octets("PROXY UNKNOWN\r\n"),
+    binary("20 00"),
+  ]);
   for (let index = 0; index < 2; index++) {
-    const held = scene.use(await HeldClient.connect(through(scene, relay)));
+    const held = testBed.use(await EchoClient.connect(through(testBed, relay)));
     const { far } = await relay.link(index);
     const remote = `127.0.0.1:${far.localPort}`;
     await server.waitForLog("listener: accepted connection", { remote });

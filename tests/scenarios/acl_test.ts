@@ -9,7 +9,7 @@ import type { TestDaemon } from "../support/daemon.ts";
 import { ask, lineBackend } from "../support/peers.ts";
 import * as der from "../support/der.ts";
 import { dns, ip, type Issued, makeLeaf, type NameInput, uri } from "../support/pki.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { attempt } from "../support/tools.ts";
 
 const ALLOWED = 'mtlsd_acl_decisions_total{result="allowed"}';
@@ -23,13 +23,14 @@ function hex(serial: Issued): string {
 }
 
 Deno.test("server mode lets in by CN or organization, exactly, and nobody else", async (t) => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const server = await scene.server(backend.address, {
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
+  const server = await testBed.server(backend.address, {
     acl: { allow_cn: ["frontend-service", "Jörg Müller"], allow_org: ["Acme, Inc.", "payments"] },
   });
-  const as = (subject: NameInput): Issued => makeLeaf({ role: "client", subject }, scene.pki.ca);
-  const ask1 = (identity: Issued) => attempt({ port: server.port, ca: scene.pki.ca.pem, identity });
+  const as = (subject: NameInput): Issued => makeLeaf({ role: "client", subject }, testBed.pki.ca);
+  const ask1 = (identity: Issued) =>
+    attempt({ port: server.port, ca: testBed.pki.ca.pem, identity });
 
   const good: Record<string, NameInput> = {
     "the CN": { O: "anything", CN: "frontend-service" },
@@ -75,7 +76,7 @@ Deno.test("server mode lets in by CN or organization, exactly, and nobody else",
   }
   await t.step("denied: the CN as a name in the SAN", async () => {
     const san = [dns("frontend-service")];
-    assert.equal(await ask1(makeLeaf({ subject: "x", san }, scene.pki.ca)), "");
+    assert.equal(await ask1(makeLeaf({ subject: "x", san }, testBed.pki.ca)), "");
   });
   const denied = Object.keys(bad).length + 1;
   await server.waitForMetric(DENIED, denied);
@@ -86,15 +87,15 @@ Deno.test("server mode lets in by CN or organization, exactly, and nobody else",
 });
 
 Deno.test("a denied client is logged with all that rules look at; nothing is dialled", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const server = await scene.server(backend.address, { acl: { allow_cn: ["nobody"] } });
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
+  const server = await testBed.server(backend.address, { acl: { allow_cn: ["nobody"] } });
   const identity = makeLeaf({
     role: "client",
     subject: { O: ["acme", "sales"], CN: "intruder" },
     san: [dns("intruder.example"), ip("192.0.2.7"), uri("spiffe://acme/ns/web")],
-  }, scene.pki.ca);
-  assert.equal(await attempt({ port: server.port, ca: scene.pki.ca.pem, identity }), "");
+  }, testBed.pki.ca);
+  assert.equal(await attempt({ port: server.port, ca: testBed.pki.ca.pem, identity }), "");
   const { fields } = await server.waitForLog("listener: denied connection", {
     level: "WARN",
     peer_cn: "intruder",
@@ -114,12 +115,12 @@ Deno.test("a denied client is logged with all that rules look at; nothing is dia
 });
 
 Deno.test("without rules every valid certificate is let in, and the decision is counted", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const server = await scene.server(backend.address, { acl: { allow_cn: [], allow_org: [] } });
-  const identity = makeLeaf({ role: "client", subject: "whoever" }, scene.pki.ca);
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
+  const server = await testBed.server(backend.address, { acl: { allow_cn: [], allow_org: [] } });
+  const identity = makeLeaf({ role: "client", subject: "whoever" }, testBed.pki.ca);
   assert.equal(
-    await ask({ port: server.port, ca: scene.pki.ca.pem, identity }, "hello"),
+    await ask({ port: server.port, ca: testBed.pki.ca.pem, identity }, "hello"),
     "echo: hello",
   );
   await server.waitForMetric(ALLOWED, 1);
@@ -137,12 +138,12 @@ async function through(client: TestDaemon, message: string): Promise<string> {
 }
 
 Deno.test("client mode judges the server by the same rules", async (t) => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  // The server of the scene has the CN localhost and no organization.
-  const server = await scene.server(backend.address);
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
+  // The server of the test bed has the CN localhost and no organization.
+  const server = await testBed.server(backend.address);
   await t.step("a rule that matches", async () => {
-    const client = await scene.client(server.listen, { acl: { allow_cn: ["localhost"] } });
+    const client = await testBed.client(server.listen, { acl: { allow_cn: ["localhost"] } });
     assert.equal(await through(client, "hello"), "echo: hello");
     await client.waitForMetric(ALLOWED, 1);
     await client.waitForLog("dialer: connected", { server: server.listen, peer_cn: "localhost" });
@@ -156,7 +157,7 @@ Deno.test("client mode judges the server by the same rules", async (t) => {
   ) {
     await t.step(`no rule that matches, ${name}`, async () => {
       const acl = { allow_cn: ["Localhost", "local"], allow_org: ["localhost"] };
-      const client = await scene.client(server.listen, { acl, tls });
+      const client = await testBed.client(server.listen, { acl, tls });
       assert.equal(await through(client, "secret"), "");
       const { fields } = await client.waitForLog("dialer: denied connection", {
         level: "WARN",
@@ -165,7 +166,7 @@ Deno.test("client mode judges the server by the same rules", async (t) => {
         remote: /^127\.0\.0\.1:\d+$/,
         reason: /no allow rule matches/,
       });
-      assert.equal(fields.peer_serial?.toLowerCase(), hex(scene.pki.server));
+      assert.equal(fields.peer_serial?.toLowerCase(), hex(testBed.pki.server));
       assert.match(fields.peer_issuer ?? "", /CN=mtlsd test CA/);
       assert.match(fields.peer_san ?? "", /DNS:localhost/);
       await client.waitForMetric(DENIED, 1);

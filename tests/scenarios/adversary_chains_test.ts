@@ -5,10 +5,10 @@
  * @module
  */
 
-import { Arena, assertWholeLines, holder, VERSIONS } from "../support/adversary.ts";
+import { Arena, assertWholeLines, holder, VERSIONS } from "../support/adversary/arena.ts";
 import { echoBackend } from "../support/peers.ts";
 import { chainPem } from "../support/pki.ts";
-import { type DaemonOptions, Scene } from "../support/scene.ts";
+import { type DaemonOptions, TestBed } from "../support/testbed.ts";
 import { chainTables } from "./adversary/tables.ts";
 
 const GROUPS: Readonly<Record<string, DaemonOptions & { readonly trial?: boolean }>> = {
@@ -19,13 +19,13 @@ const GROUPS: Readonly<Record<string, DaemonOptions & { readonly trial?: boolean
 
 for (const [group, { trial = false, ...options }] of Object.entries(GROUPS)) {
   Deno.test(`hostile certificates, ${group}`, async (t) => {
-    await using scene = await Scene.create();
-    const { ca } = scene.pki;
+    await using testBed = await TestBed.create();
+    const { ca } = testBed.pki;
     const { rows, bundle } = chainTables(ca);
-    await scene.write("ca.pem", chainPem(ca, ...bundle));
-    const backend = scene.use(echoBackend());
-    const daemon = await scene.server(backend.address, options);
-    const good = holder(scene.pki.client);
+    await testBed.write("ca.pem", chainPem(ca, ...bundle));
+    const backend = testBed.use(echoBackend());
+    const daemon = await testBed.server(backend.address, options);
+    const good = holder(testBed.pki.client);
     const arena = new Arena({
       daemon,
       backend,

@@ -6,21 +6,21 @@
  */
 
 import assert from "node:assert/strict";
-import { Arena, assertWholeLines, counter, holder } from "../support/adversary.ts";
-import { type ClientPlay, EARLY, playClient } from "../support/adversary_client.ts";
+import { Arena, assertWholeLines, counter, holder } from "../support/adversary/arena.ts";
+import { type ClientPlay, EARLY, playClient } from "../support/adversary/client.ts";
 import { echoBackend } from "../support/peers.ts";
 import { descriptors, residentBytes, waitForDescriptors } from "../support/process.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { Peer } from "../support/sockets.ts";
 import { until } from "../support/wait.ts";
 import { slowRows } from "./adversary/slow.ts";
 
 Deno.test("peers that begin and do not go on", async (t) => {
-  await using scene = await Scene.create();
-  const { client } = scene.pki;
-  const backend = scene.use(echoBackend());
+  await using testBed = await TestBed.create();
+  const { client } = testBed.pki;
+  const backend = testBed.use(echoBackend());
   // A byte every 40 ms takes 5 s for a hello, and its 10 pieces less than half a second.
-  const daemon = await scene.server(backend.address, { tls: { handshake_timeout: "2s" } });
+  const daemon = await testBed.server(backend.address, { tls: { handshake_timeout: "2s" } });
   const rows = slowRows(client);
   const from = daemon.lines.length;
   const attacks = rows.map(({ version, peer }) => playClient(daemon.port, version, peer));
@@ -54,10 +54,10 @@ Deno.test("peers that begin and do not go on", async (t) => {
 
 for (const count of [200, 300]) {
   Deno.test(`${count} half-open handshakes`, async () => {
-    await using scene = await Scene.create();
-    const { client } = scene.pki;
-    const backend = scene.use(echoBackend());
-    const daemon = await scene.server(backend.address);
+    await using testBed = await TestBed.create();
+    const { client } = testBed.pki;
+    const backend = testBed.use(echoBackend());
+    const daemon = await testBed.server(backend.address);
     await daemon.metrics();
     const base = await descriptors(daemon.pid);
     const { promise: released, resolve: release } = Promise.withResolvers<void>();
@@ -97,10 +97,10 @@ for (const count of [200, 300]) {
 }
 
 Deno.test("peers that have reset their connection before it was accepted", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
-  const daemon = await scene.server(backend.address);
-  const good = holder(scene.pki.client);
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
+  const daemon = await testBed.server(backend.address);
+  const good = holder(testBed.pki.client);
   daemon.kill("SIGSTOP");
   try {
     const peers = await Promise.all(Array.from({ length: 300 }, () => Peer.connect(daemon.port)));
@@ -119,10 +119,10 @@ Deno.test("peers that have reset their connection before it was accepted", async
 });
 
 Deno.test("a peer that sends without end before it is let in fills no memory", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
-  const daemon = await scene.server(backend.address);
-  const good = holder(scene.pki.client);
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
+  const daemon = await testBed.server(backend.address);
+  const good = holder(testBed.pki.client);
   assert.equal((await playClient(daemon.port, "TLS1.3", good)).text, EARLY);
   const before = await residentBytes(daemon.pid);
   // Empty ChangeCipherSpec records are allowed in the middle of a handshake (RFC 8446 section 5).

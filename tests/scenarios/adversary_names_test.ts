@@ -5,10 +5,10 @@
  * @module
  */
 
-import { Arena, assertWholeLines, holder, type Row, VERSIONS } from "../support/adversary.ts";
+import { Arena, assertWholeLines, holder, type Row, VERSIONS } from "../support/adversary/arena.ts";
 import { echoBackend } from "../support/peers.ts";
 import { type Issued, makeLeaf } from "../support/pki.ts";
-import { type DaemonOptions, Scene } from "../support/scene.ts";
+import { type DaemonOptions, TestBed } from "../support/testbed.ts";
 import { denyRules } from "./adversary/denied.ts";
 import { allowRules } from "./adversary/names.ts";
 import { anonymousTable, denyTables, nameTables, pinnedKey } from "./adversary/tables.ts";
@@ -29,11 +29,11 @@ const GROUPS: Readonly<Record<string, Group>> = {
 
 for (const [group, { options, rows }] of Object.entries(GROUPS)) {
   Deno.test(`hostile names, ${group}`, async (t) => {
-    await using scene = await Scene.create();
-    const { ca } = scene.pki;
+    await using testBed = await TestBed.create();
+    const { ca } = testBed.pki;
     const pinned = pinnedKey();
-    const backend = scene.use(echoBackend());
-    const daemon = await scene.server(backend.address, options(pinned.pin));
+    const backend = testBed.use(echoBackend());
+    const daemon = await testBed.server(backend.address, options(pinned.pin));
     const subject = { O: "acme", CN: "good-client" };
     const good = holder(makeLeaf({ role: "client", subject }, ca));
     const arena = new Arena({ daemon, backend, good });

@@ -7,20 +7,20 @@
 
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { Arena, assertWholeLines, holder, VERSIONS } from "../support/adversary.ts";
-import { EARLY, playClient } from "../support/adversary_client.ts";
-import { clientHello, type Version } from "../support/adversary_hello.ts";
-import { MESSAGE, message, RECORD, vector } from "../support/adversary_octets.ts";
+import { Arena, assertWholeLines, holder, VERSIONS } from "../support/adversary/arena.ts";
+import { EARLY, playClient } from "../support/adversary/client.ts";
+import { clientHello, type Version } from "../support/adversary/hello.ts";
+import { MESSAGE, message, RECORD, vector } from "../support/adversary/octets.ts";
 import { echoBackend } from "../support/peers.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { keyRows } from "./adversary/keys.ts";
 import { protocolRows } from "./adversary/protocol.ts";
 
 Deno.test("keys that the peer does not hold, and protocol abuse", async (t) => {
-  await using scene = await Scene.create();
-  const { ca, client } = scene.pki;
-  const backend = scene.use(echoBackend());
-  const daemon = await scene.server(backend.address);
+  await using testBed = await TestBed.create();
+  const { ca, client } = testBed.pki;
+  const backend = testBed.use(echoBackend());
+  const daemon = await testBed.server(backend.address);
   const arena = new Arena({ daemon, backend, good: holder(client) });
   for (const row of [...keyRows(ca), ...protocolRows(client)]) {
     await t.step(row.name, () => arena.play(row));
@@ -38,10 +38,10 @@ const CHANGES: Readonly<Record<Version, Readonly<Record<string, Uint8Array>>>> =
 };
 
 Deno.test("a peer that was let in and wants to be somebody else", async (t) => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
-  const daemon = await scene.server(backend.address);
-  const good = holder(scene.pki.client);
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
+  const daemon = await testBed.server(backend.address);
+  const good = holder(testBed.pki.client);
   for (const version of VERSIONS) {
     for (const [name, octets] of Object.entries(CHANGES[version])) {
       await t.step(`${name}, ${version}`, async () => {

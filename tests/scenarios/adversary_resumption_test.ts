@@ -6,15 +6,15 @@
 
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
-import { counter, type Refused, VERSIONS } from "../support/adversary.ts";
-import type { Version } from "../support/adversary_hello.ts";
-import { SessionKeeper } from "../support/adversary_session.ts";
+import { counter, type Refused, VERSIONS } from "../support/adversary/arena.ts";
+import type { Version } from "../support/adversary/hello.ts";
+import { SessionKeeper } from "../support/adversary/session.ts";
 import { makeCrl } from "../support/crl.ts";
 import type { TestDaemon } from "../support/daemon.ts";
-import { changeFile, changeRules } from "../support/held.ts";
+import { changeFile, changeRules } from "../support/clients.ts";
 import { type Backend, echoBackend } from "../support/peers.ts";
 import { chainPem, type Issued, makeCa, makeLeaf } from "../support/pki.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { until } from "../support/wait.ts";
 import { type SessionRow, sessionRows, sessionWorld } from "./adversary/sessions.ts";
 
@@ -70,22 +70,22 @@ type Played = SessionRow & {
 };
 
 Deno.test("sessions of those who have lost what let them in", async (t) => {
-  await using scene = await Scene.create();
-  const { ca } = scene.pki;
+  await using testBed = await TestBed.create();
+  const { ca } = testBed.pki;
   const world = sessionWorld(ca);
-  const backend = scene.use(echoBackend());
-  await scene.write("ca.pem", chainPem(ca, world.leaving, world.replaced));
-  const crl = await scene.write("crl.pem", makeCrl(ca).pem);
+  const backend = testBed.use(echoBackend());
+  await testBed.write("ca.pem", chainPem(ca, world.leaving, world.replaced));
+  const crl = await testBed.write("crl.pem", makeCrl(ca).pem);
   const rules = { allow_org: ["acme"], allow_cn: ["unlisted later"] };
-  const daemon = await scene.server(backend.address, { tls: { crl }, acl: rules });
+  const daemon = await testBed.server(backend.address, { tls: { crl }, acl: rules });
 
   const played: Played[] = [];
   const loyal: SessionKeeper[] = [];
   for (const version of VERSIONS) {
-    loyal.push(await SessionKeeper.create(scene.dir, version, scene.pki.client));
+    loyal.push(await SessionKeeper.create(testBed.dir, version, testBed.pki.client));
     for (const row of sessionRows(world)) {
       const made = row.identity();
-      const keeper = await SessionKeeper.create(scene.dir, version, made);
+      const keeper = await SessionKeeper.create(testBed.dir, version, made);
       played.push({ ...row, version, keeper, made });
     }
   }
@@ -109,11 +109,11 @@ Deno.test("sessions of those who have lost what let them in", async (t) => {
   const changes: Readonly<Record<SessionRow["change"], () => Promise<void>>> = {
     "a deny rule": () => changeRules(daemon, { ...rules, deny_cn: ["denied later"] }),
     "an allow rule less": () => changeRules(daemon, { allow_org: ["acme"] }),
-    "a CA less": () => changeFile(daemon, scene.files.ca, chainPem(ca, world.replaced)),
+    "a CA less": () => changeFile(daemon, testBed.files.ca, chainPem(ca, world.replaced)),
     "another CA of its name": () =>
       changeFile(
         daemon,
-        scene.files.ca,
+        testBed.files.ca,
         chainPem(ca, makeCa({ subject: world.replaced.subject })),
       ),
     "an entry of the revocation list": () =>
@@ -143,13 +143,13 @@ Deno.test("sessions of those who have lost what let them in", async (t) => {
 });
 
 Deno.test("tickets of those who were not let in, and of those who showed nothing", async (t) => {
-  await using scene = await Scene.create();
-  const { ca, client } = scene.pki;
-  const backend = scene.use(echoBackend());
+  await using testBed = await TestBed.create();
+  const { ca, client } = testBed.pki;
+  const backend = testBed.use(echoBackend());
   const rules = { allow_cn: ["frontend-service"] };
-  const daemon = await scene.server(backend.address, { acl: rules });
-  const nobody = await scene.server(backend.address, { tls: { client_auth: "none" } });
-  const anyone = await scene.server(backend.address, {
+  const daemon = await testBed.server(backend.address, { acl: rules });
+  const nobody = await testBed.server(backend.address, { tls: { client_auth: "none" } });
+  const anyone = await testBed.server(backend.address, {
     tls: { client_auth: "optional" },
     acl: { ...rules, allow_anonymous: true },
   });
@@ -161,20 +161,20 @@ Deno.test("tickets of those who were not let in, and of those who showed nothing
     for (const [who, identity] of Object.entries(strangers)) {
       await t.step(`a client ${who} is given no ticket, ${version}`, async () => {
         const { connections } = backend;
-        const keeper = await SessionKeeper.create(scene.dir, version, identity);
+        const keeper = await SessionKeeper.create(testBed.dir, version, identity);
         assert.equal((await keeper.first(daemon.port)).echoed, false);
         assert.equal(await keeper.hasTicket(), false);
         assert.equal(backend.connections, connections);
       });
     }
     await t.step(`control: a good one is given one, ${version}`, async () => {
-      const keeper = await SessionKeeper.create(scene.dir, version, client);
+      const keeper = await SessionKeeper.create(testBed.dir, version, client);
       assert.equal((await keeper.first(daemon.port)).echoed, true);
       assert.equal(await keeper.hasTicket(), true);
       await resumes(daemon, keeper);
     });
     await t.step(`a ticket from a tunnel that asks for nothing, ${version}`, async () => {
-      const keeper = await SessionKeeper.create(scene.dir, version, undefined);
+      const keeper = await SessionKeeper.create(testBed.dir, version, undefined);
       assert.equal((await keeper.first(nobody.port)).echoed, true);
       await resumes(nobody, keeper);
       const missing: Refused = { handshake: "no_certificate", error: /peer sent no certificate/ };
@@ -182,7 +182,7 @@ Deno.test("tickets of those who were not let in, and of those who showed nothing
     });
     await t.step(`a nameless session, once everybody needs a name, ${version}`, async () => {
       await changeRules(anyone, { ...rules, allow_anonymous: true });
-      const keeper = await SessionKeeper.create(scene.dir, version, undefined);
+      const keeper = await SessionKeeper.create(testBed.dir, version, undefined);
       assert.equal((await keeper.first(anyone.port)).echoed, true);
       await resumes(anyone, keeper);
       await changeRules(anyone, rules);

@@ -5,10 +5,10 @@
  * @module
  */
 
-import { assertWholeLines } from "../support/adversary.ts";
-import { Front, type ServerRow } from "../support/adversary_front.ts";
+import { assertWholeLines } from "../support/adversary/arena.ts";
+import { Front, type ServerRow } from "../support/adversary/front.ts";
 import { dns, ip, type Issued } from "../support/pki.ts";
-import { type DaemonOptions, Scene } from "../support/scene.ts";
+import { type DaemonOptions, TestBed } from "../support/testbed.ts";
 import { PeerServer } from "../support/sockets.ts";
 import {
   forgedRows,
@@ -84,11 +84,11 @@ for (
   const [group, { options, rows, good = (ca: Issued) => server({}, ca) }] of Object.entries(GROUPS)
 ) {
   Deno.test(`hostile servers, ${group}`, async (t) => {
-    await using scene = await Scene.create();
-    const { ca } = scene.pki;
-    const target = scene.use(await PeerServer.listen());
+    await using testBed = await TestBed.create();
+    const { ca } = testBed.pki;
+    const target = testBed.use(await PeerServer.listen());
     const tls = { server_name: NAME, ...options.tls };
-    const daemon = await scene.client(target.address, { ...options, tls });
+    const daemon = await testBed.client(target.address, { ...options, tls });
     const front = new Front(daemon, target, serves(good(ca)));
     for (const row of rows(ca)) await t.step(row.name, () => front.play(row));
     assertWholeLines(daemon);

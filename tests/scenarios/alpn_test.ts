@@ -8,12 +8,12 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { fileURLToPath } from "node:url";
-import { playServer, type ServerPlay } from "../support/adversary_server.ts";
-import { helloExtension, MESSAGE, message, vector } from "../support/adversary_octets.ts";
-import { Gateway } from "../support/gateway.ts";
+import { playServer, type ServerPlay } from "../support/adversary/server.ts";
+import { helloExtension, MESSAGE, message, vector } from "../support/adversary/octets.ts";
+import { BridgeTestBed } from "../support/bridge_testbed.ts";
 import { ask, echoBackend, lineBackend, sh } from "../support/peers.ts";
 import { plainServer } from "../support/plain_tls.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { Peer, PeerServer } from "../support/sockets.ts";
 
 const REFUSED = 'mtlsd_tls_handshake_errors_total{reason="protocol"}';
@@ -27,20 +27,20 @@ const WAYS = [
 ] as const;
 
 /** What `openssl s_client` says of a handshake. */
-async function handshake(scene: Scene, port: number, args: string): Promise<string> {
+async function handshake(testBed: TestBed, port: number, args: string): Promise<string> {
   const { stdout, stderr } = await sh(
     `echo | openssl s_client -connect 127.0.0.1:${port} -servername localhost -CAfile ca.pem \
      -cert client.pem -key client-key.pem ${args}`,
-    { cwd: scene.dir },
+    { cwd: testBed.dir },
   );
   return stdout + stderr;
 }
 
 for (const { way, options } of WAYS) {
   Deno.test(`alpn: what is offered is agreed on, by the server's order (${way})`, async () => {
-    await using scene = await Scene.create();
-    const backend = scene.use(echoBackend());
-    const server = await scene.server(backend.address, {
+    await using testBed = await TestBed.create();
+    const backend = testBed.use(echoBackend());
+    const server = await testBed.server(backend.address, {
       ...options,
       tls: { alpn: ["h2", "http/1.1"] },
       logging: { level: "debug" },
@@ -55,13 +55,13 @@ for (const { way, options } of WAYS) {
     for (const version of ["-tls1_2", "-tls1_3"]) {
       for (const [offer, agreed] of rows) {
         const from = server.lines.length;
-        const said = await handshake(scene, server.port, `${offer} ${version}`);
+        const said = await handshake(testBed, server.port, `${offer} ${version}`);
         assert.match(said, new RegExp(`ALPN protocol: ${agreed}\n`), said);
         await server.waitForLog("listener: accepted connection", { alpn: agreed }, from);
       }
       // Who says nothing of it gets in.
       const from = server.lines.length;
-      assert.match(await handshake(scene, server.port, version), /No ALPN negotiated/);
+      assert.match(await handshake(testBed, server.port, version), /No ALPN negotiated/);
       const accepted = await server.waitForLog("listener: accepted connection", {}, from);
       assert.equal(accepted.fields.alpn, undefined);
     }
@@ -69,9 +69,9 @@ for (const { way, options } of WAYS) {
   });
 
   Deno.test(`alpn: where nothing matches, alert 120 and no connection (${way})`, async () => {
-    await using scene = await Scene.create();
-    const backend = scene.use(echoBackend());
-    const server = await scene.server(backend.address, {
+    await using testBed = await TestBed.create();
+    const backend = testBed.use(echoBackend());
+    const server = await testBed.server(backend.address, {
       ...options,
       tls: { alpn: ["h2"] },
     });
@@ -80,7 +80,7 @@ for (const { way, options } of WAYS) {
     for (const version of ["-tls1_2", "-tls1_3"]) {
       for (const offer of offers) {
         const from = server.lines.length;
-        const said = await handshake(scene, server.port, `-alpn ${offer} ${version}`);
+        const said = await handshake(testBed, server.port, `-alpn ${offer} ${version}`);
         assert.match(said, /alert no application protocol.*SSL alert number 120/s, said);
         const failed = await server.waitForLog("listener: handshake failed", {}, from);
         assert.equal(failed.fields.reason, "protocol", failed.raw);
@@ -92,8 +92,8 @@ for (const { way, options } of WAYS) {
   });
 
   Deno.test(`alpn: client mode offers, and goes on without an answer (${way})`, async () => {
-    await using scene = await Scene.create();
-    const target = scene.use(lineBackend()).address;
+    await using testBed = await TestBed.create();
+    const target = testBed.use(lineBackend()).address;
     const rows = [
       [["http/1.1", "h2"], ["h2", "http/1.1"], "http/1.1"],
       [["h2"], ["h2"], "h2"],
@@ -102,8 +102,8 @@ for (const { way, options } of WAYS) {
       [["h2"], [], undefined],
     ] as const;
     for (const [accepts, offers, agreed] of rows) {
-      const server = await scene.server(target, { ...options, tls: { alpn: accepts } });
-      const client = await scene.client(server.listen, { ...options, tls: { alpn: offers } });
+      const server = await testBed.server(target, { ...options, tls: { alpn: accepts } });
+      const client = await testBed.client(server.listen, { ...options, tls: { alpn: offers } });
       await using peer = await Peer.connect(client.port);
       await peer.send("hello");
       peer.end();
@@ -118,10 +118,10 @@ for (const { way, options } of WAYS) {
   });
 
   Deno.test(`alpn: client mode says so where the server accepts none of its own (${way})`, async () => {
-    await using scene = await Scene.create();
-    const backend = scene.use(lineBackend());
-    const server = await scene.server(backend.address, { ...options, tls: { alpn: ["h2"] } });
-    const client = await scene.client(server.listen, { ...options, tls: { alpn: ["http/1.1"] } });
+    await using testBed = await TestBed.create();
+    const backend = testBed.use(lineBackend());
+    const server = await testBed.server(backend.address, { ...options, tls: { alpn: ["h2"] } });
+    const client = await testBed.client(server.listen, { ...options, tls: { alpn: ["http/1.1"] } });
     await using peer = await Peer.connect(client.port);
     await peer.send("hello");
     await peer.ended();
@@ -133,13 +133,13 @@ for (const { way, options } of WAYS) {
   });
 
   Deno.test(`alpn: a server that picks what was not offered hears nothing (${way})`, async () => {
-    await using scene = await Scene.create();
-    const target = scene.use(await PeerServer.listen());
-    const { server: { der, key } } = scene.pki;
+    await using testBed = await TestBed.create();
+    const target = testBed.use(await PeerServer.listen());
+    const { server: { der, key } } = testBed.pki;
     const honest: ServerPlay = { chain: [der], key, welcome: "welcome" };
     let index = 0;
     for (const [offers, picks, good] of [["h2", "h2", true], ["h2", "evil", false]] as const) {
-      const client = await scene.client(target.address, { ...options, tls: { alpn: [offers] } });
+      const client = await testBed.client(target.address, { ...options, tls: { alpn: [offers] } });
       await using peer = await Peer.connect(client.port);
       void peer.send("a secret");
       peer.end();
@@ -168,25 +168,25 @@ function picking(protocol: string): Buffer {
 }
 
 Deno.test("alpn: a bridge negotiates on each side for itself", async () => {
-  await using gateway = await Gateway.create();
-  const { ca, server } = gateway.far;
+  await using gateway = await BridgeTestBed.create();
+  const { ca, server } = gateway.targetPki;
   const own = { cert: server.pem, key: server.keyPem, ca: ca.pem, requestCert: true };
   const seen: (string | false | null)[] = [];
   const echo = await plainServer({ ...own, ALPNProtocols: ["h2"], allowHalfOpen: true }, (it) => {
     seen.push(it.alpnProtocol);
     it.pipe(it);
   });
-  gateway.scene.use(echo);
+  gateway.testBed.use(echo);
   const bridge = await gateway.bridge(`127.0.0.1:${echo.port}`, {
     tls: { alpn: ["http/1.1"] },
     upstream_tls: { alpn: ["h2"] },
   });
-  const said = await handshake(gateway.scene, bridge.port, "-alpn http/1.1");
+  const said = await handshake(gateway.testBed, bridge.port, "-alpn http/1.1");
   assert.match(said, /ALPN protocol: http\/1\.1/);
   await bridge.waitForLog("listener: accepted connection", { alpn: "http/1.1" });
   await bridge.waitForLog("dialer: connected", { alpn: "h2" });
   assert.deepEqual(seen, ["h2"]);
-  assert.match(await handshake(gateway.scene, bridge.port, "-alpn h2"), /SSL alert number 120/);
+  assert.match(await handshake(gateway.testBed, bridge.port, "-alpn h2"), /SSL alert number 120/);
   assert.equal(seen.length, 1);
   assert.equal(await ask(gateway.as(bridge), "hello"), "hello");
 });

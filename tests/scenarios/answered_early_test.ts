@@ -10,7 +10,7 @@ import { once } from "node:events";
 import net from "node:net";
 import tls from "node:tls";
 import { sh } from "../support/peers.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 
 const ANSWER = "x".repeat(20_000);
 
@@ -36,8 +36,8 @@ print("got", got)
 for (const leaving of ["after close_notify", "without close_notify"] as const) {
   for (const kind of ["unix", "tcp"] as const) {
     Deno.test(`an early answer of a server that closes ${leaving}, ${kind}`, async () => {
-      await using scene = await Scene.create();
-      const { server: own, ca } = scene.pki;
+      await using testBed = await TestBed.create();
+      const { server: own, ca } = testBed.pki;
       const server = tls.createServer({ cert: own.pem, key: own.keyPem, ca: ca.pem });
       const sockets: net.Socket[] = [];
       server.on("connection", (socket: net.Socket) => sockets.push(socket));
@@ -52,10 +52,10 @@ for (const leaving of ["after close_notify", "without close_notify"] as const) {
       await once(server, "listening");
       try {
         const { port } = server.address() as net.AddressInfo;
-        const path = `${scene.dir}/local.sock`;
+        const path = `${testBed.dir}/local.sock`;
         const listen = kind === "unix" ? { listen: `unix:${path}` } : {};
-        const client = await scene.client(`127.0.0.1:${port}`, listen);
-        const script = await scene.write("caller.py", CALLER);
+        const client = await testBed.client(`127.0.0.1:${port}`, listen);
+        const script = await testBed.write("caller.py", CALLER);
         for (let run = 0; run < 4; run++) {
           const where = kind === "unix" ? path : client.port;
           const { stdout, stderr, code } = await sh(`python3 ${script} ${where}`);

@@ -8,21 +8,21 @@
 import assert from "node:assert/strict";
 import { lineBackend } from "../support/peers.ts";
 import { dns, type Issued, makeCa, makeLeaf, type NameInput } from "../support/pki.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { attempt, countLog } from "../support/tools.ts";
 
 const decisions = (result: string): string => `mtlsd_acl_decisions_total{result="${result}"}`;
 const WOULD_DENY = "listener: would deny connection";
 
 Deno.test("audit lets in whom the rules deny, and tells who they are", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const server = await scene.server(backend.address, {
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
+  const server = await testBed.server(backend.address, {
     acl: { mode: "audit", allow_cn: ["web"], deny_ou: ["interns"] },
   });
   const as = (subject: NameInput): Promise<string> => {
-    const identity = makeLeaf({ role: "client", subject, san: [dns("x.test")] }, scene.pki.ca);
-    return attempt({ port: server.port, ca: scene.pki.ca.pem, identity });
+    const identity = makeLeaf({ role: "client", subject, san: [dns("x.test")] }, testBed.pki.ca);
+    return attempt({ port: server.port, ca: testBed.pki.ca.pem, identity });
   };
   assert.equal(await as("web"), "echo: hello");
   assert.equal(countLog(server, WOULD_DENY), 0);
@@ -51,11 +51,11 @@ Deno.test("audit lets in whom the rules deny, and tells who they are", async () 
 });
 
 Deno.test("audit never lets in a certificate that does not hold", async (t) => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
   const hour = 3_600_000;
   const now = Date.now();
-  const { ca } = scene.pki;
+  const { ca } = testBed.pki;
   const bad: Record<string, Issued> = {
     untrusted: makeLeaf({ role: "client", subject: "web" }, makeCa()),
     expired: makeLeaf({
@@ -72,7 +72,7 @@ Deno.test("audit never lets in a certificate that does not hold", async (t) => {
     bad_certificate: makeLeaf({ role: "server", subject: "web" }, ca),
   };
   for (const client_auth of ["required", "optional"]) {
-    const server = await scene.server(backend.address, {
+    const server = await testBed.server(backend.address, {
       tls: { client_auth },
       acl: { mode: "audit", allow_cn: ["web"] },
     });
@@ -90,9 +90,9 @@ Deno.test("audit never lets in a certificate that does not hold", async (t) => {
 });
 
 Deno.test("client mode tries rules on the server's certificate", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const { client } = await scene.tunnel(backend.address, {
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
+  const { client } = await testBed.tunnel(backend.address, {
     client: { acl: { mode: "audit", allow_cn: ["somebody-else"] } },
   });
   using conn = await Deno.connect({ port: client.port });

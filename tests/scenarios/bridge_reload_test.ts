@@ -8,71 +8,71 @@
 import assert from "node:assert/strict";
 import { makeCrl } from "../support/crl.ts";
 import type { TestDaemon } from "../support/daemon.ts";
-import { Gateway } from "../support/gateway.ts";
+import { BridgeTestBed } from "../support/bridge_testbed.ts";
 import {
-  assertBalanced,
+  assertAllClosesCounted,
   changeFile,
   changeRules,
-  Chatter,
-  closedBy,
-  HeldClient,
-} from "../support/held.ts";
+  closedSeries,
+  EchoClient,
+  EchoLoop,
+} from "../support/clients.ts";
 import { chainPem, dns, ip, type Issued, makeCa, makeLeaf } from "../support/pki.ts";
 import { byRename, serialSeen } from "../support/reload.ts";
 import { attempt } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 
 /** A client of the near domain. */
-function client({ scene }: Gateway, subject: string, notAfter?: Date): Issued {
+function client({ testBed }: BridgeTestBed, subject: string, notAfter?: Date): Issued {
   const until = notAfter === undefined ? {} : { notAfter };
-  return makeLeaf({ role: "client", subject, ...until }, scene.pki.ca);
+  return makeLeaf({ role: "client", subject, ...until }, testBed.pki.ca);
 }
 
 /** Opens a connection that is closed at the end. */
 async function open(
-  gateway: Gateway,
+  gateway: BridgeTestBed,
   bridge: TestDaemon,
-  identity = gateway.scene.pki.client,
-): Promise<HeldClient> {
-  return gateway.scene.use(await HeldClient.open({ ...gateway.as(bridge), identity }));
+  identity = gateway.testBed.pki.client,
+): Promise<EchoClient> {
+  return gateway.testBed.use(await EchoClient.open({ ...gateway.as(bridge), identity }));
 }
 
 /** Everybody with a certificate of the far domain is gone, with this reason. */
 async function allEnded(
   bridge: TestDaemon,
   reason: string,
-  ...held: readonly HeldClient[]
+  ...held: readonly EchoClient[]
 ): Promise<void> {
   for (const one of held) await one.ended();
-  await bridge.waitForMetric(closedBy(reason), held.length);
+  await bridge.waitForMetric(closedSeries(reason), held.length);
   await bridge.waitForMetric("mtlsd_active_connections", 0);
-  await assertBalanced(bridge);
+  await assertAllClosesCounted(bridge);
 }
 
 Deno.test("bridge: a client that its rules no longer admit goes, the others stay", async () => {
-  await using gateway = await Gateway.create();
+  await using gateway = await BridgeTestBed.create();
   const bridge = await gateway.bridge(gateway.echo().address);
   const [red, blue] = [
     await open(gateway, bridge, client(gateway, "red")),
     await open(gateway, bridge, client(gateway, "blue")),
   ];
-  await using _chatter = new Chatter(blue);
+  await using _chatter = new EchoLoop(blue);
   await changeRules(bridge, { deny_cn: ["red"] });
   await red.ended();
   const line = await bridge.waitForLog("listener: connection closed", { reason: "denied" });
   assert.equal(line.fields.peer_cn, "red");
   assert.equal(line.fields.lost_by, "client");
   assert.match(line.fields.rule ?? "", /deny_cn/);
-  await bridge.waitForMetric(closedBy("denied"), 1);
-  await assertBalanced(bridge);
+  await bridge.waitForMetric(closedSeries("denied"), 1);
+  await assertAllClosesCounted(bridge);
 });
 
 Deno.test("bridge: a target that upstream_acl no longer admits loses every connection", async () => {
-  await using gateway = await Gateway.create();
+  await using gateway = await BridgeTestBed.create();
   const bridge = await gateway.bridge(gateway.echo().address);
   const held = [await open(gateway, bridge), await open(gateway, bridge)];
   {
-    await using _chatter = new Chatter(...held);
+    await using _chatter = new EchoLoop(...held);
     // The near side's rules have nothing to say of the target, and the other way round.
     await changeRules(bridge, { deny_cn: ["localhost"] });
     await changeRules(bridge, { deny_cn: ["frontend-service"] }, "upstream_acl");
@@ -88,10 +88,10 @@ Deno.test("bridge: a target that upstream_acl no longer admits loses every conne
 });
 
 Deno.test("bridge: a CA that leaves its bundle takes its side's peers with it, and no others", async () => {
-  await using gateway = await Gateway.create();
-  const { scene, far, files } = gateway;
+  await using gateway = await BridgeTestBed.create();
+  const { testBed, targetPki: far, files } = gateway;
   const other = makeCa({ subject: "other CA" });
-  await Deno.writeTextFile(scene.files.ca, chainPem(scene.pki.ca, other));
+  await Deno.writeTextFile(testBed.files.ca, chainPem(testBed.pki.ca, other));
   const bridge = await gateway.bridge(gateway.echo().address);
   const foreign = makeLeaf({ role: "client", subject: "foreign" }, other);
   const [mine, theirs] = [
@@ -99,31 +99,31 @@ Deno.test("bridge: a CA that leaves its bundle takes its side's peers with it, a
     await open(gateway, bridge, foreign),
   ];
   {
-    await using _chatter = new Chatter(mine);
-    await changeFile(bridge, scene.files.ca, scene.pki.ca.pem);
+    await using _chatter = new EchoLoop(mine);
+    await changeFile(bridge, testBed.files.ca, testBed.pki.ca.pem);
     await theirs.ended();
     const line = await bridge.waitForLog("listener: connection closed", { reason: "untrusted" });
     assert.equal(line.fields.peer_cn, "foreign");
     // A CA more in the far bundle: nobody minds.
     await changeFile(bridge, files.ca, chainPem(far.ca, other));
   }
-  await bridge.waitForMetric(closedBy("untrusted"), 1);
+  await bridge.waitForMetric(closedSeries("untrusted"), 1);
   // The near domain's CA in place of the far one's does not make it trusted there.
-  await changeFile(bridge, files.ca, scene.pki.ca.pem);
+  await changeFile(bridge, files.ca, testBed.pki.ca.pem);
   await mine.ended();
-  await bridge.waitForMetric(closedBy("untrusted"), 2);
+  await bridge.waitForMetric(closedSeries("untrusted"), 2);
   assert.equal(await attempt(gateway.as(bridge)), "");
   await bridge.waitForLog("dialer: handshake failed", { reason: "untrusted" });
-  await assertBalanced(bridge);
+  await assertAllClosesCounted(bridge);
 });
 
 for (const side of ["near", "far"] as const) {
   Deno.test(`bridge: a certificate that is revoked on the ${side} side`, async () => {
-    await using gateway = await Gateway.create();
-    const { scene, far } = gateway;
-    await Deno.mkdir(`${scene.dir}/lists`);
-    const near = await scene.write("lists/near.pem", makeCrl(scene.pki.ca).pem);
-    const there = await scene.write("lists/far.pem", makeCrl(far.ca).pem);
+    await using gateway = await BridgeTestBed.create();
+    const { testBed, targetPki: far } = gateway;
+    await Deno.mkdir(`${testBed.dir}/lists`);
+    const near = await testBed.write("lists/near.pem", makeCrl(testBed.pki.ca).pem);
+    const there = await testBed.write("lists/far.pem", makeCrl(far.ca).pem);
     const bridge = await gateway.bridge(gateway.echo().address, {
       tls: { crl: near },
       upstream_tls: { crl: there },
@@ -131,11 +131,11 @@ for (const side of ["near", "far"] as const) {
     const held = await open(gateway, bridge);
     const other = await open(gateway, bridge, client(gateway, "other"));
     if (side === "near") {
-      await using _chatter = new Chatter(other);
-      const crl = makeCrl(scene.pki.ca, { revoked: [scene.pki.client] });
+      await using _chatter = new EchoLoop(other);
+      const crl = makeCrl(testBed.pki.ca, { revoked: [testBed.pki.client] });
       await changeFile(bridge, near, crl.pem);
       await held.ended();
-      await bridge.waitForMetric(closedBy("revoked"), 1);
+      await bridge.waitForMetric(closedSeries("revoked"), 1);
       assert.equal(await attempt(gateway.as(bridge)), "");
       await bridge.waitForLog("listener: handshake failed", { reason: "revoked" });
     } else {
@@ -147,8 +147,8 @@ for (const side of ["near", "far"] as const) {
   });
 
   Deno.test(`bridge: a certificate that expires on the ${side} side`, async () => {
-    await using gateway = await Gateway.create();
-    const { scene, far } = gateway;
+    await using gateway = await BridgeTestBed.create();
+    const { testBed, targetPki: far } = gateway;
     // The second that is written counts in full.
     const notAfter = new Date(Math.ceil((Date.now() + 2500) / 1000) * 1000);
     const expires = notAfter.getTime() + 1000;
@@ -156,52 +156,52 @@ for (const side of ["near", "far"] as const) {
     const short = makeLeaf({ role: "server", subject: "short", san, notAfter }, far.ca);
     const target = side === "near" ? gateway.echo() : gateway.echo(short);
     const bridge = await gateway.bridge(target.address);
-    const near = side === "near" ? client(gateway, "short", notAfter) : scene.pki.client;
+    const near = side === "near" ? client(gateway, "short", notAfter) : testBed.pki.client;
     const leaving = await open(gateway, bridge, near);
     // What the target's certificate carries is everybody.
-    if (side === "near") scene.use(new Chatter(await open(gateway, bridge)));
+    if (side === "near") testBed.use(new EchoLoop(await open(gateway, bridge)));
     const at = performance.timeOrigin + await leaving.ended();
     assert.ok(at >= expires - 5, `${at - expires} ms after it expired`);
     const line = await bridge.waitForLog("listener: connection closed", { reason: "expired" });
     assert.equal(line.fields.peer_cn, "short");
-    await bridge.waitForMetric(closedBy("expired"), 1);
+    await bridge.waitForMetric(closedSeries("expired"), 1);
   });
 }
 
 Deno.test("bridge: both identities are renewed, under load", async () => {
-  await using gateway = await Gateway.create();
-  const { scene, far, files } = gateway;
+  await using gateway = await BridgeTestBed.create();
+  const { testBed, targetPki: far, files } = gateway;
   const target = gateway.echo();
   const bridge = await gateway.bridge(target.address);
   const held = await open(gateway, bridge);
   const [near, there] = [
-    makeLeaf({ role: "server", subject: "new", san: [dns("localhost")] }, scene.pki.ca),
+    makeLeaf({ role: "server", subject: "new", san: [dns("localhost")] }, testBed.pki.ca),
     makeLeaf({ role: "client", subject: "new" }, far.ca),
   ];
-  await using _chatter = new Chatter(held);
+  await using _chatter = new EchoLoop(held);
   const before = await serialSeen(gateway.as(bridge));
-  await byRename(scene.dir, { "server.pem": near.pem, "server-key.pem": near.keyPem });
+  await byRename(testBed.dir, { "server.pem": near.pem, "server-key.pem": near.keyPem });
   await until(async () => await serialSeen(gateway.as(bridge)) !== before);
-  await byRename(`${scene.dir}/far`, { "client.pem": there.pem, "client-key.pem": there.keyPem });
-  const old = target.callers[0];
+  await byRename(`${testBed.dir}/far`, { "client.pem": there.pem, "client-key.pem": there.keyPem });
+  const old = target.clientSerials[0];
   await until(async () => {
     assert.equal(await attempt(gateway.as(bridge)), "hello");
-    return target.callers.at(-1) !== old;
+    return target.clientSerials.at(-1) !== old;
   });
   assert.equal(held.endedAt, undefined);
   // A pair that does not match is refused as a whole; both sides go on as they were.
   const serial = await serialSeen(gateway.as(bridge));
-  await byRename(`${scene.dir}/far`, { "client-key.pem": far.server.keyPem });
+  await byRename(`${testBed.dir}/far`, { "client-key.pem": far.server.keyPem });
   await bridge.waitForLog("certstore: reload failed, keeping the previous certificates");
   assert.equal(await attempt(gateway.as(bridge)), "hello");
   assert.equal(await serialSeen(gateway.as(bridge)), serial);
-  assert.equal(files.client, `${scene.dir}/far/client.pem`);
+  assert.equal(files.client, `${testBed.dir}/far/client.pem`);
 });
 
 Deno.test("bridge: a drain lets open connections end, and no new ones begin", async () => {
-  await using gateway = await Gateway.create();
+  await using gateway = await BridgeTestBed.create();
   const bridge = await gateway.bridge(gateway.echo().address);
-  const held = await HeldClient.open(gateway.as(bridge));
+  const held = await EchoClient.open(gateway.as(bridge));
   bridge.kill("SIGTERM");
   await bridge.waitForLog("shutting down");
   await until(async () => await attempt(gateway.as(bridge)) === "");

@@ -5,13 +5,13 @@
  */
 
 import assert from "node:assert/strict";
-import { counter, counters, increase } from "../support/adversary.ts";
-import { playServer } from "../support/adversary_server.ts";
+import { counter, counters, increase } from "../support/adversary/arena.ts";
+import { playServer } from "../support/adversary/server.ts";
 import { MB, readHash, Sending } from "../support/bulk.ts";
-import { tlsEnd, tlsTarget } from "../support/ends.ts";
-import { Gateway } from "../support/gateway.ts";
-import { HeldClient } from "../support/held.ts";
-import { stuckTarget } from "../support/hold_back.ts";
+import { tlsEnd, tlsTarget } from "../support/conns.ts";
+import { BridgeTestBed } from "../support/bridge_testbed.ts";
+import { EchoClient } from "../support/clients.ts";
+import { unacceptingTarget } from "../support/proxies.ts";
 import { connectTls, echoBackend } from "../support/peers.ts";
 import { dns, type Issued, makeCa, makeLeaf, pathOf } from "../support/pki.ts";
 import { serialOf } from "../support/crl.ts";
@@ -29,9 +29,9 @@ function hex(issued: Issued): string {
 }
 
 Deno.test("bridge: two domains joined, each side in the log, and counted once", async () => {
-  await using gateway = await Gateway.create();
-  const { far } = gateway;
-  const { address, callers } = gateway.echo();
+  await using gateway = await BridgeTestBed.create();
+  const { targetPki: far } = gateway;
+  const { address, clientSerials: callers } = gateway.echo();
   const bridge = await gateway.bridge(address);
   const before = await counters(bridge);
   assert.equal(await attempt(gateway.as(bridge)), "hello");
@@ -62,39 +62,39 @@ Deno.test("bridge: two domains joined, each side in the log, and counted once", 
 });
 
 Deno.test("bridge: without upstream_tls one identity and one trust serve both sides", async () => {
-  await using gateway = await Gateway.create();
-  const { scene } = gateway;
-  const inner = await scene.server(scene.use(echoBackend()).address);
-  const { ca, server, serverKey } = scene.files;
-  const both = makeLeaf({ subject: "both", san: [dns("localhost")] }, scene.pki.ca);
-  const cert = await scene.write("both.pem", both.pem + both.keyPem);
-  const bridge = await scene.daemon({
+  await using gateway = await BridgeTestBed.create();
+  const { testBed } = gateway;
+  const inner = await testBed.server(testBed.use(echoBackend()).address);
+  const { ca, server, serverKey } = testBed.files;
+  const both = makeLeaf({ subject: "both", san: [dns("localhost")] }, testBed.pki.ca);
+  const cert = await testBed.write("both.pem", both.pem + both.keyPem);
+  const bridge = await testBed.daemon({
     mode: "bridge",
     listen: "127.0.0.1:0",
     target: inner.listen,
     tls: { cert, key: cert, ca, server_name: "localhost" },
   });
-  assert.equal(await attempt(scene.as(bridge)), "hello");
+  assert.equal(await attempt(testBed.as(bridge)), "hello");
   await inner.waitForLog("listener: accepted connection", { peer_cn: "both" });
   // Its certificate is not a client's: the next hop keeps it out, whatever this one thinks.
-  const wrong = await scene.daemon({
+  const wrong = await testBed.daemon({
     mode: "bridge",
     listen: "127.0.0.1:0",
     target: inner.listen,
     tls: { cert: server, key: serverKey, ca, server_name: "localhost" },
   });
-  assert.equal(await attempt(scene.as(wrong)), "");
+  assert.equal(await attempt(testBed.as(wrong)), "");
   await inner.waitForLog("listener: handshake failed");
 });
 
 Deno.test("bridge: who is not let in makes it dial nobody", async () => {
-  await using gateway = await Gateway.create();
-  const { scene, far } = gateway;
-  const target = scene.use(await PeerServer.listen());
+  await using gateway = await BridgeTestBed.create();
+  const { testBed, targetPki: far } = gateway;
+  const target = testBed.use(await PeerServer.listen());
   const bridge = await gateway.bridge(target.address, {
     acl: { allow_cn: ["frontend-service"] },
   });
-  const { ca } = scene.pki;
+  const { ca } = testBed.pki;
   const near = { port: bridge.port, ca: ca.pem };
   const stranger = makeLeaf({ role: "client", subject: "frontend-service" }, makeCa());
   const forged = makeLeaf({ role: "client", subject: "frontend-service", forged: true }, ca);
@@ -122,8 +122,8 @@ Deno.test("bridge: who is not let in makes it dial nobody", async () => {
 });
 
 Deno.test("bridge: half a handshake makes it dial nobody, whatever it says early", async () => {
-  await using gateway = await Gateway.create();
-  const target = gateway.scene.use(await PeerServer.listen());
+  await using gateway = await BridgeTestBed.create();
+  const target = gateway.testBed.use(await PeerServer.listen());
   const bridge = await gateway.bridge(target.address, { tls: { handshake_timeout: "300ms" } });
   await using silent = await Peer.connect(bridge.port);
   await using half = await Peer.connect(bridge.port);
@@ -135,9 +135,9 @@ Deno.test("bridge: half a handshake makes it dial nobody, whatever it says early
 });
 
 Deno.test("bridge: a target that is not what it should be hears not a byte", async () => {
-  await using gateway = await Gateway.create();
-  const { scene, far } = gateway;
-  const target = scene.use(await PeerServer.listen());
+  await using gateway = await BridgeTestBed.create();
+  const { testBed, targetPki: far } = gateway;
+  const target = testBed.use(await PeerServer.listen());
   const bridge = await gateway.bridge(target.address, {
     upstream_acl: { deny_dns: ["banned.example"] },
   });
@@ -146,8 +146,8 @@ Deno.test("bridge: a target that is not what it should be hears not a byte", asy
   const rogues: readonly (readonly [name: string, leaf: Issued, reason: string])[] = [
     ["of nobody's", upstream(makeCa()), "untrusted"],
     // Whoever connects is judged by that CA; a target that shows its certificate is not.
-    ["of the near domain", upstream(scene.pki.ca), "untrusted"],
-    ["the bridge's own", scene.pki.server, "untrusted"],
+    ["of the near domain", upstream(testBed.pki.ca), "untrusted"],
+    ["the bridge's own", testBed.pki.server, "untrusted"],
     ["forged", upstream(far.ca, "localhost", true), "untrusted"],
     ["of another name", upstream(far.ca, "elsewhere"), "name_mismatch"],
     ["a client of the far domain", far.client, "bad_certificate"],
@@ -162,7 +162,7 @@ Deno.test("bridge: a target that is not what it should be hears not a byte", asy
     for (const version of ["TLS1.2", "TLS1.3"] as const) {
       const before = await counters(bridge);
       const index = target.peers.length;
-      const client = scene.use(await HeldClient.connect(gateway.as(bridge)));
+      const client = testBed.use(await EchoClient.connect(gateway.as(bridge)));
       client.echo("a secret").catch(() => {});
       const betrayed = await playServer(await target.peer(index), version, {
         chain: pathOf(leaf).map(({ der }) => der),
@@ -187,15 +187,15 @@ Deno.test("bridge: a target that is not what it should be hears not a byte", asy
           ? { [counter.acl("denied")]: 1 }
           : { [`mtlsd_tls_handshake_errors_total{reason="${reason}"}`]: 1 },
       }, `${name}\n${bridge.log}`);
-      assert.equal(client.heard, "", name);
+      assert.equal(client.received, "", name);
     }
   }
   assert.equal(countLog(bridge, "dialer: connected"), 0);
 });
 
 Deno.test("bridge: acl judges who connects, upstream_acl the target, and neither the other", async () => {
-  await using gateway = await Gateway.create();
-  const { address, callers } = gateway.echo();
+  await using gateway = await BridgeTestBed.create();
+  const { address, clientSerials: callers } = gateway.echo();
   const rows = [
     // Each side's rules name the other's peer: they help nobody.
     [{ allow_cn: ["localhost"] }, {}, ""],
@@ -218,11 +218,11 @@ Deno.test("bridge: acl judges who connects, upstream_acl the target, and neither
 });
 
 Deno.test("bridge: 20 MB both ways at once, and half-close", async () => {
-  await using gateway = await Gateway.create();
-  const { scene, far } = gateway;
-  const target = scene.use(tlsTarget(far));
+  await using gateway = await BridgeTestBed.create();
+  const { testBed, targetPki: far } = gateway;
+  const target = testBed.use(tlsTarget(far));
   const bridge = await gateway.bridge(target.address);
-  const [near, there] = await Promise.all([tlsEnd(bridge.port, scene.pki), target.next()]);
+  const [near, there] = await Promise.all([tlsEnd(bridge.port, testBed.pki), target.next()]);
   await using _near = near;
   const sending = [new Sending(near, 20 * MB), new Sending(there, 20 * MB)] as const;
   const [atNear, atFar] = await Promise.all([readHash(near), readHash(there)]);
@@ -230,7 +230,7 @@ Deno.test("bridge: 20 MB both ways at once, and half-close", async () => {
   assert.deepEqual(atNear, { size: 20 * MB, hash: await sending[1].hash });
   await bridge.waitForLog("listener: connection closed", { reason: "completed" });
   const [asking, answering] = await Promise.all([
-    tlsEnd(bridge.port, scene.pki),
+    tlsEnd(bridge.port, testBed.pki),
     target.next(),
   ]);
   await using _asking = asking;
@@ -244,9 +244,9 @@ Deno.test("bridge: 20 MB both ways at once, and half-close", async () => {
 });
 
 Deno.test("bridge: a stop while the target is dialled, or while its handshake hangs", async () => {
-  await using gateway = await Gateway.create();
-  using stuck = await stuckTarget();
-  const silent = gateway.scene.use(await PeerServer.listen());
+  await using gateway = await BridgeTestBed.create();
+  using stuck = await unacceptingTarget();
+  const silent = gateway.testBed.use(await PeerServer.listen());
   for (const target of [stuck.address, silent.address]) {
     const bridge = await gateway.bridge(target, { proxy: { shutdown_timeout: "200ms" } });
     const waiting = await connectTls(gateway.as(bridge));
@@ -260,8 +260,8 @@ Deno.test("bridge: a stop while the target is dialled, or while its handshake ha
 });
 
 Deno.test("bridge: dial_timeout covers the target's handshake", async () => {
-  await using gateway = await Gateway.create();
-  const silent = gateway.scene.use(await PeerServer.listen());
+  await using gateway = await BridgeTestBed.create();
+  const silent = gateway.testBed.use(await PeerServer.listen());
   // Enough to connect on a busy machine, and the rest of it for the handshake that never is.
   const bridge = await gateway.bridge(silent.address, { proxy: { dial_timeout: "3s" } });
   assert.equal(await attempt(gateway.as(bridge)), "");

@@ -6,9 +6,9 @@
  */
 
 import assert from "node:assert/strict";
-import { hear, plainEnd, plainTarget, tlsEnd, tlsTarget } from "../support/ends.ts";
+import { plainEnd, plainTarget, readToEnd, tlsEnd, tlsTarget } from "../support/conns.ts";
 import { gotBy, pythonClient, pythonServer } from "../support/python_tls.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { Peer, PeerServer } from "../support/sockets.ts";
 import { until } from "../support/wait.ts";
 
@@ -17,11 +17,11 @@ const SAID = 100_000;
 
 for (const version of VERSIONS) {
   Deno.test(`a TLS client that resets has the plain target reset, ${version}`, async () => {
-    await using scene = await Scene.create();
-    const backend = scene.use(await PeerServer.listen());
-    const server = await scene.server(backend.address);
-    const { files } = scene;
-    const peer = scene.use(
+    await using testBed = await TestBed.create();
+    const backend = testBed.use(await PeerServer.listen());
+    const server = await testBed.server(backend.address);
+    const { files } = testBed;
+    const peer = testBed.use(
       pythonClient(server.port, { files, version, size: SAID, end: "reset", wait: true }),
     );
     const far = await backend.peer(0);
@@ -32,12 +32,12 @@ for (const version of VERSIONS) {
   });
 
   Deno.test(`a TLS server that resets has the plain caller reset, ${version}`, async () => {
-    await using scene = await Scene.create();
-    const { files } = scene;
-    const server = scene.use(
+    await using testBed = await TestBed.create();
+    const { files } = testBed;
+    const server = testBed.use(
       await pythonServer({ files, version, size: SAID, end: "reset", wait: true }),
     );
-    const client = await scene.client(server.address);
+    const client = await testBed.client(server.address);
     await using caller = await Peer.connect(client.port);
     await until(() => caller.received === SAID);
     await server.process.type("\n");
@@ -47,15 +47,15 @@ for (const version of VERSIONS) {
 
   for (const end of ["fin", "close_notify"] as const) {
     Deno.test(`a plain peer sees an end where TLS ends by ${end}, ${version}`, async () => {
-      await using scene = await Scene.create();
-      const backend = scene.use(await PeerServer.listen());
-      const daemon = await scene.server(backend.address);
-      const { files } = scene;
-      scene.use(pythonClient(daemon.port, { files, version, size: SAID, end }));
+      await using testBed = await TestBed.create();
+      const backend = testBed.use(await PeerServer.listen());
+      const daemon = await testBed.server(backend.address);
+      const { files } = testBed;
+      testBed.use(pythonClient(daemon.port, { files, version, size: SAID, end }));
       assert.equal(await (await backend.peer(0)).ended(), "end");
 
-      const server = scene.use(await pythonServer({ files, version, size: SAID, end }));
-      const client = await scene.client(server.address);
+      const server = testBed.use(await pythonServer({ files, version, size: SAID, end }));
+      const client = await testBed.client(server.address);
       await using caller = await Peer.connect(client.port);
       assert.equal(await caller.ended(), "end");
       assert.equal(caller.received, SAID);
@@ -63,12 +63,12 @@ for (const version of VERSIONS) {
   }
 
   Deno.test(`a TLS peer sees no close_notify where a plain one resets, ${version}`, async () => {
-    await using scene = await Scene.create();
-    const backend = scene.use(await PeerServer.listen());
-    const daemon = await scene.server(backend.address);
-    const { files } = scene;
+    await using testBed = await TestBed.create();
+    const backend = testBed.use(await PeerServer.listen());
+    const daemon = await testBed.server(backend.address);
+    const { files } = testBed;
     const asking = { files, version, size: SAID, end: "fin" } as const;
-    const peer = scene.use(pythonClient(daemon.port, asking));
+    const peer = testBed.use(pythonClient(daemon.port, asking));
     const far = await backend.peer(0);
     assert.equal(await far.ended(), "end");
     await far.send("half an answer");
@@ -77,8 +77,8 @@ for (const version of VERSIONS) {
     assert.equal(got.size, "half an answer".length);
     assert.notEqual(got.end, "eof");
 
-    const server = scene.use(await pythonServer(asking));
-    const client = await scene.client(server.address);
+    const server = testBed.use(await pythonServer(asking));
+    const client = await testBed.client(server.address);
     await using caller = await Peer.connect(client.port);
     assert.equal(await caller.ended(), "end");
     await caller.send("half an answer");
@@ -90,9 +90,9 @@ for (const version of VERSIONS) {
 }
 
 Deno.test("a break goes through two daemons, whoever breaks", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(await PeerServer.listen());
-  const { server, client } = await scene.tunnel(backend.address);
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(await PeerServer.listen());
+  const { server, client } = await testBed.tunnel(backend.address);
   for (const [index, breaks] of ["target", "caller"].entries()) {
     await using caller = await Peer.connect(client.port);
     await caller.send("a question");
@@ -110,20 +110,20 @@ Deno.test("a break goes through two daemons, whoever breaks", async () => {
 });
 
 Deno.test("limits end a connection in good order on either side", async () => {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   const proxy = { max_lifetime: "300ms" };
-  const target = scene.use(plainTarget());
-  const server = await scene.server(target.address, { proxy });
-  const near = scene.use(await tlsEnd(server.port, scene.pki));
+  const target = testBed.use(plainTarget());
+  const server = await testBed.server(target.address, { proxy });
+  const near = testBed.use(await tlsEnd(server.port, testBed.pki));
   const far = await target.next();
-  assert.equal((await hear(near)).end, "clean", "close_notify is required at this end");
-  assert.equal((await hear(far)).end, "clean");
+  assert.equal((await readToEnd(near)).end, "clean", "close_notify is required at this end");
+  assert.equal((await readToEnd(far)).end, "clean");
   await server.waitForLog("listener: connection closed", { reason: "max_lifetime" });
 
-  const tls = scene.use(tlsTarget(scene.pki));
-  const client = await scene.client(tls.address, { proxy });
-  const caller = scene.use(await plainEnd(client.port));
-  assert.equal((await hear(await tls.next())).end, "clean");
-  assert.equal((await hear(caller)).end, "clean");
+  const tls = testBed.use(tlsTarget(testBed.pki));
+  const client = await testBed.client(tls.address, { proxy });
+  const caller = testBed.use(await plainEnd(client.port));
+  assert.equal((await readToEnd(await tls.next())).end, "clean");
+  assert.equal((await readToEnd(caller)).end, "clean");
   await client.waitForLog("dialer: connection closed", { reason: "max_lifetime" });
 });

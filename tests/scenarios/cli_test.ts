@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { stringify } from "yaml";
 import { MAIN, mtlsd } from "../support/daemon.ts";
 import { sh } from "../support/peers.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { assertPlain, ownAddress } from "../support/tools.ts";
 
 const NOTHING = ["--no-prompt"];
@@ -72,8 +72,8 @@ proxy:
 `;
 
 Deno.test("all problems of a config are told at once, with line and column, by each command", async (t) => {
-  await using scene = await Scene.create();
-  const path = await scene.write("broken.yaml", BROKEN);
+  await using testBed = await TestBed.create();
+  const path = await testBed.write("broken.yaml", BROKEN);
   for (const command of ["run", "check", "grants"]) {
     for (
       const [name, args, stdin] of [["<stdin>", "-", BROKEN], [path, path, undefined]] as const
@@ -100,13 +100,13 @@ Deno.test("all problems of a config are told at once, with line and column, by e
 });
 
 Deno.test("check opens no socket, and tells what run would stumble over", async (t) => {
-  await using scene = await Scene.create();
-  const { ca, server: cert, serverKey: key } = scene.files;
+  await using testBed = await TestBed.create();
+  const { ca, server: cert, serverKey: key } = testBed.files;
   const config = { mode: "server", listen: ownAddress(), target: "127.0.0.1:9" };
   const flags = ["--no-prompt", "--allow-read"];
   await t.step("a good config, from a file and from standard input", async () => {
     const text = stringify({ ...config, tls: { cert, key, ca } });
-    const path = await scene.write("good.yaml", text);
+    const path = await testBed.write("good.yaml", text);
     const file = await mtlsd(["check", path], { flags });
     assert.equal(file.code, 0, file.stderr);
     const stdin = await mtlsd(["check", "-"], { flags, stdin: text });
@@ -124,9 +124,9 @@ Deno.test("check opens no socket, and tells what run would stumble over", async 
 });
 
 Deno.test("certs makes what the daemon runs with, and overwrites nothing", async (t) => {
-  await using scene = await Scene.create();
-  const out = join(scene.dir, "made");
-  const flags = ["--no-prompt", `--allow-read=${scene.dir}`, `--allow-write=${scene.dir}`];
+  await using testBed = await TestBed.create();
+  const out = join(testBed.dir, "made");
+  const flags = ["--no-prompt", `--allow-read=${testBed.dir}`, `--allow-write=${testBed.dir}`];
   await t.step("made", async () => {
     const { code, stdout, stderr } = await mtlsd(["certs", "--out", out], { flags });
     assert.deepEqual({ code, stderr }, { code: 0, stderr: "" });

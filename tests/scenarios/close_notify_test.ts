@@ -9,10 +9,10 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import type { TestDaemon } from "../support/daemon.ts";
-import { hear, plainEnd, plainTarget } from "../support/ends.ts";
+import { plainEnd, plainTarget, readToEnd } from "../support/conns.ts";
 import type { Process } from "../support/openssl.ts";
 import { gotBy, pythonClient, type PythonEnd, pythonServer } from "../support/python_tls.ts";
-import { type DaemonOptions, Scene } from "../support/scene.ts";
+import { type DaemonOptions, TestBed } from "../support/testbed.ts";
 
 const NO_HANDLES = fileURLToPath(new URL("../support/no_handles.ts", import.meta.url));
 const WAYS = { native: {}, public: { preload: NO_HANDLES } } as const;
@@ -38,25 +38,25 @@ type Played = {
   readonly broken: "peer_reset" | "target_reset";
 };
 
-const MODES: Readonly<Record<string, (scene: Scene, played: Case) => Promise<Played>>> = {
-  "server mode": async (scene, { version, end, options }) => {
-    const target = scene.use(plainTarget());
-    const server = await scene.server(target.address, options);
-    const { files } = scene;
-    const peer = scene.use(pythonClient(server.port, { files, version, size: QUESTION, end }));
+const MODES: Readonly<Record<string, (testBed: TestBed, played: Case) => Promise<Played>>> = {
+  "server mode": async (testBed, { version, end, options }) => {
+    const target = testBed.use(plainTarget());
+    const server = await testBed.server(target.address, options);
+    const { files } = testBed;
+    const peer = testBed.use(pythonClient(server.port, { files, version, size: QUESTION, end }));
     return { peer, other: await target.next(), daemons: [server], broken: "peer_reset" };
   },
-  "client mode": async (scene, { version, end, options }) => {
-    const { files } = scene;
-    const server = scene.use(await pythonServer({ files, version, size: QUESTION, end }));
-    const client = await scene.client(server.address, options);
-    const other = scene.use(await plainEnd(client.port));
+  "client mode": async (testBed, { version, end, options }) => {
+    const { files } = testBed;
+    const server = testBed.use(await pythonServer({ files, version, size: QUESTION, end }));
+    const client = await testBed.client(server.address, options);
+    const other = testBed.use(await plainEnd(client.port));
     return { peer: server.process, other, daemons: [client], broken: "target_reset" };
   },
-  "bridge mode, the client": async (scene, { version, end, options }) => {
-    const target = scene.use(plainTarget());
-    const server = await scene.server(target.address);
-    const { files } = scene;
+  "bridge mode, the client": async (testBed, { version, end, options }) => {
+    const target = testBed.use(plainTarget());
+    const server = await testBed.server(target.address);
+    const { files } = testBed;
     const { ca, server: cert, serverKey: key, client: ownCert, clientKey: ownKey } = files;
     const { preload, tls, ...blocks } = options;
     const config = {
@@ -67,8 +67,8 @@ const MODES: Readonly<Record<string, (scene: Scene, played: Case) => Promise<Pla
       tls: { cert, key, ca, ...tls },
       upstream_tls: { cert: ownCert, key: ownKey, server_name: "localhost" },
     };
-    const bridge = await scene.daemon(config, preload === undefined ? {} : { preload });
-    const peer = scene.use(pythonClient(bridge.port, { files, version, size: QUESTION, end }));
+    const bridge = await testBed.daemon(config, preload === undefined ? {} : { preload });
+    const peer = testBed.use(pythonClient(bridge.port, { files, version, size: QUESTION, end }));
     return { peer, other: await target.next(), daemons: [bridge, server], broken: "peer_reset" };
   },
 };
@@ -81,11 +81,11 @@ for (const [way, preload] of Object.entries(WAYS)) {
   for (const version of VERSIONS) {
     for (const [mode, play] of Object.entries(MODES)) {
       Deno.test(`an end without close_notify, ${mode}, ${version}, ${way}`, async () => {
-        await using scene = await Scene.create();
+        await using testBed = await TestBed.create();
         const logging = { level: "debug" };
         const options = { ...preload, logging };
-        const { peer, other, daemons } = await play(scene, { version, end: "fin", options });
-        const heard = await hear(other);
+        const { peer, other, daemons } = await play(testBed, { version, end: "fin", options });
+        const heard = await readToEnd(other);
         assert.equal(heard.end, "clean");
         assert.equal(heard.text.length, QUESTION);
         await other.write(new Uint8Array(ANSWER));
@@ -99,21 +99,21 @@ for (const [way, preload] of Object.entries(WAYS)) {
       });
 
       Deno.test(`require_close_notify, ${mode}, ${version}, ${way}`, async () => {
-        await using scene = await Scene.create();
+        await using testBed = await TestBed.create();
         const tls = { require_close_notify: true };
         const options = { ...preload, tls };
-        const { other, daemons, broken } = await play(scene, { version, end: "fin", options });
-        assert.equal((await hear(other)).text.length, QUESTION);
+        const { other, daemons, broken } = await play(testBed, { version, end: "fin", options });
+        assert.equal((await readToEnd(other)).text.length, QUESTION);
         const [daemon] = daemons;
         const line = await daemon?.waitForLog(closed(mode), { reason: broken });
         assert.match(line?.fields.error ?? "", /without close_notify/);
       });
 
       Deno.test(`half a record at the end, ${mode}, ${version}, ${way}`, async () => {
-        await using scene = await Scene.create();
+        await using testBed = await TestBed.create();
         const end = "half a record";
-        const { other, daemons, broken } = await play(scene, { version, end, options: preload });
-        assert.equal((await hear(other)).text.length, QUESTION);
+        const { other, daemons, broken } = await play(testBed, { version, end, options: preload });
+        assert.equal((await readToEnd(other)).text.length, QUESTION);
         await daemons[0]?.waitForLog(closed(mode), { reason: broken });
       });
     }

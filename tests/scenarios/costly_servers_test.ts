@@ -6,20 +6,20 @@
  */
 
 import assert from "node:assert/strict";
-import { playServer } from "../support/adversary_server.ts";
+import { playServer } from "../support/adversary/server.ts";
 import { forest } from "../support/hostile_chains.ts";
-import { plainEnd } from "../support/ends.ts";
-import { Scene } from "../support/scene.ts";
+import { plainEnd } from "../support/conns.ts";
+import { TestBed } from "../support/testbed.ts";
 import { PeerServer } from "../support/sockets.ts";
 
 Deno.test("a server whose certificates cost too much is left alone for a while", async () => {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   // Some 50,000 steps of the engine's search.
   const { chain, key } = forest("p256", { name: "a forest", levels: 6, width: 6 });
-  const hostile = scene.use(
+  const hostile = testBed.use(
     await PeerServer.listen((peer) => void playServer(peer, "TLS1.3", { chain, key })),
   );
-  const client = await scene.client(hostile.address, {
+  const client = await testBed.client(hostile.address, {
     tls: { handshake_timeout: "60s" },
     proxy: { dial_timeout: "60s" },
   });

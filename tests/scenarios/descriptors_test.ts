@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import type { TestDaemon } from "../support/daemon.ts";
 import { ask, echoBackend } from "../support/peers.ts";
 import { cpuSeconds, descriptors } from "../support/process.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { Peer, PeerServer } from "../support/sockets.ts";
 import { until } from "../support/wait.ts";
 
@@ -40,9 +40,9 @@ async function allWell(daemon: TestDaemon): Promise<void> {
 }
 
 Deno.test("server mode runs out of descriptors without spinning, and accepts again", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
-  const daemon = await scene.server(backend.address, {
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
+  const daemon = await testBed.server(backend.address, {
     wrapper: WRAPPER,
     tls: { handshake_timeout: "60s" },
   });
@@ -70,17 +70,17 @@ Deno.test("server mode runs out of descriptors without spinning, and accepts aga
     );
 
     for (const peer of peers) await peer[Symbol.asyncDispose]();
-    assert.equal(await ask(scene.as(daemon), "back again"), "back again");
+    assert.equal(await ask(testBed.as(daemon), "back again"), "back again");
     if (round === 1) await daemon.waitForLog("listener: accepting again", {}, from);
     await allWell(daemon);
   }
 });
 
 Deno.test("no descriptor left to dial with: that connection is closed, others go on", async () => {
-  await using scene = await Scene.create();
-  const target = scene.use(await PeerServer.listen());
+  await using testBed = await TestBed.create();
+  const target = testBed.use(await PeerServer.listen());
   // The target says nothing, so that connections stay where they are until this is over.
-  const daemon = await scene.client(target.address, {
+  const daemon = await testBed.client(target.address, {
     wrapper: WRAPPER,
     proxy: { dial_timeout: "2s" },
   });
@@ -98,9 +98,9 @@ Deno.test("no descriptor left to dial with: that connection is closed, others go
 });
 
 Deno.test("health and metrics answer after descriptors ran out under them too", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
-  const daemon = await scene.server(backend.address, {
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
+  const daemon = await testBed.server(backend.address, {
     wrapper: WRAPPER,
     tls: { handshake_timeout: "60s" },
   });
@@ -113,16 +113,16 @@ Deno.test("health and metrics answer after descriptors ran out under them too", 
   for (const probe of probes) if (probe.status === "fulfilled") peers.push(probe.value);
   for (const peer of peers) await peer[Symbol.asyncDispose]();
   await allWell(daemon);
-  assert.equal(await ask(scene.as(daemon), "still here"), "still here");
+  assert.equal(await ask(testBed.as(daemon), "still here"), "still here");
 });
 
 Deno.test("a start says when max_connections takes more descriptors than there are", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
   const SHORT = "too few file descriptors for proxy.max_connections";
   const limit = (descriptors: number) => ["prlimit", `--nofile=${descriptors}:${descriptors}`];
   const start = (descriptors: number, max: number) =>
-    scene.server(backend.address, {
+    testBed.server(backend.address, {
       wrapper: limit(descriptors),
       proxy: { max_connections: max },
     });
@@ -137,10 +137,10 @@ Deno.test("a start says when max_connections takes more descriptors than there a
   assert.ok(Number(fields.needed) >= 2 * 1000, fields.needed);
   // None stays open, and all is served.
   assert.ok(await descriptors(short.pid) < 100);
-  assert.equal(await ask(scene.as(short), "hello"), "hello");
+  assert.equal(await ask(testBed.as(short), "hello"), "hello");
   for (const max of [50, 0]) {
     const enough = await start(1000, max);
-    assert.equal(await ask(scene.as(enough), "hello"), "hello");
+    assert.equal(await ask(testBed.as(enough), "hello"), "hello");
     assert.doesNotMatch(enough.log, /too few/);
   }
 });

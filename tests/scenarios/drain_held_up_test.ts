@@ -7,15 +7,15 @@
 import assert from "node:assert/strict";
 import net from "node:net";
 import { startDaemon, type TestDaemon } from "../support/daemon.ts";
-import { Caller, HeldBackend } from "../support/drain.ts";
+import { CountingClient, ReleasedBackend } from "../support/drain.ts";
 import { connectTls, lineBackend, sh, writeAll } from "../support/peers.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { countLog, refuses } from "../support/tools.ts";
 import { timed, until } from "../support/wait.ts";
 
 Deno.test("with nothing open the stop is immediate, whoever holds on to the probes", async () => {
-  await using scene = await Scene.create();
-  const { server, client } = await scene.tunnel("127.0.0.1:9", {
+  await using testBed = await TestBed.create();
+  const { server, client } = await testBed.tunnel("127.0.0.1:9", {
     server: { proxy: { shutdown_timeout: "0" } },
     client: { proxy: { shutdown_timeout: "0" } },
   });
@@ -37,8 +37,8 @@ Deno.test("with nothing open the stop is immediate, whoever holds on to the prob
 });
 
 Deno.test("a drain does not wait for who never finishes a handshake", async () => {
-  await using scene = await Scene.create();
-  const daemon = await scene.server("127.0.0.1:9", {
+  await using testBed = await TestBed.create();
+  const daemon = await testBed.server("127.0.0.1:9", {
     tls: { handshake_timeout: "300ms" },
     proxy: { shutdown_timeout: "0" },
   });
@@ -55,10 +55,10 @@ Deno.test("a drain does not wait for who never finishes a handshake", async () =
 });
 
 Deno.test("a reload that hangs on its files holds up neither the drain nor the second signal", async (t) => {
-  await using scene = await Scene.create();
-  const backend = scene.use(new HeldBackend());
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(new ReleasedBackend());
   const start = async (): Promise<TestDaemon> => {
-    const daemon = await scene.server(backend.address, { proxy: { shutdown_timeout: "0" } });
+    const daemon = await testBed.server(backend.address, { proxy: { shutdown_timeout: "0" } });
     // Opening a pipe that nobody writes to never returns, like a file of a network that is gone.
     await Deno.remove(daemon.configPath);
     assert.equal((await sh(`mkfifo '${daemon.configPath}'`)).code, 0);
@@ -74,7 +74,7 @@ Deno.test("a reload that hangs on its files holds up neither the drain nor the s
   });
   await t.step("a second signal", async () => {
     const daemon = await start();
-    const caller = scene.use(new Caller(await connectTls(scene.as(daemon))));
+    const caller = testBed.use(new CountingClient(await connectTls(testBed.as(daemon))));
     await caller.greeted();
     daemon.kill("SIGTERM");
     await until(() => refuses(daemon.listen));
@@ -85,11 +85,11 @@ Deno.test("a reload that hangs on its files holds up neither the drain nor the s
 });
 
 Deno.test("a daemon stops at once after connections that ended in every way", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
   // Without limits: a connection that is never over would hold the drain for ever.
   const proxy = { shutdown_timeout: "0", idle_timeout: "0" };
-  const { server, client } = await scene.tunnel(backend.address, {
+  const { server, client } = await testBed.tunnel(backend.address, {
     server: { proxy },
     client: { proxy },
   });
@@ -124,12 +124,12 @@ Deno.test("a daemon stops at once after connections that ended in every way", as
 });
 
 Deno.test("a stop during the start ends with status 0, once", async () => {
-  await using scene = await Scene.create();
-  const { ca, server: cert, serverKey: key } = scene.files;
+  await using testBed = await TestBed.create();
+  const { ca, server: cert, serverKey: key } = testBed.files;
   const tls = { cert, key, ca };
   const config = { mode: "server", listen: "127.0.0.1:0", target: "127.0.0.1:9", tls };
   for (const message of ["mtlsd starting", "certificates loaded", "listener: serving mTLS"]) {
-    await using daemon = await startDaemon({ dir: scene.dir, config, expectFailure: true });
+    await using daemon = await startDaemon({ dir: testBed.dir, config, expectFailure: true });
     await daemon.waitForLog(message);
     daemon.kill("SIGTERM");
     assert.equal(await daemon.exit(), 0, daemon.log);
@@ -138,8 +138,8 @@ Deno.test("a stop during the start ends with status 0, once", async () => {
 });
 
 Deno.test("a start that hangs on its files is given up: a while after the first signal, at once on the second", async () => {
-  await using scene = await Scene.create();
-  const { ca, server: cert, serverKey: key } = scene.files;
+  await using testBed = await TestBed.create();
+  const { ca, server: cert, serverKey: key } = testBed.files;
   const config = {
     mode: "server",
     listen: "127.0.0.1:0",
@@ -147,7 +147,7 @@ Deno.test("a start that hangs on its files is given up: a while after the first 
     tls: { cert, key, ca },
   };
   // Looking at the key never returns, like a file of a network that is gone.
-  const preload = await scene.write(
+  const preload = await testBed.write(
     "hang.ts",
     `const { stat } = Deno;
     const never = () => new Promise(() => setInterval(() => {}, 1_000_000));
@@ -155,7 +155,7 @@ Deno.test("a start that hangs on its files is given up: a while after the first 
   );
   for (const second of [false, true]) {
     await using daemon = await startDaemon({
-      dir: scene.dir,
+      dir: testBed.dir,
       config,
       preload,
       expectFailure: true,
@@ -170,14 +170,14 @@ Deno.test("a start that hangs on its files is given up: a while after the first 
 });
 
 Deno.test("a signal that comes when all is done does not change the exit status", async () => {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   // Between the last line and the end there is a moment; here it is one that can be met.
-  const preload = await scene.write(
+  const preload = await testBed.write(
     "late.ts",
     `const { exit } = Deno;
     Deno.exit = (code) => void setTimeout(() => exit(code), 1000);`,
   );
-  const daemon = await scene.server("127.0.0.1:9", { preload });
+  const daemon = await testBed.server("127.0.0.1:9", { preload });
   daemon.kill("SIGTERM");
   await daemon.waitForLog("shutdown complete");
   daemon.kill("SIGTERM");

@@ -7,37 +7,39 @@
 import assert from "node:assert/strict";
 import net from "node:net";
 import type { TestDaemon } from "../support/daemon.ts";
-import { Caller, HeldBackend } from "../support/drain.ts";
+import { CountingClient, ReleasedBackend } from "../support/drain.ts";
 import { connectTls, lineBackend } from "../support/peers.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { attempt, countLog, ownAddress, refuses, split } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 
 type Setting = {
   readonly daemon: TestDaemon;
   readonly listen: string;
-  readonly call: () => Promise<Caller>;
+  readonly call: () => Promise<CountingClient>;
 };
 
 /** A daemon of each mode on an address that is known beforehand. */
 const MODES: Readonly<
-  Record<string, (scene: Scene, target: string, proxy?: object) => Promise<Setting>>
+  Record<string, (testBed: TestBed, target: string, proxy?: object) => Promise<Setting>>
 > = {
-  "server mode": async (scene, target, proxy = {}) => {
+  "server mode": async (testBed, target, proxy = {}) => {
     const listen = ownAddress();
     const { hostname: host, port } = split(listen);
-    const daemon = await scene.server(target, { listen, proxy: { ...proxy } });
+    const daemon = await testBed.server(target, { listen, proxy: { ...proxy } });
     const call = async () =>
-      await scene.use(new Caller(await connectTls({ ...scene.as(daemon), host, port }))).greeted();
+      await testBed.use(new CountingClient(await connectTls({ ...testBed.as(daemon), host, port })))
+        .greeted();
     return { daemon, listen, call };
   },
-  "client mode": async (scene, target, proxy = {}) => {
+  "client mode": async (testBed, target, proxy = {}) => {
     const listen = ownAddress();
     const { hostname: host, port } = split(listen);
-    const behind = await scene.server(target);
-    const daemon = await scene.client(behind.listen, { listen, proxy: { ...proxy } });
+    const behind = await testBed.server(target);
+    const daemon = await testBed.client(behind.listen, { listen, proxy: { ...proxy } });
     const call = async () =>
-      await scene.use(new Caller(net.connect({ host, port, allowHalfOpen: true }))).greeted();
+      await testBed.use(new CountingClient(net.connect({ host, port, allowHalfOpen: true })))
+        .greeted();
     return { daemon, listen, call };
   },
 };
@@ -52,10 +54,10 @@ function watchExit(daemon: TestDaemon): { code: number | undefined } {
 for (const [mode, set] of Object.entries(MODES)) {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     Deno.test(`${signal} in ${mode}: what is open is completed, the port is free soon`, async () => {
-      await using scene = await Scene.create();
+      await using testBed = await TestBed.create();
       const rest = new Uint8Array(4 << 20);
-      const backend = scene.use(new HeldBackend(rest));
-      const { daemon, listen, call } = await set(scene, backend.address);
+      const backend = testBed.use(new ReleasedBackend(rest));
+      const { daemon, listen, call } = await set(testBed, backend.address);
       const callers = [await call(), await call()];
       const exit = watchExit(daemon);
       daemon.kill(signal);
@@ -73,15 +75,15 @@ for (const [mode, set] of Object.entries(MODES)) {
 
       // Another daemon takes the port over while the first one still drains.
       const next = lineBackend();
-      scene.use(next);
+      testBed.use(next);
       const { hostname, port } = split(listen);
       if (mode === "server mode") {
-        const heir = await scene.server(next.address, { listen });
-        const client = { ...scene.as(heir), host: hostname, port };
+        const heir = await testBed.server(next.address, { listen });
+        const client = { ...testBed.as(heir), host: hostname, port };
         assert.equal(await attempt(client), "echo: hello");
       } else {
-        const behind = await scene.server(next.address);
-        await scene.client(behind.listen, { listen });
+        const behind = await testBed.server(next.address);
+        await testBed.client(behind.listen, { listen });
         const conn = await Deno.connect({ hostname, port });
         await conn.write(new TextEncoder().encode("hello"));
         await conn.closeWrite();
@@ -108,10 +110,10 @@ for (const [mode, set] of Object.entries(MODES)) {
   }
 
   Deno.test(`${mode}: when shutdown_timeout passes, what is open is cut, status 1`, async () => {
-    await using scene = await Scene.create();
-    const backend = scene.use(new HeldBackend());
+    await using testBed = await TestBed.create();
+    const backend = testBed.use(new ReleasedBackend());
     const proxy = { shutdown_timeout: "250ms" };
-    const { daemon, call } = await set(scene, backend.address, proxy);
+    const { daemon, call } = await set(testBed, backend.address, proxy);
     const caller = await call();
     daemon.kill("SIGTERM");
     assert.equal(await daemon.exit(), 1);
@@ -124,10 +126,12 @@ for (const [mode, set] of Object.entries(MODES)) {
 
   for (const [first, second] of [["SIGTERM", "SIGINT"], ["SIGINT", "SIGINT"]] as const) {
     Deno.test(`${mode}: ${second} after ${first} cuts at once, status 1`, async () => {
-      await using scene = await Scene.create();
-      const backend = scene.use(new HeldBackend());
+      await using testBed = await TestBed.create();
+      const backend = testBed.use(new ReleasedBackend());
       // No limit: only the second signal can end it.
-      const { daemon, listen, call } = await set(scene, backend.address, { shutdown_timeout: "0" });
+      const { daemon, listen, call } = await set(testBed, backend.address, {
+        shutdown_timeout: "0",
+      });
       const caller = await call();
       daemon.kill(first);
       await until(() => refuses(listen));
@@ -142,10 +146,10 @@ for (const [mode, set] of Object.entries(MODES)) {
 const CLOSED = { server: "listener: connection closed", client: "dialer: connection closed" };
 
 Deno.test("SIGHUP during a drain is ignored", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(new HeldBackend());
-  const daemon = await scene.server(backend.address);
-  const caller = scene.use(new Caller(await connectTls(scene.as(daemon))));
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(new ReleasedBackend());
+  const daemon = await testBed.server(backend.address);
+  const caller = testBed.use(new CountingClient(await connectTls(testBed.as(daemon))));
   await caller.greeted();
   daemon.kill("SIGTERM");
   await daemon.waitForLog("shutting down");
@@ -154,7 +158,7 @@ Deno.test("SIGHUP during a drain is ignored", async () => {
   assert.equal((await daemon.metrics()).get('mtlsd_reloads_total{result="success"}'), 0);
   assert.equal(countLog(daemon, "received SIGHUP, reloading certificates"), 0);
   // Neither do changes of the files count any more.
-  await Deno.writeTextFile(scene.files.server, "garbage");
+  await Deno.writeTextFile(testBed.files.server, "garbage");
   backend.release();
   await caller.over;
   assert.equal(await daemon.exit(), 0);

@@ -7,8 +7,8 @@
 
 import assert from "node:assert/strict";
 import type { Conn } from "../../src/net/conn.ts";
-import { type End, hear, plainEnd, tlsEnd } from "../support/ends.ts";
-import { Scene } from "../support/scene.ts";
+import { type End, plainEnd, readToEnd, tlsEnd } from "../support/conns.ts";
+import { TestBed } from "../support/testbed.ts";
 import { PeerServer } from "../support/sockets.ts";
 
 /** Sends for as long as it goes. */
@@ -22,9 +22,9 @@ async function flood(conn: Conn): Promise<void> {
 }
 
 Deno.test("an early answer arrives although its backend reset what else was sent", async (t) => {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   const answer = "HTTP/1.1 413 Content Too Large\r\nconnection: close\r\n\r\n" + "x".repeat(20_000);
-  const backend = scene.use(
+  const backend = testBed.use(
     await PeerServer.listen((peer) => {
       // Reads a little, answers and leaves with the rest unread: that is a reset.
       peer.onBytes = () => {
@@ -33,17 +33,17 @@ Deno.test("an early answer arrives although its backend reset what else was sent
       };
     }),
   );
-  const { server, client } = await scene.tunnel(backend.address);
+  const { server, client } = await testBed.tunnel(backend.address);
   const callers: Record<string, () => Promise<End>> = {
-    "server mode": () => tlsEnd(server.port, scene.pki),
+    "server mode": () => tlsEnd(server.port, testBed.pki),
     "the full tunnel": () => plainEnd(client.port),
   };
   for (const [name, connect] of Object.entries(callers)) {
     await t.step(name, async () => {
-      const near = scene.use(await connect());
+      const near = testBed.use(await connect());
       const sending = flood(near);
       // Followed by an end or a reset.
-      const { text } = await hear(near);
+      const { text } = await readToEnd(near);
       assert.equal(text.length, answer.length);
       assert.ok(text === answer);
       near.close();

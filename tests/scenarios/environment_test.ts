@@ -8,10 +8,10 @@
 import assert from "node:assert/strict";
 import { stringify } from "yaml";
 import { MAIN, mtlsd, ROOT, startDaemon, type TestDaemon } from "../support/daemon.ts";
-import { changeRules } from "../support/held.ts";
+import { changeRules } from "../support/clients.ts";
 import { ask, connectTls, echoBackend, sh } from "../support/peers.ts";
 import { makeLeaf } from "../support/pki.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { assertPlain, attempt, ownAddress } from "../support/tools.ts";
 
 type Variables = Readonly<Record<string, string>>;
@@ -22,18 +22,18 @@ function withVariables(variables: Variables): readonly string[] {
 }
 
 /** What a config takes that is complete. */
-function complete(scene: Scene, target: string): Readonly<Record<string, unknown>> {
-  const { server: cert, serverKey: key, ca } = scene.files;
+function complete(testBed: TestBed, target: string): Readonly<Record<string, unknown>> {
+  const { server: cert, serverKey: key, ca } = testBed.files;
   return { mode: "server", listen: "127.0.0.1:0", target, tls: { cert, key, ca } };
 }
 
 /** What `mtlsd grants --with-env` prints, asked under the same variables. */
 async function grantsWithEnv(
-  scene: Scene,
+  testBed: TestBed,
   config: Readonly<Record<string, unknown>>,
   variables: Variables,
 ): Promise<readonly string[]> {
-  const path = await scene.write("asked.yaml", stringify(config));
+  const path = await testBed.write("asked.yaml", stringify(config));
   const { stdout, stderr, code } = await sh(
     `${Object.entries(variables).map(([name, value]) => `${name}='${value}'`).join(" ")} \
      ${Deno.execPath()} run --no-prompt --allow-read=${path} --allow-env='MTLSD_*' ${MAIN} \
@@ -46,13 +46,13 @@ async function grantsWithEnv(
 
 /** A daemon under these flags and variables; the grant for its config file is added. */
 async function start(
-  scene: Scene,
+  testBed: TestBed,
   config: Readonly<Record<string, unknown>>,
   variables: Variables,
   flags: readonly string[],
 ): Promise<TestDaemon> {
-  const read = `--allow-read=${scene.dir}`;
-  return await scene.daemon(config, {
+  const read = `--allow-read=${testBed.dir}`;
+  return await testBed.daemon(config, {
     wrapper: withVariables(variables),
     flags: [...flags.filter((flag) => !flag.startsWith("--allow-read")), read],
   });
@@ -63,11 +63,11 @@ const PORTS = ["--allow-net=127.0.0.1"];
 const ENV = ["--allow-env=MTLSD_*", "--deny-env=MTLSD_"];
 
 Deno.test("variables win over the file, under the grants that --with-env prints", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
   const wrong = ownAddress();
   const config = {
-    ...complete(scene, wrong),
+    ...complete(testBed, wrong),
     listen: ownAddress(),
     health: { enabled: false },
     metrics: { enabled: false },
@@ -84,16 +84,16 @@ Deno.test("variables win over the file, under the grants that --with-env prints"
     MTLSD_LOGGING_LEVEL: "debug",
     MTLSD_LOGGING_FORMAT: "json",
   };
-  const flags = await grantsWithEnv(scene, config, variables);
+  const flags = await grantsWithEnv(testBed, config, variables);
   // The grants are those of the settings as they come out.
   assert.ok(flags.some((flag) => flag.includes(listen) && flag.includes(backend.address)));
   assert.ok(!flags.some((flag) => flag.includes(wrong)));
   assert.ok(flags.includes("--allow-env=MTLSD_*"));
-  const server = await start(scene, config, variables, flags);
+  const server = await start(testBed, config, variables, flags);
   assert.equal(server.listen, listen);
   assert.ok(server.lines.every(({ raw }) => raw.startsWith("{")), "JSON");
   const [host = "", port] = listen.split(":");
-  const client = { host, port: Number(port), ca: scene.pki.ca.pem };
+  const client = { host, port: Number(port), ca: testBed.pki.ca.pem };
   assert.equal(await ask(client, "hello"), "hello");
   assert.equal(await attempt({ ...client, maxVersion: "TLSv1.2" }), "");
   const idle = await connectTls(client);
@@ -104,8 +104,8 @@ Deno.test("variables win over the file, under the grants that --with-env prints"
 });
 
 Deno.test("without the grant the environment is not looked at", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
   const variables = {
     MTLSD_TARGET: ownAddress(),
     MTLSD_TLS_CLIENT_AUTH: "none",
@@ -113,22 +113,22 @@ Deno.test("without the grant the environment is not looked at", async () => {
     MTLSD_NO_SUCH_KEY: "x",
   };
   for (const flags of [[], ["--allow-env=HOME"]]) {
-    const server = await start(scene, complete(scene, backend.address), variables, [
+    const server = await start(testBed, complete(testBed, backend.address), variables, [
       "--no-prompt",
       ...PORTS,
       ...flags,
     ]);
     // What would let everybody in has not.
-    assert.equal(await attempt({ port: server.port, ca: scene.pki.ca.pem }), "");
-    assert.equal(await ask(scene.as(server), "hello"), "hello");
+    assert.equal(await attempt({ port: server.port, ca: testBed.pki.ca.pem }), "");
+    assert.equal(await ask(testBed.as(server), "hello"), "hello");
     assert.doesNotMatch(server.log, /MTLSD_/);
     await server.stop();
   }
 });
 
 Deno.test("a typo in a name or a value is an error, all of them at once", async () => {
-  await using scene = await Scene.create();
-  const config = complete(scene, "127.0.0.1:9");
+  await using testBed = await TestBed.create();
+  const config = complete(testBed, "127.0.0.1:9");
   const rows = [
     [{ MTLSD_TLS_CRT: "x" }, /MTLSD_TLS_CRT.*MTLSD_TLS_CERT/s],
     [{ MTLSD_LISTN: "x" }, /MTLSD_LISTN.*MTLSD_LISTEN/s],
@@ -144,11 +144,11 @@ Deno.test("a typo in a name or a value is an error, all of them at once", async 
   ] as const;
   for (const [variables, said] of rows) {
     await using daemon = await startDaemon({
-      dir: scene.dir,
+      dir: testBed.dir,
       config,
       wrapper: withVariables(variables),
       // As --with-env prints them: with the second one every name is seen, however far off.
-      flags: ["--no-prompt", ...PORTS, `--allow-read=${scene.dir}`, ...ENV],
+      flags: ["--no-prompt", ...PORTS, `--allow-read=${testBed.dir}`, ...ENV],
       expectFailure: true,
     });
     assert.equal(await daemon.exit(), 2, daemon.log);
@@ -161,16 +161,16 @@ Deno.test("a typo in a name or a value is an error, all of them at once", async 
 });
 
 Deno.test("a reload by SIGHUP keeps what the environment says", async () => {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   const server = await start(
-    scene,
-    complete(scene, ownAddress()),
-    { MTLSD_TARGET: scene.use(echoBackend()).address, MTLSD_ACL_MODE: "audit" },
+    testBed,
+    complete(testBed, ownAddress()),
+    { MTLSD_TARGET: testBed.use(echoBackend()).address, MTLSD_ACL_MODE: "audit" },
     ["--no-prompt", ...PORTS, "--allow-env=MTLSD_*"],
   );
-  const other = makeLeaf({ role: "client", subject: "other" }, scene.pki.ca);
+  const other = makeLeaf({ role: "client", subject: "other" }, testBed.pki.ca);
   await changeRules(server, { allow_cn: ["frontend-service"] });
-  assert.equal(await ask({ ...scene.as(server), identity: other }, "hello"), "hello");
+  assert.equal(await ask({ ...testBed.as(server), identity: other }, "hello"), "hello");
   await server.waitForLog("listener: would deny connection", { peer_cn: "other" });
 });
 
@@ -178,25 +178,25 @@ Deno.test("a reload by SIGHUP keeps what the environment says", async () => {
 const SECRETS = ["hunter2-passphrase", "AKIAIOSFODNN7EXAMPLE", "-----BEGIN PRIVATE KEY-----MIIE"];
 
 Deno.test("values are in no output but the error of a setting that has a wrong one", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
   const [one = "", two = "", three = ""] = SECRETS;
   const everywhere = async (variables: Variables, ok: boolean, ...wrong: readonly string[]) => {
     const flags = [
       "--no-prompt",
       ...PORTS,
-      `--allow-read=${scene.dir}`,
+      `--allow-read=${testBed.dir}`,
       ...ENV,
     ];
     await using daemon = await startDaemon({
-      dir: scene.dir,
-      config: { ...complete(scene, backend.address), logging: { level: "debug" } },
+      dir: testBed.dir,
+      config: { ...complete(testBed, backend.address), logging: { level: "debug" } },
       wrapper: withVariables(variables),
       flags,
       expectFailure: !ok,
     });
     if (ok) {
-      assert.equal(await ask(scene.as(daemon), "hello"), "hello");
+      assert.equal(await ask(testBed.as(daemon), "hello"), "hello");
       daemon.kill("SIGHUP");
       await daemon.waitForLog("certstore: certificates reloaded successfully");
       assert.equal(await daemon.stop(), 0);

@@ -8,17 +8,17 @@
 
 import assert from "node:assert/strict";
 import { explain } from "../../src/commands/explain.ts";
-import { playClient } from "../support/adversary_client.ts";
-import { playServer, type ServerPlay } from "../support/adversary_server.ts";
+import { playClient } from "../support/adversary/client.ts";
+import { playServer, type ServerPlay } from "../support/adversary/server.ts";
 import type { TestDaemon } from "../support/daemon.ts";
-import { plainEnd } from "../support/ends.ts";
+import { plainEnd } from "../support/conns.ts";
 import { echoBackend } from "../support/peers.ts";
 import * as pki from "../support/pki.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { PeerServer } from "../support/sockets.ts";
 import { until } from "../support/wait.ts";
-import { FLAWS } from "../unit/x509/support/flaws.ts";
-import { Prng } from "../unit/x509/support/prng.ts";
+import { FLAWS } from "../support/x509/flaws.ts";
+import { Prng } from "../support/prng.ts";
 
 type Case = { readonly name: string; readonly chain: readonly pki.Issued[] };
 
@@ -55,8 +55,8 @@ function casesOf(ca: pki.Issued): readonly Case[] {
 }
 
 /** What `explain` says of each chain under the daemon's own config. */
-async function ofExplain(scene: Scene, daemon: TestDaemon, { chain }: Case): Promise<Outcome> {
-  const cert = await scene.write("peer.pem", pki.chainPem(...chain));
+async function ofExplain(testBed: TestBed, daemon: TestDaemon, { chain }: Case): Promise<Outcome> {
+  const cert = await testBed.write("peer.pem", pki.chainPem(...chain));
   const lines: string[] = [];
   const status = await explain({ config: daemon.configPath, cert }, {
     stdout: (line) => void lines.push(line),
@@ -78,17 +78,17 @@ async function failure(daemon: TestDaemon, from: number): Promise<string | undef
 
 /** Compares both on all chains, and says what they differ in. */
 async function compare(
-  scene: Scene,
+  testBed: TestBed,
   daemon: TestDaemon,
   show: (one: Case, i: number) => Promise<boolean>,
 ): Promise<void> {
   const differences: string[] = [];
   const counts = { in: 0, out: 0 };
-  for (const [i, one] of casesOf(scene.pki.ca).entries()) {
+  for (const [i, one] of casesOf(testBed.pki.ca).entries()) {
     const from = daemon.lines.length;
     const letIn = await show(one, i);
     const seen = { letIn, reason: letIn ? undefined : await failure(daemon, from) };
-    const said = await ofExplain(scene, daemon, one);
+    const said = await ofExplain(testBed, daemon, one);
     counts[letIn ? "in" : "out"]++;
     const differ = seen.letIn !== said.letIn ||
       (seen.reason !== undefined && seen.reason !== said.reason);
@@ -99,10 +99,10 @@ async function compare(
 }
 
 Deno.test("explain and a server agree on every chain", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
-  const daemon = await scene.server(backend.address);
-  await compare(scene, daemon, async ({ chain }, i) => {
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
+  const daemon = await testBed.server(backend.address);
+  await compare(testBed, daemon, async ({ chain }, i) => {
     const play = { chain: chain.map(({ der }) => der), key: keyOf(chain) };
     const { text } = await playClient(daemon.port, i % 2 === 0 ? "TLS1.3" : "TLS1.2", play);
     return text !== "";
@@ -110,14 +110,14 @@ Deno.test("explain and a server agree on every chain", async () => {
 });
 
 Deno.test("explain and a client agree on every chain", async () => {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   let play: ServerPlay = { chain: [] };
   let version: "TLS1.2" | "TLS1.3" = "TLS1.3";
-  const target = scene.use(
+  const target = testBed.use(
     await PeerServer.listen((peer) => void playServer(peer, version, play)),
   );
-  const daemon = await scene.client(target.address);
-  await compare(scene, daemon, async ({ chain }, i) => {
+  const daemon = await testBed.client(target.address);
+  await compare(testBed, daemon, async ({ chain }, i) => {
     play = { chain: chain.map(({ der }) => der), key: keyOf(chain), welcome: "welcome" };
     version = i % 2 === 0 ? "TLS1.3" : "TLS1.2";
     await using end = await plainEnd(daemon.port);

@@ -24,7 +24,7 @@ import {
   pathOf,
   uri,
 } from "../support/pki.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { attempt } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 
@@ -67,11 +67,11 @@ function nearestRule(text: string | undefined): string | undefined {
 /** What `explain` says of the same. */
 async function ofExplain(
   daemon: TestDaemon,
-  scene: Scene,
+  testBed: TestBed,
   chain: string | undefined,
 ): Promise<Outcome> {
   const lines: string[] = [];
-  const cert = chain === undefined ? undefined : await scene.write("peer.pem", chain);
+  const cert = chain === undefined ? undefined : await testBed.write("peer.pem", chain);
   const status = await explain({ config: daemon.configPath, cert }, {
     stdout: (line) => void lines.push(line),
     stderr: (line) => assert.fail(line),
@@ -88,16 +88,16 @@ async function ofExplain(
 }
 
 Deno.test("explain says of a client what the daemon does with it", async (t) => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const { ca } = scene.pki;
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
+  const { ca } = testBed.pki;
   const client = (options: LeafOptions = {}): Issued =>
     makeLeaf({ role: "client", ...options }, ca);
   const named = (subject: LeafOptions["subject"], ...san: Uint8Array[]): Issued =>
     client(subject === undefined ? { san } : { subject, san });
   const pinned = named("pinned");
   const pin = `sha256:${spkiSha256(parseCertificate(pinned.der).publicKey)}`;
-  const server = await scene.server(backend.address, {
+  const server = await testBed.server(backend.address, {
     tls: { client_auth: "optional" },
     acl: {
       allow_cn: ["web", "J\u00f6rg"],
@@ -191,7 +191,7 @@ Deno.test("explain says of a client what the daemon does with it", async (t) => 
         server,
         () => attempt({ port: server.port, ca: ca.pem, identity, cert }),
       );
-      const explained = await ofExplain(server, scene, cert);
+      const explained = await ofExplain(server, testBed, cert);
       assert.deepEqual(explained, daemon);
       assert.equal(daemon.in, admitted);
       assert.match(daemon.by, by);
@@ -200,7 +200,7 @@ Deno.test("explain says of a client what the daemon does with it", async (t) => 
   }
   await t.step("no certificate", async () => {
     const daemon = await ofDaemon(server, () => attempt({ port: server.port, ca: ca.pem }));
-    assert.deepEqual(await ofExplain(server, scene, undefined), daemon);
+    assert.deepEqual(await ofExplain(server, testBed, undefined), daemon);
     assert.match(daemon.by, /there are allow rules/);
   });
 });
@@ -240,12 +240,12 @@ class TlsTarget implements AsyncDisposable {
 }
 
 Deno.test("explain says of a server what the daemon does with it", async (t) => {
-  await using scene = await Scene.create();
-  const target = scene.use(new TlsTarget());
-  const client = await scene.client(await target.listen(), {
+  await using testBed = await TestBed.create();
+  const target = testBed.use(new TlsTarget());
+  const client = await testBed.client(await target.listen(), {
     acl: { allow_cn: ["localhost"], deny_org: ["evil"] },
   });
-  const { ca } = scene.pki;
+  const { ca } = testBed.pki;
   const named = (subject: LeafOptions["subject"], name = "localhost"): Issued =>
     makeLeaf({ role: "server", subject: subject ?? "x", san: [dns(name)] }, ca);
   const table: Record<string, readonly [Issued, boolean, RegExp]> = {
@@ -272,7 +272,7 @@ Deno.test("explain says of a server what the daemon does with it", async (t) => 
         await conn.closeWrite().catch(() => {});
         await new Response(conn.readable).text().catch(() => "");
       });
-      const explained = await ofExplain(client, scene, shown.pem);
+      const explained = await ofExplain(client, testBed, shown.pem);
       assert.equal(daemon.in, admitted);
       assert.match(explained.by, by);
       // The engine judges servers before we do, and has one word for much that is wrong.

@@ -6,9 +6,9 @@
  */
 
 import assert from "node:assert/strict";
-import { hear, tlsEnd, tlsTarget } from "../support/ends.ts";
+import { readToEnd, tlsEnd, tlsTarget } from "../support/conns.ts";
 import { baseline, waitForDescriptors } from "../support/process.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { Peer, PeerServer, Relay } from "../support/sockets.ts";
 import { within } from "../support/wait.ts";
 
@@ -20,15 +20,15 @@ const SOON = 30_000;
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 Deno.test("a backend that refuses, and is up later", async () => {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   const { port } = await PeerServer.listen().then(async (server) => {
     await using closing = server;
     return { port: closing.port };
   });
-  const { server, client } = await scene.tunnel(`127.0.0.1:${port}`);
+  const { server, client } = await testBed.tunnel(`127.0.0.1:${port}`);
   const base = await baseline(server);
-  const near = scene.use(await tlsEnd(server.port, scene.pki));
-  assert.deepEqual(await within(SOON, hear(near)), { text: "", end: "broken" });
+  const near = testBed.use(await tlsEnd(server.port, testBed.pki));
+  assert.deepEqual(await within(SOON, readToEnd(near)), { text: "", end: "broken" });
   await server.waitForLog("listener: dial failed", {
     target: `127.0.0.1:${port}`,
     error: /Connection refused \(os error 111\)/,
@@ -39,17 +39,17 @@ Deno.test("a backend that refuses, and is up later", async () => {
   await within(SOON, caller.ended());
   await waitForDescriptors(server.pid, base);
 
-  const backend = scene.use(await PeerServer.listen((peer) => void peer.send("welcome"), port));
+  const backend = testBed.use(await PeerServer.listen((peer) => void peer.send("welcome"), port));
   await using later = await Peer.connect(client.port);
   await later.receives("welcome");
   assert.equal(backend.peers.length, 1);
 });
 
 Deno.test("a name that does not resolve", async () => {
-  await using scene = await Scene.create();
-  const server = await scene.server("no-such-host.invalid:5432");
-  const near = scene.use(await tlsEnd(server.port, scene.pki));
-  assert.deepEqual(await hear(near), { text: "", end: "broken" });
+  await using testBed = await TestBed.create();
+  const server = await testBed.server("no-such-host.invalid:5432");
+  const near = testBed.use(await tlsEnd(server.port, testBed.pki));
+  assert.deepEqual(await readToEnd(near), { text: "", end: "broken" });
   await server.waitForLog("listener: dial failed", {
     target: "no-such-host.invalid:5432",
     error: /^Cannot connect to "no-such-host\.invalid:5432": failed to lookup address/,
@@ -109,18 +109,18 @@ const FAULTS: readonly Fault[] = [
 ];
 
 Deno.test("backends that fail, seen by a client of server mode", async (t) => {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   let behave: Fault["backend"] = () => {};
-  const backend = scene.use(await PeerServer.listen((peer) => void behave(peer)));
-  const server = await scene.server(backend.address);
+  const backend = testBed.use(await PeerServer.listen((peer) => void behave(peer)));
+  const server = await testBed.server(backend.address);
   const base = await baseline(server);
   for (const { name, backend, heard, reasons } of FAULTS) {
     await t.step(name, async () => {
       behave = backend;
       const from = server.lines.length;
-      const near = scene.use(await tlsEnd(server.port, scene.pki));
+      const near = testBed.use(await tlsEnd(server.port, testBed.pki));
       await near.write(encode("request"))?.catch(() => {});
-      const { text, end } = await within(SOON, hear(near));
+      const { text, end } = await within(SOON, readToEnd(near));
       if (typeof heard.text === "string") assert.equal(text, heard.text);
       else assert.match(text, heard.text);
       assert.equal(end, heard.end);
@@ -134,11 +134,11 @@ Deno.test("backends that fail, seen by a client of server mode", async (t) => {
 });
 
 Deno.test("a reset in mid-transfer ends the other side", async (t) => {
-  await using scene = await Scene.create();
-  const backend = scene.use(await PeerServer.listen((peer) => peer.onBytes = () => {}));
-  const server = await scene.server(backend.address);
-  const front = scene.use(await Relay.to(server.port));
-  const client = await scene.client(front.address);
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(await PeerServer.listen((peer) => peer.onBytes = () => {}));
+  const server = await testBed.server(backend.address);
+  const front = testBed.use(await Relay.to(server.port));
+  const client = await testBed.client(front.address);
   const bases = [[server, await baseline(server)], [client, await baseline(client)]] as const;
   let count = 0;
   const cases = {
@@ -192,12 +192,12 @@ Deno.test("a reset in mid-transfer ends the other side", async (t) => {
 });
 
 Deno.test("TLS cut off by a FIN without close_notify is told from an end in good order", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(await PeerServer.listen());
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(await PeerServer.listen());
   const strict = { tls: { require_close_notify: true } };
-  const server = await scene.server(backend.address, strict);
-  const front = scene.use(await Relay.to(server.port));
-  const near = scene.use(await tlsEnd(front.port, scene.pki));
+  const server = await testBed.server(backend.address, strict);
+  const front = testBed.use(await Relay.to(server.port));
+  const near = testBed.use(await tlsEnd(front.port, testBed.pki));
   await near.write(encode("half a request"));
   const far = await backend.peer(0);
   await far.receives("half a request");
@@ -208,9 +208,9 @@ Deno.test("TLS cut off by a FIN without close_notify is told from an end in good
     error: /without close_notify/,
   });
 
-  const target = scene.use(tlsTarget(scene.pki));
-  const back = scene.use(await Relay.to(target.port));
-  const client = await scene.client(back.address, strict);
+  const target = testBed.use(tlsTarget(testBed.pki));
+  const back = testBed.use(await Relay.to(target.port));
+  const client = await testBed.client(back.address, strict);
   await using caller = await Peer.connect(client.port);
   const serving = await target.next();
   await serving.write(encode("half an answer"));

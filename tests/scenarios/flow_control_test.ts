@@ -16,9 +16,9 @@ import {
   type Target,
   tlsEnd,
   tlsTarget,
-} from "../support/ends.ts";
+} from "../support/conns.ts";
 import { MIB, residentBytes, settled } from "../support/process.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 
 /** What the stalled reader is sent. */
 const OFFERED = 300 * MB;
@@ -34,17 +34,21 @@ type Route = {
 };
 
 const MODES = {
-  "server mode": async (scene: Scene): Promise<Route> => {
-    const target = scene.use(plainTarget());
-    const daemon = await scene.server(target.address);
-    return { daemon, target, connect: async () => scene.use(await tlsEnd(daemon.port, scene.pki)) };
+  "server mode": async (testBed: TestBed): Promise<Route> => {
+    const target = testBed.use(plainTarget());
+    const daemon = await testBed.server(target.address);
+    return {
+      daemon,
+      target,
+      connect: async () => testBed.use(await tlsEnd(daemon.port, testBed.pki)),
+    };
   },
-  "client mode": async (scene: Scene): Promise<Route> => {
-    const target = scene.use(tlsTarget(scene.pki));
-    const daemon = await scene.client(target.address);
-    return { daemon, target, connect: async () => scene.use(await plainEnd(daemon.port)) };
+  "client mode": async (testBed: TestBed): Promise<Route> => {
+    const target = testBed.use(tlsTarget(testBed.pki));
+    const daemon = await testBed.client(target.address);
+    return { daemon, target, connect: async () => testBed.use(await plainEnd(daemon.port)) };
   },
-} satisfies Record<string, (scene: Scene) => Promise<Route>>;
+} satisfies Record<string, (testBed: TestBed) => Promise<Route>>;
 
 /** A connection through the daemon: sender and reader for one direction. */
 async function connection(
@@ -58,8 +62,8 @@ async function connection(
 for (const [mode, route] of Object.entries(MODES)) {
   for (const towards of ["target", "client"] as const) {
     Deno.test(`${mode}: 300 MB towards a ${towards} that reads nothing`, async () => {
-      await using scene = await Scene.create();
-      const way = await route(scene);
+      await using testBed = await TestBed.create();
+      const way = await route(testBed);
       const { pid } = way.daemon;
       const first = await connection(way, towards);
       const warming = new Sending(first.sender, WARM_UP);

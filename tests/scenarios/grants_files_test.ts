@@ -12,12 +12,12 @@ import { stringify } from "yaml";
 import { mtlsd, startDaemon, type TestDaemon } from "../support/daemon.ts";
 import { sh } from "../support/peers.ts";
 import { byRename, bySymlink, contents, inPlace, renewed, serialSeen } from "../support/reload.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { linesAt } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 
 /** A daemon under what `grants --files` prints for files in `dir`. */
-async function start(scene: Scene, dir: string): Promise<TestDaemon> {
+async function start(testBed: TestBed, dir: string): Promise<TestDaemon> {
   const tls = {
     cert: join(dir, "server.pem"),
     key: join(dir, "server-key.pem"),
@@ -27,7 +27,7 @@ async function start(scene: Scene, dir: string): Promise<TestDaemon> {
   // Nobody listens there: these are about handshakes.
   const target = "127.0.0.1:9";
   const probes = { health: { enabled: true, listen }, metrics: { enabled: true, listen } };
-  const path = await scene.write(
+  const path = await testBed.write(
     "server.yaml",
     stringify({ mode: "server", listen, target, tls, ...probes }),
   );
@@ -40,13 +40,15 @@ async function start(scene: Scene, dir: string): Promise<TestDaemon> {
     flags.find((flag) => flag.startsWith("--allow-read=")),
     `--allow-read=${[tls.cert, tls.key, tls.ca, path].join(",")}`,
   );
-  return scene.use(await startDaemon({ dir: scene.dir, config: {}, flags, args: () => [path] }));
+  return testBed.use(
+    await startDaemon({ dir: testBed.dir, config: {}, flags, args: () => [path] }),
+  );
 }
 
 /** Waits until new handshakes get this certificate. */
-async function serves(scene: Scene, daemon: TestDaemon, pem: string): Promise<void> {
+async function serves(testBed: TestBed, daemon: TestDaemon, pem: string): Promise<void> {
   const wanted = new X509Certificate(pem).serialNumber;
-  await until(async () => await serialSeen(scene.as(daemon)) === wanted, {
+  await until(async () => await serialSeen(testBed.as(daemon)) === wanted, {
     every: 200,
   });
 }
@@ -54,26 +56,26 @@ async function serves(scene: Scene, daemon: TestDaemon, pem: string): Promise<vo
 const WAYS = { "renamed into place": byRename, "rewritten in place": inPlace } as const;
 
 Deno.test("grants --files: files that are replaced or rewritten are taken over", async (t) => {
-  await using scene = await Scene.create();
-  const dir = join(scene.dir, "tls");
+  await using testBed = await TestBed.create();
+  const dir = join(testBed.dir, "tls");
   await Deno.mkdir(dir);
-  await byRename(dir, { ...contents(scene.pki.server), "ca.pem": scene.pki.ca.pem });
-  const daemon = await start(scene, dir);
+  await byRename(dir, { ...contents(testBed.pki.server), "ca.pem": testBed.pki.ca.pem });
+  const daemon = await start(testBed, dir);
   const line = await daemon.waitForLog("certstore: watching files for changes");
   assert.match(line.raw, / directories=(\[\]|"")? ?poll_seconds=5$/);
   for (const [way, put] of Object.entries(WAYS)) {
     await t.step(way, async () => {
-      const next = renewed(scene.pki);
+      const next = renewed(testBed.pki);
       await put(dir, contents(next));
-      await serves(scene, daemon, next.pem);
+      await serves(testBed, daemon, next.pem);
     });
   }
   await t.step("gone, and back", async () => {
-    const next = renewed(scene.pki);
+    const next = renewed(testBed.pki);
     await Deno.remove(join(dir, "server.pem"));
     await daemon.waitForLog("certstore: reload failed, keeping the previous certificates");
     await byRename(dir, contents(next));
-    await serves(scene, daemon, next.pem);
+    await serves(testBed, daemon, next.pem);
   });
   assert.deepEqual(linesAt(daemon, "WARN"), []);
   await t.step("by SIGHUP at once", async () => {
@@ -96,7 +98,7 @@ Deno.test("grants --files: files that are replaced or rewritten are taken over",
       can(() => [...Deno.readDirSync(dir)]),
       can(() => Deno.watchFs(dir).close()),
     ]));`;
-    const path = join(scene.dir, "probe.js");
+    const path = join(testBed.dir, "probe.js");
     await Deno.writeTextFile(path, script);
     const ran = await sh(`'${Deno.execPath()}' run ${flags} '${path}'`);
     assert.deepEqual(JSON.parse(ran.stdout || "null"), [true, false, false, false], ran.stderr);
@@ -105,30 +107,30 @@ Deno.test("grants --files: files that are replaced or rewritten are taken over",
 });
 
 Deno.test("grants --files: links are followed, wherever they lead after a swap", async (t) => {
-  await using scene = await Scene.create();
-  const dir = join(scene.dir, "mount");
+  await using testBed = await TestBed.create();
+  const dir = join(testBed.dir, "mount");
   await Deno.mkdir(dir);
-  const put = (identity: typeof scene.pki.server) =>
-    bySymlink(dir, { ...contents(identity), "ca.pem": scene.pki.ca.pem });
-  await put(scene.pki.server);
-  const daemon = await start(scene, dir);
+  const put = (identity: typeof testBed.pki.server) =>
+    bySymlink(dir, { ...contents(identity), "ca.pem": testBed.pki.ca.pem });
+  await put(testBed.pki.server);
+  const daemon = await start(testBed, dir);
   await t.step("as Kubernetes swaps them", async () => {
     for (let round = 0; round < 2; round++) {
-      const next = renewed(scene.pki);
+      const next = renewed(testBed.pki);
       await put(next);
-      await serves(scene, daemon, next.pem);
+      await serves(testBed, daemon, next.pem);
     }
   });
   await t.step("as certbot swaps them: links to files elsewhere", async () => {
-    const archive = join(scene.dir, "archive");
+    const archive = join(testBed.dir, "archive");
     await Deno.mkdir(archive);
-    const next = renewed(scene.pki);
+    const next = renewed(testBed.pki);
     await byRename(archive, contents(next));
     for (const name of Object.keys(contents(next))) {
       await Deno.symlink(join(archive, name), join(dir, `.${name}`));
       await Deno.rename(join(dir, `.${name}`), join(dir, name));
     }
-    await serves(scene, daemon, next.pem);
+    await serves(testBed, daemon, next.pem);
   });
   assert.deepEqual(linesAt(daemon, "WARN"), []);
   assert.equal(await daemon.stop(), 0);

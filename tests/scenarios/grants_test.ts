@@ -10,14 +10,14 @@ import { stringify } from "yaml";
 import { mtlsd, ROOT, startDaemon } from "../support/daemon.ts";
 import { ask, lineBackend } from "../support/peers.ts";
 import { byRename, contents, renewed, serialSeen } from "../support/reload.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { assertPlain, ownAddress } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 
 /** A config of each mode with probes, everything in a directory of its own. */
-async function configs(scene: Scene, target: string): Promise<Record<string, object>> {
-  const { ca, server, serverKey, client, clientKey } = scene.files;
-  const apart = join(scene.dir, "trust");
+async function configs(testBed: TestBed, target: string): Promise<Record<string, object>> {
+  const { ca, server, serverKey, client, clientKey } = testBed.files;
+  const apart = join(testBed.dir, "trust");
   await Deno.mkdir(apart);
   await Deno.copyFile(ca, join(apart, "ca.pem"));
   const probes = () => ({
@@ -54,12 +54,12 @@ async function grantsOf(path: string): Promise<string[]> {
 }
 
 Deno.test("both modes start, serve and reload under their grants", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const all = await configs(scene, backend.address);
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
+  const all = await configs(testBed, backend.address);
   const daemons = [];
   for (const [mode, config] of Object.entries(all)) {
-    const path = await scene.write(`${mode}.yaml`, stringify(config));
+    const path = await testBed.write(`${mode}.yaml`, stringify(config));
     const flags = await grantsOf(path);
     assert.deepEqual(flags.map((flag) => flag.replace(/=.*/, "")), [
       "--no-prompt",
@@ -69,8 +69,8 @@ Deno.test("both modes start, serve and reload under their grants", async () => {
     assert.doesNotMatch(flags.join(" "), /[*?]|--allow-all|-A/);
     for (const flag of flags.slice(1)) assert.match(flag, /=./);
     daemons.push(
-      scene.use(
-        await startDaemon({ dir: scene.dir, config: { ...config }, flags, args: () => [path] }),
+      testBed.use(
+        await startDaemon({ dir: testBed.dir, config: { ...config }, flags, args: () => [path] }),
       ),
     );
   }
@@ -85,11 +85,11 @@ Deno.test("both modes start, serve and reload under their grants", async () => {
   };
   assert.equal(await through("hello"), "echo: hello");
   const [host = ""] = server.listen.split(":");
-  const direct = { ...scene.as(server), host };
+  const direct = { ...testBed.as(server), host };
   assert.equal(await ask(direct, "direct"), "echo: direct");
 
   const before = await serialSeen(direct);
-  await byRename(scene.dir, contents(renewed(scene.pki)));
+  await byRename(testBed.dir, contents(renewed(testBed.pki)));
   await until(async () => await serialSeen(direct) !== before);
   for (const daemon of daemons) {
     daemon.kill("SIGHUP");
@@ -104,9 +104,9 @@ Deno.test("both modes start, serve and reload under their grants", async () => {
 });
 
 Deno.test("without one of the grants it names exactly that flag, status 2", async (t) => {
-  await using scene = await Scene.create();
-  const config = (await configs(scene, ownAddress())).server;
-  const path = await scene.write("server.yaml", stringify(config));
+  await using testBed = await TestBed.create();
+  const config = (await configs(testBed, ownAddress())).server;
+  const path = await testBed.write("server.yaml", stringify(config));
   const flags = await grantsOf(path);
   const single = flags.flatMap((flag) => {
     const [name = "", list] = flag.split("=");
@@ -116,7 +116,7 @@ Deno.test("without one of the grants it names exactly that flag, status 2", asyn
   assert.equal(single.length, 5, flags.join(" "));
   for (const missing of single) {
     const word = `${missing.name}=${missing.value}`;
-    await t.step(word.replace(scene.dir, "DIR"), async () => {
+    await t.step(word.replace(testBed.dir, "DIR"), async () => {
       const rest = single.filter((grant) => grant !== missing);
       const less = ["--allow-net", "--allow-read"].flatMap((name) => {
         const values = rest.filter((grant) => grant.name === name).map(({ value }) => value);
@@ -148,16 +148,16 @@ Deno.test("without one of the grants it names exactly that flag, status 2", asyn
 });
 
 Deno.test("the line works in a shell as the chapter has it", async () => {
-  await using scene = await Scene.create();
-  const path = await scene.write(
+  await using testBed = await TestBed.create();
+  const path = await testBed.write(
     "server.yaml",
-    stringify((await configs(scene, ownAddress())).server),
+    stringify((await configs(testBed, ownAddress())).server),
   );
   const deno = Deno.execPath();
   const script = `exec '${deno}' run $('${deno}' run --allow-read src/main.ts grants '${path}') ` +
     `src/main.ts '${path}'`;
   await using daemon = await startDaemon({
-    dir: scene.dir,
+    dir: testBed.dir,
     config: { mode: "server", listen: ":1", target: "x:1", tls: { cert: "x", key: "x", ca: "x" } },
     flags: [],
     wrapper: ["bash", "-c", script],

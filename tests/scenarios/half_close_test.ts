@@ -7,8 +7,8 @@
 import assert from "node:assert/strict";
 import type { Conn } from "../../src/net/conn.ts";
 import type { TestDaemon } from "../support/daemon.ts";
-import { Scene } from "../support/scene.ts";
-import { hear, plainEnd, plainTarget, tlsEnd, tlsTarget } from "../support/ends.ts";
+import { TestBed } from "../support/testbed.ts";
+import { plainEnd, plainTarget, readToEnd, tlsEnd, tlsTarget } from "../support/conns.ts";
 
 type Ends = {
   readonly near: Conn;
@@ -17,25 +17,25 @@ type Ends = {
 };
 
 const MODES = {
-  "server mode": async (scene: Scene): Promise<Ends> => {
-    const target = scene.use(plainTarget());
-    const server = await scene.server(target.address);
-    const near = scene.use(await tlsEnd(server.port, scene.pki));
+  "server mode": async (testBed: TestBed): Promise<Ends> => {
+    const target = testBed.use(plainTarget());
+    const server = await testBed.server(target.address);
+    const near = testBed.use(await tlsEnd(server.port, testBed.pki));
     return { near, far: await target.next(), daemons: [server] };
   },
-  "client mode": async (scene: Scene): Promise<Ends> => {
-    const target = scene.use(tlsTarget(scene.pki));
-    const client = await scene.client(target.address);
-    const near = scene.use(await plainEnd(client.port));
+  "client mode": async (testBed: TestBed): Promise<Ends> => {
+    const target = testBed.use(tlsTarget(testBed.pki));
+    const client = await testBed.client(target.address);
+    const near = testBed.use(await plainEnd(client.port));
     return { near, far: await target.next(), daemons: [client] };
   },
-  "the full tunnel": async (scene: Scene): Promise<Ends> => {
-    const target = scene.use(plainTarget());
-    const { server, client } = await scene.tunnel(target.address);
-    const near = scene.use(await plainEnd(client.port));
+  "the full tunnel": async (testBed: TestBed): Promise<Ends> => {
+    const target = testBed.use(plainTarget());
+    const { server, client } = await testBed.tunnel(target.address);
+    const near = testBed.use(await plainEnd(client.port));
     return { near, far: await target.next(), daemons: [server, client] };
   },
-} satisfies Record<string, (scene: Scene) => Promise<Ends>>;
+} satisfies Record<string, (testBed: TestBed) => Promise<Ends>>;
 
 async function say(conn: Conn, words: string): Promise<void> {
   await conn.write(new TextEncoder().encode(words));
@@ -45,15 +45,15 @@ async function say(conn: Conn, words: string): Promise<void> {
 for (const [mode, connect] of Object.entries(MODES)) {
   for (const first of ["client", "target"] as const) {
     Deno.test(`half-close in ${mode}: the ${first} ends first and is answered`, async () => {
-      await using scene = await Scene.create();
-      const { near, far, daemons } = await connect(scene);
+      await using testBed = await TestBed.create();
+      const { near, far, daemons } = await connect(testBed);
       const [asking, answering] = first === "client" ? [near, far] : [far, near];
       await say(asking, "everything I have to say");
       const question = { text: "everything I have to say", end: "clean" };
-      assert.deepEqual(await hear(answering), question);
+      assert.deepEqual(await readToEnd(answering), question);
       // A large answer, so that most of it is under way after the FIN.
       const answer = "answer after the FIN ".repeat(50_000);
-      const [heard] = await Promise.all([hear(asking), say(answering, answer)]);
+      const [heard] = await Promise.all([readToEnd(asking), say(answering, answer)]);
       assert.equal(heard.end, "clean");
       assert.equal(heard.text.length, answer.length);
       assert.ok(heard.text === answer);

@@ -7,13 +7,13 @@
 import assert from "node:assert/strict";
 import { MAX_HANDSHAKES } from "../../src/proxy/limits.ts";
 import type { TestDaemon } from "../support/daemon.ts";
-import { assertBalanced, closedBy, HeldClient } from "../support/held.ts";
-import { HoldBack } from "../support/hold_back.ts";
-import { octets } from "../unit/proxy_protocol/support.ts";
+import { assertAllClosesCounted, closedSeries, EchoClient } from "../support/clients.ts";
+import { StallingProxy } from "../support/proxies.ts";
+import { octets } from "../support/proxy_protocol.ts";
 import { balancer, behind, line, through } from "../support/balancer.ts";
 import { ask, echoBackend } from "../support/peers.ts";
 import { settled } from "../support/process.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { Peer } from "../support/sockets.ts";
 import { until } from "../support/wait.ts";
 
@@ -26,19 +26,19 @@ async function accepted(server: TestDaemon): Promise<number> {
 }
 
 /** A good client gets in: long before slow peers go by themselves, which takes {@linkcode LONG}. */
-async function goodClient(scene: Scene, server: TestDaemon): Promise<HeldClient> {
-  return scene.use(await HeldClient.open(scene.as(server)));
+async function goodClient(testBed: TestBed, server: TestDaemon): Promise<EchoClient> {
+  return testBed.use(await EchoClient.open(testBed.as(server)));
 }
 
 Deno.test("300 silent peers and 3 connections: a good client gets in, the oldest give way", async () => {
-  await using scene = await Scene.create();
-  const server = await scene.server(scene.use(echoBackend()).address, {
+  await using testBed = await TestBed.create();
+  const server = await testBed.server(testBed.use(echoBackend()).address, {
     proxy: { max_connections: 3 },
     tls: LONG,
   });
   const silent = await Promise.all(Array.from({ length: 300 }, () => Peer.connect(server.port)));
-  for (const peer of silent) scene.use(peer);
-  const first = await goodClient(scene, server);
+  for (const peer of silent) testBed.use(peer);
+  const first = await goodClient(testBed, server);
   // Everybody was accepted, and no more than there is room for are still at it.
   const series = await server.metrics();
   const active = series.get("mtlsd_active_connections") ?? NaN;
@@ -46,25 +46,25 @@ Deno.test("300 silent peers and 3 connections: a good client gets in, the oldest
   const line = await server.waitForLog("listener: handshake failed", { reason: "timeout" });
   assert.match(line.fields.error ?? "", /gave way to newer connections/);
   assert.ok((series.get('mtlsd_tls_handshake_errors_total{reason="timeout"}') ?? 0) >= 44);
-  const second = await goodClient(scene, server);
-  const third = await goodClient(scene, server);
+  const second = await goodClient(testBed, server);
+  const third = await goodClient(testBed, server);
   for (const client of [first, second, third]) await client.echo("still here");
-  await assertBalanced(server);
+  await assertAllClosesCounted(server);
 });
 
 Deno.test("one address that takes all places evicts its own, and nobody at another", async () => {
-  await using scene = await Scene.create();
-  const server = await scene.server(scene.use(echoBackend()).address);
+  await using testBed = await TestBed.create();
+  const server = await testBed.server(testBed.use(echoBackend()).address);
   const others = await Promise.all(
     Array.from({ length: 20 }, (_, i) => Peer.connect(server.port, `127.0.0.${2 + i % 4}`)),
   );
-  for (const peer of others) scene.use(peer);
+  for (const peer of others) testBed.use(peer);
   await server.waitForMetric("mtlsd_active_connections", others.length);
   const flood = await Promise.all(Array.from({ length: 400 }, () => Peer.connect(server.port)));
-  for (const peer of flood) scene.use(peer);
+  for (const peer of flood) testBed.use(peer);
   await server.waitForMetric("mtlsd_connections_total", others.length + flood.length);
   await server.waitForMetric("mtlsd_active_connections", MAX_HANDSHAKES);
-  await (await goodClient(scene, server)).echo("still here");
+  await (await goodClient(testBed, server)).echo("still here");
   // Those that had all the time were there first, and are still.
   assert.ok(others.every(({ ending }) => ending === "open"));
   // Less those who found a place that was free, at most.
@@ -78,15 +78,15 @@ Deno.test("one address that takes all places evicts its own, and nobody at anoth
       /the oldest of \d+ handshakes from 127\.0\.0\.1, of 257 under/,
     );
   }
-  await assertBalanced(server);
+  await assertAllClosesCounted(server);
 });
 
 Deno.test("behind a balancer it is the client that counts, not the balancer", async () => {
-  await using scene = await Scene.create();
-  const server = await behind(scene, scene.use(echoBackend()).address);
+  await using testBed = await TestBed.create();
+  const server = await behind(testBed, testBed.use(echoBackend()).address);
   const arrive = async (count: number, host: number) => {
     const peers = await Promise.all(Array.from({ length: count }, () => Peer.connect(server.port)));
-    for (const peer of peers) scene.use(peer);
+    for (const peer of peers) testBed.use(peer);
     await Promise.all(peers.map((peer, i) => peer.send(line(1024 + i, host))));
     return peers;
   };
@@ -100,47 +100,47 @@ Deno.test("behind a balancer it is the client that counts, not the balancer", as
   assert.ok(slow.every(({ ending }) => ending === "open"));
   const failed = server.lines.filter(({ fields }) => fields.msg === "listener: handshake failed");
   for (const { fields } of failed) assert.match(fields.remote ?? "", /^198\.51\.100\.66:/);
-  const relay = await balancer(scene, server.port, [octets(line(4711, 11))]);
-  assert.equal(await ask(through(scene, relay), "hello"), "hello");
+  const relay = await balancer(testBed, server.port, [octets(line(4711, 11))]);
+  assert.equal(await ask(through(testBed, relay), "hello"), "hello");
   assert.ok(slow.every(({ ending }) => ending === "open"));
-  await assertBalanced(server);
+  await assertAllClosesCounted(server);
 });
 
 Deno.test("200 half-open handshakes do not keep out a good client", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
-  const server = await scene.server(backend.address, {
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
+  const server = await testBed.server(backend.address, {
     proxy: { max_connections: 3 },
     tls: LONG,
   });
-  const way = scene.use(new HoldBack(server.port));
+  const way = testBed.use(new StallingProxy(server.port));
   const opening = Array.from(
     { length: 200 },
-    () => HeldClient.connect({ ...scene.as(server), port: way.port }),
+    () => EchoClient.connect({ ...testBed.as(server), port: way.port }),
   );
   const halfOpen = await Promise.all(opening);
-  for (const client of halfOpen) scene.use(client);
-  const good = await goodClient(scene, server);
+  for (const client of halfOpen) testBed.use(client);
+  const good = await goodClient(testBed, server);
   assert.equal(backend.connections, 1);
   await good.echo("still here");
   assert.equal((await server.metrics()).get("mtlsd_active_connections"), 201);
-  await assertBalanced(server);
+  await assertAllClosesCounted(server);
 });
 
 Deno.test("handshakes that finish all at once: no more than max_connections are served, the rest wait", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
-  const server = await scene.server(backend.address, {
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
+  const server = await testBed.server(backend.address, {
     proxy: { max_connections: 3 },
     tls: LONG,
   });
-  const way = scene.use(new HoldBack(server.port));
-  const connect = () => HeldClient.connect({ ...scene.as(server), port: way.port });
+  const way = testBed.use(new StallingProxy(server.port));
+  const connect = () => EchoClient.connect({ ...testBed.as(server), port: way.port });
   const clients = await Promise.all(Array.from({ length: 20 }, connect));
-  for (const client of clients) scene.use(client);
+  for (const client of clients) testBed.use(client);
   way.release();
   const waiting = new Set(clients);
-  const served: HeldClient[] = [];
+  const served: EchoClient[] = [];
   for (const client of clients) {
     void client.echo("hello").then(() => {
       waiting.delete(client);
@@ -154,34 +154,34 @@ Deno.test("handshakes that finish all at once: no more than max_connections are 
     await served[round - 3]?.[Symbol.asyncDispose]();
   }
   assert.equal(waiting.size, 0);
-  await assertBalanced(server);
+  await assertAllClosesCounted(server);
 });
 
 Deno.test("with all connections taken nobody is accepted, nor told; then the next is served", async () => {
-  await using scene = await Scene.create();
-  const server = await scene.server(scene.use(echoBackend()).address, {
+  await using testBed = await TestBed.create();
+  const server = await testBed.server(testBed.use(echoBackend()).address, {
     proxy: { max_connections: 2 },
     tls: { handshake_timeout: "500ms" },
   });
-  const first = await goodClient(scene, server);
-  await goodClient(scene, server);
-  const waiting = HeldClient.open(scene.as(server));
+  const first = await goodClient(testBed, server);
+  await goodClient(testBed, server);
+  const waiting = EchoClient.open(testBed.as(server));
   // Longer than a handshake may take: that time starts with its turn.
   assert.equal(await settled(() => accepted(server), 1000), 2);
   await first[Symbol.asyncDispose]();
-  scene.use(await waiting);
+  testBed.use(await waiting);
   assert.equal(await accepted(server), 3);
   assert.equal((await server.metrics()).get("mtlsd_active_connections"), 2);
 });
 
 Deno.test("a stop ends the waits of those who have no connection yet", async () => {
-  await using scene = await Scene.create();
-  const server = await scene.server(scene.use(echoBackend()).address, {
+  await using testBed = await TestBed.create();
+  const server = await testBed.server(testBed.use(echoBackend()).address, {
     proxy: { max_connections: 1, shutdown_timeout: "500ms" },
   });
-  const way = scene.use(new HoldBack(server.port));
-  const connect = () => HeldClient.connect({ ...scene.as(server), port: way.port });
-  for (const client of await Promise.all([connect(), connect(), connect()])) scene.use(client);
+  const way = testBed.use(new StallingProxy(server.port));
+  const connect = () => EchoClient.connect({ ...testBed.as(server), port: way.port });
+  for (const client of await Promise.all([connect(), connect(), connect()])) testBed.use(client);
   way.release();
   await server.waitForMetric('mtlsd_acl_decisions_total{result="allowed"}', 3);
   await server.waitForLog("listener: accepted connection");
@@ -191,15 +191,15 @@ Deno.test("a stop ends the waits of those who have no connection yet", async () 
 });
 
 Deno.test("slow peers go at the end of handshake_timeout when nobody needs their place", async () => {
-  await using scene = await Scene.create();
-  const server = await scene.server(scene.use(echoBackend()).address, {
+  await using testBed = await TestBed.create();
+  const server = await testBed.server(testBed.use(echoBackend()).address, {
     tls: { handshake_timeout: "2s" },
   });
   const silent = await Promise.all(Array.from({ length: 20 }, () => Peer.connect(server.port)));
-  for (const peer of silent) scene.use(peer);
+  for (const peer of silent) testBed.use(peer);
   for (const peer of silent) await peer.ended();
   await server.waitForMetric('mtlsd_tls_handshake_errors_total{reason="timeout"}', 20);
-  await server.waitForMetric(closedBy("error"), 20);
+  await server.waitForMetric(closedSeries("error"), 20);
   assert.doesNotMatch(server.log, /gave way/);
-  await assertBalanced(server);
+  await assertAllClosesCounted(server);
 });

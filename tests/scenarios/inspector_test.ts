@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { MAIN, startDaemon, type TestDaemon } from "../support/daemon.ts";
 import type { Attack } from "../support/debugger.ts";
 import { sh } from "../support/peers.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { countLog } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 
@@ -114,8 +114,8 @@ async function signalled(daemon: TestDaemon, times: number): Promise<void> {
   }, { every: 50 });
 }
 
-function config(scene: Scene): Record<string, unknown> {
-  const { ca, server: cert, serverKey: key } = scene.files;
+function config(testBed: TestBed): Record<string, unknown> {
+  const { ca, server: cert, serverKey: key } = testBed.files;
   const tls = { cert, key, ca };
   return { mode: "server", listen: "127.0.0.1:0", target: "127.0.0.1:9", tls };
 }
@@ -134,10 +134,10 @@ Deno.test({
   name: "inspector: nobody gets into the daemon by SIGUSR1, however often it comes",
   ignore,
   async fn() {
-    await using scene = await Scene.create();
+    await using testBed = await TestBed.create();
     await using daemon = await startDaemon({
-      dir: scene.dir,
-      config: config(scene),
+      dir: testBed.dir,
+      config: config(testBed),
       wrapper: apart(),
     });
     const attack = await attacked(daemon.pid, () => signalled(daemon, 20));
@@ -181,10 +181,10 @@ Deno.test({
   name: "inspector: signals from the first line of the log on, through the first second",
   ignore,
   async fn() {
-    await using scene = await Scene.create();
+    await using testBed = await TestBed.create();
     await using daemon = await startDaemon({
-      dir: scene.dir,
-      config: config(scene),
+      dir: testBed.dir,
+      config: config(testBed),
       wrapper: apart(),
       expectFailure: true,
     });
@@ -208,10 +208,10 @@ Deno.test({
     "inspector: with the signal blocked in front of it, as units and images do, nothing opens at all",
   ignore,
   async fn() {
-    await using scene = await Scene.create();
+    await using testBed = await TestBed.create();
     await using daemon = await startDaemon({
-      dir: scene.dir,
-      config: config(scene),
+      dir: testBed.dir,
+      config: config(testBed),
       wrapper: apart("env", "--block-signal=USR1"),
     });
     const attack = await attacked(daemon.pid, async () => {
@@ -239,14 +239,14 @@ Deno.test({
   name: "inspector: a command that takes its time is guarded too",
   ignore,
   async fn() {
-    await using scene = await Scene.create();
+    await using testBed = await TestBed.create();
     // Waits for a config that does not come.
     const [command = "", ...args] = apart(
       ...[Deno.execPath(), "run", "--no-prompt", "--allow-read", MAIN, "check", "-"],
     );
     const child = new Deno.Command(command, {
       args,
-      cwd: scene.dir,
+      cwd: testBed.dir,
       stdin: "piped",
       stdout: "null",
       stderr: "piped",

@@ -7,17 +7,17 @@
 
 import assert from "node:assert/strict";
 import { makeCrl } from "../support/crl.ts";
-import { Gateway } from "../support/gateway.ts";
-import { changeFile, HeldClient } from "../support/held.ts";
+import { BridgeTestBed } from "../support/bridge_testbed.ts";
+import { changeFile, EchoClient } from "../support/clients.ts";
 import { ask, echoBackend } from "../support/peers.ts";
 import { dns, type Issued, makeCa, makeLeaf } from "../support/pki.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 
 const FAILED = "certstore: reload failed, keeping the previous certificates";
 
 Deno.test("a list below an intermediate counts, and what verifies it lets nobody in", async () => {
-  await using scene = await Scene.create();
-  const { ca } = scene.pki;
+  await using testBed = await TestBed.create();
+  const { ca } = testBed.pki;
   const issuing = makeCa({ subject: "issuing CA", issuer: ca });
   const foreign = makeCa({ subject: "foreign CA", issuer: makeCa({ subject: "foreign root" }) });
   const [client, other] = ["client", "other"].map((subject) =>
@@ -25,16 +25,16 @@ Deno.test("a list below an intermediate counts, and what verifies it lets nobody
   ) as [Issued, Issued];
   const outsider = makeLeaf({ role: "client", subject: "outsider" }, foreign);
 
-  const backend = scene.use(echoBackend());
+  const backend = testBed.use(echoBackend());
   // Directories of their own: they have to be granted and watched too.
-  await Deno.mkdir(`${scene.dir}/below`);
-  await Deno.mkdir(`${scene.dir}/lists`);
-  const intermediates = await scene.write("below/inter.pem", issuing.pem + foreign.pem);
-  const crl = await scene.write("lists/crl.pem", makeCrl(issuing, { revoked: [client] }).pem);
-  const server = await scene.server(backend.address, { tls: { intermediates, crl } });
+  await Deno.mkdir(`${testBed.dir}/below`);
+  await Deno.mkdir(`${testBed.dir}/lists`);
+  const intermediates = await testBed.write("below/inter.pem", issuing.pem + foreign.pem);
+  const crl = await testBed.write("lists/crl.pem", makeCrl(issuing, { revoked: [client] }).pem);
+  const server = await testBed.server(backend.address, { tls: { intermediates, crl } });
   // Peers show their own certificate alone.
   const answer = (identity: Issued) =>
-    ask({ ...scene.as(server), identity }, "hello").catch(() => "");
+    ask({ ...testBed.as(server), identity }, "hello").catch(() => "");
 
   assert.equal(await answer(other), "hello");
   assert.equal(await answer(client), "");
@@ -54,19 +54,19 @@ Deno.test("a list below an intermediate counts, and what verifies it lets nobody
 });
 
 Deno.test("an intermediate that leaves the file takes with it whom only it led to the root", async () => {
-  await using scene = await Scene.create();
-  const { ca } = scene.pki;
+  await using testBed = await TestBed.create();
+  const { ca } = testBed.pki;
   const [issuing, other] = ["issuing CA", "other CA"].map((subject) =>
     makeCa({ subject, issuer: ca })
   ) as [Issued, Issued];
   const below = makeLeaf({ role: "client", subject: "below" }, issuing);
-  await Deno.mkdir(`${scene.dir}/below`);
-  const intermediates = await scene.write("below/inter.pem", issuing.pem);
-  const backend = scene.use(echoBackend());
-  const server = await scene.server(backend.address, { tls: { intermediates } });
+  await Deno.mkdir(`${testBed.dir}/below`);
+  const intermediates = await testBed.write("below/inter.pem", issuing.pem);
+  const backend = testBed.use(echoBackend());
+  const server = await testBed.server(backend.address, { tls: { intermediates } });
 
-  const led = scene.use(await HeldClient.open({ ...scene.as(server), identity: below }));
-  const direct = scene.use(await HeldClient.open(scene.as(server)));
+  const led = testBed.use(await EchoClient.open({ ...testBed.as(server), identity: below }));
+  const direct = testBed.use(await EchoClient.open(testBed.as(server)));
   await changeFile(server, intermediates, other.pem);
   await led.ended();
   const line = await server.waitForLog("listener: connection closed", { reason: "untrusted" });
@@ -80,34 +80,34 @@ Deno.test("an intermediate that leaves the file takes with it whom only it led t
   await server.waitForLog("certstore: certificates reloaded successfully", {
     trigger: "signal",
   }, from);
-  assert.equal(await ask({ ...scene.as(server), identity: below }, "hello"), "hello");
+  assert.equal(await ask({ ...testBed.as(server), identity: below }, "hello"), "hello");
 });
 
 Deno.test("a server completes its own chain, for clients that know the root alone", async () => {
-  await using scene = await Scene.create();
-  const issuing = makeCa({ subject: "issuing CA", issuer: scene.pki.ca });
+  await using testBed = await TestBed.create();
+  const issuing = makeCa({ subject: "issuing CA", issuer: testBed.pki.ca });
   const own = makeLeaf({ role: "server", subject: "localhost", san: [dns("localhost")] }, issuing);
   const tls = {
-    cert: await scene.write("own.pem", own.pem),
-    key: await scene.write("own-key.pem", own.keyPem),
+    cert: await testBed.write("own.pem", own.pem),
+    key: await testBed.write("own-key.pem", own.keyPem),
   };
-  const intermediates = await scene.write("inter.pem", issuing.pem);
-  const backend = scene.use(echoBackend());
-  const bare = await scene.server(backend.address, { tls });
-  assert.equal(await ask(scene.as(bare), "hello").catch(() => ""), "");
-  const complete = await scene.server(backend.address, { tls: { ...tls, intermediates } });
-  assert.equal(await ask(scene.as(complete), "hello"), "hello");
+  const intermediates = await testBed.write("inter.pem", issuing.pem);
+  const backend = testBed.use(echoBackend());
+  const bare = await testBed.server(backend.address, { tls });
+  assert.equal(await ask(testBed.as(bare), "hello").catch(() => ""), "");
+  const complete = await testBed.server(backend.address, { tls: { ...tls, intermediates } });
+  assert.equal(await ask(testBed.as(complete), "hello"), "hello");
 });
 
 Deno.test("a bridge uses the intermediates of the side that they are for", async () => {
-  await using gateway = await Gateway.create();
-  const { scene, far } = gateway;
+  await using gateway = await BridgeTestBed.create();
+  const { testBed, targetPki: far } = gateway;
   const issuing = makeCa({ subject: "far issuing CA", issuer: far.ca });
   const own = makeLeaf({ role: "server", san: [dns("localhost")] }, issuing);
   // It shows its own certificate alone.
   const target = gateway.echo({ ...own, issuer: undefined });
-  const intermediates = await scene.write("inter.pem", issuing.pem);
-  const answer = async (sides: Parameters<Gateway["bridge"]>[1]) => {
+  const intermediates = await testBed.write("inter.pem", issuing.pem);
+  const answer = async (sides: Parameters<BridgeTestBed["bridge"]>[1]) => {
     const bridge = await gateway.bridge(target.address, sides);
     return await ask(gateway.as(bridge), "hello").catch(() => "");
   };

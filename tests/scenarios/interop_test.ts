@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import type { TestDaemon } from "../support/daemon.ts";
 import { echoBackend, sh } from "../support/peers.ts";
 import { dns, ip, type KeyKind, makeLeaf, pathOf, testPki } from "../support/pki.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { Peer } from "../support/sockets.ts";
 import { Process, sClient, sServer } from "../support/openssl.ts";
 
@@ -16,14 +16,17 @@ const KINDS = ["rsa2048", "p256", "p384", "ed25519"] as const satisfies readonly
 const VERSIONS = [["-tls1_2", "TLSv1.2"], ["-tls1_3", "TLSv1.3"]] as const;
 
 /** What openssl needs of one end, its intermediate in a file of its own as openssl wants it. */
-async function opensslArgs(scene: Scene, role: "server" | "client"): Promise<readonly string[]> {
-  const { files, pki } = scene;
+async function opensslArgs(
+  testBed: TestBed,
+  role: "server" | "client",
+): Promise<readonly string[]> {
+  const { files, pki } = testBed;
   const key = role === "server" ? files.serverKey : files.clientKey;
   const trust = ["-CAfile", files.ca, "-verify_return_error"];
   const own = ["-cert", files[role], "-key", key];
   const [, intermediate] = pathOf(pki[role]);
   if (intermediate === undefined) return [...own, ...trust];
-  const chain = await scene.write(`intermediate-${role}.pem`, intermediate.pem);
+  const chain = await testBed.write(`intermediate-${role}.pem`, intermediate.pem);
   return [...own, "-cert_chain", chain, ...trust];
 }
 
@@ -43,10 +46,10 @@ async function throughSServer(daemon: TestDaemon): Promise<void> {
 
 for (const kind of KINDS) {
   Deno.test(`openssl, ${kind} keys, a chain with an intermediate, both modes`, async () => {
-    await using scene = await Scene.create(testPki({ kind, intermediate: true }));
-    const backend = scene.use(echoBackend());
-    const server = await scene.server(backend.address);
-    const client = await opensslArgs(scene, "client");
+    await using testBed = await TestBed.create(testPki({ kind, intermediate: true }));
+    const backend = testBed.use(echoBackend());
+    const server = await testBed.server(backend.address);
+    const client = await opensslArgs(testBed, "client");
     for (const [version, name] of VERSIONS) {
       const from = server.lines.length;
       const host = ["-servername", "localhost", "-verify_hostname", "localhost"];
@@ -54,10 +57,10 @@ for (const kind of KINDS) {
       const accepted = { peer_cn: "frontend-service", protocol: name };
       await server.waitForLog("listener: accepted connection", accepted, from);
     }
-    const own = await opensslArgs(scene, "server");
+    const own = await opensslArgs(testBed, "server");
     for (const [version, name] of VERSIONS) {
       await using openssl = await sServer("-rev", version, "-Verify", "3", ...own);
-      await using daemon = await scene.client(`127.0.0.1:${openssl.port}`);
+      await using daemon = await testBed.client(`127.0.0.1:${openssl.port}`);
       await throughSServer(daemon);
       const connected = { peer_cn: "localhost", protocol: name };
       await daemon.waitForLog("dialer: connected", connected);
@@ -66,12 +69,12 @@ for (const kind of KINDS) {
 }
 
 Deno.test("openssl resumes a session in server mode and is judged again", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
-  const server = await scene.server(backend.address);
-  const client = await opensslArgs(scene, "client");
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
+  const server = await testBed.server(backend.address);
+  const client = await opensslArgs(testBed, "client");
   for (const [version, name] of VERSIONS) {
-    const session = `${scene.dir}/session${version}`;
+    const session = `${testBed.dir}/session${version}`;
     {
       await using first = sClient(server.port, version, ...client, "-sess_out", session);
       await first.type("first\n");
@@ -86,15 +89,15 @@ Deno.test("openssl resumes a session in server mode and is judged again", async 
 });
 
 Deno.test("min_version and max_version hold in server mode", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
-  const client = await opensslArgs(scene, "client");
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
+  const client = await opensslArgs(testBed, "client");
   const cases = [
     { tls: { max_version: "TLS1.2" }, good: "-tls1_2", bad: "-tls1_3" },
     { tls: { min_version: "TLS1.3" }, good: "-tls1_3", bad: "-tls1_2" },
   ];
   for (const { tls, good, bad } of cases) {
-    await using server = await scene.server(backend.address, { tls });
+    await using server = await testBed.server(backend.address, { tls });
     await using refused = sClient(server.port, bad, ...client);
     await refused.says(/alert protocol version/);
     await server.waitForLog("listener: handshake failed", { reason: "protocol" });
@@ -104,49 +107,49 @@ Deno.test("min_version and max_version hold in server mode", async () => {
 });
 
 Deno.test("min_version and max_version hold in client mode", async () => {
-  await using scene = await Scene.create();
-  const own = await opensslArgs(scene, "server");
+  await using testBed = await TestBed.create();
+  const own = await opensslArgs(testBed, "server");
   const cases = [
     { tls: { max_version: "TLS1.2" }, good: "-tls1_2", bad: "-tls1_3" },
     { tls: { min_version: "TLS1.3" }, good: "-tls1_3", bad: "-tls1_2" },
   ];
   for (const { tls, good, bad } of cases) {
     await using refusing = await sServer("-rev", bad, "-Verify", "3", ...own);
-    await using stopped = await scene.client(`127.0.0.1:${refusing.port}`, { tls });
+    await using stopped = await testBed.client(`127.0.0.1:${refusing.port}`, { tls });
     await using caller = await Peer.connect(stopped.port);
     await caller.send("secret");
     await caller.ended();
     assert.equal(caller.received, 0);
     await stopped.waitForLog("dialer: handshake failed", { reason: /^(protocol|other)$/ });
     await using serving = await sServer("-rev", good, "-Verify", "3", ...own);
-    await using daemon = await scene.client(`127.0.0.1:${serving.port}`, { tls });
+    await using daemon = await testBed.client(`127.0.0.1:${serving.port}`, { tls });
     await throughSServer(daemon);
   }
 });
 
 Deno.test("server_name: an IP SAN is matched, a DNS name is also sent as SNI", async () => {
-  await using scene = await Scene.create();
-  const { ca } = scene.pki;
+  await using testBed = await TestBed.create();
+  const { ca } = testBed.pki;
   const byIp = makeLeaf({ role: "server", subject: "by-ip", san: [ip("127.0.0.1")] }, ca);
   const byName = makeLeaf({ role: "server", subject: "db", san: [dns("db.internal")] }, ca);
   const first = [
-    ...["-cert", await scene.write("ip.pem", byIp.pem)],
-    ...["-key", await scene.write("ip-key.pem", byIp.keyPem)],
+    ...["-cert", await testBed.write("ip.pem", byIp.pem)],
+    ...["-key", await testBed.write("ip-key.pem", byIp.keyPem)],
   ];
   const second = [
-    ...["-cert2", await scene.write("db.pem", byName.pem)],
-    ...["-key2", await scene.write("db-key.pem", byName.keyPem)],
+    ...["-cert2", await testBed.write("db.pem", byName.pem)],
+    ...["-key2", await testBed.write("db-key.pem", byName.keyPem)],
   ];
-  const trust = ["-CAfile", scene.files.ca, "-Verify", "1", "-verify_return_error"];
+  const trust = ["-CAfile", testBed.files.ca, "-Verify", "1", "-verify_return_error"];
   await using openssl = await sServer(
     ...["-rev", ...first, ...second, "-servername", "db.internal", ...trust],
   );
   const target = `127.0.0.1:${openssl.port}`;
-  await using addressed = await scene.client(target, { tls: { server_name: "127.0.0.1" } });
+  await using addressed = await testBed.client(target, { tls: { server_name: "127.0.0.1" } });
   await throughSServer(addressed);
   await addressed.waitForLog("dialer: connected", { peer_cn: "by-ip" });
   // openssl shows this certificate to those only who ask for the name.
-  await using named = await scene.client(target, { tls: { server_name: "db.internal" } });
+  await using named = await testBed.client(target, { tls: { server_name: "db.internal" } });
   await throughSServer(named);
   await named.waitForLog("dialer: connected", { peer_cn: "db" });
 });
@@ -169,8 +172,8 @@ function httpBackend(): { readonly address: string } & AsyncDisposable {
 }
 
 /** Several requests over one connection: small, with a body, and with a large answer. */
-async function curlAll(scene: Scene, base: string, more: string): Promise<void> {
-  const body = await scene.write("body.bin", "x".repeat(1_000_000));
+async function curlAll(testBed: TestBed, base: string, more: string): Promise<void> {
+  const body = await testBed.write("body.bin", "x".repeat(1_000_000));
   const curl = `curl --silent --show-error --fail --max-time 15 ${more}`;
   const { code, stdout, stderr } = await sh(
     `${curl} ${base}/one ${base}/two -w '%{num_connects}\n' &&
@@ -182,14 +185,14 @@ async function curlAll(scene: Scene, base: string, more: string): Promise<void> 
 }
 
 Deno.test("curl --cert through server mode to a plain HTTP backend, and without one", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(httpBackend());
-  const server = await scene.server(backend.address);
-  const { ca, client, clientKey } = scene.files;
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(httpBackend());
+  const server = await testBed.server(backend.address);
+  const { ca, client, clientKey } = testBed.files;
   const base = `https://localhost:${server.port}`;
   const to = `--cacert ${ca} --connect-to ::127.0.0.1:${server.port}`;
   for (const version of ["--tls-max 1.2", "--tlsv1.3"]) {
-    await curlAll(scene, base, `${to} ${version} --cert ${client} --key ${clientKey}`);
+    await curlAll(testBed, base, `${to} ${version} --cert ${client} --key ${clientKey}`);
   }
   const from = server.lines.length;
   const bare = await sh(`curl --silent --show-error --max-time 15 ${to} ${base}/one`);
@@ -204,8 +207,8 @@ Deno.test("curl --cert through server mode to a plain HTTP backend, and without 
 });
 
 Deno.test("curl through the full tunnel", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(httpBackend());
-  const { client } = await scene.tunnel(backend.address);
-  await curlAll(scene, `http://127.0.0.1:${client.port}`, "");
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(httpBackend());
+  const { client } = await testBed.tunnel(backend.address);
+  await curlAll(testBed, `http://127.0.0.1:${client.port}`, "");
 });

@@ -5,7 +5,7 @@
  */
 
 import { baseline, waitForDescriptors } from "../support/process.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { Peer, PeerServer } from "../support/sockets.ts";
 import { sClient, sServer } from "../support/openssl.ts";
 import { within } from "../support/wait.ts";
@@ -16,13 +16,13 @@ const closedBy = (reason: string) => `mtlsd_connections_closed_total{reason="${r
 const SOON = 30_000;
 
 Deno.test("peers that are killed: the other side ends, nothing stays open", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(await PeerServer.listen());
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(await PeerServer.listen());
   // The kernel ends what they had open by FIN: as good an end as any, unless close_notify is required.
   const strict = { tls: { require_close_notify: true } };
-  const server = await scene.server(backend.address, strict);
+  const server = await testBed.server(backend.address, strict);
   const base = await baseline(server);
-  const { ca, client: cert, clientKey, server: serverCert, serverKey } = scene.files;
+  const { ca, client: cert, clientKey, server: serverCert, serverKey } = testBed.files;
   {
     await using openssl = sClient(server.port, "-cert", cert, "-key", clientKey, "-CAfile", ca);
     await openssl.type("hello\n");
@@ -34,7 +34,7 @@ Deno.test("peers that are killed: the other side ends, nothing stays open", asyn
 
   const own = ["-cert", serverCert, "-key", serverKey, "-CAfile", ca, "-Verify", "1"];
   const openssl = await sServer("-rev", ...own);
-  const client = await scene.client(`127.0.0.1:${openssl.port}`, strict);
+  const client = await testBed.client(`127.0.0.1:${openssl.port}`, strict);
   const idle = await baseline(client);
   await using caller = await Peer.connect(client.port);
   await caller.send("hello\n");

@@ -6,18 +6,18 @@
 
 import assert from "node:assert/strict";
 import { ask, lineBackend } from "../support/peers.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { ownAddress, split } from "../support/tools.ts";
 
 Deno.test("localhost: tunnel and probes are reached on 127.0.0.1 and on ::1", async (t) => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
   // A port that is free on 127.0.0.x is taken on 127.0.0.1 by nothing but chance: that is retried.
   for (const port of [0, split(ownAddress()).port]) {
     await t.step(port === 0 ? "port 0" : "a port of its own", async () => {
       const listen = `localhost:${port}`;
-      const { ca, server: cert, serverKey: key } = scene.files;
-      const server = await scene.daemon({
+      const { ca, server: cert, serverKey: key } = testBed.files;
+      const server = await testBed.daemon({
         mode: "server",
         listen,
         target: backend.address,
@@ -30,7 +30,7 @@ Deno.test("localhost: tunnel and probes are reached on 127.0.0.1 and on ::1", as
       assert.equal(v6, `[::1]:${server.port}`);
       if (port !== 0) assert.equal(server.port, port);
       for (const host of ["127.0.0.1", "::1"]) {
-        assert.equal(await ask({ ...scene.as(server), host }, "hello"), "echo: hello");
+        assert.equal(await ask({ ...testBed.as(server), host }, "hello"), "echo: hello");
       }
       const line = await server.waitForLog("health server listening");
       for (const addr of line.fields.addr?.split(",") ?? []) {

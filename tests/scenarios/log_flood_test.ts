@@ -9,12 +9,12 @@ import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { PER_SOURCE } from "../../src/log/limiter.ts";
 import { behind, line } from "../support/balancer.ts";
-import { closedBy } from "../support/held.ts";
+import { closedSeries } from "../support/clients.ts";
 import { ask, lineBackend } from "../support/peers.ts";
 import { dns, makeLeaf } from "../support/pki.ts";
 import { plainServer } from "../support/plain_tls.ts";
 import type { LogLine, TestDaemon } from "../support/daemon.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { Peer } from "../support/sockets.ts";
 import { attempt } from "../support/tools.ts";
 
@@ -39,15 +39,15 @@ function linesOf(daemon: TestDaemon, msg: string): readonly LogLine[] {
 
 for (const format of ["text", "json"] as const) {
   Deno.test(`a flood of bad handshakes writes little, and hides nothing else: ${format}`, async () => {
-    await using scene = await Scene.create();
-    const backend = scene.use(lineBackend());
-    const server = await scene.server(backend.address, {
+    await using testBed = await TestBed.create();
+    const backend = testBed.use(lineBackend());
+    const server = await testBed.server(backend.address, {
       acl: { allow_cn: ["frontend-service"] },
       logging: { format },
     });
     const FLOOD = 600;
     await flood(server.port, FLOOD);
-    await server.waitForMetric(closedBy("error"), FLOOD);
+    await server.waitForMetric(closedSeries("error"), FLOOD);
     // From here on its source has no line left to speak of.
     const failed = linesOf(server, "listener: handshake failed").length;
     const metrics = await server.metrics();
@@ -58,11 +58,11 @@ for (const format of ["text", "json"] as const) {
     assert.equal(metrics.get(suppressed("connection closed")), FLOOD - closed);
 
     // Another kind of message from the same address, ...
-    const identity = makeLeaf({ subject: "other" }, scene.pki.ca);
-    await attempt({ ...scene.as(server), identity });
+    const identity = makeLeaf({ subject: "other" }, testBed.pki.ca);
+    await attempt({ ...testBed.as(server), identity });
     const denied = await server.waitForLog("listener: denied connection", { peer_cn: "other" });
     // ... a connection from there that is let in, first line and last, ...
-    assert.equal(await ask(scene.as(server), "hello"), "echo: hello");
+    assert.equal(await ask(testBed.as(server), "hello"), "echo: hello");
     const { fields } = await server.waitForLog("listener: accepted connection");
     const { conn = "" } = fields;
     await server.waitForLog(CLOSED, { conn, reason: "completed" });
@@ -88,24 +88,24 @@ for (const format of ["text", "json"] as const) {
 
 for (const format of ["text", "json"] as const) {
   Deno.test(`a server with hostile names writes short lines, and not many: ${format}`, async () => {
-    await using scene = await Scene.create();
+    await using testBed = await TestBed.create();
     // Our CA signs these as they are: what is unverified is cut in the same place.
     const words = "\u200b\u202e".repeat(500);
     const names = Array.from({ length: 200 }, (_, i) => dns(`host-${i}.${"x".repeat(40)}.example`));
     const forged = makeLeaf(
       { subject: { O: [words, words], CN: words }, san: names },
-      scene.pki.ca,
+      testBed.pki.ca,
     );
     const listed = makeLeaf(
       { subject: { O: [words, words], OU: words, CN: words }, san: [...names, dns("localhost")] },
-      scene.pki.ca,
+      testBed.pki.ca,
     );
     for (const identity of [forged, listed]) {
       await using front = await plainServer(
         { cert: identity.pem, key: identity.keyPem },
         (socket) => socket.end(),
       );
-      const client = await scene.client(`127.0.0.1:${front.port}`, {
+      const client = await testBed.client(`127.0.0.1:${front.port}`, {
         acl: { allow_cn: ["backend"] },
         logging: { format },
       });
@@ -130,14 +130,14 @@ for (const format of ["text", "json"] as const) {
 }
 
 Deno.test("client mode: a caller that says nothing and leaves is a connection as any other", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const { client, server } = await scene.tunnel(backend.address);
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
+  const { client, server } = await testBed.tunnel(backend.address);
   // The server may be the one that speaks first, so there is nothing to wait for.
   await look(client.port, "end");
   for (const daemon of [client, server]) {
-    await daemon.waitForMetric(closedBy("completed"), 1);
-    assert.equal((await daemon.metrics()).get(closedBy("no_data")), 0);
+    await daemon.waitForMetric(closedSeries("completed"), 1);
+    assert.equal((await daemon.metrics()).get(closedSeries("no_data")), 0);
   }
 });
 
@@ -153,19 +153,23 @@ async function look(port: number, how: typeof LEAVES[number], said = ""): Promis
 
 for (const level of ["info", "debug"] as const) {
   Deno.test(`health checks that never say a byte are no failed handshakes: ${level}`, async (t) => {
-    await using scene = await Scene.create();
-    const backend = scene.use(lineBackend());
+    await using testBed = await TestBed.create();
+    const backend = testBed.use(lineBackend());
     const rows: readonly (readonly [name: string, () => Promise<TestDaemon>, said: string])[] = [
-      ["of TLS", () => scene.server(backend.address, { logging: { level } }), ""],
+      ["of TLS", () => testBed.server(backend.address, { logging: { level } }), ""],
       [
         "where a PROXY header is expected",
-        () => behind(scene, backend.address, { logging: { level } }),
+        () => behind(testBed, backend.address, { logging: { level } }),
         "",
       ],
-      ["with a PROXY header", () => behind(scene, backend.address, { logging: { level } }), line()],
+      [
+        "with a PROXY header",
+        () => behind(testBed, backend.address, { logging: { level } }),
+        line(),
+      ],
       [
         "with a PROXY header of the balancer's own",
-        () => behind(scene, backend.address, { logging: { level } }),
+        () => behind(testBed, backend.address, { logging: { level } }),
         "PROXY UNKNOWN\r\n",
       ],
     ];
@@ -175,9 +179,9 @@ for (const level of ["info", "debug"] as const) {
         for (const how of LEAVES) await look(server.port, how, said);
         // One that is reset may be gone before it is accepted.
         await server.waitForMetric("mtlsd_active_connections", 0);
-        await server.waitForMetric(closedBy("no_data"), (count) => count >= 1);
+        await server.waitForMetric(closedSeries("no_data"), (count) => count >= 1);
         const metrics = await server.metrics();
-        assert.equal(metrics.get(closedBy("no_data")), metrics.get("mtlsd_connections_total"));
+        assert.equal(metrics.get(closedSeries("no_data")), metrics.get("mtlsd_connections_total"));
         for (const [series, value] of metrics) {
           if (series.startsWith("mtlsd_tls_handshake_errors_total")) assert.equal(value, 0, series);
         }
@@ -185,7 +189,7 @@ for (const level of ["info", "debug"] as const) {
         const told = server.lines.filter(({ fields }) => fields.conn !== undefined);
         assert.ok(told.every(({ fields }) => fields.level === "DEBUG"), server.log);
         assert.ok(told.every(({ fields }) => fields.msg === CLOSED && fields.reason === "no_data"));
-        assert.equal(told.length, level === "debug" ? metrics.get(closedBy("no_data")) : 0);
+        assert.equal(told.length, level === "debug" ? metrics.get(closedSeries("no_data")) : 0);
       });
     }
     assert.equal(backend.connections, 0);
@@ -193,9 +197,9 @@ for (const level of ["info", "debug"] as const) {
 }
 
 Deno.test("every line of a connection has its number, and its peer once that is known", async (t) => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const { server, client } = await scene.tunnel(backend.address, {
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
+  const { server, client } = await testBed.tunnel(backend.address, {
     server: { acl: { deny_cn: ["other"] }, logging: { format: "json" } },
     client: { logging: { format: "json" } },
   });
@@ -205,8 +209,11 @@ Deno.test("every line of a connection has its number, and its peer once that is 
     await conn.closeWrite();
     assert.equal(await new Response(conn.readable).text(), "echo: ");
   }
-  await attempt({ ...scene.as(server), identity: makeLeaf({ subject: "other" }, scene.pki.ca) });
-  await attempt({ port: server.port, ca: scene.pki.ca.pem });
+  await attempt({
+    ...testBed.as(server),
+    identity: makeLeaf({ subject: "other" }, testBed.pki.ca),
+  });
+  await attempt({ port: server.port, ca: testBed.pki.ca.pem });
   await server.waitForMetric("mtlsd_connections_total", 4);
   for (const daemon of [server, client]) {
     await daemon.waitForMetric("mtlsd_active_connections", 0);
@@ -229,7 +236,7 @@ Deno.test("every line of a connection has its number, and its peer once that is 
     ]);
   });
   await t.step("client mode", () => {
-    const peer = new X509Certificate(scene.pki.server.pem).subject.match(/CN=(.+)/)?.[1];
+    const peer = new X509Certificate(testBed.pki.server.pem).subject.match(/CN=(.+)/)?.[1];
     const good = [`dialer: connected ${peer}`, `dialer: connection closed ${peer}`];
     assert.deepEqual([...byConn(client).values()].map(told), [good, good]);
   });

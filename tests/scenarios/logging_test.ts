@@ -9,7 +9,7 @@ import { until } from "../support/wait.ts";
 import { startDaemon, type TestDaemon } from "../support/daemon.ts";
 import { ask, lineBackend } from "../support/peers.ts";
 import { dns, type Issued, makeLeaf } from "../support/pki.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { attempt, ownAddress, split } from "../support/tools.ts";
 
 const TRICKS: Readonly<Record<string, string>> = {
@@ -35,15 +35,15 @@ function assertHarmless(raw: string): void {
   assert.ok(raw.length < 2600, `${raw.length} characters`);
 }
 
-async function provoke(scene: Scene, server: TestDaemon, port: number): Promise<void> {
+async function provoke(testBed: TestBed, server: TestDaemon, port: number): Promise<void> {
   for (const text of Object.values(TRICKS)) {
     const identity: Issued = makeLeaf({
       role: "client",
       subject: { O: [text, "acme"], CN: text },
       ...(/^[\x20-\x7e]{1,99}$/.test(text) ? { san: [dns(text)] } : {}),
-    }, scene.pki.ca);
+    }, testBed.pki.ca);
     const before = server.lines.length;
-    await attempt({ port, ca: scene.pki.ca.pem, identity });
+    await attempt({ port, ca: testBed.pki.ca.pem, identity });
     await server.waitForLog("listener: connection closed", {}, before);
   }
 }
@@ -52,10 +52,10 @@ for (const format of ["text", "json"] as const) {
   for (const acl of [{}, { allow_cn: ["frontend-service"] }]) {
     const outcome = "allow_cn" in acl ? "denied" : "let in";
     Deno.test(`names in certificates stay in their field: ${format}, ${outcome}`, async () => {
-      await using scene = await Scene.create();
-      const backend = scene.use(lineBackend());
-      const server = await scene.server(backend.address, { acl, logging: { format } });
-      await provoke(scene, server, server.port);
+      await using testBed = await TestBed.create();
+      const backend = testBed.use(lineBackend());
+      const server = await testBed.server(backend.address, { acl, logging: { format } });
+      await provoke(testBed, server, server.port);
       assert.equal(await server.stop(), 0);
 
       const message = `listener: ${"allow_cn" in acl ? "denied" : "accepted"} connection`;
@@ -85,9 +85,9 @@ for (const format of ["text", "json"] as const) {
 }
 
 Deno.test("JSON has the messages and fields of text", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const { server, client } = await scene.tunnel(backend.address, {
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
+  const { server, client } = await testBed.tunnel(backend.address, {
     server: { logging: { format: "json" } },
     client: { logging: { format: "json" } },
   });
@@ -104,9 +104,9 @@ Deno.test("JSON has the messages and fields of text", async () => {
 });
 
 Deno.test("level debug says which file changed", async () => {
-  await using scene = await Scene.create();
-  const server = await scene.server("127.0.0.1:9", { logging: { level: "debug" } });
-  const { server: cert } = scene.files;
+  await using testBed = await TestBed.create();
+  const server = await testBed.server("127.0.0.1:9", { logging: { level: "debug" } });
+  const { server: cert } = testBed.files;
   await Deno.writeTextFile(cert, `${await Deno.readTextFile(cert)}\n`);
   await server.waitForLog("certstore: file changed, scheduling reload", {
     level: "DEBUG",
@@ -116,9 +116,9 @@ Deno.test("level debug says which file changed", async () => {
 });
 
 Deno.test("levels warn and error leave out what is below", async (t) => {
-  await using scene = await Scene.create();
-  const { ca, server: cert, serverKey: key } = scene.files;
-  const backend = scene.use(lineBackend());
+  await using testBed = await TestBed.create();
+  const { ca, server: cert, serverKey: key } = testBed.files;
+  const backend = testBed.use(lineBackend());
   for (const level of ["warn", "error"]) {
     await t.step(level, async () => {
       const listen = ownAddress();
@@ -129,11 +129,11 @@ Deno.test("levels warn and error leave out what is below", async (t) => {
         tls: { cert, key, ca },
         logging: { level },
       };
-      await using server = await startDaemon({ dir: scene.dir, config, expectFailure: true });
+      await using server = await startDaemon({ dir: testBed.dir, config, expectFailure: true });
       const { hostname: host, port } = split(listen);
-      const client = { ...scene.as({ port } as TestDaemon), host };
+      const client = { ...testBed.as({ port } as TestDaemon), host };
       await until(async () => await attempt(client) === "echo: hello");
-      assert.equal(await attempt({ host, port, ca: scene.pki.ca.pem }), "");
+      assert.equal(await attempt({ host, port, ca: testBed.pki.ca.pem }), "");
       server.kill("SIGHUP");
       assert.equal(await ask(client, "again"), "echo: again");
       await Deno.remove(server.configPath);

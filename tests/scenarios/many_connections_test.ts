@@ -7,10 +7,10 @@
 import assert from "node:assert/strict";
 import type { Conn } from "../../src/net/conn.ts";
 import type { TestDaemon } from "../support/daemon.ts";
-import { type End, plainEnd, type Target, tlsEnd, tlsTarget } from "../support/ends.ts";
+import { type End, plainEnd, type Target, tlsEnd, tlsTarget } from "../support/conns.ts";
 import { echoBackend } from "../support/peers.ts";
 import { descriptors, settled, waitForDescriptors } from "../support/process.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 
 /** Sends words and reads as many bytes back. */
 async function echo(conn: Conn, words: string): Promise<string> {
@@ -90,10 +90,10 @@ async function nextWaits(
 }
 
 Deno.test("1,000 connections at once; the 1,001st waits and is served when one closes", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
-  const server = await scene.server(backend.address, { proxy: { max_connections: 1000 } });
-  const connect = () => tlsEnd(server.port, scene.pki);
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
+  const server = await testBed.server(backend.address, { proxy: { max_connections: 1000 } });
+  const connect = () => tlsEnd(server.port, testBed.pki);
   await server.metrics(); // Its connection stays open and counts.
   const before = await descriptors(server.pid);
   const ends = await open(1000, connect);
@@ -105,10 +105,10 @@ Deno.test("1,000 connections at once; the 1,001st waits and is served when one c
 });
 
 Deno.test("max_connections holds in client mode too", async () => {
-  await using scene = await Scene.create();
-  const target = scene.use(tlsTarget(scene.pki));
+  await using testBed = await TestBed.create();
+  const target = testBed.use(tlsTarget(testBed.pki));
   const serving = serveEcho(target);
-  const client = await scene.client(target.address, { proxy: { max_connections: 3 } });
+  const client = await testBed.client(target.address, { proxy: { max_connections: 3 } });
   const connect = () => plainEnd(client.port);
   await nextWaits(client, await open(3, connect), connect);
   await target[Symbol.asyncDispose]();
@@ -116,14 +116,14 @@ Deno.test("max_connections holds in client mode too", async () => {
 });
 
 Deno.test("a peer that only connects takes a slot no longer than handshake_timeout", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
-  const server = await scene.server(backend.address, {
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
+  const server = await testBed.server(backend.address, {
     proxy: { max_connections: 2 },
     tls: { handshake_timeout: "300ms" },
   });
   const silent = await Promise.all([plainEnd(server.port), plainEnd(server.port)]);
-  const [end] = await open(1, () => tlsEnd(server.port, scene.pki));
+  const [end] = await open(1, () => tlsEnd(server.port, testBed.pki));
   end?.close();
   await server.waitForMetric('mtlsd_tls_handshake_errors_total{reason="timeout"}', 2);
   for (const one of silent) one.close();

@@ -9,7 +9,7 @@ import { X509Certificate } from "node:crypto";
 import type { TestDaemon } from "../support/daemon.ts";
 import { ask, connectTls, echoBackend, lineBackend } from "../support/peers.ts";
 import { makeCa, makeLeaf } from "../support/pki.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { attempt, ownAddress } from "../support/tools.ts";
 
 const LIMITED_MESSAGES = [
@@ -104,8 +104,8 @@ async function assertBalanced(daemon: TestDaemon, closed: Record<string, number>
 
 for (const mode of ["server", "client"] as const) {
   Deno.test(`${mode} mode: every series is there at zero, typed, from the start`, async () => {
-    await using scene = await Scene.create();
-    const daemon = await scene[mode]("127.0.0.1:9");
+    await using testBed = await TestBed.create();
+    const daemon = await testBed[mode]("127.0.0.1:9");
     const metrics = await daemon.metrics();
     for (const series of ZERO) assert.equal(metrics.get(series), 0, series);
     for (const [series, value] of Object.entries(SET)) {
@@ -116,7 +116,7 @@ for (const mode of ["server", "client"] as const) {
       assert.ok(text.includes(`# TYPE ${name} ${type}\n`), name);
     }
     const end = (pem: string) => Date.parse(new X509Certificate(pem).validTo) / 1000;
-    const { pki } = scene;
+    const { pki } = testBed;
     assert.equal(metrics.get('mtlsd_cert_not_after_seconds{role="own"}'), end(pki[mode].pem));
     assert.equal(metrics.get('mtlsd_cert_not_after_seconds{role="ca"}'), end(pki.ca.pem));
     // No label sets besides those that are promised.
@@ -135,9 +135,9 @@ for (const mode of ["server", "client"] as const) {
 }
 
 Deno.test("traffic is counted to the byte, on both sides of the tunnel alike", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const { server, client } = await scene.tunnel(backend.address);
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
+  const { server, client } = await testBed.tunnel(backend.address);
   const sizes = [0, 1, 1000, 300_000];
   for (const size of sizes) {
     const conn = await Deno.connect({ port: client.port });
@@ -167,10 +167,10 @@ Deno.test("traffic is counted to the byte, on both sides of the tunnel alike", a
 });
 
 Deno.test("open connections are counted while they are open, bytes as they pass", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
-  const server = await scene.server(backend.address);
-  const sockets = await Promise.all([1, 2, 3].map(() => connectTls(scene.as(server))));
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
+  const server = await testBed.server(backend.address);
+  const sockets = await Promise.all([1, 2, 3].map(() => connectTls(testBed.as(server))));
   await server.waitForMetric("mtlsd_active_connections", 3);
   for (const socket of sockets) {
     socket.resume();
@@ -184,10 +184,10 @@ Deno.test("open connections are counted while they are open, bytes as they pass"
 });
 
 Deno.test("each way to end is counted under its reason", async () => {
-  await using scene = await Scene.create();
-  const { pki } = scene;
-  const backend = scene.use(lineBackend());
-  const server = await scene.server(backend.address, {
+  await using testBed = await TestBed.create();
+  const { pki } = testBed;
+  const backend = testBed.use(lineBackend());
+  const server = await testBed.server(backend.address, {
     acl: { allow_cn: ["frontend-service"] },
     tls: { handshake_timeout: "500ms" },
     proxy: { idle_timeout: "400ms" },
@@ -195,7 +195,7 @@ Deno.test("each way to end is counted under its reason", async () => {
   const client = { port: server.port, ca: pki.ca.pem };
   // One that says nothing at all.
   const silent = await Deno.connect({ port: server.port });
-  await ask(scene.as(server), "completed");
+  await ask(testBed.as(server), "completed");
   await attempt(client);
   await attempt({ ...client, identity: makeLeaf({ subject: "other" }, pki.ca) });
   await attempt({ ...client, identity: makeLeaf({}, makeCa({ subject: "elsewhere" })) });
@@ -203,7 +203,7 @@ Deno.test("each way to end is counted under its reason", async () => {
   await attempt({ ...client, identity: makeLeaf(expired, pki.ca) });
   const early = await Deno.connect({ port: server.port });
   early.close();
-  const idle = await connectTls(scene.as(server));
+  const idle = await connectTls(testBed.as(server));
   await new Promise<void>((done) => idle.resume().once("end", () => done()));
   idle.destroy();
   await assertBalanced(server, {
@@ -227,18 +227,18 @@ Deno.test("each way to end is counted under its reason", async () => {
 });
 
 Deno.test("a target that cannot be reached is a dial error, in both modes", async (t) => {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   await t.step("server mode", async () => {
     const target = ownAddress();
-    const server = await scene.server(target);
-    assert.equal(await attempt(scene.as(server)), "");
+    const server = await testBed.server(target);
+    assert.equal(await attempt(testBed.as(server)), "");
     await assertBalanced(server, { dial_failed: 1 });
     await server.waitForMetric("mtlsd_dial_errors_total", 1);
     await server.waitForLog("listener: dial failed", { level: "ERROR", target, error: /refused/i });
   });
   await t.step("client mode", async () => {
     const target = ownAddress();
-    const client = await scene.client(target);
+    const client = await testBed.client(target);
     using conn = await Deno.connect({ port: client.port });
     assert.equal(await new Response(conn.readable).text().catch(() => ""), "");
     await assertBalanced(client, { dial_failed: 1 });

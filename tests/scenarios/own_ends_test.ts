@@ -8,12 +8,12 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import type { TestDaemon } from "../support/daemon.ts";
-import { changeRules } from "../support/held.ts";
+import { changeRules } from "../support/clients.ts";
 import { baseline, waitForDescriptors } from "../support/process.ts";
 import { gotBy, pythonClient, type PythonPeer, pythonServer } from "../support/python_tls.ts";
-import { type DaemonOptions, Scene } from "../support/scene.ts";
-import { plainTarget, tlsEnd } from "../support/ends.ts";
-import { stuckTarget } from "../support/hold_back.ts";
+import { type DaemonOptions, TestBed } from "../support/testbed.ts";
+import { plainTarget, tlsEnd } from "../support/conns.ts";
+import { unacceptingTarget } from "../support/proxies.ts";
 import { Peer, PeerServer } from "../support/sockets.ts";
 import { until } from "../support/wait.ts";
 
@@ -46,8 +46,8 @@ const CAUSES: Readonly<Record<string, Cause>> = {
 };
 
 /** Says something, and then hears what comes without having ended its half. */
-const listening = (scene: Scene, version: PythonPeer["version"]): PythonPeer => ({
-  files: scene.files,
+const listening = (testBed: TestBed, version: PythonPeer["version"]): PythonPeer => ({
+  files: testBed.files,
   version,
   size: 1000,
   end: "none",
@@ -59,10 +59,10 @@ for (const [way, preload] of Object.entries(WAYS)) {
       const options: DaemonOptions = { ...preload, proxy };
 
       Deno.test(`${name} sends close_notify to a client, ${version}, ${way}`, async () => {
-        await using scene = await Scene.create();
-        const backend = scene.use(await PeerServer.listen());
-        const server = await scene.server(backend.address, options);
-        const peer = scene.use(pythonClient(server.port, listening(scene, version)));
+        await using testBed = await TestBed.create();
+        const backend = testBed.use(await PeerServer.listen());
+        const server = await testBed.server(backend.address, options);
+        const peer = testBed.use(pythonClient(server.port, listening(testBed, version)));
         const far = await backend.peer(0);
         await until(() => far.received === 1000);
         await act?.(server);
@@ -72,9 +72,9 @@ for (const [way, preload] of Object.entries(WAYS)) {
       });
 
       Deno.test(`${name} sends close_notify to a server, ${version}, ${way}`, async () => {
-        await using scene = await Scene.create();
-        const target = scene.use(await pythonServer(listening(scene, version)));
-        const client = await scene.client(target.address, options);
+        await using testBed = await TestBed.create();
+        const target = testBed.use(await pythonServer(listening(testBed, version)));
+        const client = await testBed.client(target.address, options);
         await using caller = await Peer.connect(client.port);
         await until(() => caller.received === 1000);
         await act?.(client);
@@ -87,10 +87,10 @@ for (const [way, preload] of Object.entries(WAYS)) {
 }
 
 Deno.test("a peer that the rules do not admit any more gets close_notify", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(await PeerServer.listen());
-  const server = await scene.server(backend.address);
-  const peer = scene.use(pythonClient(server.port, listening(scene, "TLSv1_3")));
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(await PeerServer.listen());
+  const server = await testBed.server(backend.address);
+  const peer = testBed.use(pythonClient(server.port, listening(testBed, "TLSv1_3")));
   const far = await backend.peer(0);
   await until(() => far.received === 1000);
   await changeRules(server, { deny_cn: ["frontend-service"] });
@@ -99,18 +99,18 @@ Deno.test("a peer that the rules do not admit any more gets close_notify", async
 });
 
 Deno.test("an end while the target is dialled has close_notify as well", async () => {
-  await using scene = await Scene.create();
-  using target = await stuckTarget();
-  const server = await scene.server(target.address, { proxy: { max_lifetime: "500ms" } });
-  const peer = scene.use(pythonClient(server.port, listening(scene, "TLSv1_3")));
+  await using testBed = await TestBed.create();
+  using target = await unacceptingTarget();
+  const server = await testBed.server(target.address, { proxy: { max_lifetime: "500ms" } });
+  const peer = testBed.use(pythonClient(server.port, listening(testBed, "TLSv1_3")));
   assert.deepEqual(await gotBy(peer), { size: 0, end: "eof" });
   await server.waitForLog("listener: connection closed", { reason: "max_lifetime" });
 });
 
 Deno.test("a target that cannot be reached is no end in good order", async () => {
-  await using scene = await Scene.create();
-  const { server, client } = await scene.tunnel("127.0.0.1:1");
-  const peer = scene.use(pythonClient(server.port, listening(scene, "TLSv1_3")));
+  await using testBed = await TestBed.create();
+  const { server, client } = await testBed.tunnel("127.0.0.1:1");
+  const peer = testBed.use(pythonClient(server.port, listening(testBed, "TLSv1_3")));
   assert.notEqual((await gotBy(peer)).end, "eof");
   await using caller = await Peer.connect(client.port);
   assert.equal(await caller.ended(), "reset");
@@ -118,13 +118,13 @@ Deno.test("a target that cannot be reached is no end in good order", async () =>
 });
 
 Deno.test("peers that take nothing hold up neither an end nor a descriptor", async () => {
-  await using scene = await Scene.create();
-  const target = scene.use(plainTarget());
-  const server = await scene.server(target.address, { proxy: { max_lifetime: "1s" } });
+  await using testBed = await TestBed.create();
+  const target = testBed.use(plainTarget());
+  const server = await testBed.server(target.address, { proxy: { max_lifetime: "1s" } });
   const base = await baseline(server);
   for (let peer = 0; peer < 5; peer++) {
-    const [near, far] = await Promise.all([tlsEnd(server.port, scene.pki), target.next()]);
-    scene.use(near);
+    const [near, far] = await Promise.all([tlsEnd(server.port, testBed.pki), target.next()]);
+    testBed.use(near);
     // Both sides send, and none reads.
     for (const end of [near, far]) {
       void (async () => {

@@ -8,15 +8,15 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { EARLY, playClient } from "../support/adversary_client.ts";
-import { hybridShare } from "../support/adversary_hybrid.ts";
-import { playServer } from "../support/adversary_server.ts";
+import { EARLY, playClient } from "../support/adversary/client.ts";
+import { hybridShare } from "../support/adversary/hybrid.ts";
+import { playServer } from "../support/adversary/server.ts";
 import { ROOT } from "../support/daemon.ts";
 import { sClient, sServer } from "../support/openssl.ts";
 import { echoBackend } from "../support/peers.ts";
 import { pathOf } from "../support/pki.ts";
 import { section } from "../support/readme.ts";
-import { type DaemonOptions, Scene } from "../support/scene.ts";
+import { type DaemonOptions, TestBed } from "../support/testbed.ts";
 import { Peer, PeerServer } from "../support/sockets.ts";
 import { GROUP, Tap } from "../support/tap.ts";
 
@@ -30,11 +30,11 @@ const WAYS: readonly (readonly [name: string, options: DaemonOptions])[] = [
 
 for (const [way, options] of WAYS) {
   Deno.test(`a client that prefers the hybrid gets it (${way})`, async () => {
-    await using scene = await Scene.create();
-    const backend = scene.use(echoBackend());
-    const server = await scene.server(backend.address, options);
+    await using testBed = await TestBed.create();
+    const backend = testBed.use(echoBackend());
+    const server = await testBed.server(backend.address, options);
     await using tap = new Tap(server.listen);
-    const { client } = scene.pki;
+    const { client } = testBed.pki;
     const play = { chain: pathOf(client).map(({ der }) => der), key: client.key };
     const seen = await playClient(tap.port, "TLS1.3", { ...play, hybrid: await hybridShare() });
     assert.equal(seen.text, EARLY);
@@ -46,11 +46,11 @@ for (const [way, options] of WAYS) {
   });
 
   Deno.test(`a server that asks for the hybrid gets it (${way})`, async () => {
-    await using scene = await Scene.create();
+    await using testBed = await TestBed.create();
     await using target = await PeerServer.listen();
     await using tap = new Tap(`127.0.0.1:${target.port}`);
-    const daemon = await scene.client(tap.address, options);
-    const { server } = scene.pki;
+    const daemon = await testBed.client(tap.address, options);
+    const { server } = testBed.pki;
     const play = { chain: pathOf(server).map(({ der }) => der), key: server.key, welcome: "hello" };
     for (const hybrid of [true, false]) {
       const index = target.peers.length;
@@ -69,10 +69,10 @@ for (const [way, options] of WAYS) {
   });
 
   Deno.test(`a client without the hybrid is served with what it has (${way})`, async (t) => {
-    await using scene = await Scene.create();
-    const backend = scene.use(echoBackend());
-    const server = await scene.server(backend.address, options);
-    const { ca, client, clientKey } = scene.files;
+    await using testBed = await TestBed.create();
+    const backend = testBed.use(echoBackend());
+    const server = await testBed.server(backend.address, options);
+    const { ca, client, clientKey } = testBed.files;
     for (
       const [groups, group] of [
         ["X25519:P-256", GROUP.x25519],
@@ -94,8 +94,8 @@ for (const [way, options] of WAYS) {
   });
 
   Deno.test(`a server without the hybrid is talked to with what it has (${way})`, async (t) => {
-    await using scene = await Scene.create();
-    const { ca, server, serverKey } = scene.files;
+    await using testBed = await TestBed.create();
+    const { ca, server, serverKey } = testBed.files;
     for (
       const [groups, group, retried] of [
         ["X25519", GROUP.x25519, false],
@@ -109,7 +109,7 @@ for (const [way, options] of WAYS) {
           ...["-CAfile", ca, "-cert", server, "-key", serverKey],
         );
         await using tap = new Tap(`127.0.0.1:${peer.port}`);
-        const client = await scene.client(tap.address, options);
+        const client = await testBed.client(tap.address, options);
         await using caller = await Peer.connect(client.port);
         await caller.send("hello\n");
         await caller.receives("olleh\n");
@@ -120,11 +120,11 @@ for (const [way, options] of WAYS) {
   });
 
   Deno.test(`between two mtlsd it is X25519, as the chapter says (${way})`, async () => {
-    await using scene = await Scene.create();
-    const backend = scene.use(echoBackend());
-    const server = await scene.server(backend.address, options);
+    await using testBed = await TestBed.create();
+    const backend = testBed.use(echoBackend());
+    const server = await testBed.server(backend.address, options);
     await using tap = new Tap(server.listen);
-    const client = await scene.client(tap.address, options);
+    const client = await testBed.client(tap.address, options);
     await using caller = await Peer.connect(client.port);
     await caller.send("hello\n");
     await caller.receives("hello\n");

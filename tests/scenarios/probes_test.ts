@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import type { TestDaemon } from "../support/daemon.ts";
 import { connectTls, echoBackend, readAll, writeAll } from "../support/peers.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { curl } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 
@@ -37,8 +37,8 @@ async function get(daemon: TestDaemon, path: string, method = "GET"): Promise<un
 }
 
 Deno.test("the probes answer exactly what is promised", async (t) => {
-  await using scene = await Scene.create();
-  const daemon = await scene.server("127.0.0.1:9");
+  await using testBed = await TestBed.create();
+  const daemon = await testBed.server("127.0.0.1:9");
   const { healthUrl } = daemon;
   const type = "application/json";
   await t.step("/healthz", async () => {
@@ -48,7 +48,7 @@ Deno.test("the probes answer exactly what is promised", async (t) => {
     assert.deepEqual(await get(daemon, "/readyz"), [200, type, '{"status":"ready"}']);
   });
   await t.step("/certz", async () => {
-    const x509 = new X509Certificate(scene.pki.server.pem);
+    const x509 = new X509Certificate(testBed.pki.server.pem);
     const [status, contentType, text] = await get(daemon, "/certz");
     assert.deepEqual([status, contentType], [200, type]);
     const body = JSON.parse(String(text));
@@ -69,7 +69,7 @@ Deno.test("the probes answer exactly what is promised", async (t) => {
     for (const path of ["/healthz", "/readyz", "/certz"]) {
       assert.deepEqual(await get(daemon, path, "HEAD"), [200, type, ""]);
     }
-    const { stdout } = await curl(`-I ${daemon.metricsUrl}/metrics`, scene.dir);
+    const { stdout } = await curl(`-I ${daemon.metricsUrl}/metrics`, testBed.dir);
     assert.match(stdout, /^HTTP\/1\.1 200 /);
   });
   await t.step("other methods are 405", async () => {
@@ -79,17 +79,17 @@ Deno.test("the probes answer exactly what is promised", async (t) => {
       assert.equal(response.headers.get("allow"), "GET, HEAD");
       await response.body?.cancel();
     }
-    const { stdout } = await curl(`-X PURGE -d @- -i ${healthUrl}/readyz < ca.pem`, scene.dir);
+    const { stdout } = await curl(`-X PURGE -d @- -i ${healthUrl}/readyz < ca.pem`, testBed.dir);
     assert.match(stdout, /^HTTP\/1\.1 405 /);
   });
   await t.step("unknown paths are 404, on both servers", async () => {
     for (
       const path of ["/", "/healthz/", "/HEALTHZ", "/metrics", "/healthz%2f", "//healthz", "/..%2f"]
     ) {
-      const { stdout } = await curl(`-i --path-as-is '${healthUrl}${path}'`, scene.dir);
+      const { stdout } = await curl(`-i --path-as-is '${healthUrl}${path}'`, testBed.dir);
       assert.match(stdout, /^HTTP\/1\.1 404 /, path);
     }
-    const { stdout } = await curl(`-i ${daemon.metricsUrl}/healthz`, scene.dir);
+    const { stdout } = await curl(`-i ${daemon.metricsUrl}/healthz`, testBed.dir);
     assert.match(stdout, /^HTTP\/1\.1 404 /);
   });
   await t.step("a query changes nothing", async () => {
@@ -104,9 +104,9 @@ Deno.test("the probes answer exactly what is promised", async (t) => {
 });
 
 Deno.test("odd HTTP neither stops the probes nor the tunnel", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
-  const daemon = await scene.server(backend.address);
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
+  const daemon = await testBed.server(backend.address);
   const { healthUrl, metricsUrl } = daemon;
   const end = "\r\n\r\n";
   const requests = [
@@ -138,15 +138,15 @@ Deno.test("odd HTTP neither stops the probes nor the tunnel", async () => {
     }
   }
   assert.equal((await daemon.probe("/readyz")).status, 200);
-  const socket = await connectTls(scene.as(daemon));
+  const socket = await connectTls(testBed.as(daemon));
   socket.destroy();
   assert.doesNotMatch(daemon.log, /level=ERROR|internal error/);
   assert.equal(await daemon.stop(), 0);
 });
 
 Deno.test("pipelined and parallel requests are all answered", async () => {
-  await using scene = await Scene.create();
-  const daemon = await scene.server("127.0.0.1:9");
+  await using testBed = await TestBed.create();
+  const daemon = await testBed.server("127.0.0.1:9");
   const one = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
   const count = (text: string) => text.split('{"status":"alive"}').length - 1;
   await raw(daemon.healthUrl, one.repeat(20), (text) => count(text) === 20);
@@ -156,11 +156,11 @@ Deno.test("pipelined and parallel requests are all answered", async () => {
 });
 
 Deno.test("/readyz is 503 from the start of a drain, and both servers live until its end", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
-  const daemon = await scene.server(backend.address);
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
+  const daemon = await testBed.server(backend.address);
   const { healthUrl, metricsUrl } = daemon;
-  const socket = await connectTls(scene.as(daemon));
+  const socket = await connectTls(testBed.as(daemon));
   await daemon.waitForMetric("mtlsd_active_connections", 1);
   daemon.kill("SIGTERM");
   await daemon.waitForLog("shutting down");
@@ -179,11 +179,11 @@ Deno.test("/readyz is 503 from the start of a drain, and both servers live until
 });
 
 Deno.test("probes that are not enabled are not there", async () => {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   const { startDaemon } = await import("../support/daemon.ts");
-  const { ca, server: cert, serverKey: key } = scene.files;
+  const { ca, server: cert, serverKey: key } = testBed.files;
   await using daemon = await startDaemon({
-    dir: scene.dir,
+    dir: testBed.dir,
     config: {
       mode: "server",
       listen: "127.0.0.1:0",
@@ -198,10 +198,10 @@ Deno.test("probes that are not enabled are not there", async () => {
 });
 
 Deno.test("the greeting of a TLS peer on the probes' port is not an answer of the tunnel", async () => {
-  await using scene = await Scene.create();
-  const daemon = await scene.server("127.0.0.1:9");
+  await using testBed = await TestBed.create();
+  const daemon = await testBed.server("127.0.0.1:9");
   const port = Number(new URL(daemon.healthUrl).port);
-  await assert.rejects(connectTls({ ...scene.as(daemon), port }));
+  await assert.rejects(connectTls({ ...testBed.as(daemon), port }));
   using conn = await Deno.connect({ port: daemon.port });
   await writeAll(conn, new TextEncoder().encode("GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"));
   const answer = new TextDecoder().decode(await readAll(conn).catch(() => new Uint8Array()));

@@ -6,14 +6,14 @@
  */
 
 import assert from "node:assert/strict";
-import { haproxy, nginx, realTest } from "../unit/proxy_protocol/real_peers.ts";
+import { haproxy, nginx, realTest } from "../support/proxy_protocol_peers.ts";
 import { type ClientOptions, connectTls } from "../support/peers.ts";
 import { heard, inFrontOf } from "../support/receiver.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { PeerServer } from "../support/sockets.ts";
 import { ownAddress } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
-import { bytesOf } from "../unit/tls/support.ts";
+import { bytesOf } from "../support/tls/ends.ts";
 
 /** Asks through the daemon; the answer, and where the client was. */
 async function call(
@@ -36,7 +36,7 @@ const REQUEST = "GET / HTTP/1.0\r\n\r\n";
 
 realTest("haproxy", "is told who called, by every version", async () => {
   const address = ownAddress();
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   await using _haproxy = await haproxy(
     () =>
       `frontend in
@@ -48,8 +48,8 @@ realTest("haproxy", "is told who called, by every version", async () => {
     [address],
   );
   for (const version of ["v1", "v2", "v2-tls"]) {
-    const server = await scene.server(address, { proxy: { proxy_protocol: version } });
-    const { from, answer } = await call(scene.as(server), REQUEST);
+    const server = await testBed.server(address, { proxy: { proxy_protocol: version } });
+    const { from, answer } = await call(testBed.as(server), REQUEST);
     const authority = version === "v2-tls" ? "localhost" : "";
     const expected = `rcvd=1 ${from} ${server.listen} authority=${authority};`;
     assert.ok(answer.includes(expected), `${version}: ${answer}, not ${expected}`);
@@ -58,7 +58,7 @@ realTest("haproxy", "is told who called, by every version", async () => {
 
 realTest("nginx", "is told who called", async () => {
   const address = ownAddress();
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   await using _nginx = await nginx(
     `server {
   listen ${address} proxy_protocol;
@@ -69,17 +69,17 @@ realTest("nginx", "is told who called", async () => {
   for (const version of ["v1", "v2"]) {
     // Every interface: the header has the address that the client did connect to.
     const listen = version === "v1" ? ":0" : "127.0.0.1:0";
-    const server = await scene.server(address, { listen, proxy: { proxy_protocol: version } });
-    const { from, answer } = await call(scene.as(server), "hello");
+    const server = await testBed.server(address, { listen, proxy: { proxy_protocol: version } });
+    const { from, answer } = await call(testBed.as(server), "hello");
     assert.equal(answer, `${from} 127.0.0.1:${server.port};`);
   }
 });
 
 Deno.test("the header comes before the client has said a word, and once", async () => {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   for (const version of ["v1", "v2", "v2-tls"]) {
-    const { target, server } = await inFrontOf(scene, version);
-    const socket = await connectTls(scene.as(server));
+    const { target, server } = await inFrontOf(testBed, version);
+    const socket = await connectTls(testBed.as(server));
     const peer = await target.peer(0);
     const { source, destination, rest } = await heard(peer);
     assert.equal(source, `127.0.0.1:${socket.localPort}`);
@@ -109,10 +109,10 @@ Deno.test("the header comes before the client has said a word, and once", async 
 });
 
 Deno.test("what a client sends at once does not overtake the header", async () => {
-  await using scene = await Scene.create();
-  const { target, server } = await inFrontOf(scene, "v2-tls");
+  await using testBed = await TestBed.create();
+  const { target, server } = await inFrontOf(testBed, "v2-tls");
   const words = "x".repeat(100_000);
-  const calls = Array.from({ length: 20 }, () => call(scene.as(server), words));
+  const calls = Array.from({ length: 20 }, () => call(testBed.as(server), words));
   for (let index = 0; index < calls.length; index++) {
     const peer = await target.peer(index);
     const { rest } = await heard(peer);
@@ -125,9 +125,9 @@ Deno.test("what a client sends at once does not overtake the header", async () =
 });
 
 Deno.test("IPv6", async () => {
-  await using scene = await Scene.create();
-  const { target, server } = await inFrontOf(scene, "v1", { listen: "[::1]:0" });
-  const socket = await connectTls({ ...scene.as(server), host: "::1" });
+  await using testBed = await TestBed.create();
+  const { target, server } = await inFrontOf(testBed, "v1", { listen: "[::1]:0" });
+  const socket = await connectTls({ ...testBed.as(server), host: "::1" });
   const peer = await target.peer(0);
   await peer.receives(`PROXY TCP6 ::1 ::1 ${socket.localPort} ${server.port}\r\n`);
   socket.destroy();
@@ -135,19 +135,19 @@ Deno.test("IPv6", async () => {
 });
 
 Deno.test("every target that is tried gets the header first, those that fail in it are passed over", async () => {
-  await using scene = await Scene.create();
-  const first = scene.use(await PeerServer.listen());
-  const second = scene.use(await PeerServer.listen());
-  const { server: cert, serverKey: key, ca } = scene.files;
+  await using testBed = await TestBed.create();
+  const first = testBed.use(await PeerServer.listen());
+  const second = testBed.use(await PeerServer.listen());
+  const { server: cert, serverKey: key, ca } = testBed.files;
   const refusing = ownAddress();
-  const server = await scene.daemon({
+  const server = await testBed.daemon({
     mode: "server",
     listen: "127.0.0.1:0",
     targets: [refusing, first.address, second.address],
     tls: { cert, key, ca },
     proxy: { proxy_protocol: "v1", balance: "failover" },
   });
-  const socket = await connectTls(scene.as(server));
+  const socket = await connectTls(testBed.as(server));
   socket.write("hello");
   const { source, rest } = await heard(await first.peer(0));
   assert.equal(source, `127.0.0.1:${socket.localPort}`);
@@ -157,9 +157,9 @@ Deno.test("every target that is tried gets the header first, those that fail in 
 });
 
 Deno.test("off is off: the target hears the client alone", async () => {
-  await using scene = await Scene.create();
-  const { target, server } = await inFrontOf(scene, "off");
-  const socket = await connectTls(scene.as(server));
+  await using testBed = await TestBed.create();
+  const { target, server } = await inFrontOf(testBed, "off");
+  const socket = await connectTls(testBed.as(server));
   const words = bytesOf(1000);
   socket.write(words);
   const peer = await target.peer(0);

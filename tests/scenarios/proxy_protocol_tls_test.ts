@@ -5,12 +5,12 @@
  */
 
 import assert from "node:assert/strict";
-import { tlvsOf } from "../unit/proxy_protocol/support.ts";
+import { tlvsOf } from "../support/proxy_protocol.ts";
 import { type Process, sClient } from "../support/openssl.ts";
 import { connectTls } from "../support/peers.ts";
 import { dns, type Issued, makeLeaf } from "../support/pki.ts";
 import { heard, inFrontOf } from "../support/receiver.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import type { PeerServer } from "../support/sockets.ts";
 
 /** The TLVs that a target hears of a client. */
@@ -30,13 +30,13 @@ function certificateOf(issued: Issued): string {
 }
 
 Deno.test("v2-tls tells of version, cipher, name, ALPN and the verified certificate", async () => {
-  await using scene = await Scene.create();
-  const { target, server } = await inFrontOf(scene, "v2-tls", {
+  await using testBed = await TestBed.create();
+  const { target, server } = await inFrontOf(testBed, "v2-tls", {
     tls: { alpn: ["h2"], client_auth: "optional" },
   });
   const files = `-CAfile ca.pem -cert client.pem -key client-key.pem`.split(" ");
   const run = async (index: number, ...args: readonly string[]) => {
-    await using _process = sClientIn(scene, server.port, args);
+    await using _process = sClientIn(testBed, server.port, args);
     return await tlvs(target, index);
   };
   assert.deepEqual(
@@ -48,7 +48,7 @@ Deno.test("v2-tls tells of version, cipher, name, ALPN and the verified certific
       "20/21: TLSv1.3",
       "20/22: frontend-service",
       "20/23: TLS_AES_256_GCM_SHA384",
-      certificateOf(scene.pki.client),
+      certificateOf(testBed.pki.client),
     ],
   );
   assert.deepEqual(
@@ -58,7 +58,7 @@ Deno.test("v2-tls tells of version, cipher, name, ALPN and the verified certific
       "20/21: TLSv1.2",
       "20/22: frontend-service",
       "20/23: ECDHE-ECDSA-AES128-GCM-SHA256",
-      certificateOf(scene.pki.client),
+      certificateOf(testBed.pki.client),
     ],
   );
   // Nobody is not made to look like somebody whose certificate was verified.
@@ -66,25 +66,25 @@ Deno.test("v2-tls tells of version, cipher, name, ALPN and the verified certific
   assert.deepEqual(nameless, [NAMELESS, "20/21: TLSv1.3", "20/23: TLS_AES_256_GCM_SHA384"]);
 });
 
-/** `openssl s_client` with files of the scene. */
-function sClientIn(scene: Scene, port: number, args: readonly string[]): Process {
+/** `openssl s_client` with files of the test bed. */
+function sClientIn(testBed: TestBed, port: number, args: readonly string[]): Process {
   return sClient(
     port,
-    ...args.map((arg) => arg.endsWith(".pem") ? `${scene.dir}/${arg}` : arg),
+    ...args.map((arg) => arg.endsWith(".pem") ? `${testBed.dir}/${arg}` : arg),
   );
 }
 
 Deno.test("v2-tls: of a resumed session it says that the certificate was shown earlier", async () => {
-  await using scene = await Scene.create();
-  const { target, server } = await inFrontOf(scene, "v2-tls");
+  await using testBed = await TestBed.create();
+  const { target, server } = await inFrontOf(testBed, "v2-tls");
   const files = "-CAfile ca.pem -cert client.pem -key client-key.pem -tls1_2".split(" ");
   for (const [index, [option, status]] of [["-sess_out", NEW], ["-sess_in", RESUMED]].entries()) {
     const session = [option ?? "", "session.pem"];
-    await using process = sClientIn(scene, server.port, [...files, ...session]);
+    await using process = sClientIn(testBed, server.port, [...files, ...session]);
     const peer = await target.peer(index);
     const seen = tlvsOf((await heard(peer)).header);
     assert.equal(seen.find((tlv) => tlv.startsWith("20: ")), status);
-    assert.ok(seen.includes(certificateOf(scene.pki.client)));
+    assert.ok(seen.includes(certificateOf(testBed.pki.client)));
     assert.ok(seen.includes("20/22: frontend-service"));
     await process.endInput();
     peer.end();
@@ -94,12 +94,12 @@ Deno.test("v2-tls: of a resumed session it says that the certificate was shown e
 });
 
 Deno.test("v2-tls: a certificate that has no room is left out, the rest is not", async () => {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   const san = Array.from({ length: 60 }, (_, i) => dns(`${"x".repeat(60)}.${i}.example`));
-  const large = makeLeaf({ role: "client", subject: "large", san }, scene.pki.ca);
+  const large = makeLeaf({ role: "client", subject: "large", san }, testBed.pki.ca);
   assert.ok(large.der.length > 4096);
-  const { target, server } = await inFrontOf(scene, "v2-tls", { logging: { level: "debug" } });
-  const socket = await connectTls({ ...scene.as(server), identity: large });
+  const { target, server } = await inFrontOf(testBed, "v2-tls", { logging: { level: "debug" } });
+  const socket = await connectTls({ ...testBed.as(server), identity: large });
   const { header } = await heard(await target.peer(0));
   assert.ok(header.length < 500);
   const seen = tlvsOf(header);
@@ -113,10 +113,10 @@ Deno.test("v2-tls: a certificate that has no room is left out, the rest is not",
 });
 
 Deno.test("v2-tls: words that a receiver could take for more than a name are left out", async () => {
-  await using scene = await Scene.create();
-  const hostile = makeLeaf({ role: "client", subject: "a\r\nSET x" }, scene.pki.ca);
-  const { target, server } = await inFrontOf(scene, "v2-tls");
-  const socket = await connectTls({ ...scene.as(server), identity: hostile });
+  await using testBed = await TestBed.create();
+  const hostile = makeLeaf({ role: "client", subject: "a\r\nSET x" }, testBed.pki.ca);
+  const { target, server } = await inFrontOf(testBed, "v2-tls");
+  const socket = await connectTls({ ...testBed.as(server), identity: hostile });
   const seen = await tlvs(target, 0);
   assert.ok(!seen.some((tlv) => tlv.startsWith("20/22")));
   assert.ok(seen.includes(certificateOf(hostile)));

@@ -8,9 +8,9 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { MB, readHash, Sending } from "../support/bulk.ts";
-import { echo } from "../support/ends.ts";
-import { joined, route, SUBJECTS } from "../support/route.ts";
-import { Scene } from "../support/scene.ts";
+import { echo } from "../support/conns.ts";
+import { openBothEnds, PATH_KINDS, startPath } from "../support/paths.ts";
+import { TestBed } from "../support/testbed.ts";
 
 const NO_HANDLES = fileURLToPath(new URL("../support/no_handles.ts", import.meta.url));
 
@@ -21,14 +21,14 @@ const WAYS = [
 
 for (const { way, options } of WAYS) {
   Deno.test(`connections are carried, ${way} handles`, async (t) => {
-    await using scene = await Scene.create();
-    for (const subject of SUBJECTS) {
+    await using testBed = await TestBed.create();
+    for (const subject of PATH_KINDS) {
       await t.step(`${subject} mode`, async () => {
-        const path = await route(scene, subject, { ...options, logging: { level: "debug" } });
+        const path = await startPath(testBed, subject, { ...options, logging: { level: "debug" } });
         for (const daemon of path.daemons) {
           await daemon.waitForLog("carrying connections", { tcp: way, tls: way });
         }
-        const { near, far } = await joined(path);
+        const { near, far } = await openBothEnds(path);
         const echoing = far.pipeTo((bytes) => far.write(bytes)).then(() => far.closeWrite());
         await echo(near, "hello");
         const sending = new Sending(near, 20 * MB);

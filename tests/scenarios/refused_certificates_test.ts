@@ -8,13 +8,13 @@ import assert from "node:assert/strict";
 import * as der from "../support/der.ts";
 import { ask, echoBackend } from "../support/peers.ts";
 import { dns, extension, makeCa, makeLeaf } from "../support/pki.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 
 Deno.test("what a server says of clients' certificates that it refuses", async (t) => {
-  await using scene = await Scene.create();
-  const { ca } = scene.pki;
-  const backend = scene.use(echoBackend());
-  const server = await scene.server(backend.address);
+  await using testBed = await TestBed.create();
+  const { ca } = testBed.pki;
+  const backend = testBed.use(echoBackend());
+  const server = await testBed.server(backend.address);
   const inter = makeCa({ subject: "inter", issuer: ca });
   const unknown = { extra: [extension("unknown", der.nil(), true)] };
   const v1 = makeCa({ subject: "inter", key: inter.key, issuer: ca, version: 1 });
@@ -41,19 +41,19 @@ Deno.test("what a server says of clients' certificates that it refuses", async (
   for (const [what, { error, ...peer }] of Object.entries(cases)) {
     await t.step(what, async () => {
       const from = server.lines.length;
-      assert.equal(await ask({ ...scene.as(server), ...peer }, "hello").catch(() => ""), "");
+      assert.equal(await ask({ ...testBed.as(server), ...peer }, "hello").catch(() => ""), "");
       await server.waitForLog("listener: handshake failed", { error }, from);
     });
   }
   // The engine tells neither what it could not read nor why: the log names what it may be.
   await t.step("a critical extension that is not known", async () => {
     const odd = makeLeaf({ role: "client", subject: "odd", ...unknown }, ca);
-    await scene.write("odd.pem", odd.pem);
-    await scene.write("odd-key.pem", odd.keyPem);
+    await testBed.write("odd.pem", odd.pem);
+    await testBed.write("odd-key.pem", odd.keyPem);
     const from = server.lines.length;
     await new Deno.Command("openssl", {
       args: ["s_client", "-connect", server.listen, "-cert", "odd.pem", "-key", "odd-key.pem"],
-      cwd: scene.dir,
+      cwd: testBed.dir,
       stdin: "null",
       stdout: "null",
       stderr: "null",
@@ -65,14 +65,14 @@ Deno.test("what a server says of clients' certificates that it refuses", async (
 });
 
 Deno.test("what a client says of servers' certificates that it refuses", async (t) => {
-  await using scene = await Scene.create();
-  const { ca } = scene.pki;
+  await using testBed = await TestBed.create();
+  const { ca } = testBed.pki;
   const wrong = makeLeaf({ role: "server", subject: "db", san: [dns("other.example")] }, ca);
   await t.step("the names that it has", async () => {
-    const cert = await scene.write("wrong.pem", wrong.pem);
-    const key = await scene.write("wrong-key.pem", wrong.keyPem);
-    const server = await scene.server("127.0.0.1:9", { tls: { cert, key } });
-    const client = await scene.client(server.listen);
+    const cert = await testBed.write("wrong.pem", wrong.pem);
+    const key = await testBed.write("wrong-key.pem", wrong.keyPem);
+    const server = await testBed.server("127.0.0.1:9", { tls: { cert, key } });
+    const client = await testBed.client(server.listen);
     const [host = "", port = ""] = client.listen.split(":");
     using conn = await Deno.connect({ hostname: host, port: Number(port) });
     await conn.read(new Uint8Array(1)).catch(() => null);

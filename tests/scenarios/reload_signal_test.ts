@@ -10,7 +10,7 @@ import { stringify } from "yaml";
 import { startDaemon, type TestDaemon } from "../support/daemon.ts";
 import { ask, lineBackend } from "../support/peers.ts";
 import { byRename, contents, renewed, serialSeen } from "../support/reload.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { attempt, countLog } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 
@@ -20,9 +20,9 @@ const RESTART = "the config has changes that need a restart";
 const SUCCESS = 'mtlsd_reloads_total{result="success"}';
 const FAILURE = 'mtlsd_reloads_total{result="failure"}';
 
-/** The config of {@linkcode Scene.server}, to be written again with changes. */
-function configOf(scene: Scene, target: string): Record<string, unknown> {
-  const { ca, server, serverKey } = scene.files;
+/** The config of {@linkcode TestBed.server}, to be written again with changes. */
+function configOf(testBed: TestBed, target: string): Record<string, unknown> {
+  const { ca, server, serverKey } = testBed.files;
   return {
     mode: "server",
     listen: "127.0.0.1:0",
@@ -39,10 +39,10 @@ async function lastReload(daemon: TestDaemon): Promise<Record<string, unknown>> 
 }
 
 Deno.test("SIGHUP reloads at once, counts where nothing changed, and reads the rules", async (t) => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const config = configOf(scene, backend.address);
-  const server = scene.use(await startDaemon({ dir: scene.dir, config }));
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
+  const config = configOf(testBed, backend.address);
+  const server = testBed.use(await startDaemon({ dir: testBed.dir, config }));
   const write = (changes: Record<string, unknown>) =>
     Deno.writeTextFile(server.configPath, stringify({ ...config, ...changes }));
   const hup = async (series: string): Promise<number> => {
@@ -61,9 +61,9 @@ Deno.test("SIGHUP reloads at once, counts where nothing changed, and reads the r
   });
   await t.step("new rules", async () => {
     await write({ acl: { allow_cn: ["somebody-else"] } });
-    assert.equal(await attempt(scene.as(server)), "echo: hello", "not before the signal");
+    assert.equal(await attempt(testBed.as(server)), "echo: hello", "not before the signal");
     await hup(SUCCESS);
-    assert.equal(await attempt(scene.as(server)), "");
+    assert.equal(await attempt(testBed.as(server)), "");
     await server.waitForLog("listener: denied connection", { peer_cn: "frontend-service" });
   });
   const keepsOld = async (error: RegExp): Promise<void> => {
@@ -73,7 +73,7 @@ Deno.test("SIGHUP reloads at once, counts where nothing changed, and reads the r
     // Who asks a probe is told what is wrong, and not where on this machine.
     assert.match(told, new RegExp(error.source.replaceAll(/config-\.\*\\\.yaml/g, "^config")));
     assert.ok(!told.includes("/") && !told.includes(".yaml"), told);
-    assert.equal(await attempt(scene.as(server)), "");
+    assert.equal(await attempt(testBed.as(server)), "");
   };
   await t.step("a config that is no YAML", async () => {
     await Deno.writeTextFile(server.configPath, "mode: [server");
@@ -90,17 +90,17 @@ Deno.test("SIGHUP reloads at once, counts where nothing changed, and reads the r
     await keepsOld(/no such file/);
   });
   await t.step("good rules with a broken certificate: neither is taken", async () => {
-    const pem = await Deno.readTextFile(scene.files.server);
+    const pem = await Deno.readTextFile(testBed.files.server);
     await write({ acl: { allow_cn: ["frontend-service"] } });
-    await Deno.writeTextFile(scene.files.server, "garbage");
+    await Deno.writeTextFile(testBed.files.server, "garbage");
     server.kill("SIGHUP");
     await until(async () => String((await lastReload(server)).error).includes("tls.cert"));
-    assert.equal(await attempt(scene.as(server)), "");
-    await Deno.writeTextFile(scene.files.server, pem);
+    assert.equal(await attempt(testBed.as(server)), "");
+    await Deno.writeTextFile(testBed.files.server, pem);
   });
   await t.step("mended", async () => {
     server.kill("SIGHUP");
-    await until(async () => await attempt(scene.as(server)) === "echo: hello");
+    await until(async () => await attempt(testBed.as(server)) === "echo: hello");
   });
   const GAUGE = "mtlsd_last_reload_successful";
   await t.step("changes that need a restart are named, not made, and no success", async () => {
@@ -114,12 +114,12 @@ Deno.test("SIGHUP reloads at once, counts where nothing changed, and reads the r
     assert.equal((await server.metrics()).get(GAUGE), 0);
     const last = await lastReload(server);
     assert.deepEqual([last.result, last.error], ["failure", keys]);
-    assert.equal(await ask(scene.as(server), "still"), "echo: still");
+    assert.equal(await ask(testBed.as(server), "still"), "echo: still");
   });
   await t.step("certificates that are renewed meanwhile do not make it one", async () => {
     const before = (await server.metrics()).get(SUCCESS) ?? NaN;
     const lines = server.lines.length;
-    await byRename(scene.dir, contents(renewed(scene.pki)));
+    await byRename(testBed.dir, contents(renewed(testBed.pki)));
     await server.waitForMetric(SUCCESS, before + 1);
     await server.waitForLog(RESTART, { keys: /^logging/ }, lines);
     assert.equal((await server.metrics()).get(GAUGE), 0);
@@ -142,23 +142,23 @@ Deno.test("SIGHUP reloads at once, counts where nothing changed, and reads the r
 });
 
 Deno.test("SIGHUP with a config from standard input keeps the rules and says so", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const config = { ...configOf(scene, backend.address), acl: { allow_cn: ["frontend-service"] } };
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
+  const config = { ...configOf(testBed, backend.address), acl: { allow_cn: ["frontend-service"] } };
   await using server = await startDaemon({
-    dir: scene.dir,
+    dir: testBed.dir,
     config,
     args: () => ["-"],
     stdin: true,
   });
-  const next = renewed(scene.pki);
-  await byRename(scene.dir, contents(next));
+  const next = renewed(testBed.pki);
+  await byRename(testBed.dir, contents(next));
   server.kill("SIGHUP");
   await server.waitForLog(RELOADED, { trigger: "signal" });
   const { fields } = await server.waitForLog(
     "keeping the rules: a config from standard input cannot be read again",
   );
   assert.equal(fields.level, "WARN");
-  assert.equal(await serialSeen(scene.as(server)), new X509Certificate(next.pem).serialNumber);
-  assert.equal(await ask(scene.as(server), "hello"), "echo: hello");
+  assert.equal(await serialSeen(testBed.as(server)), new X509Certificate(next.pem).serialNumber);
+  assert.equal(await ask(testBed.as(server), "hello"), "echo: hello");
 });

@@ -21,7 +21,7 @@ import {
   renewed,
   serialSeen,
 } from "../support/reload.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { attempt, countLog } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 
@@ -65,22 +65,22 @@ for (
   })
 ) {
   Deno.test(`${name}: no handshake fails, the new serial shows`, async () => {
-    await using scene = await Scene.create();
-    const backend = scene.use(echoBackend());
-    const dir = join(scene.dir, "secret");
+    await using testBed = await TestBed.create();
+    const backend = testBed.use(echoBackend());
+    const dir = join(testBed.dir, "secret");
     await Deno.mkdir(dir);
-    if (place === bySymlink) await bySymlink(dir, contents(scene.pki.server));
-    else await byRename(dir, contents(scene.pki.server));
+    if (place === bySymlink) await bySymlink(dir, contents(testBed.pki.server));
+    else await byRename(dir, contents(testBed.pki.server));
     const tls = { cert: join(dir, "server.pem"), key: join(dir, "server-key.pem") };
-    const server = await scene.server(backend.address, { tls });
-    const established = await connectTls(scene.as(server));
+    const server = await testBed.server(backend.address, { tls });
+    const established = await connectTls(testBed.as(server));
     await echo(established, "before");
 
-    const stream = scene.use(new HandshakeStream(scene.as(server)));
-    const seen = [serial(scene.pki.server)];
+    const stream = testBed.use(new HandshakeStream(testBed.as(server)));
+    const seen = [serial(testBed.pki.server)];
     await until(() => stream.serials.length > 3);
     for (let round = 1; round <= 2; round++) {
-      const next = renewed(scene.pki);
+      const next = renewed(testBed.pki);
       await place(dir, contents(next));
       seen.push(serial(next));
       await until(() => stream.serials.at(-1) === serial(next));
@@ -101,19 +101,19 @@ for (
 }
 
 Deno.test("once a reload says that it is done, no new connection gets the old certificate", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const server = await scene.server(backend.address);
-  const client = scene.as(server);
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
+  const server = await testBed.server(backend.address);
+  const client = testBed.as(server);
   for (let round = 0; round < 12; round++) {
-    const next = renewed(scene.pki);
+    const next = renewed(testBed.pki);
     const entries = Object.entries(contents(next));
     const [one, other] = round % 2 === 0 ? entries : entries.toReversed();
     assert.ok(one && other);
     const put = round % 4 < 2 ? byRename : inPlace;
-    await put(scene.dir, Object.fromEntries([one]));
+    await put(testBed.dir, Object.fromEntries([one]));
     await new Promise((done) => setTimeout(done, round * 25));
-    await put(scene.dir, Object.fromEntries([other]));
+    await put(testBed.dir, Object.fromEntries([other]));
     // By signal, which may come while the watcher is at it, or by the watcher alone.
     const lines = server.lines.length;
     if (round % 3 === 0) {
@@ -131,13 +131,13 @@ Deno.test("once a reload says that it is done, no new connection gets the old ce
 });
 
 Deno.test("a broken file leaves the old certificate serving until it is mended", async (t) => {
-  await using scene = await Scene.create();
-  const { pki, files, dir } = scene;
-  const backend = scene.use(lineBackend());
-  const server = await scene.server(backend.address);
-  const client = scene.as(server);
+  await using testBed = await TestBed.create();
+  const { pki, files, dir } = testBed;
+  const backend = testBed.use(lineBackend());
+  const server = await testBed.server(backend.address);
+  const client = testBed.as(server);
   const old = serial(pki.server);
-  const stream = scene.use(new HandshakeStream(client));
+  const stream = testBed.use(new HandshakeStream(client));
   assert.equal((await server.probe("/certz")).body.last_reload, null);
   let failures = 0;
   const kept = async (error: RegExp): Promise<void> => {
@@ -191,27 +191,27 @@ Deno.test("a broken file leaves the old certificate serving until it is mended",
 });
 
 Deno.test("a new bundle is the trust of the next handshake, and of the connections that are open", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
-  const server = await scene.server(backend.address);
-  const established = await connectTls(scene.as(server));
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
+  const server = await testBed.server(backend.address);
+  const established = await connectTls(testBed.as(server));
   await echo(established, "before");
   const elsewhere = makeCa({ subject: "elsewhere" });
   const identity = makeLeaf({ role: "client", subject: "newcomer" }, elsewhere);
-  const newcomer = { ...scene.as(server), identity };
+  const newcomer = { ...testBed.as(server), identity };
   assert.equal(await attempt(newcomer), "");
-  await byRename(scene.dir, { "ca.pem": elsewhere.pem });
+  await byRename(testBed.dir, { "ca.pem": elsewhere.pem });
   await server.waitForLog(RELOADED);
   assert.equal(await attempt(newcomer), "hello");
-  assert.equal(await attempt(scene.as(server)), "");
+  assert.equal(await attempt(testBed.as(server)), "");
   await server.waitForLog("listener: connection closed", { reason: "untrusted" });
   established.destroy();
 });
 
 Deno.test("client mode shows its new certificate and trusts by its new bundle", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const { server, client } = await scene.tunnel(backend.address);
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
+  const { server, client } = await testBed.tunnel(backend.address);
   const through = async (): Promise<string> => {
     using conn = await Deno.connect({ port: client.port });
     await conn.write(new TextEncoder().encode("hello"));
@@ -219,13 +219,13 @@ Deno.test("client mode shows its new certificate and trusts by its new bundle", 
     return await new Response(conn.readable).text().catch(() => "");
   };
   assert.equal(await through(), "echo: hello");
-  const next = makeLeaf({ role: "client", subject: "renewed-service" }, scene.pki.ca);
-  await byRename(scene.dir, { "client.pem": next.pem, "client-key.pem": next.keyPem });
+  const next = makeLeaf({ role: "client", subject: "renewed-service" }, testBed.pki.ca);
+  await byRename(testBed.dir, { "client.pem": next.pem, "client-key.pem": next.keyPem });
   await client.waitForLog(RELOADED);
   assert.equal(await through(), "echo: hello");
   await server.waitForLog("listener: accepted connection", { peer_cn: "renewed-service" });
   // The server's own trust is the same file; it has no connection to lose.
-  await byRename(scene.dir, { "ca.pem": makeCa().pem });
+  await byRename(testBed.dir, { "ca.pem": makeCa().pem });
   await client.waitForMetric(SUCCESS, 2);
   assert.equal(await through(), "");
   await client.waitForLog("dialer: handshake failed", { reason: "untrusted" });

@@ -11,14 +11,14 @@ import { startDaemon } from "../support/daemon.ts";
 import { echoBackend } from "../support/peers.ts";
 import { makeCa } from "../support/pki.ts";
 import { byRename, contents, renewed, serialSeen } from "../support/reload.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 
 /**
  * A line through `openssl s_client` and back; the session is kept in `session.pem`, which is offered
  * where `resume` says so. What openssl printed.
  */
 async function hello(
-  scene: Scene,
+  testBed: TestBed,
   port: number,
   version: string,
   resume: boolean,
@@ -27,7 +27,7 @@ async function hello(
     args: `20 openssl s_client -connect 127.0.0.1:${port} -servername localhost -${version}
       -CAfile server-ca.pem -cert client.pem -key client-key.pem
       ${resume ? "-sess_in" : "-sess_out"} session.pem`.split(/\s+/),
-    cwd: scene.dir,
+    cwd: testBed.dir,
     stdin: "piped",
     stdout: "piped",
     stderr: "null",
@@ -57,10 +57,10 @@ const ECHOED = /hello from openssl/;
 
 for (const version of ["tls1_2", "tls1_3"]) {
   Deno.test(`a resumed session is judged anew, ${version}`, async (t) => {
-    await using scene = await Scene.create();
-    const { pki, files } = scene;
-    await scene.write("server-ca.pem", pki.ca.pem);
-    const backend = scene.use(echoBackend());
+    await using testBed = await TestBed.create();
+    const { pki, files } = testBed;
+    await testBed.write("server-ca.pem", pki.ca.pem);
+    const backend = testBed.use(echoBackend());
     const config = {
       mode: "server",
       listen: "127.0.0.1:0",
@@ -70,7 +70,7 @@ for (const version of ["tls1_2", "tls1_3"]) {
       health: { enabled: true, listen: "127.0.0.1:0" },
       metrics: { enabled: true, listen: "127.0.0.1:0" },
     };
-    const server = scene.use(await startDaemon({ dir: scene.dir, config }));
+    const server = testBed.use(await startDaemon({ dir: testBed.dir, config }));
     const { port } = server;
     let lines = 0;
     const logged = async (message: string, fields: Record<string, string | RegExp>) => {
@@ -90,17 +90,17 @@ for (const version of ["tls1_2", "tls1_3"]) {
     };
 
     const assertRefused = async (): Promise<void> => {
-      const said = await hello(scene, port, version, true);
+      const said = await hello(testBed, port, version, true);
       assert.match(said, /CONNECTED/);
       assert.doesNotMatch(said, ECHOED);
     };
 
     await t.step("a full handshake", async () => {
-      assert.match(await hello(scene, port, version, false), ECHOED);
+      assert.match(await hello(testBed, port, version, false), ECHOED);
       await logged("listener: accepted connection", { resumed: "false" });
     });
     await t.step("resumed while everything is as it was", async () => {
-      const said = await hello(scene, port, version, true);
+      const said = await hello(testBed, port, version, true);
       assert.match(said, ECHOED);
       assert.match(said, /^Reused, TLSv1\.[23]/m);
       await logged("listener: accepted connection", {
@@ -121,26 +121,26 @@ for (const version of ["tls1_2", "tls1_3"]) {
     });
     await t.step("let in again when they do", async () => {
       await withAcl({ allow_org: ["acme"] });
-      assert.match(await hello(scene, port, version, true), ECHOED);
+      assert.match(await hello(testBed, port, version, true), ECHOED);
       await logged("listener: accepted connection", { resumed: "true" });
     });
     await t.step("refused once its CA is not trusted any more", async () => {
-      await scene.write("ca.pem", makeCa({ subject: "another CA" }).pem);
+      await testBed.write("ca.pem", makeCa({ subject: "another CA" }).pem);
       await hup();
       await assertRefused();
       await logged("listener: handshake failed", { reason: "untrusted" });
       await server.waitForMetric('mtlsd_tls_handshake_errors_total{reason="untrusted"}', 1);
     });
     await t.step("so is another CA of the same name", async () => {
-      await scene.write("ca.pem", makeCa().pem);
+      await testBed.write("ca.pem", makeCa().pem);
       await hup();
       await assertRefused();
       await logged("listener: handshake failed", { reason: "untrusted" });
     });
     await t.step("let in again when its CA is back", async () => {
-      await scene.write("ca.pem", pki.ca.pem);
+      await testBed.write("ca.pem", pki.ca.pem);
       await hup();
-      assert.match(await hello(scene, port, version, true), ECHOED);
+      assert.match(await hello(testBed, port, version, true), ECHOED);
       await logged("listener: accepted connection", { resumed: "true" });
     });
     assert.equal(backend.connections, connections + 2);
@@ -149,13 +149,13 @@ for (const version of ["tls1_2", "tls1_3"]) {
 
 for (const version of ["tls1_2", "tls1_3"]) {
   Deno.test(`a client that resumes still has the certificate of its full handshake, ${version}`, async () => {
-    await using scene = await Scene.create();
-    await scene.write("server-ca.pem", scene.pki.ca.pem);
-    const backend = scene.use(echoBackend());
-    const server = await scene.server(backend.address);
+    await using testBed = await TestBed.create();
+    await testBed.write("server-ca.pem", testBed.pki.ca.pem);
+    const backend = testBed.use(echoBackend());
+    const server = await testBed.server(backend.address);
     const shown = async (resume: boolean): Promise<string> => {
       const lines = server.lines.length;
-      const said = await hello(scene, server.port, version, resume);
+      const said = await hello(testBed, server.port, version, resume);
       assert.match(said, ECHOED);
       await server.waitForLog("listener: accepted connection", { resumed: String(resume) }, lines);
       const [pem = ""] = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/.exec(said) ??
@@ -163,12 +163,12 @@ for (const version of ["tls1_2", "tls1_3"]) {
       return new X509Certificate(pem).serialNumber;
     };
     const old = await shown(false);
-    const next = renewed(scene.pki);
-    await byRename(scene.dir, contents(next));
+    const next = renewed(testBed.pki);
+    await byRename(testBed.dir, contents(next));
     await server.waitForLog("certstore: certificates reloaded successfully");
     // No certificate is sent then (RFC 8446 section 2.2, RFC 5246 section 7.3): it is the client's memory.
     assert.equal(await shown(true), old);
-    assert.equal(await serialSeen(scene.as(server)), new X509Certificate(next.pem).serialNumber);
+    assert.equal(await serialSeen(testBed.as(server)), new X509Certificate(next.pem).serialNumber);
     assert.equal(await shown(false), new X509Certificate(next.pem).serialNumber);
   });
 }

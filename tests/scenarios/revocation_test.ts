@@ -8,10 +8,16 @@
 import assert from "node:assert/strict";
 import { makeCrl } from "../support/crl.ts";
 import { startDaemon, type TestDaemon } from "../support/daemon.ts";
-import { assertBalanced, changeFile, Chatter, closedBy, HeldClient } from "../support/held.ts";
+import {
+  assertAllClosesCounted,
+  changeFile,
+  closedSeries,
+  EchoClient,
+  EchoLoop,
+} from "../support/clients.ts";
 import { ask, type Backend, echoBackend, lineBackend } from "../support/peers.ts";
 import { type Issued, makeCa, makeLeaf } from "../support/pki.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { Peer } from "../support/sockets.ts";
 import { until } from "../support/wait.ts";
 
@@ -20,7 +26,7 @@ const FAILED_RELOADS = 'mtlsd_reloads_total{result="failure"}';
 
 /** A server with one list, which revokes nobody at first. */
 class Scenery implements AsyncDisposable {
-  readonly scene: Scene;
+  readonly testBed: TestBed;
   readonly server: TestDaemon;
   readonly backend: Backend;
   /** The list. */
@@ -28,48 +34,48 @@ class Scenery implements AsyncDisposable {
   /** Another client of the same CA. */
   readonly other: Issued;
 
-  private constructor(scene: Scene, server: TestDaemon, backend: Backend, path: string) {
-    this.scene = scene;
+  private constructor(testBed: TestBed, server: TestDaemon, backend: Backend, path: string) {
+    this.testBed = testBed;
     this.server = server;
     this.backend = backend;
     this.path = path;
-    this.other = makeLeaf({ role: "client", subject: "other" }, scene.pki.ca);
+    this.other = makeLeaf({ role: "client", subject: "other" }, testBed.pki.ca);
   }
 
   /** Starts it in front of a backend. */
   static async create(makeBackend = lineBackend): Promise<Scenery> {
-    const scene = await Scene.create();
+    const testBed = await TestBed.create();
     // A directory of its own: it has to be granted and watched too.
-    await Deno.mkdir(`${scene.dir}/lists`);
-    const path = await scene.write("lists/crl.pem", makeCrl(scene.pki.ca).pem);
-    const backend = scene.use(makeBackend());
-    const server = await scene.server(backend.address, { tls: { crl: path } });
-    return new Scenery(scene, server, backend, path);
+    await Deno.mkdir(`${testBed.dir}/lists`);
+    const path = await testBed.write("lists/crl.pem", makeCrl(testBed.pki.ca).pem);
+    const backend = testBed.use(makeBackend());
+    const server = await testBed.server(backend.address, { tls: { crl: path } });
+    return new Scenery(testBed, server, backend, path);
   }
 
   /** Puts a list in force. */
   async revoke(...revoked: readonly Issued[]): Promise<void> {
-    await changeFile(this.server, this.path, makeCrl(this.scene.pki.ca, { revoked }).pem);
+    await changeFile(this.server, this.path, makeCrl(this.testBed.pki.ca, { revoked }).pem);
   }
 
   /** The answer to a message, or `refused`. */
   async ask(identity: Issued): Promise<string> {
     try {
       // With TLS 1.3 the client's side of the handshake is over before it is refused.
-      return await ask({ ...this.scene.as(this.server), identity }, "hello") || "refused";
+      return await ask({ ...this.testBed.as(this.server), identity }, "hello") || "refused";
     } catch {
       return "refused"; // The log says why.
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.scene[Symbol.asyncDispose]();
+    await this.testBed[Symbol.asyncDispose]();
   }
 }
 
 Deno.test("a client that a renamed list revokes is refused, the others go on", async () => {
   await using it = await Scenery.create();
-  const { server, scene: { pki }, backend } = it;
+  const { server, testBed: { pki }, backend } = it;
   assert.equal(await it.ask(pki.client), "echo: hello");
   await it.revoke(pki.client);
   const from = server.lines.length;
@@ -81,23 +87,23 @@ Deno.test("a client that a renamed list revokes is refused, the others go on", a
     /certificate O=acme, CN=frontend-service \(serial \w+\) was revoked by CN=mtlsd test CA$/,
   );
   await server.waitForMetric(REVOKED, 1);
-  await server.waitForMetric(closedBy("revoked"), 1);
+  await server.waitForMetric(closedSeries("revoked"), 1);
   assert.equal(backend.connections, 1);
   assert.equal(await it.ask(it.other), "echo: hello");
   // What was on hold comes back.
   await it.revoke();
   assert.equal(await it.ask(pki.client), "echo: hello");
-  await assertBalanced(server);
+  await assertAllClosesCounted(server);
 });
 
 /** A line through `openssl s_client`, resuming the session of the last one if there is one. */
 async function hello(it: Scenery, version: string): Promise<string> {
-  const session = await exists(`${it.scene.dir}/session.pem`) ? "-sess_in" : "-sess_out";
+  const session = await exists(`${it.testBed.dir}/session.pem`) ? "-sess_in" : "-sess_out";
   const child = new Deno.Command("timeout", {
     args: `20 openssl s_client -connect 127.0.0.1:${it.server.port} -servername localhost
       -${version} -CAfile ca.pem -cert client.pem -key client-key.pem
       ${session} session.pem`.split(/\s+/),
-    cwd: it.scene.dir,
+    cwd: it.testBed.dir,
     stdin: "piped",
     stdout: "piped",
     stderr: "null",
@@ -129,7 +135,7 @@ async function exists(path: string): Promise<boolean> {
 for (const version of ["tls1_2", "tls1_3"]) {
   Deno.test(`a resumed session of a revoked client is refused, ${version}`, async () => {
     await using it = await Scenery.create(echoBackend);
-    const { server, scene: { pki } } = it;
+    const { server, testBed: { pki } } = it;
     assert.match(await hello(it, version), /hello from openssl/);
     const resumed = await hello(it, version);
     assert.match(resumed, /^Reused, /m);
@@ -147,21 +153,21 @@ for (const version of ["tls1_2", "tls1_3"]) {
 
 Deno.test("an open connection ends with the list that revokes its peer", async () => {
   await using it = await Scenery.create(echoBackend);
-  const { scene, server } = it;
-  const leaving = scene.use(await HeldClient.open(scene.as(server)));
-  const staying = scene.use(await HeldClient.open({ ...scene.as(server), identity: it.other }));
-  await using _chatter = new Chatter(staying);
-  await it.revoke(scene.pki.client);
+  const { testBed, server } = it;
+  const leaving = testBed.use(await EchoClient.open(testBed.as(server)));
+  const staying = testBed.use(await EchoClient.open({ ...testBed.as(server), identity: it.other }));
+  await using _chatter = new EchoLoop(staying);
+  await it.revoke(testBed.pki.client);
   await leaving.ended(2000);
   const line = await server.waitForLog("listener: connection closed", { reason: "revoked" });
   assert.equal(line.fields.peer_cn, "frontend-service");
   assert.match(line.fields.error ?? "", /was revoked by CN=mtlsd test CA$/);
-  await server.waitForMetric(closedBy("revoked"), 1);
+  await server.waitForMetric(closedSeries("revoked"), 1);
 });
 
 Deno.test("a list that cannot be used changes nothing, and shows", async () => {
   await using it = await Scenery.create();
-  const { scene: { pki }, server } = it;
+  const { testBed: { pki }, server } = it;
   await it.revoke(pki.client);
   const bad = [
     makeCrl(pki.ca, { forged: true }).pem,
@@ -181,13 +187,13 @@ Deno.test("a list that cannot be used changes nothing, and shows", async () => {
 });
 
 Deno.test("a list that is of no use at the start ends it, at the line of its key", async () => {
-  await using scene = await Scene.create();
-  const { server: cert, serverKey: key, ca } = scene.files;
+  await using testBed = await TestBed.create();
+  const { server: cert, serverKey: key, ca } = testBed.files;
   const past = new Date(Date.now() - 60_000);
-  const crl = await scene.write("crl.pem", makeCrl(scene.pki.ca, { nextUpdate: past }).pem);
-  const daemon = scene.use(
+  const crl = await testBed.write("crl.pem", makeCrl(testBed.pki.ca, { nextUpdate: past }).pem);
+  const daemon = testBed.use(
     await startDaemon({
-      dir: scene.dir,
+      dir: testBed.dir,
       config: {
         mode: "server",
         listen: "127.0.0.1:0",
@@ -205,18 +211,18 @@ Deno.test("a list that is of no use at the start ends it, at the line of its key
 });
 
 Deno.test("client mode refuses a revoked server, and sends it nothing", async () => {
-  await using scene = await Scene.create();
-  const path = await scene.write("crl.pem", makeCrl(scene.pki.ca).pem);
-  const backend = scene.use(echoBackend());
-  const { client } = await scene.tunnel(backend.address, {
+  await using testBed = await TestBed.create();
+  const path = await testBed.write("crl.pem", makeCrl(testBed.pki.ca).pem);
+  const backend = testBed.use(echoBackend());
+  const { client } = await testBed.tunnel(backend.address, {
     client: { tls: { crl: [path] } },
   });
-  const before = scene.use(await Peer.connect(client.port));
+  const before = testBed.use(await Peer.connect(client.port));
   await before.send("hello");
   await until(() => before.text === "hello");
-  await changeFile(client, path, makeCrl(scene.pki.ca, { revoked: [scene.pki.server] }).pem);
+  await changeFile(client, path, makeCrl(testBed.pki.ca, { revoked: [testBed.pki.server] }).pem);
   const { connections, received } = backend;
-  const after = scene.use(await Peer.connect(client.port));
+  const after = testBed.use(await Peer.connect(client.port));
   await after.send("secret");
   const line = await client.waitForLog("dialer: handshake failed", { reason: "revoked" });
   assert.match(line.fields.error ?? "", /certificate CN=localhost .* was revoked by/);
@@ -227,10 +233,10 @@ Deno.test("client mode refuses a revoked server, and sends it nothing", async ()
 
 Deno.test("a gauge tells when the next list is due; without lists there is none", async () => {
   await using it = await Scenery.create();
-  const { scene, server } = it;
+  const { testBed, server } = it;
   const nextUpdate = new Date("2040-01-02T03:04:05Z");
-  await changeFile(server, it.path, makeCrl(scene.pki.ca, { nextUpdate }).pem);
+  await changeFile(server, it.path, makeCrl(testBed.pki.ca, { nextUpdate }).pem);
   await server.waitForMetric("mtlsd_crl_next_update_seconds", nextUpdate.getTime() / 1000);
-  const plain = await scene.server(it.backend.address);
+  const plain = await testBed.server(it.backend.address);
   assert.equal((await plain.metrics()).has("mtlsd_crl_next_update_seconds"), false);
 });

@@ -11,7 +11,7 @@ import { stringify } from "yaml";
 import { startDaemon } from "../support/daemon.ts";
 import { ask, connectTls, echoBackend, lineBackend } from "../support/peers.ts";
 import { byRename, contents, HandshakeStream, renewed } from "../support/reload.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { attempt, countLog } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 
@@ -19,17 +19,17 @@ const SUCCESS = 'mtlsd_reloads_total{result="success"}';
 const FAILURE = 'mtlsd_reloads_total{result="failure"}';
 
 Deno.test("a storm of SIGHUP under traffic costs nobody a connection", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
-  const server = await scene.server(backend.address);
-  const established = await connectTls(scene.as(server));
-  const stream = scene.use(new HandshakeStream(scene.as(server)));
-  let last = scene.pki.server;
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
+  const server = await testBed.server(backend.address);
+  const established = await connectTls(testBed.as(server));
+  const stream = testBed.use(new HandshakeStream(testBed.as(server)));
+  let last = testBed.pki.server;
   for (let i = 0; i < 100; i++) {
     server.kill("SIGHUP");
     if (i % 10 !== 0) continue;
-    last = renewed(scene.pki);
-    await byRename(scene.dir, contents(last));
+    last = renewed(testBed.pki);
+    await byRename(testBed.dir, contents(last));
   }
   // A signal between certificate and key is a reload that fails; the system may merge signals.
   server.kill("SIGHUP");
@@ -46,9 +46,9 @@ Deno.test("a storm of SIGHUP under traffic costs nobody a connection", async () 
 });
 
 Deno.test("a SIGHUP during the start is not lost: the rules of its time hold", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const { ca, server: cert, serverKey: key } = scene.files;
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
+  const { ca, server: cert, serverKey: key } = testBed.files;
   const config = {
     mode: "server",
     listen: "127.0.0.1:0",
@@ -56,7 +56,7 @@ Deno.test("a SIGHUP during the start is not lost: the rules of its time hold", a
     tls: { cert, key, ca },
     acl: { allow_cn: ["nobody"] },
   };
-  await using server = await startDaemon({ dir: scene.dir, config, expectFailure: true });
+  await using server = await startDaemon({ dir: testBed.dir, config, expectFailure: true });
   // From here on signals are heard; the old rules have been read.
   await server.waitForLog("mtlsd starting");
   await Deno.writeTextFile(
@@ -67,15 +67,15 @@ Deno.test("a SIGHUP during the start is not lost: the rules of its time hold", a
   server.kill("SIGHUP");
   await server.waitForLog("received SIGHUP, reloading certificates");
   await server.waitForLog("certstore: certificates reloaded successfully", { trigger: "signal" });
-  assert.equal(await ask(scene.as(server), "hello"), "echo: hello");
+  assert.equal(await ask(testBed.as(server), "hello"), "echo: hello");
   assert.equal(await server.stop(), 0);
 });
 
 Deno.test("signals of all kinds at once: it drains, and ends once", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const server = await scene.server(backend.address);
-  assert.equal(await attempt(scene.as(server)), "echo: hello");
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
+  const server = await testBed.server(backend.address);
+  assert.equal(await attempt(testBed.as(server)), "echo: hello");
   await server.waitForLog("listener: connection closed");
   for (const signal of ["SIGHUP", "SIGTERM", "SIGHUP", "SIGINT", "SIGHUP"] as const) {
     server.kill(signal);
@@ -87,24 +87,24 @@ Deno.test("signals of all kinds at once: it drains, and ends once", async () => 
 });
 
 Deno.test("a stop while a reload is under way waits for nobody", async () => {
-  await using scene = await Scene.create();
-  const server = await scene.server("127.0.0.1:9");
+  await using testBed = await TestBed.create();
+  const server = await testBed.server("127.0.0.1:9");
   // A change that cannot be loaded is looked at for a second: the stop comes in the middle of it.
-  await Deno.writeTextFile(scene.files.server, "garbage");
+  await Deno.writeTextFile(testBed.files.server, "garbage");
   server.kill("SIGHUP");
-  await byRename(scene.dir, { "server.pem": "more garbage" });
+  await byRename(testBed.dir, { "server.pem": "more garbage" });
   server.kill("SIGTERM");
   assert.equal(await server.exit(), 0);
   assert.equal(server.lines.at(-1)?.fields.msg, "shutdown complete");
 });
 
 Deno.test("files and directories that vanish leave the old state serving", async (t) => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const dir = join(scene.dir, "certs");
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
+  const dir = join(testBed.dir, "certs");
   const put = async (): Promise<void> => {
     await Deno.mkdir(dir, { recursive: true });
-    await byRename(dir, { ...contents(scene.pki.server), "ca.pem": scene.pki.ca.pem });
+    await byRename(dir, { ...contents(testBed.pki.server), "ca.pem": testBed.pki.ca.pem });
   };
   await put();
   const tls = {
@@ -112,8 +112,8 @@ Deno.test("files and directories that vanish leave the old state serving", async
     key: join(dir, "server-key.pem"),
     ca: join(dir, "ca.pem"),
   };
-  const server = await scene.server(backend.address, { tls });
-  const serves = async () => assert.equal(await ask(scene.as(server), "hello"), "echo: hello");
+  const server = await testBed.server(backend.address, { tls });
+  const serves = async () => assert.equal(await ask(testBed.as(server), "hello"), "echo: hello");
   await t.step("the directory", async () => {
     await Deno.remove(dir, { recursive: true });
     await server.waitForMetric(FAILURE, (count) => count >= 1);
@@ -152,16 +152,16 @@ Deno.test("files and directories that vanish leave the old state serving", async
 });
 
 Deno.test("SIGQUIT drains as SIGTERM does, a second one cuts", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
-  const idle = await scene.server(backend.address);
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
+  const idle = await testBed.server(backend.address);
   idle.kill("SIGQUIT");
   assert.equal(await idle.exit(), 0);
   await idle.waitForLog("shutting down", { signal: "SIGQUIT" });
   assert.equal(idle.lines.at(-1)?.fields.msg, "shutdown complete");
 
-  const busy = await scene.server(backend.address);
-  const held = await connectTls(scene.as(busy));
+  const busy = await testBed.server(backend.address);
+  const held = await connectTls(testBed.as(busy));
   held.on("error", () => {});
   await busy.waitForLog("listener: accepted connection");
   busy.kill("SIGQUIT");
@@ -172,10 +172,10 @@ Deno.test("SIGQUIT drains as SIGTERM does, a second one cuts", async () => {
 });
 
 Deno.test("SIGUSR2 is ignored, at the start, in service and in a drain", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
-  const server = await scene.server(backend.address);
-  const held = await connectTls(scene.as(server));
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
+  const server = await testBed.server(backend.address);
+  const held = await connectTls(testBed.as(server));
   const echo = async (text: string): Promise<void> => {
     const echoed = new Promise<string>((done) => held.once("data", (data) => done(`${data}`)));
     held.write(text);

@@ -11,15 +11,15 @@ import { TESTED_DENO } from "../../src/util/version.ts";
 import { mtlsd, startDaemon, type TestDaemon } from "../support/daemon.ts";
 import { ask, lineBackend, sh } from "../support/peers.ts";
 import { makeCa, makeLeaf, pem } from "../support/pki.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { assertPlain, countLog, linesAt, ownAddress, refuses } from "../support/tools.ts";
 
 Deno.test("server mode says what it does from the start to the stop", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const server = await scene.server(backend.address);
-  const { ca, server: cert, serverKey: key } = scene.files;
-  assert.equal(await ask(scene.as(server), "hello"), "echo: hello");
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
+  const server = await testBed.server(backend.address);
+  const { ca, server: cert, serverKey: key } = testBed.files;
+  assert.equal(await ask(testBed.as(server), "hello"), "echo: hello");
   assert.equal(await server.stop(), 0);
 
   const listen = /^127\.0\.0\.1:[1-9]\d+$/;
@@ -35,7 +35,7 @@ Deno.test("server mode says what it does from the start to the stop", async () =
       ["listener: serving mTLS", { listen, target: backend.address }],
       ["health server listening", { addr: listen }],
       ["metrics server listening", { addr: listen }],
-      ["certstore: watching files for changes", { cert, key, ca, directories: `[${scene.dir}]` }],
+      ["certstore: watching files for changes", { cert, key, ca, directories: `[${testBed.dir}]` }],
       ["listener: accepted connection", { peer_cn: "frontend-service", remote: listen }],
       ["shutting down", { signal: "SIGTERM" }],
       ["shutdown complete", { level: "INFO" }],
@@ -45,16 +45,16 @@ Deno.test("server mode says what it does from the start to the stop", async () =
 });
 
 Deno.test("client mode says what it does from the start to the stop", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const { server, client } = await scene.tunnel(backend.address);
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
+  const { server, client } = await testBed.tunnel(backend.address);
   const conn = await Deno.connect({ port: client.port });
   await conn.write(new TextEncoder().encode("hello"));
   await conn.closeWrite();
   assert.equal(await new Response(conn.readable).text(), "echo: hello");
   assert.equal(await client.stop(), 0);
 
-  const { ca, client: cert, clientKey: key } = scene.files;
+  const { ca, client: cert, clientKey: key } = testBed.files;
   for (
     const [message, fields] of [
       ["mtlsd starting", { mode: "client" }],
@@ -70,10 +70,10 @@ Deno.test("client mode says what it does from the start to the stop", async () =
 });
 
 Deno.test("a port that is taken ends the start with one clear line and status 1", async (t) => {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const busy = `127.0.0.1:${taken.addr.port}`;
-  const { ca, server: cert, serverKey: key, client, clientKey } = scene.files;
+  const { ca, server: cert, serverKey: key, client, clientKey } = testBed.files;
   const server = { mode: "server", target: "127.0.0.1:9", tls: { cert, key, ca } };
   const configs = {
     "of server mode": { ...server, listen: busy },
@@ -88,7 +88,7 @@ Deno.test("a port that is taken ends the start with one clear line and status 1"
   };
   for (const [name, config] of Object.entries(configs)) {
     await t.step(name, async () => {
-      await using daemon = await startDaemon({ dir: scene.dir, config, expectFailure: true });
+      await using daemon = await startDaemon({ dir: testBed.dir, config, expectFailure: true });
       assert.equal(await daemon.exit(), 1);
       const [line, ...more] = linesAt(daemon, "ERROR");
       assert.deepEqual(more, []);
@@ -109,8 +109,8 @@ Deno.test("a port that is taken ends the start with one clear line and status 1"
 });
 
 Deno.test("each kind of unusable file has its own line, with the fix, and status 2", async (t) => {
-  await using scene = await Scene.create();
-  const { pki, files } = scene;
+  await using testBed = await TestBed.create();
+  const { pki, files } = testBed;
   const day = 86_400_000;
   const old = makeLeaf({ notBefore: new Date(0), notAfter: new Date(Date.now() - day) }, pki.ca);
   const young = makeLeaf({ notBefore: new Date(Date.now() + day) }, pki.ca);
@@ -121,12 +121,12 @@ Deno.test("each kind of unusable file has its own line, with the fix, and status
     cipher: "aes-256-cbc",
     passphrase: "secret",
   }).toString();
-  const der = join(scene.dir, "server.der");
+  const der = join(testBed.dir, "server.der");
   await Deno.writeFile(der, pki.server.der);
-  const write = (name: string, text: string) => scene.write(name, text);
+  const write = (name: string, text: string) => testBed.write(name, text);
   const cases: Record<string, { tls: Record<string, string>; says: RegExp[] }> = {
     "no such file": { tls: { cert: "missing.pem" }, says: [/tls\.cert: .*there is no such file/] },
-    "a directory": { tls: { key: scene.dir }, says: [/tls\.key: .*it is a directory/] },
+    "a directory": { tls: { key: testBed.dir }, says: [/tls\.key: .*it is a directory/] },
     "an empty file": { tls: { ca: await write("empty.pem", "") }, says: [/tls\.ca: .*empty/] },
     "no certificate in it": {
       tls: { cert: await write("text.pem", "hello\n") },
@@ -170,7 +170,7 @@ Deno.test("each kind of unusable file has its own line, with the fix, and status
         target: "127.0.0.1:9",
         tls: { cert: files.server, key: files.serverKey, ca: files.ca, ...tls },
       };
-      const path = await scene.write("config.yaml", stringify(config));
+      const path = await testBed.write("config.yaml", stringify(config));
       const { code, stderr } = await mtlsd([path]);
       assert.equal(code, 2, stderr);
       const lines = stderr.trimEnd().split("\n").filter((line) => !line.startsWith("time="));
@@ -186,9 +186,9 @@ Deno.test("each kind of unusable file has its own line, with the fix, and status
 });
 
 Deno.test("the config is taken from the places that the command line names", async (t) => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const { ca, server: cert, serverKey: key } = scene.files;
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
+  const { ca, server: cert, serverKey: key } = testBed.files;
   const tls = { cert, key, ca };
   const config = { mode: "server", listen: "127.0.0.1:0", target: backend.address, tls };
   const ways: Record<string, (path: string) => string[]> = {
@@ -202,16 +202,16 @@ Deno.test("the config is taken from the places that the command line names", asy
   for (const [name, args] of Object.entries(ways)) {
     await t.step(name, async () => {
       const stdin = name.includes("input");
-      await using daemon = await startDaemon({ dir: scene.dir, config, args, stdin });
-      assert.equal(await ask(scene.as(daemon), name), `echo: ${name}`);
+      await using daemon = await startDaemon({ dir: testBed.dir, config, args, stdin });
+      assert.equal(await ask(testBed.as(daemon), name), `echo: ${name}`);
       assert.equal(await daemon.stop(), 0);
     });
   }
 });
 
 Deno.test("a plaintext side that is not on loopback is warned about", async (t) => {
-  await using scene = await Scene.create();
-  const { ca, server, serverKey, client, clientKey } = scene.files;
+  await using testBed = await TestBed.create();
+  const { ca, server, serverKey, client, clientKey } = testBed.files;
   const assertWarned = (daemon: TestDaemon, side: string): void => {
     const [line = "", ...more] = linesAt(daemon, "WARN");
     assert.deepEqual(more, []);
@@ -225,7 +225,7 @@ Deno.test("a plaintext side that is not on loopback is warned about", async (t) 
       target: "192.0.2.1:5432",
       tls: { cert: server, key: serverKey, ca },
     };
-    await using daemon = await startDaemon({ dir: scene.dir, config });
+    await using daemon = await startDaemon({ dir: testBed.dir, config });
     assertWarned(daemon, "192.0.2.1:5432");
   });
   await t.step("the listener of client mode", async () => {
@@ -235,14 +235,14 @@ Deno.test("a plaintext side that is not on loopback is warned about", async (t) 
       target: "127.0.0.1:9",
       tls: { cert: client, key: clientKey, ca },
     };
-    await using daemon = await startDaemon({ dir: scene.dir, config });
+    await using daemon = await startDaemon({ dir: testBed.dir, config });
     assertWarned(daemon, "listen");
   });
 });
 
 Deno.test("SIGINT of a terminal stops the daemon too", async () => {
-  await using scene = await Scene.create();
-  const server = await scene.server("127.0.0.1:9");
+  await using testBed = await TestBed.create();
+  const server = await testBed.server("127.0.0.1:9");
   const { code } = await sh(`kill -INT ${server.pid}`);
   assert.equal(code, 0);
   assert.equal(await server.exit(), 0);
@@ -250,13 +250,13 @@ Deno.test("SIGINT of a terminal stops the daemon too", async () => {
 });
 
 Deno.test("a Deno that is too new is warned of, and so are variables that it goes by, where they show", async () => {
-  await using scene = await Scene.create();
-  const fake = await scene.write(
+  await using testBed = await TestBed.create();
+  const fake = await testBed.write(
     "fake.ts",
     'Object.defineProperty(Deno, "version", { value: { ...Deno.version, deno: "3.0.0" } });',
   );
   const set = ["env", "OTEL_DENO=false"];
-  const daemon = await scene.server("127.0.0.1:9", { preload: fake, wrapper: set });
+  const daemon = await testBed.server("127.0.0.1:9", { preload: fake, wrapper: set });
   const { fields } = await daemon.waitForLog("mtlsd starting");
   assert.equal(fields.deno, "3.0.0");
   await daemon.waitForLog("mtlsd was not tested with this version of Deno", {
@@ -269,8 +269,8 @@ Deno.test("a Deno that is too new is warned of, and so are variables that it goe
   assert.equal(countLog(daemon, GOES_BY), 0);
   assert.equal(await daemon.stop(), 0);
 
-  const { ca, server: cert, serverKey: key } = scene.files;
-  const wide = await scene.daemon(
+  const { ca, server: cert, serverKey: key } = testBed.files;
+  const wide = await testBed.daemon(
     { mode: "server", listen: "127.0.0.1:0", target: "127.0.0.1:9", tls: { cert, key, ca } },
     { wrapper: ["env", "OTEL_DENO=false"], flags: ["--no-prompt", "--allow-all"] },
   );

@@ -6,12 +6,12 @@
  */
 
 import assert from "node:assert/strict";
-import { playServer } from "../support/adversary_server.ts";
+import { playServer } from "../support/adversary/server.ts";
 import type { TestDaemon } from "../support/daemon.ts";
-import { changeFile, changeRules, closedBy } from "../support/held.ts";
+import { changeFile, changeRules, closedSeries } from "../support/clients.ts";
 import { lineBackend } from "../support/peers.ts";
 import { chainPem, dns, ip, type Issued, makeCa, makeLeaf, pathOf } from "../support/pki.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { Peer, PeerServer } from "../support/sockets.ts";
 import { countLog } from "../support/tools.ts";
 
@@ -24,21 +24,21 @@ function serverAt(host: string, issuer?: Issued, forged = false): Issued {
 }
 
 /** An honest server at a host, in front of a backend; where it listens. */
-async function honest(scene: Scene, host: string, target: string): Promise<TestDaemon> {
-  const own = serverAt(host, scene.pki.ca);
-  const file = await scene.write(`server-${host}.pem`, own.pem + own.keyPem);
-  return await scene.server(target, { listen: `${host}:0`, tls: { cert: file, key: file } });
+async function honest(testBed: TestBed, host: string, target: string): Promise<TestDaemon> {
+  const own = serverAt(host, testBed.pki.ca);
+  const file = await testBed.write(`server-${host}.pem`, own.pem + own.keyPem);
+  return await testBed.server(target, { listen: `${host}:0`, tls: { cert: file, key: file } });
 }
 
 /** Client mode towards several servers. */
 function towards(
-  scene: Scene,
+  testBed: TestBed,
   servers: readonly string[],
   more: Readonly<Record<string, unknown>> = {},
-  ca = scene.files.ca,
+  ca = testBed.files.ca,
 ): Promise<TestDaemon> {
-  const { client: cert, clientKey: key } = scene.files;
-  return scene.daemon({
+  const { client: cert, clientKey: key } = testBed.files;
+  return testBed.daemon({
     mode: "client",
     listen: "127.0.0.1:0",
     targets: servers,
@@ -57,10 +57,10 @@ async function say(client: TestDaemon, words: string): Promise<string> {
 }
 
 Deno.test("each server is verified by its own name", async () => {
-  await using scene = await Scene.create();
-  const target = scene.use(lineBackend()).address;
-  const servers = await Promise.all(HOSTS.map((host) => honest(scene, host, target)));
-  const client = await towards(scene, servers.map(({ listen }) => listen), {
+  await using testBed = await TestBed.create();
+  const target = testBed.use(lineBackend()).address;
+  const servers = await Promise.all(HOSTS.map((host) => honest(testBed, host, target)));
+  const client = await towards(testBed, servers.map(({ listen }) => listen), {
     proxy: { balance: "round_robin" },
   });
   for (let i = 0; i < 6; i++) assert.equal(await say(client, "hello"), "echo: hello");
@@ -74,21 +74,21 @@ Deno.test("each server is verified by its own name", async () => {
 });
 
 Deno.test("a first server that is not what it should be hears nothing, and the second serves", async () => {
-  await using scene = await Scene.create();
-  const { ca } = scene.pki;
-  const rogue = scene.use(await PeerServer.listen());
-  const good = await honest(scene, HOSTS[1], scene.use(lineBackend()).address);
+  await using testBed = await TestBed.create();
+  const { ca } = testBed.pki;
+  const rogue = testBed.use(await PeerServer.listen());
+  const good = await honest(testBed, HOSTS[1], testBed.use(lineBackend()).address);
   const both = [ip(HOSTS[0]), dns("banned.example")];
   const rows: readonly (readonly [name: string, leaf: Issued, reason: string])[] = [
     ["with the second's name", serverAt(HOSTS[1], ca), "name_mismatch"],
     ["of nobody's", serverAt(HOSTS[0], makeCa()), "untrusted"],
     ["forged", serverAt(HOSTS[0], ca, true), "untrusted"],
-    ["that is a client", scene.pki.client, "bad_certificate"],
+    ["that is a client", testBed.pki.client, "bad_certificate"],
     ["that the rules keep out", makeLeaf({ role: "server", san: both }, ca), "denied"],
   ];
   for (const [name, leaf, reason] of rows) {
     // A daemon for each: one that failed is left alone for a while.
-    const client = await towards(scene, [rogue.address, good.listen], {
+    const client = await towards(testBed, [rogue.address, good.listen], {
       acl: { deny_dns: ["banned.example"] },
     });
     const index = rogue.peers.length;
@@ -112,61 +112,61 @@ Deno.test("a first server that is not what it should be hears nothing, and the s
     }
     assert.equal(series.get('mtlsd_target_dial_errors_total{target="0"}'), 1);
     assert.equal(series.get('mtlsd_target_up{target="0"}'), 0);
-    await client.waitForMetric(closedBy("completed"), 1);
+    await client.waitForMetric(closedSeries("completed"), 1);
     await client.stop();
   }
 });
 
 Deno.test("servers none of which is what it should be: the caller hears nothing", async () => {
-  await using scene = await Scene.create();
-  const target = scene.use(lineBackend());
+  await using testBed = await TestBed.create();
+  const target = testBed.use(lineBackend());
   const [first, second] = await Promise.all([
-    honest(scene, HOSTS[1], target.address),
-    honest(scene, HOSTS[2], target.address),
+    honest(testBed, HOSTS[1], target.address),
+    honest(testBed, HOSTS[2], target.address),
   ]);
   const other = makeCa();
-  const ca = await scene.write("other-ca.pem", other.pem);
-  const client = await towards(scene, [first.listen, second.listen], {}, ca);
+  const ca = await testBed.write("other-ca.pem", other.pem);
+  const client = await towards(testBed, [first.listen, second.listen], {}, ca);
   assert.equal(await say(client, "a secret"), "");
   await client.waitForLog("dialer: no target took the connection");
-  await client.waitForMetric(closedBy("dial_failed"), 1);
+  await client.waitForMetric(closedSeries("dial_failed"), 1);
   assert.equal(countLog(client, "dialer: handshake failed"), 2);
   assert.equal((await client.metrics()).get("mtlsd_dial_errors_total"), 0);
   assert.equal(target.connections, 0);
   // With the right CA they are tried at once: what they failed by has changed.
-  await changeFile(client, ca, chainPem(other, scene.pki.ca));
+  await changeFile(client, ca, chainPem(other, testBed.pki.ca));
   assert.equal(await say(client, "hello"), "echo: hello");
   await changeRules(client, { deny_ip: ["127.0.0.0/8"] });
   assert.equal(await say(client, "a secret"), "");
-  await client.waitForMetric(closedBy("denied"), 1);
+  await client.waitForMetric(closedSeries("denied"), 1);
 });
 
 Deno.test("a server that was not trusted is asked at once when it may be", async () => {
-  await using scene = await Scene.create();
-  const target = scene.use(lineBackend()).address;
+  await using testBed = await TestBed.create();
+  const target = testBed.use(lineBackend()).address;
   const other = makeCa({ subject: "other CA" });
-  const ca = await scene.write("far-ca.pem", scene.pki.ca.pem);
+  const ca = await testBed.write("far-ca.pem", testBed.pki.ca.pem);
   const foreign = serverAt(HOSTS[1], other);
-  const file = await scene.write("foreign.pem", foreign.pem + foreign.keyPem);
-  const first = await scene.server(target, {
+  const file = await testBed.write("foreign.pem", foreign.pem + foreign.keyPem);
+  const first = await testBed.server(target, {
     listen: `${HOSTS[1]}:0`,
     tls: { cert: file, key: file },
   });
-  const second = await honest(scene, HOSTS[2], target);
-  const client = await towards(scene, [first.listen, second.listen], {}, ca);
+  const second = await honest(testBed, HOSTS[2], target);
+  const client = await towards(testBed, [first.listen, second.listen], {}, ca);
   assert.equal(await say(client, "hello"), "echo: hello");
   await client.waitForLog("dialer: connected", { server: second.listen });
   // It is left alone for the time that it has failed, unless what it failed by changes.
-  await changeFile(client, ca, chainPem(scene.pki.ca, other));
+  await changeFile(client, ca, chainPem(testBed.pki.ca, other));
   assert.equal(await say(client, "hello"), "echo: hello");
   await client.waitForLog("dialer: connected", { server: first.listen });
 });
 
 Deno.test("a silent server takes its share of dial_timeout and no more", async () => {
-  await using scene = await Scene.create();
-  const silent = scene.use(await PeerServer.listen());
-  const good = await honest(scene, HOSTS[1], scene.use(lineBackend()).address);
-  const client = await towards(scene, [silent.address, good.listen], {
+  await using testBed = await TestBed.create();
+  const silent = testBed.use(await PeerServer.listen());
+  const good = await honest(testBed, HOSTS[1], testBed.use(lineBackend()).address);
+  const client = await towards(testBed, [silent.address, good.listen], {
     proxy: { dial_timeout: "1s" },
   });
   assert.equal(await say(client, "hello"), "echo: hello");

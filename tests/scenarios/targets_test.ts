@@ -7,22 +7,22 @@
 
 import assert from "node:assert/strict";
 import type { TestDaemon } from "../support/daemon.ts";
-import { assertBalanced, closedBy, HeldClient } from "../support/held.ts";
-import { stuckTarget } from "../support/hold_back.ts";
+import { assertAllClosesCounted, closedSeries, EchoClient } from "../support/clients.ts";
+import { unacceptingTarget } from "../support/proxies.ts";
 import { ask, connectTls } from "../support/peers.ts";
 import { Restarted } from "../support/restarted.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { countLog, ownAddress } from "../support/tools.ts";
 import { timed, until } from "../support/wait.ts";
 
 /** Server mode with several targets. */
 function inFrontOf(
-  scene: Scene,
+  testBed: TestBed,
   targets: readonly string[],
   proxy: Readonly<Record<string, unknown>> = {},
 ): Promise<TestDaemon> {
-  const { server: cert, serverKey: key, ca } = scene.files;
-  return scene.daemon({
+  const { server: cert, serverKey: key, ca } = testBed.files;
+  return testBed.daemon({
     mode: "server",
     listen: "127.0.0.1:0",
     targets,
@@ -32,13 +32,16 @@ function inFrontOf(
 }
 
 /** Targets `0`, `1` and so on, all of them up. */
-function targets(scene: Scene, count: number): readonly Restarted[] {
-  return Array.from({ length: count }, (_, index) => scene.use(new Restarted(`${index}`).start()));
+function targets(testBed: TestBed, count: number): readonly Restarted[] {
+  return Array.from(
+    { length: count },
+    (_, index) => testBed.use(new Restarted(`${index}`).start()),
+  );
 }
 
 /** The target that took a connection; it must have served it. */
-async function taken(scene: Scene, server: TestDaemon): Promise<string> {
-  const answer = await ask(scene.as(server), "hello");
+async function taken(testBed: TestBed, server: TestDaemon): Promise<string> {
+  const answer = await ask(testBed.as(server), "hello");
   assert.match(answer, /^\d:hello$/);
   return answer.slice(0, 1);
 }
@@ -104,12 +107,12 @@ function of(index: number, name: string): string {
 }
 
 Deno.test("failover: the first that is well, and the first again when it is back", async () => {
-  await using scene = await Scene.create();
-  const all = targets(scene, 3);
-  const server = await inFrontOf(scene, all.map(({ address }) => address));
-  for (let i = 0; i < 5; i++) assert.equal(await taken(scene, server), "0");
+  await using testBed = await TestBed.create();
+  const all = targets(testBed, 3);
+  const server = await inFrontOf(testBed, all.map(({ address }) => address));
+  for (let i = 0; i < 5; i++) assert.equal(await taken(testBed, server), "0");
   all[0]?.stop();
-  for (let i = 0; i < 5; i++) assert.equal(await taken(scene, server), "1");
+  for (let i = 0; i < 5; i++) assert.equal(await taken(testBed, server), "1");
   let series = await server.metrics();
   // One that failed is left alone for a while: it was not asked for each connection.
   const errors = series.get(of(0, "dial_errors_total")) ?? 0;
@@ -117,9 +120,9 @@ Deno.test("failover: the first that is well, and the first again when it is back
   assert.equal(series.get(of(0, "up")), 0);
   assert.equal(countLog(server, "listener: dial failed"), errors);
   all[1]?.stop();
-  assert.equal(await taken(scene, server), "2");
+  assert.equal(await taken(testBed, server), "2");
   all[0]?.start();
-  await until(async () => await taken(scene, server) === "0", { every: 50 });
+  await until(async () => await taken(testBed, server) === "0", { every: 50 });
   series = await server.metrics();
   assert.equal(series.get(of(0, "up")), 1);
   assert.equal(series.get(of(1, "up")), 0);
@@ -127,23 +130,23 @@ Deno.test("failover: the first that is well, and the first again when it is back
   assert.equal(series.get(of(1, "connections_total")), 5);
   // No connection was lost by it.
   assert.equal(series.get("mtlsd_dial_errors_total"), 0);
-  assert.equal(series.get(closedBy("dial_failed")), 0);
-  await assertBalanced(server);
+  assert.equal(series.get(closedSeries("dial_failed")), 0);
+  await assertAllClosesCounted(server);
 });
 
 Deno.test("round_robin: each in turn", async () => {
-  await using scene = await Scene.create();
-  const all = targets(scene, 3);
-  const server = await inFrontOf(scene, all.map(({ address }) => address), {
+  await using testBed = await TestBed.create();
+  const all = targets(testBed, 3);
+  const server = await inFrontOf(testBed, all.map(({ address }) => address), {
     balance: "round_robin",
   });
   const seen: string[] = [];
-  for (let i = 0; i < 9; i++) seen.push(await taken(scene, server));
+  for (let i = 0; i < 9; i++) seen.push(await taken(testBed, server));
   for (let i = 0; i + 3 <= 9; i += 3) {
     assert.deepEqual(seen.slice(i, i + 3).toSorted(), ["0", "1", "2"]);
   }
   all[1]?.stop();
-  for (let i = 0; i < 6; i++) assert.notEqual(await taken(scene, server), "1");
+  for (let i = 0; i < 6; i++) assert.notEqual(await taken(testBed, server), "1");
   const series = await server.metrics();
   assert.equal(series.get(of(1, "connections_total")), 3);
   const errors = series.get(of(1, "dial_errors_total")) ?? 0;
@@ -151,37 +154,37 @@ Deno.test("round_robin: each in turn", async () => {
 });
 
 Deno.test("least_connections: who has the fewest, and the gauge says how many", async () => {
-  await using scene = await Scene.create();
-  const all = targets(scene, 3);
-  const server = await inFrontOf(scene, all.map(({ address }) => address), {
+  await using testBed = await TestBed.create();
+  const all = targets(testBed, 3);
+  const server = await inFrontOf(testBed, all.map(({ address }) => address), {
     balance: "least_connections",
   });
-  const held: HeldClient[] = [];
+  const held: EchoClient[] = [];
   for (let i = 0; i < 9; i++) {
-    const one = scene.use(await HeldClient.connect(scene.as(server)));
-    await until(() => one.heard !== "");
+    const one = testBed.use(await EchoClient.connect(testBed.as(server)));
+    await until(() => one.received !== "");
     held.push(one);
   }
   assert.deepEqual(all.map(({ open }) => open), [3, 3, 3]);
   for (const index of [0, 1, 2]) await server.waitForMetric(of(index, "active_connections"), 3);
-  const mine = held.filter(({ heard }) => heard === "1:");
+  const mine = held.filter(({ received: heard }) => heard === "1:");
   for (const one of mine) await one[Symbol.asyncDispose]();
   await server.waitForMetric(of(1, "active_connections"), 0);
   for (let i = 0; i < 3; i++) {
-    const one = scene.use(await HeldClient.connect(scene.as(server)));
-    await until(() => one.heard !== "");
-    assert.equal(one.heard, "1:");
+    const one = testBed.use(await EchoClient.connect(testBed.as(server)));
+    await until(() => one.received !== "");
+    assert.equal(one.received, "1:");
   }
 });
 
 for (const balance of ["failover", "round_robin", "least_connections"]) {
   Deno.test(`${balance}: targets come and go under load, and nothing is lost`, async () => {
-    await using scene = await Scene.create();
-    const all = targets(scene, 3);
-    const server = await inFrontOf(scene, all.map(({ address }) => address), { balance });
+    await using testBed = await TestBed.create();
+    const all = targets(testBed, 3);
+    const server = await inFrontOf(testBed, all.map(({ address }) => address), { balance });
     const counts = new Map<string, number>();
     await using load = new Load(8, async () => {
-      const name = await taken(scene, server);
+      const name = await taken(testBed, server);
       counts.set(name, (counts.get(name) ?? 0) + 1);
     });
     // At any time one takes connections at least.
@@ -196,18 +199,18 @@ for (const balance of ["failover", "round_robin", "least_connections"]) {
     const calls = await load.stop();
     const series = await server.metrics();
     assert.equal(series.get("mtlsd_dial_errors_total"), 0);
-    assert.equal(series.get(closedBy("completed")), calls);
+    assert.equal(series.get(closedSeries("completed")), calls);
     const taken_ = [0, 1, 2].map((index) => series.get(of(index, "connections_total")) ?? 0);
     assert.deepEqual(taken_, [0, 1, 2].map((index) => counts.get(`${index}`) ?? 0));
-    await assertBalanced(server);
+    await assertAllClosesCounted(server);
   });
 }
 
 Deno.test("where none takes it the connection is lost, each is told of, and it is counted once", async () => {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   const addresses = [ownAddress(), ownAddress()];
-  const server = await inFrontOf(scene, addresses);
-  assert.equal(await ask(scene.as(server), "hello"), "");
+  const server = await inFrontOf(testBed, addresses);
+  assert.equal(await ask(testBed.as(server), "hello"), "");
   for (const target of addresses) {
     await server.waitForLog("listener: dial failed", { target, level: "WARN" });
   }
@@ -219,15 +222,15 @@ Deno.test("where none takes it the connection is lost, each is told of, and it i
 });
 
 Deno.test("dial_timeout is for all targets together", async () => {
-  await using scene = await Scene.create();
-  using one = await stuckTarget();
-  using other = await stuckTarget();
-  const [good] = targets(scene, 1);
+  await using testBed = await TestBed.create();
+  using one = await unacceptingTarget();
+  using other = await unacceptingTarget();
+  const [good] = targets(testBed, 1);
   const proxy = { dial_timeout: "2s" };
-  const server = await inFrontOf(scene, [one.address, good?.address ?? ""], proxy);
-  await taken(scene, server);
-  const stuck = await inFrontOf(scene, [one.address, other.address], proxy);
-  assert.equal(await ask(scene.as(stuck), "hello"), "");
+  const server = await inFrontOf(testBed, [one.address, good?.address ?? ""], proxy);
+  await taken(testBed, server);
+  const stuck = await inFrontOf(testBed, [one.address, other.address], proxy);
+  assert.equal(await ask(testBed.as(stuck), "hello"), "");
   await stuck.waitForLog("listener: connection closed", { reason: "dial_failed" });
   // One time for both: each has its share of it.
   const shares = stuck.lines.filter(({ fields }) => fields.msg === "listener: dial failed")
@@ -239,16 +242,16 @@ Deno.test("dial_timeout is for all targets together", async () => {
 });
 
 Deno.test("a drain lets connections to every target end, and a cut those that are being made", async () => {
-  await using scene = await Scene.create();
-  const all = targets(scene, 2);
-  const server = await inFrontOf(scene, all.map(({ address }) => address), {
+  await using testBed = await TestBed.create();
+  const all = targets(testBed, 2);
+  const server = await inFrontOf(testBed, all.map(({ address }) => address), {
     balance: "round_robin",
   });
   const held = [
-    await HeldClient.connect(scene.as(server)),
-    await HeldClient.connect(scene.as(server)),
+    await EchoClient.connect(testBed.as(server)),
+    await EchoClient.connect(testBed.as(server)),
   ];
-  await until(() => held.every(({ heard }) => heard !== ""));
+  await until(() => held.every(({ received: heard }) => heard !== ""));
   server.kill("SIGTERM");
   await server.waitForLog("shutting down");
   for (const one of held) {
@@ -256,11 +259,11 @@ Deno.test("a drain lets connections to every target end, and a cut those that ar
     await one[Symbol.asyncDispose]();
   }
   assert.equal(await server.exit(), 0);
-  using stuck = await stuckTarget();
-  const cut = await inFrontOf(scene, [stuck.address, ownAddress()], {
+  using stuck = await unacceptingTarget();
+  const cut = await inFrontOf(testBed, [stuck.address, ownAddress()], {
     shutdown_timeout: "100ms",
   });
-  const waiting = await connectTls(scene.as(cut));
+  const waiting = await connectTls(testBed.as(cut));
   waiting.on("error", () => {});
   await cut.waitForLog("listener: accepted connection");
   assert.equal(await timed(60_000, cut.stop(), "the stop").then(() => cut.exit()), 1);

@@ -7,9 +7,9 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
-import { hear, plainEnd, plainTarget, tlsEnd } from "../support/ends.ts";
+import { plainEnd, plainTarget, readToEnd, tlsEnd } from "../support/conns.ts";
 import { Backend, echoBackend, writeAll } from "../support/peers.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { clientHello, Peer, PeerServer } from "../support/sockets.ts";
 import { until } from "../support/wait.ts";
 
@@ -18,9 +18,9 @@ const handshakeError = (reason: string) => `mtlsd_tls_handshake_errors_total{rea
 const pause = (milliseconds: number) => new Promise((done) => setTimeout(done, milliseconds));
 
 Deno.test("handshake_timeout closes the silent and those who trickle", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
-  const server = await scene.server(backend.address, { tls: { handshake_timeout: "1500ms" } });
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
+  const server = await testBed.server(backend.address, { tls: { handshake_timeout: "1500ms" } });
   const hello = await clientHello();
   await using silent = await Peer.connect(server.port);
   await using trickling = await Peer.connect(server.port);
@@ -47,23 +47,23 @@ Deno.test("handshake_timeout closes the silent and those who trickle", async () 
   });
   assert.equal(backend.connections, 0);
   // The limit ends with the handshake.
-  const end = scene.use(await tlsEnd(server.port, scene.pki));
+  const end = testBed.use(await tlsEnd(server.port, testBed.pki));
   await pause(1600);
   await end.write(new TextEncoder().encode("later"));
   await end.closeWrite();
-  assert.equal((await hear(end)).text, "later");
+  assert.equal((await readToEnd(end)).text, "later");
 });
 
 Deno.test("idle_timeout closes a connection on which nothing moves, and no other", async () => {
-  await using scene = await Scene.create();
-  const target = scene.use(plainTarget());
-  const server = await scene.server(target.address, { proxy: { idle_timeout: "2s" } });
-  const [busy, busyFar] = await Promise.all([tlsEnd(server.port, scene.pki), target.next()]);
-  const [idle, idleFar] = await Promise.all([tlsEnd(server.port, scene.pki), target.next()]);
-  for (const end of [busy, idle]) scene.use(end);
+  await using testBed = await TestBed.create();
+  const target = testBed.use(plainTarget());
+  const server = await testBed.server(target.address, { proxy: { idle_timeout: "2s" } });
+  const [busy, busyFar] = await Promise.all([tlsEnd(server.port, testBed.pki), target.next()]);
+  const [idle, idleFar] = await Promise.all([tlsEnd(server.port, testBed.pki), target.next()]);
+  for (const end of [busy, idle]) testBed.use(end);
   const start = performance.now();
   let bothEnded = false;
-  const ended = Promise.all([hear(idle), hear(idleFar)]).then(() => bothEnded = true);
+  const ended = Promise.all([readToEnd(idle), readToEnd(idleFar)]).then(() => bothEnded = true);
   // One direction is enough.
   let sent = 0;
   while (!bothEnded || performance.now() - start < 3000) {
@@ -75,19 +75,19 @@ Deno.test("idle_timeout closes a connection on which nothing moves, and no other
   await server.waitForLog("listener: connection closed", { reason: "idle_timeout" });
   await server.waitForMetric(closedBy("idle_timeout"), 1);
   await busyFar.closeWrite();
-  assert.equal((await hear(busy)).text.length, sent);
+  assert.equal((await readToEnd(busy)).text.length, sent);
   await busy.closeWrite();
   await server.waitForMetric(closedBy("completed"), 1);
 });
 
 Deno.test("idle_timeout also ends what a stalled reader holds up, in client mode", async () => {
-  await using scene = await Scene.create();
-  const target = scene.use(plainTarget());
-  const { client } = await scene.tunnel(target.address, {
+  await using testBed = await TestBed.create();
+  const target = testBed.use(plainTarget());
+  const { client } = await testBed.tunnel(target.address, {
     client: { proxy: { idle_timeout: "1s" } },
   });
   const [near] = await Promise.all([plainEnd(client.port), target.next()]);
-  scene.use(near);
+  testBed.use(near);
   const block = new Uint8Array(1_000_000);
   await assert.rejects(async () => {
     for (;;) await near.write(block);
@@ -96,9 +96,9 @@ Deno.test("idle_timeout also ends what a stalled reader holds up, in client mode
 });
 
 Deno.test("close_timeout: 0 lets the other side go on, a limit cuts it however busy it is", async () => {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   let stop = false;
-  const backend = scene.use(
+  const backend = testBed.use(
     new Backend(async (conn) => {
       while (!stop) {
         await writeAll(conn, new Uint8Array(1000));
@@ -106,10 +106,10 @@ Deno.test("close_timeout: 0 lets the other side go on, a limit cuts it however b
       }
     }),
   );
-  const limited = await scene.server(backend.address, { proxy: { close_timeout: "400ms" } });
-  const unlimited = await scene.server(backend.address, { proxy: { close_timeout: "0s" } });
-  const cut = scene.use(await tlsEnd(limited.port, scene.pki));
-  const kept = scene.use(await tlsEnd(unlimited.port, scene.pki));
+  const limited = await testBed.server(backend.address, { proxy: { close_timeout: "400ms" } });
+  const unlimited = await testBed.server(backend.address, { proxy: { close_timeout: "0s" } });
+  const cut = testBed.use(await tlsEnd(limited.port, testBed.pki));
+  const kept = testBed.use(await tlsEnd(unlimited.port, testBed.pki));
   await cut.closeWrite();
   await kept.closeWrite();
   const start = performance.now();
@@ -119,7 +119,7 @@ Deno.test("close_timeout: 0 lets the other side go on, a limit cuts it however b
       received += bytes.length;
     }
   })();
-  await hear(cut);
+  await readToEnd(cut);
   assert.ok(performance.now() - start > 350);
   await limited.waitForLog("listener: connection closed", { reason: "close_timeout" });
   await limited.waitForMetric(closedBy("close_timeout"), 1);
@@ -159,16 +159,16 @@ async function blackHole(): Promise<{ readonly address: string } & AsyncDisposab
 }
 
 Deno.test("dial_timeout: a target that does not answer, in both modes", async () => {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   await using hole = await blackHole();
   const proxy = { dial_timeout: "500ms" };
-  const server = await scene.server(hole.address, { proxy });
-  const client = await scene.client(hole.address, { proxy });
+  const server = await testBed.server(hole.address, { proxy });
+  const client = await testBed.client(hole.address, { proxy });
   const start = performance.now();
-  const near = scene.use(await tlsEnd(server.port, scene.pki));
+  const near = testBed.use(await tlsEnd(server.port, testBed.pki));
   await using caller = await Peer.connect(client.port);
   await caller.send("secret");
-  assert.equal((await hear(near)).text, "");
+  assert.equal((await readToEnd(near)).text, "");
   await caller.ended();
   assert.equal(caller.received, 0);
   const took = performance.now() - start;
@@ -184,15 +184,15 @@ Deno.test("dial_timeout: a target that does not answer, in both modes", async ()
 });
 
 Deno.test("dial_timeout: in client mode the handshake is included", async () => {
-  await using scene = await Scene.create();
-  const target = scene.use(await PeerServer.listen());
+  await using testBed = await TestBed.create();
+  const target = testBed.use(await PeerServer.listen());
   // Either limit is enough.
   const limits = [{ proxy: { dial_timeout: "500ms" } }, {
     tls: { handshake_timeout: "500ms" },
     proxy: { dial_timeout: "60s" },
   }];
   for (const [nth, limit] of limits.entries()) {
-    const client = await scene.client(target.address, limit);
+    const client = await testBed.client(target.address, limit);
     await using caller = await Peer.connect(client.port);
     await caller.send("secret");
     await caller.ended();

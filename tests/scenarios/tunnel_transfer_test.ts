@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { createHash, type Hash, randomBytes } from "node:crypto";
 import { Backend, closeQuietly, writeAll } from "../support/peers.ts";
 import { MIB } from "../support/process.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 
 const SIZE = 64 * MIB;
 
@@ -44,12 +44,12 @@ async function both(conn: Deno.Conn): Promise<Transfer> {
 }
 
 Deno.test("64 MiB of random bytes each way at once through the full tunnel", async () => {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   const atTarget = Promise.withResolvers<Transfer>();
-  const backend = scene.use(
+  const backend = testBed.use(
     new Backend(async (conn) => atTarget.resolve(await both(conn))),
   );
-  const { server, client } = await scene.tunnel(backend.address);
+  const { server, client } = await testBed.tunnel(backend.address);
   const conn = await Deno.connect({ hostname: "127.0.0.1", port: client.port });
   try {
     const [near, far] = await Promise.all([both(conn), atTarget.promise]);

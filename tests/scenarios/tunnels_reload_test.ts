@@ -6,12 +6,12 @@
 
 import assert from "node:assert/strict";
 import { parse, stringify } from "yaml";
-import { Caller, HeldBackend } from "../support/drain.ts";
-import { HeldClient } from "../support/held.ts";
+import { CountingClient, ReleasedBackend } from "../support/drain.ts";
+import { EchoClient } from "../support/clients.ts";
 import { connectTls, echoBackend, lineBackend } from "../support/peers.ts";
 import { testPki, writePki } from "../support/pki.ts";
 import { byRename, contents, renewed, serialSeen } from "../support/reload.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { attempt, ownAddress, refuses, split } from "../support/tools.ts";
 import { type Block, clientOf, LISTEN, portOf, startTunnels } from "../support/tunnels.ts";
 import { until } from "../support/wait.ts";
@@ -20,12 +20,12 @@ const FAILED = "certstore: reload failed, keeping the previous certificates";
 const RELOADED = "certstore: certificates reloaded successfully";
 
 Deno.test("several sets are one transaction: what is broken in one holds back all", async (t) => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
   const other = testPki();
-  await Deno.mkdir(`${scene.dir}/other`);
-  const files = writePki(`${scene.dir}/other`, other);
-  const daemon = await startTunnels(scene, [
+  await Deno.mkdir(`${testBed.dir}/other`);
+  const files = writePki(`${testBed.dir}/other`, other);
+  const daemon = await startTunnels(testBed, [
     { name: "in", listen: LISTEN, target: backend.address },
     {
       name: "out",
@@ -34,22 +34,22 @@ Deno.test("several sets are one transaction: what is broken in one holds back al
       tls: { cert: files.server, key: files.serverKey, ca: files.ca },
     },
   ]);
-  const into = clientOf(scene, daemon, "in");
+  const into = clientOf(testBed, daemon, "in");
   const out = { port: portOf(daemon, "out"), ca: other.ca.pem, identity: other.client };
   const before = await serialSeen(into);
   await t.step("each has its own trust", async () => {
     assert.equal(await attempt(into), "echo: hello");
     assert.equal(await attempt(out), "echo: hello");
-    assert.equal(await attempt({ ...out, identity: scene.pki.client }), "");
+    assert.equal(await attempt({ ...out, identity: testBed.pki.client }), "");
   });
   await t.step("one is renewed, the other broken: both stay", async () => {
-    await byRename(`${scene.dir}/other`, { "server-key.pem": "broken" });
+    await byRename(`${testBed.dir}/other`, { "server-key.pem": "broken" });
     const { fields } = await daemon.waitForLog(FAILED);
     assert.match(
       fields.error ?? "",
       /^tunnels\[1\] "out": tls\.key: Cannot use ".*server-key\.pem"/,
     );
-    await byRename(scene.dir, contents(renewed(scene.pki)));
+    await byRename(testBed.dir, contents(renewed(testBed.pki)));
     await daemon.waitForLog(
       FAILED,
       {},
@@ -62,7 +62,7 @@ Deno.test("several sets are one transaction: what is broken in one holds back al
     assert.equal((await daemon.probe("/readyz")).status, 200);
   });
   await t.step("mended: both change", async () => {
-    await byRename(`${scene.dir}/other`, { "server-key.pem": other.server.keyPem });
+    await byRename(`${testBed.dir}/other`, { "server-key.pem": other.server.keyPem });
     const { fields } = await daemon.waitForLog(RELOADED);
     assert.equal(fields.sets, "2");
     assert.notEqual(await serialSeen(into), before);
@@ -71,19 +71,19 @@ Deno.test("several sets are one transaction: what is broken in one holds back al
 });
 
 Deno.test("SIGHUP reads the rules of each tunnel, and says what needs a restart", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(echoBackend());
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(echoBackend());
   const entry = (name: string, more: Block = {}) => ({
     name,
     listen: LISTEN,
     target: backend.address,
     ...more,
   });
-  const daemon = await startTunnels(scene, [entry("a"), entry("b"), entry("gone")]);
-  const [a, b, gone] = ["a", "b", "gone"].map((name) => clientOf(scene, daemon, name));
+  const daemon = await startTunnels(testBed, [entry("a"), entry("b"), entry("gone")]);
+  const [a, b, gone] = ["a", "b", "gone"].map((name) => clientOf(testBed, daemon, name));
   assert.ok(a && b && gone);
-  await using held = await HeldClient.open(a);
-  await using other = await HeldClient.open(b);
+  await using held = await EchoClient.open(a);
+  await using other = await EchoClient.open(b);
   const config = parse(await Deno.readTextFile(daemon.configPath));
   const acl = { allow_cn: ["somebody-else"] };
   const tunnels = [
@@ -103,7 +103,7 @@ Deno.test("SIGHUP reads the rules of each tunnel, and says what needs a restart"
   await held.ended();
   await daemon.waitForMetric('mtlsd_connections_closed_total{tunnel="a",reason="denied"}', 1);
   await other.echo("still here");
-  await using _gone = await HeldClient.open(gone);
+  await using _gone = await EchoClient.open(gone);
   assert.equal(await attempt(a), "");
   await daemon.waitForLog("listener: denied connection", { tunnel: "a" });
   const rebuilt = (tunnel: string) => `mtlsd_reloads_total{tunnel="${tunnel}",result="failure"}`;
@@ -112,10 +112,10 @@ Deno.test("SIGHUP reads the rules of each tunnel, and says what needs a restart"
 });
 
 Deno.test("a drain: all stop at once, each is cut in its own time", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(new HeldBackend());
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(new ReleasedBackend());
   const [short, long] = [ownAddress(), ownAddress()];
-  const daemon = await startTunnels(scene, [
+  const daemon = await startTunnels(testBed, [
     {
       name: "short",
       listen: short,
@@ -126,8 +126,8 @@ Deno.test("a drain: all stop at once, each is cut in its own time", async () => 
   ]);
   const call = async (address: string) => {
     const { hostname: host, port } = split(address);
-    const socket = await connectTls({ ...scene.as(daemon), host, port });
-    return await scene.use(new Caller(socket)).greeted();
+    const socket = await connectTls({ ...testBed.as(daemon), host, port });
+    return await testBed.use(new CountingClient(socket)).greeted();
   };
   const [cut, kept] = [await call(short), await call(long)];
   daemon.kill("SIGTERM");

@@ -10,7 +10,7 @@ import { X509Certificate } from "node:crypto";
 import { startDaemon } from "../support/daemon.ts";
 import { lineBackend } from "../support/peers.ts";
 import { byRename, contents, renewed, serialSeen } from "../support/reload.ts";
-import { Scene } from "../support/scene.ts";
+import { TestBed } from "../support/testbed.ts";
 import { attempt, countLog, linesAt, ownAddress, refuses } from "../support/tools.ts";
 import { type Block, clientOf, LISTEN, startTunnels, tlsOf } from "../support/tunnels.ts";
 
@@ -18,13 +18,13 @@ const FAILED = "certstore: reload failed, keeping the previous certificates";
 const RELOADED = "certstore: certificates reloaded successfully";
 
 Deno.test("two listeners over one tls block: loaded, watched and rotated once", async (t) => {
-  await using scene = await Scene.create();
-  const [http, grpc] = [scene.use(lineBackend()), scene.use(lineBackend())];
-  const daemon = await startTunnels(scene, [
+  await using testBed = await TestBed.create();
+  const [http, grpc] = [testBed.use(lineBackend()), testBed.use(lineBackend())];
+  const daemon = await startTunnels(testBed, [
     { name: "http", listen: LISTEN, target: http.address },
     { name: "grpc", listen: LISTEN, target: grpc.address, tls: { client_auth: "optional" } },
   ]);
-  const clients = ["http", "grpc"].map((name) => clientOf(scene, daemon, name));
+  const clients = ["http", "grpc"].map((name) => clientOf(testBed, daemon, name));
   await t.step("each serves its own target", async () => {
     const [toHttp, toGrpc] = clients;
     assert.ok(toHttp && toGrpc);
@@ -38,13 +38,13 @@ Deno.test("two listeners over one tls block: loaded, watched and rotated once", 
       fields.msg === "certificates loaded"
     );
     assert.deepEqual(others, []);
-    const { ca, server: cert, serverKey: key } = scene.files;
+    const { ca, server: cert, serverKey: key } = testBed.files;
     assert.deepEqual(
       [loaded?.fields.cert, loaded?.fields.key, loaded?.fields.ca, loaded?.fields.tunnels],
       [cert, key, ca, "[http grpc]"],
     );
     const watching = await daemon.waitForLog("certstore: watching files for changes");
-    assert.equal(watching.fields.directories, `[${scene.dir}]`);
+    assert.equal(watching.fields.directories, `[${testBed.dir}]`);
     assert.deepEqual(
       [watching.fields.cert, watching.fields.key, watching.fields.ca],
       [cert, key, ca],
@@ -52,8 +52,8 @@ Deno.test("two listeners over one tls block: loaded, watched and rotated once", 
     assert.equal(countLog(daemon, "certstore: watching files for changes"), 1);
   });
   await t.step("a rotation reaches both in one reload", async () => {
-    const next = renewed(scene.pki);
-    await byRename(scene.dir, contents(next));
+    const next = renewed(testBed.pki);
+    await byRename(testBed.dir, contents(next));
     await daemon.waitForLog(RELOADED, { trigger: "watch" });
     const { serialNumber } = new X509Certificate(next.pem);
     for (const client of clients) {
@@ -68,10 +68,10 @@ Deno.test("two listeners over one tls block: loaded, watched and rotated once", 
 });
 
 Deno.test("log, metrics and probes carry the name of the tunnel", async (t) => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
   const closed = ownAddress();
-  const daemon = await startTunnels(scene, [
+  const daemon = await startTunnels(testBed, [
     { name: "http", listen: LISTEN, target: backend.address },
     { name: "open", listen: LISTEN, target: backend.address, tls: { client_auth: "none" } },
     { name: "db", listen: LISTEN, targets: [closed, ownAddress()], proxy: { max_connections: 7 } },
@@ -111,8 +111,8 @@ Deno.test("log, metrics and probes carry the name of the tunnel", async (t) => {
     assert.match(bare[0] ?? "", /^mtlsd_build_info\{/);
   });
   await t.step("what happens in one is told of that one", async () => {
-    assert.equal(await attempt(clientOf(scene, daemon, "http")), "echo: hello");
-    assert.equal(await attempt(clientOf(scene, daemon, "db")), "");
+    assert.equal(await attempt(clientOf(testBed, daemon, "http")), "echo: hello");
+    assert.equal(await attempt(clientOf(testBed, daemon, "db")), "");
     for (const target of [0, 1]) {
       const of = `{tunnel="db",target="${target}"}`;
       await daemon.waitForMetric(`mtlsd_target_dial_errors_total${of}`, 1);
@@ -146,10 +146,10 @@ Deno.test("log, metrics and probes carry the name of the tunnel", async (t) => {
 });
 
 Deno.test("a tunnel alone has no name anywhere", async () => {
-  await using scene = await Scene.create();
-  const backend = scene.use(lineBackend());
-  const server = await scene.server(backend.address);
-  assert.equal(await attempt(scene.as(server)), "echo: hello");
+  await using testBed = await TestBed.create();
+  const backend = testBed.use(lineBackend());
+  const server = await testBed.server(backend.address);
+  assert.equal(await attempt(testBed.as(server)), "echo: hello");
   await server.waitForMetric('mtlsd_connections_closed_total{reason="completed"}', 1);
   await server.waitForLog("mtlsd starting", {
     mode: "server",
@@ -164,16 +164,16 @@ Deno.test("a tunnel alone has no name anywhere", async () => {
 });
 
 Deno.test("a tunnel that cannot be bound ends the start, and no other is left open", async () => {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const [first, last] = [ownAddress(), ownAddress()];
   const busy = `127.0.0.1:${taken.addr.port}`;
   const entry = (name: string, listen: string) => ({ name, listen, target: "127.0.0.1:9" });
   await using daemon = await startDaemon({
-    dir: scene.dir,
+    dir: testBed.dir,
     config: {
       mode: "server",
-      tls: tlsOf(scene),
+      tls: tlsOf(testBed),
       tunnels: [entry("a", first), entry("b", busy), entry("c", last)],
     },
     expectFailure: true,
@@ -189,10 +189,10 @@ Deno.test("a tunnel that cannot be bound ends the start, and no other is left op
   for (const address of [first, last]) assert.ok(await refuses(address));
   // The probes' own port too: the tunnels that were bound before it are given back.
   await using again = await startDaemon({
-    dir: scene.dir,
+    dir: testBed.dir,
     config: {
       mode: "server",
-      tls: tlsOf(scene),
+      tls: tlsOf(testBed),
       health: { enabled: true, listen: busy },
       tunnels: [entry("a", first), entry("c", last)],
     },
@@ -203,8 +203,8 @@ Deno.test("a tunnel that cannot be bound ends the start, and no other is left op
 });
 
 Deno.test("a file that cannot be used is told once for all tunnels that share it, status 2", async () => {
-  await using scene = await Scene.create();
-  await Deno.writeTextFile(scene.files.serverKey, "");
+  await using testBed = await TestBed.create();
+  await Deno.writeTextFile(testBed.files.serverKey, "");
   const entry = (name: string, more: Block = {}) => ({
     name,
     listen: LISTEN,
@@ -212,14 +212,14 @@ Deno.test("a file that cannot be used is told once for all tunnels that share it
     ...more,
   });
   await using daemon = await startDaemon({
-    dir: scene.dir,
+    dir: testBed.dir,
     config: {
       mode: "server",
-      tls: tlsOf(scene),
+      tls: tlsOf(testBed),
       tunnels: [
         entry("a"),
         entry("b"),
-        entry("c", { tls: { key: scene.files.clientKey } }),
+        entry("c", { tls: { key: testBed.files.clientKey } }),
       ],
     },
     expectFailure: true,

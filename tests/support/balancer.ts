@@ -7,7 +7,7 @@
 import { Buffer } from "node:buffer";
 import type { TestDaemon } from "./daemon.ts";
 import type { ClientOptions } from "./peers.ts";
-import type { DaemonOptions, Scene } from "./scene.ts";
+import type { DaemonOptions, TestBed } from "./testbed.ts";
 import { type Peer, Relay } from "./sockets.ts";
 
 /** The networks of the tests. */
@@ -29,14 +29,14 @@ export const TOGETHER: Manner = (header: Uint8Array, first: Uint8Array, to: Peer
 
 /** A balancer in front of a port: connections get a header, one after the other from these. */
 export async function balancer(
-  scene: Scene,
+  testBed: TestBed,
   port: number,
   headers: readonly Uint8Array[],
   manner: Manner = TOGETHER,
 ): Promise<Relay> {
   const known = new Set<Peer>();
   let next = 0;
-  return scene.use(
+  return testBed.use(
     await Relay.to(port, {
       send: async (bytes, to) => {
         // A TLS client speaks first; what comes back is not for us to touch.
@@ -51,17 +51,17 @@ export async function balancer(
 
 /** Server mode that expects headers. */
 export function behind(
-  scene: Scene,
+  testBed: TestBed,
   target: string,
   { proxy, ...options }: DaemonOptions = {},
 ): Promise<TestDaemon> {
-  return scene.server(target, {
+  return testBed.server(target, {
     ...options,
     proxy: { accept_proxy_protocol: TRUSTED, ...proxy },
   });
 }
 
-/** A client of the scene that comes by way of a balancer. */
-export function through(scene: Scene, relay: Relay): ClientOptions {
-  return { port: relay.port, ca: scene.pki.ca.pem, identity: scene.pki.client };
+/** A client of the test bed that comes by way of a balancer. */
+export function through(testBed: TestBed, relay: Relay): ClientOptions {
+  return { port: relay.port, ca: testBed.pki.ca.pem, identity: testBed.pki.client };
 }

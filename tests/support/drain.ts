@@ -9,7 +9,7 @@ import { Backend, readAll, writeAll } from "./peers.ts";
 import { until } from "./wait.ts";
 
 /** Greets each connection with one byte, and says the rest and ends once it is released. */
-export class HeldBackend implements AsyncDisposable {
+export class ReleasedBackend implements AsyncDisposable {
   readonly #release = Promise.withResolvers<void>();
   readonly #backend: Backend;
 
@@ -43,7 +43,7 @@ export class HeldBackend implements AsyncDisposable {
 }
 
 /** Who uses the tunnel: counts what comes, and ends when the other side has. */
-export class Caller implements AsyncDisposable {
+export class CountingClient implements AsyncDisposable {
   /** Bytes so far. */
   received = 0;
   /** Settles when the connection is gone. */

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { chainPem, type Issued, pathOf } from "./pki.ts";
-import { text } from "../unit/tls/support.ts";
+import { text } from "./tls/ends.ts";
 
 /** A directory with files that is gone at the end of the scope. */
 export async function filesIn(

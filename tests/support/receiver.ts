@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { parseHeader } from "../../src/proxy_protocol/parse.ts";
 import type { TestDaemon } from "./daemon.ts";
-import type { DaemonOptions, Scene } from "./scene.ts";
+import type { DaemonOptions, TestBed } from "./testbed.ts";
 import { type Peer, PeerServer } from "./sockets.ts";
 import { until } from "./wait.ts";
 
@@ -35,12 +35,12 @@ export async function heard(peer: Peer): Promise<{
 
 /** A daemon in front of a target that the test plays. */
 export async function inFrontOf(
-  scene: Scene,
+  testBed: TestBed,
   version: string,
   options: DaemonOptions = {},
 ): Promise<{ readonly target: PeerServer; readonly server: TestDaemon }> {
-  const target = scene.use(await PeerServer.listen());
-  const server = await scene.server(target.address, {
+  const target = testBed.use(await PeerServer.listen());
+  const server = await testBed.server(target.address, {
     ...options,
     proxy: { proxy_protocol: version, ...options.proxy },
   });

@@ -6,10 +6,10 @@
 
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { readHello } from "./adversary_hello.ts";
-import { X25519_MLKEM768 } from "./adversary_hybrid.ts";
-import { MESSAGE, RECORD, X25519 } from "./adversary_octets.ts";
-import { RETRY } from "./adversary_server.ts";
+import { readHello } from "./adversary/hello.ts";
+import { X25519_MLKEM768 } from "./adversary/hybrid.ts";
+import { MESSAGE, RECORD, X25519 } from "./adversary/octets.ts";
+import { RETRY } from "./adversary/server.ts";
 import { closeQuietly, writeAll } from "./peers.ts";
 import { split } from "./tools.ts";
 import { until } from "./wait.ts";

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { startDaemon, type TestDaemon } from "./daemon.ts";
 import type { ClientOptions } from "./peers.ts";
-import type { Scene } from "./scene.ts";
+import type { TestBed } from "./testbed.ts";
 import { split } from "./tools.ts";
 
 /** A free port of loopback. */
@@ -16,19 +16,19 @@ export const LISTEN = "127.0.0.1:0";
 /** A block of a config. */
 export type Block = Readonly<Record<string, unknown>>;
 
-/** A `tls` block of the scene's server. */
-export function tlsOf({ files: { ca, server: cert, serverKey: key } }: Scene): Block {
+/** A `tls` block of the test bed's server. */
+export function tlsOf({ files: { ca, server: cert, serverKey: key } }: TestBed): Block {
   return { cert, key, ca };
 }
 
-/** Server-mode tunnels over the scene's `tls` block. */
+/** Server-mode tunnels over the test bed's `tls` block. */
 export async function startTunnels(
-  scene: Scene,
+  testBed: TestBed,
   tunnels: readonly Block[],
   more: Block = {},
 ): Promise<TestDaemon> {
-  const config = { mode: "server", tls: tlsOf(scene), ...more, tunnels };
-  return scene.use(await startDaemon({ dir: scene.dir, config }));
+  const config = { mode: "server", tls: tlsOf(testBed), ...more, tunnels };
+  return testBed.use(await startDaemon({ dir: testBed.dir, config }));
 }
 
 /** Where a tunnel listens. */
@@ -41,6 +41,6 @@ export function portOf(daemon: TestDaemon, tunnel: string): number {
 }
 
 /** A client that the tunnel lets in. */
-export function clientOf(scene: Scene, daemon: TestDaemon, tunnel: string): ClientOptions {
-  return { ...scene.as(daemon), port: portOf(daemon, tunnel) };
+export function clientOf(testBed: TestBed, daemon: TestDaemon, tunnel: string): ClientOptions {
+  return { ...testBed.as(daemon), port: portOf(daemon, tunnel) };
 }

@@ -13,9 +13,9 @@ import { type Command, PROTOCOL, type Snapshot, type TunnelState } from "../../s
 import { DataPlane, updateAll } from "../../src/worker.ts";
 import { ownAddress, refuses, split } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
-import { TestLog, TestMetrics } from "./certstore/fixtures.ts";
+import { TestLog, TestMetrics } from "../support/certstore.ts";
 import { first, memory } from "./certstore/memory_store.ts";
-import { config } from "./control/configs.ts";
+import { parseValid } from "../support/config.ts";
 
 /** A config of server tunnels at these addresses. */
 function tunnelsAt(...addresses: readonly string[]): Config {
@@ -23,7 +23,7 @@ function tunnelsAt(...addresses: readonly string[]): Config {
     `  - { name: t${i}, listen: "${listen}", target: "127.0.0.1:9" }\n`
   );
   const tls = "tls: { cert: c.pem, key: k.pem, ca: ca.pem }";
-  return config(`mode: server\n${tls}\ntunnels:\n${tunnels.join("")}`);
+  return parseValid(`mode: server\n${tls}\ntunnels:\n${tunnels.join("")}`);
 }
 
 /** The snapshot of a config with the certificates of `first`. */

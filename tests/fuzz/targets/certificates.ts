@@ -12,7 +12,7 @@ import { X509Certificate } from "node:crypto";
 import type { Certificate } from "../../../src/x509/certificate.ts";
 import { isAsciiForm } from "../../../src/x509/names.ts";
 import { withoutUniqueIds } from "../../../src/x509/unique_ids.ts";
-import { shapes } from "../../unit/x509/support/shapes.ts";
+import { shapes } from "../../support/x509/shapes.ts";
 import { bundle } from "../keys.ts";
 import { changeDer } from "../mutate.ts";
 import type { Target } from "../target.ts";

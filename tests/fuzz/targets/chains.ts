@@ -13,7 +13,7 @@
 import assert from "node:assert/strict";
 import type { VerificationResult } from "../../../src/tls/peer_verifier.ts";
 import { concat } from "../../support/der.ts";
-import { engineRefuses } from "../../unit/x509/support/engine.ts";
+import { engineRefuses } from "../../support/x509/engine.ts";
 import { chains as seeds } from "../chain_seeds.ts";
 import { anchorsOf, readChain, signAnew, split } from "../chain.ts";
 import { KEYS, NOW } from "../keys.ts";

@@ -9,7 +9,7 @@
  */
 
 import { concat } from "../../support/der.ts";
-import { shapes } from "../../unit/x509/support/shapes.ts";
+import { shapes } from "../../support/x509/shapes.ts";
 import { chains } from "../chain_seeds.ts";
 import { anchorsOf, readChain, split } from "../chain.ts";
 import { NOW } from "../keys.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { holder, type Refused, type Row } from "../../support/adversary.ts";
+import { holder, type Refused, type Row } from "../../support/adversary/arena.ts";
 import * as der from "../../support/der.ts";
 import {
   basicConstraints,

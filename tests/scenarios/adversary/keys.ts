@@ -6,9 +6,9 @@
 
 import { Buffer } from "node:buffer";
 import { constants, sign } from "node:crypto";
-import { holder, type Refused, type Row } from "../../support/adversary.ts";
-import type { ClientPlay, Step } from "../../support/adversary_client.ts";
-import { type Signer, signerFor } from "../../support/adversary_crypto.ts";
+import { holder, type Refused, type Row } from "../../support/adversary/arena.ts";
+import type { ClientPlay, Step } from "../../support/adversary/client.ts";
+import { type Signer, signerFor } from "../../support/adversary/crypto.ts";
 import { type Issued, makeKey } from "../../support/pki.ts";
 import { client, unproven } from "./chains.ts";
 

@@ -5,7 +5,7 @@
  */
 
 import { Buffer } from "node:buffer";
-import { holder, type Refused, type Row } from "../../support/adversary.ts";
+import { holder, type Refused, type Row } from "../../support/adversary/arena.ts";
 import * as der from "../../support/der.ts";
 import {
   attribute,

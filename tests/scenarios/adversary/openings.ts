@@ -5,9 +5,9 @@
  */
 
 import { Buffer } from "node:buffer";
-import type { Refused } from "../../support/adversary.ts";
-import type { ClientPlay } from "../../support/adversary_client.ts";
-import { MESSAGE, message, RECORD, record } from "../../support/adversary_octets.ts";
+import type { Refused } from "../../support/adversary/arena.ts";
+import type { ClientPlay } from "../../support/adversary/client.ts";
+import { MESSAGE, message, RECORD, record } from "../../support/adversary/octets.ts";
 
 /** What a peer that holds the good client's certificate and key does otherwise. */
 export type Tweak = Omit<ClientPlay, "chain" | "key">;

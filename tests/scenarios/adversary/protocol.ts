@@ -6,10 +6,10 @@
  */
 
 import { Buffer } from "node:buffer";
-import { holder, type Refused, type Row, VERSIONS } from "../../support/adversary.ts";
-import type { ClientPlay, Step } from "../../support/adversary_client.ts";
-import { clientHello, type Version } from "../../support/adversary_hello.ts";
-import { MESSAGE, message, RECORD, vector } from "../../support/adversary_octets.ts";
+import { holder, type Refused, type Row, VERSIONS } from "../../support/adversary/arena.ts";
+import type { ClientPlay, Step } from "../../support/adversary/client.ts";
+import { clientHello, type Version } from "../../support/adversary/hello.ts";
+import { MESSAGE, message, RECORD, vector } from "../../support/adversary/octets.ts";
 import type { Issued } from "../../support/pki.ts";
 import { unproven } from "./chains.ts";
 import { gone, LET_ME_IN, OPENINGS, said, type Tweak } from "./openings.ts";

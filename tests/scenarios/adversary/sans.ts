@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Row } from "../../support/adversary.ts";
+import type { Row } from "../../support/adversary/arena.ts";
 import * as der from "../../support/der.ts";
 import {
   dns,

@@ -5,11 +5,11 @@
  */
 
 import { Buffer } from "node:buffer";
-import type { Refused } from "../../support/adversary.ts";
-import type { Signer } from "../../support/adversary_crypto.ts";
-import type { ServerRow } from "../../support/adversary_front.ts";
-import { MESSAGE, RECORD, record } from "../../support/adversary_octets.ts";
-import type { ServerPlay, ServerStep } from "../../support/adversary_server.ts";
+import type { Refused } from "../../support/adversary/arena.ts";
+import type { Signer } from "../../support/adversary/crypto.ts";
+import type { ServerRow } from "../../support/adversary/front.ts";
+import { MESSAGE, RECORD, record } from "../../support/adversary/octets.ts";
+import type { ServerPlay, ServerStep } from "../../support/adversary/server.ts";
 import { type Issued, makeKey } from "../../support/pki.ts";
 import { server, serves } from "./servers.ts";
 

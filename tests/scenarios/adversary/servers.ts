@@ -4,9 +4,9 @@
  * @module
  */
 
-import type { Refused } from "../../support/adversary.ts";
-import type { ServerRow } from "../../support/adversary_front.ts";
-import type { ServerPlay } from "../../support/adversary_server.ts";
+import type { Refused } from "../../support/adversary/arena.ts";
+import type { ServerRow } from "../../support/adversary/front.ts";
+import type { ServerPlay } from "../../support/adversary/server.ts";
 import * as der from "../../support/der.ts";
 import {
   dns,

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Refused } from "../../support/adversary.ts";
+import type { Refused } from "../../support/adversary/arena.ts";
 import { type Issued, makeCa, makeLeaf } from "../../support/pki.ts";
 import { middle } from "./chains.ts";
 

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { holder, type Refused, VERSIONS } from "../../support/adversary.ts";
-import type { ClientPlay, Step } from "../../support/adversary_client.ts";
-import type { Version } from "../../support/adversary_hello.ts";
+import { holder, type Refused, VERSIONS } from "../../support/adversary/arena.ts";
+import type { ClientPlay, Step } from "../../support/adversary/client.ts";
+import type { Version } from "../../support/adversary/hello.ts";
 import type { Issued } from "../../support/pki.ts";
 import type { Peer } from "../../support/sockets.ts";
 

@@ -5,7 +5,7 @@
  */
 
 import { createHash } from "node:crypto";
-import { holder, type Row } from "../../support/adversary.ts";
+import { holder, type Row } from "../../support/adversary/arena.ts";
 import { type Issued, makeKey, makeLeaf, spkiOf } from "../../support/pki.ts";
 import { lengthRows, timeRows, trustRows } from "./chains.ts";
 import { deniedSanRows, deniedSubjectRows } from "./denied.ts";

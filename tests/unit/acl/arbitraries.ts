@@ -15,7 +15,7 @@ import {
 } from "../../../src/acl/rule.ts";
 import type { AclConfig } from "../../../src/config/config.ts";
 import type { PeerIdentity, SubjectValue } from "../../../src/identity.ts";
-import { NOBODY } from "./support.ts";
+import { EMPTY_PEER } from "../../support/acl.ts";
 
 /** Runs of a property, always the same ones: a failure says the seed and the path. */
 export const RUNS = { numRuns: 2000, seed: 20_260_328 } as const;
@@ -163,7 +163,7 @@ export const peer: fc.Arbitrary<PeerIdentity> = fc.record({
   ipAddresses: fc.array(ipBytes.map((bytes) => Uint8Array.from(bytes)), { maxLength: 2 }),
   uris: fc.array(uriText, { maxLength: 3 }),
   spki: pin,
-}).map((shown) => ({ ...NOBODY, ...shown }));
+}).map((shown) => ({ ...EMPTY_PEER, ...shown }));
 
 /** A valid rule. */
 export function ruleOf(side: Side, dimension: Dimension): fc.Arbitrary<Rule> {

@@ -6,9 +6,9 @@
 
 import assert from "node:assert/strict";
 import type { PeerIdentity } from "../../../src/identity.ts";
-import { matched, NOBODY, refusal, testTable } from "./support.ts";
+import { EMPTY_PEER, matched, refusal, testTable } from "../../support/acl.ts";
 
-const dns = (...dnsNames: string[]): PeerIdentity => ({ ...NOBODY, dnsNames });
+const dns = (...dnsNames: string[]): PeerIdentity => ({ ...EMPTY_PEER, dnsNames });
 
 testTable("dns: exact names", "dns", [
   ["the same", "web.example", dns("web.example"), "both"],

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { parseIp } from "../../../src/util/ip.ts";
 import type { PeerIdentity } from "../../../src/identity.ts";
-import { matched, NOBODY, refusal, testTable } from "./support.ts";
+import { EMPTY_PEER, matched, refusal, testTable } from "../../support/acl.ts";
 
 function ip(...addresses: string[]): PeerIdentity {
   const ipAddresses = addresses.map((text) => {
@@ -15,7 +15,7 @@ function ip(...addresses: string[]): PeerIdentity {
     assert.ok(bytes !== undefined, text);
     return bytes;
   });
-  return { ...NOBODY, ipAddresses };
+  return { ...EMPTY_PEER, ipAddresses };
 }
 
 testTable("ip: addresses and networks", "ip", [

@@ -9,7 +9,7 @@ import { authorize, type Decision, judge, Permit } from "../../../src/acl/mod.ts
 import { type Basis, formatBasis, type Verdict } from "../../../src/acl/decision.ts";
 import type { AclConfig } from "../../../src/config/config.ts";
 import type { PeerIdentity } from "../../../src/identity.ts";
-import { acl, NOBODY, peerOf, texts } from "./support.ts";
+import { acl, EMPTY_PEER, peerOf, texts } from "../../support/acl.ts";
 import { dns, ip, uri } from "../../support/pki.ts";
 
 function test(name: string, fn: () => void): void {
@@ -23,14 +23,14 @@ function words(peer: PeerIdentity | undefined, rules: AclConfig): string {
 }
 
 const WEB: PeerIdentity = {
-  ...NOBODY,
+  ...EMPTY_PEER,
   commonNames: texts("web"),
   organizations: texts("acme", "acme two"),
 };
 
 test("with no rule every valid certificate is let in", () => {
-  assert.deepEqual(judge(NOBODY, acl()), { allowed: true, basis: { kind: "open" } });
-  assert.equal(words(NOBODY, acl()), "+ no allow rules");
+  assert.deepEqual(judge(EMPTY_PEER, acl()), { allowed: true, basis: { kind: "open" } });
+  assert.equal(words(EMPTY_PEER, acl()), "+ no allow rules");
 });
 
 test("allow rules of all dimensions are OR'd, and the one that decided is named", () => {
@@ -62,7 +62,7 @@ test("every dimension lets in and keeps out, of a certificate that was really re
       ["dns", "*.example", "web.example"],
       ["ip", "10.0.0.0/8", "10.0.0.7"],
       ["uri", "spiffe://acme/ns/*/web", "spiffe://acme/ns/a/web"],
-      ["spki", `sha256:${NOBODY.spki}`, `sha256:${NOBODY.spki}`],
+      ["spki", `sha256:${EMPTY_PEER.spki}`, `sha256:${EMPTY_PEER.spki}`],
     ] as const
   ) {
     const allow = judge(peer, acl([[dimension, text]]));
@@ -95,7 +95,10 @@ test("without a certificate", () => {
     [acl(), "+ no certificate shown, none needed"],
     [acl([], [["cn", "web"]]), "+ no certificate shown, none needed"],
     [acl([["cn", "web"]]), "- no certificate shown, and there are allow rules"],
-    [acl([["spki", `sha256:${NOBODY.spki}`]]), "- no certificate shown, and there are allow rules"],
+    [
+      acl([["spki", `sha256:${EMPTY_PEER.spki}`]]),
+      "- no certificate shown, and there are allow rules",
+    ],
     [acl([["cn", "web"]], [], { allowAnonymous: true }), "+ no certificate shown, none needed"],
     [acl([], [], { allowAnonymous: true }), "+ no certificate shown, none needed"],
   ];
@@ -145,7 +148,7 @@ test("a permit cannot be made outside", () => {
   assert.equal(alike instanceof Permit, false);
   const shell: Permit = Object.create(Permit.prototype);
   assert.throws(() => shell.basis, TypeError);
-  const real = authorize(NOBODY, acl());
+  const real = authorize(EMPTY_PEER, acl());
   assert.ok(real.admit);
   const maker = real.permit.constructor;
   assert.throws(() => Reflect.construct(maker, [undefined, verdict]), TypeError);

@@ -10,13 +10,13 @@ import { nearestRule } from "../../../src/acl/nearest.ts";
 import type { Dimension } from "../../../src/acl/rule.ts";
 import { judge } from "../../../src/acl/mod.ts";
 import type { PeerIdentity } from "../../../src/identity.ts";
-import { acl, NOBODY, texts } from "./support.ts";
+import { acl, EMPTY_PEER, texts } from "../../support/acl.ts";
 
 type Allow = readonly (readonly [Dimension, string])[];
 
 /** `dimension rule / shown: why`, or nothing. */
 function nearest(allow: Allow, peer: Partial<PeerIdentity>): string | undefined {
-  const miss = nearestRule(acl(allow).allow, { ...NOBODY, ...peer });
+  const miss = nearestRule(acl(allow).allow, { ...EMPTY_PEER, ...peer });
   return miss && `${miss.rule.dimension} ${miss.rule.text} / ${miss.shown}: ${miss.why}`;
 }
 
@@ -115,23 +115,23 @@ test("of very many pairs the first ones are looked at", () => {
 
 test("of a long value the beginning is shown", () => {
   const long = `service-${"x".repeat(500)}`;
-  const miss = nearestRule(acl([["cn", long]]).allow, { ...NOBODY, ...cn(`${long}y`) });
+  const miss = nearestRule(acl([["cn", long]]).allow, { ...EMPTY_PEER, ...cn(`${long}y`) });
   assert.equal(miss?.shown, `${long.slice(0, 200)}...`);
   const pairs = nearestRule(acl([["cn", "\u{1f600}".repeat(300)]]).allow, {
-    ...NOBODY,
+    ...EMPTY_PEER,
     ...cn(`x${"\u{1f600}".repeat(300)}`),
   });
   assert.equal(pairs?.shown.isWellFormed(), true);
 });
 
 test("the words of the log", () => {
-  const { basis } = judge({ ...NOBODY, ...cn("Web\n") }, acl([["cn", "web"]]));
+  const { basis } = judge({ ...EMPTY_PEER, ...cn("Web\n") }, acl([["cn", "web"]]));
   assert.equal(
     formatNearest(basis),
     'acl.allow_cn: web is not "Web\\n": it holds a control character',
   );
-  assert.equal(formatNearest(judge(NOBODY, acl([["cn", "web"]])).basis), undefined);
-  assert.equal(formatNearest(judge(NOBODY, acl()).basis), undefined);
+  assert.equal(formatNearest(judge(EMPTY_PEER, acl([["cn", "web"]])).basis), undefined);
+  assert.equal(formatNearest(judge(EMPTY_PEER, acl()).basis), undefined);
 });
 
 /** Milliseconds of the fastest of some runs: what the work costs, not what else the machine does. */
@@ -168,7 +168,7 @@ test("a hostile certificate costs next to nothing, however many rules there are"
     "many organizations": { organizations: texts(...numbers.map((i) => `x${i}`)) },
   };
   for (const [what, peer] of Object.entries(peers)) {
-    const ms = fastest(() => judge({ ...NOBODY, ...peer }, rules));
+    const ms = fastest(() => judge({ ...EMPTY_PEER, ...peer }, rules));
     // A few ms on a machine at rest; a search of all pairs takes seconds.
     assert.ok(ms < 500, `${what}: ${ms} ms`);
   }
@@ -182,7 +182,7 @@ test("a hostile certificate costs next to nothing, however many rules there are"
     },
   };
   for (const [what, peer] of Object.entries(many)) {
-    const ms = fastest(() => judge({ ...NOBODY, ...peer }, rules));
+    const ms = fastest(() => judge({ ...EMPTY_PEER, ...peer }, rules));
     assert.ok(ms < 1500, `${what}: ${ms} ms`);
   }
 });

@@ -6,17 +6,20 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { matched, NOBODY, refusal } from "./support.ts";
+import { EMPTY_PEER, matched, refusal } from "../../support/acl.ts";
 
 const digest = createHash("sha256").update("a key").digest();
 const PIN = digest.toString("base64");
-const peer = { ...NOBODY, spki: PIN };
+const peer = { ...EMPTY_PEER, spki: PIN };
 
 Deno.test({ name: "spki: the digest is compared exactly", permissions: "none" }, () => {
   for (const side of ["allow", "deny"] as const) {
     assert.equal(matched(side, "spki", `sha256:${PIN}`, peer), `sha256:${PIN}`);
-    assert.equal(matched(side, "spki", `sha256:${PIN}`, NOBODY), undefined);
-    assert.equal(matched(side, "spki", `sha256:${NOBODY.spki}`, NOBODY), `sha256:${NOBODY.spki}`);
+    assert.equal(matched(side, "spki", `sha256:${PIN}`, EMPTY_PEER), undefined);
+    assert.equal(
+      matched(side, "spki", `sha256:${EMPTY_PEER.spki}`, EMPTY_PEER),
+      `sha256:${EMPTY_PEER.spki}`,
+    );
   }
 });
 

@@ -8,7 +8,15 @@ import assert from "node:assert/strict";
 import { textFault } from "../../../src/acl/text.ts";
 import * as der from "../../support/der.ts";
 import type { NameInput } from "../../support/pki.ts";
-import { matched, NOBODY, peerOf, refusal, type Row, testTable, texts } from "./support.ts";
+import {
+  EMPTY_PEER,
+  matched,
+  peerOf,
+  refusal,
+  type Row,
+  testTable,
+  texts,
+} from "../../support/acl.ts";
 
 const cn = (subject: NameInput) => peerOf({ subject });
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -103,16 +111,19 @@ testTable("text: OU", "ou", [
 
 Deno.test({ name: "text: names of objects are names like others", permissions: "none" }, () => {
   for (const name of ["__proto__", "constructor", "toString"]) {
-    assert.equal(matched("allow", "cn", name, { ...NOBODY, commonNames: texts(name) }), name);
+    assert.equal(matched("allow", "cn", name, { ...EMPTY_PEER, commonNames: texts(name) }), name);
     for (const side of ["allow", "deny"] as const) {
-      assert.equal(matched(side, "cn", name, NOBODY), undefined);
-      assert.equal(matched(side, "cn", name, { ...NOBODY, commonNames: texts("x") }), undefined);
+      assert.equal(matched(side, "cn", name, EMPTY_PEER), undefined);
+      assert.equal(
+        matched(side, "cn", name, { ...EMPTY_PEER, commonNames: texts("x") }),
+        undefined,
+      );
     }
   }
 });
 
 Deno.test({ name: "text: what matched is shown in the peer's words", permissions: "none" }, () => {
-  const peer = { ...NOBODY, commonNames: texts("good", "evil\0.example") };
+  const peer = { ...EMPTY_PEER, commonNames: texts("good", "evil\0.example") };
   assert.equal(matched("deny", "cn", "evil", peer), "evil\0.example");
 });
 

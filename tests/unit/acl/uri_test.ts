@@ -7,9 +7,9 @@
 import assert from "node:assert/strict";
 import { uriFault } from "../../../src/acl/uri.ts";
 import type { PeerIdentity } from "../../../src/identity.ts";
-import { matched, NOBODY, refusal, testTable } from "./support.ts";
+import { EMPTY_PEER, matched, refusal, testTable } from "../../support/acl.ts";
 
-const uri = (...uris: string[]): PeerIdentity => ({ ...NOBODY, uris });
+const uri = (...uris: string[]): PeerIdentity => ({ ...EMPTY_PEER, uris });
 
 testTable("uri: patterns", "uri", [
   ["the same", "spiffe://acme/ns/web", uri("spiffe://acme/ns/web"), "both"],

@@ -11,7 +11,7 @@ import { CounterReader, TunnelCounters } from "../../../src/metrics/counters.ts"
 import type { TunnelMetrics } from "../../../src/metrics/mod.ts";
 import { LIMITED_MESSAGES } from "../../../src/log/limiter.ts";
 import { CLOSE_REASONS, DIRECTIONS, HANDSHAKE_REASONS } from "../../../src/outcome.ts";
-import { parseExposition as parse, readSeries as read } from "../../support/exposition.ts";
+import { parseExposition as parse, readSeries as read } from "../../support/metrics.ts";
 
 /** The metrics of the only tunnel: of the data plane and of the control plane. */
 function tunnelOf(metrics: Metrics): TunnelMetrics & TunnelSeries {

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { createMetrics } from "../../../src/admin/metrics.ts";
 import { TunnelCounters } from "../../../src/metrics/counters.ts";
-import { parseExposition as parse, readSeries as read } from "../../support/exposition.ts";
+import { parseExposition as parse, readSeries as read } from "../../support/metrics.ts";
 
 const of = (name: string, targets: number, maxConnections: number) => ({
   name,

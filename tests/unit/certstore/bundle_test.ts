@@ -13,7 +13,7 @@ import { parseCertificate } from "../../../src/x509/parse.ts";
 import { validatePath } from "../../../src/x509/path.ts";
 import { filesIn } from "../../support/openssl.ts";
 import * as pki from "../../support/pki.ts";
-import { ca, DAY, leaf, load, NOW, refusal, sound } from "./memory.ts";
+import { ca, DAY, leaf, load, NOW, refusal, sound } from "../../support/credential_files.ts";
 
 const damaged = leaf.pem.replace(/\n(....)/, "\n*$1");
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);

@@ -3,7 +3,7 @@ import { loadCredentials } from "../../../src/certstore/load.ts";
 import { makeCrl } from "../../support/crl.ts";
 import * as pki from "../../support/pki.ts";
 import { ca, type Content, crl, inter, load, own, peer, withDeep } from "./crl_memory.ts";
-import { DAY, NOW } from "./memory.ts";
+import { DAY, NOW } from "../../support/credential_files.ts";
 
 /** Files that are taken: the number of lists, of revoked certificates, and of warnings. */
 const ACCEPTED: Readonly<

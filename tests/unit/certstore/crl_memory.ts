@@ -9,7 +9,7 @@ import { CredentialError, loadCredentials } from "../../../src/certstore/load.ts
 import type { Credentials } from "../../../src/tls/credentials.ts";
 import { type CrlOptions, makeCrl } from "../../support/crl.ts";
 import * as pki from "../../support/pki.ts";
-import { NOW } from "./memory.ts";
+import { NOW } from "../../support/credential_files.ts";
 
 export const ca = pki.makeCa({ subject: "acme CA" });
 export const own = pki.makeLeaf({ subject: "own" }, ca);

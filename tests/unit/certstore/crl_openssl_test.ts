@@ -23,7 +23,7 @@ import {
 } from "../../support/crl.ts";
 import * as der from "../../support/der.ts";
 import * as pki from "../../support/pki.ts";
-import { assertExplained, type Differences, type Verdicts } from "../../support/two_verdicts.ts";
+import { assertExplained, type Differences, type VerdictPair } from "../../support/differential.ts";
 
 const DAY = 86_400_000;
 const NOW = Date.now();
@@ -192,7 +192,7 @@ Deno.test("openssl: the same verdict over lists, or a reason", async () => {
   const all = cases();
   assert.ok(all.length >= 300, `only ${all.length}`);
   const dir = await Deno.makeTempDir();
-  const results: Verdicts[] = [];
+  const results: VerdictPair[] = [];
   try {
     await Deno.writeTextFile(join(dir, "root"), root.pem);
     await Deno.writeTextFile(join(dir, "inter"), inter.pem);

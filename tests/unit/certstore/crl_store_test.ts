@@ -13,7 +13,7 @@ import {
   tempDir,
   tlsConfig,
   until,
-} from "./fixtures.ts";
+} from "../../support/certstore.ts";
 import { memory } from "./memory_store.ts";
 
 const DAY = 86_400_000;

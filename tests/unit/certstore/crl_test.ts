@@ -3,7 +3,7 @@ import { crlNumber, deltaCrlIndicator, makeCrl } from "../../support/crl.ts";
 import * as der from "../../support/der.ts";
 import * as pki from "../../support/pki.ts";
 import { ca, type Content, crl, inter, load, own, peer, refusal } from "./crl_memory.ts";
-import { DAY, NOW } from "./memory.ts";
+import { DAY, NOW } from "../../support/credential_files.ts";
 
 const UNKNOWN =
   /list \(line 1, "CN=stranger"\) is of an unknown issuer: "CN=stranger" is no CA of tls\.ca and no intermediate of tls\.intermediates or tls\.cert; put the certificate of that CA into tls\.intermediates$/;

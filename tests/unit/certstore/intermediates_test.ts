@@ -12,7 +12,7 @@ import { completeChain } from "../../../src/tls/own_chain.ts";
 import { issuingDistributionPoint } from "../../support/crl.ts";
 import * as pki from "../../support/pki.ts";
 import { ca, type Content, crl, deep, inter, load, own, peer, refusal } from "./crl_memory.ts";
-import { DAY, NOW } from "./memory.ts";
+import { DAY, NOW } from "../../support/credential_files.ts";
 
 type Files = Readonly<Record<string, Content>>;
 

@@ -12,7 +12,7 @@ import {
   pkcs8,
   rsaLeaf,
   sound,
-} from "./memory.ts";
+} from "../../support/credential_files.ts";
 
 function sec1(key: KeyObject): string {
   return key.export({ type: "sec1", format: "pem" }).toString();

@@ -16,7 +16,7 @@ import {
   pkcs8,
   refusal,
   sound,
-} from "./memory.ts";
+} from "../../support/credential_files.ts";
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
 const damaged = leaf.pem.replace(/\n(....)/, "\n*$1");

@@ -12,7 +12,7 @@ import {
   load,
   NOW,
   sound,
-} from "./memory.ts";
+} from "../../support/credential_files.ts";
 
 const crossed = pki.makeCa({
   subject: "intermediate",

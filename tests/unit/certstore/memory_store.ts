@@ -6,7 +6,12 @@
 
 import { CertStore } from "../../../src/certstore/store.ts";
 import * as pki from "../../support/pki.ts";
-import { storeOptions, type TestLog, type TestMetrics, tlsConfig } from "./fixtures.ts";
+import {
+  storeOptions,
+  type TestLog,
+  type TestMetrics,
+  tlsConfig,
+} from "../../support/certstore.ts";
 
 export const first = pki.testPki();
 export const second = pki.testPki();

@@ -11,7 +11,7 @@ import {
   tempDir,
   tlsConfig,
   until,
-} from "./fixtures.ts";
+} from "../../support/certstore.ts";
 
 type Generation = {
   readonly serial: string;

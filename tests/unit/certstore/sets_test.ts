@@ -11,7 +11,7 @@ import { CertStore } from "../../../src/certstore/store.ts";
 import type { NonEmpty } from "../../../src/config/config.ts";
 import { makeCrl } from "../../support/crl.ts";
 import * as pki from "../../support/pki.ts";
-import { FAILED, RELOADED, TestLog, TestMetrics, tlsConfig } from "./fixtures.ts";
+import { FAILED, RELOADED, TestLog, TestMetrics, tlsConfig } from "../../support/certstore.ts";
 import { first, memory, second } from "./memory_store.ts";
 
 const INNER = tlsConfig({ cert: "cert", key: "key", ca: "ca" });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { CredentialError } from "../../../src/certstore/load.ts";
 import { CertStore } from "../../../src/certstore/store.ts";
 import * as pki from "../../support/pki.ts";
-import { FAILED, RELOADED, storeOptions, until } from "./fixtures.ts";
+import { FAILED, RELOADED, storeOptions, until } from "../../support/certstore.ts";
 import { become, files, first, memory, open, paths, second } from "./memory_store.ts";
 
 Deno.test("opening loads, logs and sets the gauges", async () => {

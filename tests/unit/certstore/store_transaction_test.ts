@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { CertStore } from "../../../src/certstore/store.ts";
 import * as pki from "../../support/pki.ts";
-import { FAILED, RELOADED, storeOptions } from "./fixtures.ts";
+import { FAILED, RELOADED, storeOptions } from "../../support/certstore.ts";
 import { become, files, first, memory, open, paths, second } from "./memory_store.ts";
 
 Deno.test("what else is reloaded takes effect with the certificates or not at all", async () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { directoriesOf } from "../../../src/certstore/directories.ts";
 import { FileWatcher, type WatchTiming } from "../../../src/certstore/watch.ts";
-import { replaceFile, tempDir, TestLog, until } from "./fixtures.ts";
+import { replaceFile, tempDir, TestLog, until } from "../../support/certstore.ts";
 
 /** Events only: whoever relies on looking now and then waits in vain. */
 const EVENTS: WatchTiming = { debounce: 50, maxDelay: 300, poll: 3_600_000, pollUnwatched: 50 };

@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { CertStore } from "../../../src/certstore/store.ts";
 import * as pki from "../../support/pki.ts";
-import { FAILED, replaceFile, serverTls, storeOptions, tempDir, until } from "./fixtures.ts";
+import {
+  FAILED,
+  replaceFile,
+  serverTls,
+  storeOptions,
+  tempDir,
+  until,
+} from "../../support/certstore.ts";
 
 Deno.test("a broken file leaves the old one serving, shows, and is repaired", async () => {
   await using dir = await tempDir();

@@ -8,15 +8,17 @@ import assert from "node:assert/strict";
 import { stringify } from "yaml";
 import { MAIN } from "../../support/daemon.ts";
 import { sh } from "../../support/peers.ts";
-import { Scene } from "../../support/scene.ts";
+import { TestBed } from "../../support/testbed.ts";
 
 Deno.test("endless: a peer's certificate, and a config, from standard input", async () => {
-  await using scene = await Scene.create();
-  const { ca, server: cert, serverKey: key } = scene.files;
+  await using testBed = await TestBed.create();
+  const { ca, server: cert, serverKey: key } = testBed.files;
   const config = { mode: "server", listen: ":8443", target: "127.0.0.1:1", tls: { cert, key, ca } };
-  const path = await scene.write("c.yaml", stringify(config));
+  const path = await testBed.write("c.yaml", stringify(config));
   const mtlsd = (words: string) =>
-    sh(`yes | '${Deno.execPath()}' run --no-prompt --allow-read='${scene.dir}' '${MAIN}' ${words}`);
+    sh(
+      `yes | '${Deno.execPath()}' run --no-prompt --allow-read='${testBed.dir}' '${MAIN}' ${words}`,
+    );
   const peer = await mtlsd(`explain '${path}' --cert -`);
   assert.deepEqual([peer.code, peer.stdout], [2, ""]);
   assert.equal(

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { parseConfig } from "../../../src/config/load.ts";
 import { formatProblem } from "../../../src/config/problem.ts";
-import { rule } from "../acl/support.ts";
+import { rule } from "../../support/acl.ts";
 
 const CORPUS = new URL("../../../testdata/config/", import.meta.url);
 

@@ -11,7 +11,7 @@ import { variablesToAsk } from "../../../src/config/environment.ts";
 import { parseConfig } from "../../../src/config/load.ts";
 import { formatProblem } from "../../../src/config/problem.ts";
 import { MAIN, startDaemon } from "../../support/daemon.ts";
-import { Scene } from "../../support/scene.ts";
+import { TestBed } from "../../support/testbed.ts";
 
 const SERVER = `mode: server
 listen: :8443
@@ -276,8 +276,8 @@ Deno.test({
   name: "environment: a daemon takes it, and without the grant does not look",
   ignore: Deno.build.os !== "linux",
   fn: async () => {
-    await using scene = await Scene.create();
-    const { files: { ca, server: cert, serverKey: key }, dir } = scene;
+    await using testBed = await TestBed.create();
+    const { files: { ca, server: cert, serverKey: key }, dir } = testBed;
     const start = async (...flags: string[]) => {
       await using daemon = await startDaemon({
         dir,

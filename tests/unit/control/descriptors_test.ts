@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { descriptorsLeft, descriptorsNeeded } from "../../../src/control/descriptors.ts";
-import { several, single } from "./configs.ts";
+import { several, single } from "../../support/config.ts";
 
 Deno.test({ name: "descriptors: what a config takes", permissions: "none" }, () => {
   const needed = (config: ReturnType<typeof single>, nativeHandles = 8192) =>

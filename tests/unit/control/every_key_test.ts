@@ -10,7 +10,7 @@ import { DIMENSIONS } from "../../../src/acl/rule.ts";
 import type { Config } from "../../../src/config/config.ts";
 import { configJsonSchema, type JsonSchema } from "../../../src/config/json_schema.ts";
 import { notInForce, renewedRules, ruleChanges, rulesOf } from "../../../src/control/reload.ts";
-import { config } from "./configs.ts";
+import { parseValid } from "../../support/config.ts";
 
 type Block = Readonly<Record<string, unknown>>;
 
@@ -108,7 +108,7 @@ function withKey(path: string, value: unknown, mode: string): Config {
   if (path === "upstream_tls.cert") text.upstream_tls = { key: "other" };
   if (path === "upstream_tls.key") text.upstream_tls = { cert: "other" };
   text[block] = key === undefined ? value : { ...text[block] as Block, [key]: value };
-  return config(JSON.stringify(text));
+  return parseValid(JSON.stringify(text));
 }
 
 function leaves(schema: JsonSchema, path: readonly string[] = []): readonly string[] {

@@ -10,9 +10,9 @@ import type { Config } from "../../../src/config/config.ts";
 import { certStatus, tunnelReadiness } from "../../../src/control/readiness.ts";
 import { startHealthServer } from "../../../src/admin/probes.ts";
 import { lineLogger } from "../../support/log.ts";
-import { TestLog, TestMetrics } from "../certstore/fixtures.ts";
+import { TestLog, TestMetrics } from "../../support/certstore.ts";
 import { first, memory, second } from "../certstore/memory_store.ts";
-import { several, single } from "./configs.ts";
+import { several, single } from "../../support/config.ts";
 
 const OTHER = "upstream_tls: { cert: c2.pem, key: k2.pem, ca: ca2.pem }";
 const http = 'name: http, listen: ":1", target: "127.0.0.1:80"';

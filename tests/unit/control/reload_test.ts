@@ -13,7 +13,7 @@ import {
   type RulesByTunnel,
   rulesOf,
 } from "../../../src/control/reload.ts";
-import { several, single } from "./configs.ts";
+import { several, single } from "../../support/config.ts";
 
 const http = (more = "") => `name: http, listen: ":1", target: "127.0.0.1:80"${more}`;
 const db = (more = "") => `name: db, mode: client, listen: "127.0.0.1:2", target: "db:2"${more}`;

@@ -14,7 +14,7 @@ import { ListenError } from "../../../src/net/mod.ts";
 import { first, memory } from "../certstore/memory_store.ts";
 import { ownAddress, refuses, split } from "../../support/tools.ts";
 import { until } from "../../support/wait.ts";
-import { config } from "./configs.ts";
+import { parseValid } from "../../support/config.ts";
 
 const FILES = new Map([
   ["c.pem", first.server.pem],
@@ -40,7 +40,7 @@ function start(
   const tunnels = addresses.map((listen, i) =>
     `  - { name: t${i}, listen: "${listen}", target: "127.0.0.1:9" }\n`
   );
-  const made = config(
+  const made = parseValid(
     `mode: server\ntls: { cert: c.pem, key: k.pem, ca: ca.pem }\n${more}tunnels:\n${
       tunnels.join("")
     }`,

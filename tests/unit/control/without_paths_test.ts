@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { stringify } from "yaml";
 import { withoutPaths } from "../../../src/control/without_paths.ts";
-import { Scene } from "../../support/scene.ts";
+import { TestBed } from "../../support/testbed.ts";
 import { until } from "../../support/wait.ts";
 import { parseConfig } from "../../../src/config/load.ts";
 
@@ -77,9 +77,9 @@ Deno.test("paths: odd ones go too", () => {
 });
 
 Deno.test("paths: /certz of a real daemon has the key and the reason, and the log the path", async (t) => {
-  await using scene = await Scene.create();
-  const daemon = await scene.server("127.0.0.1:9");
-  const { server: cert, serverKey: key, ca } = scene.files;
+  await using testBed = await TestBed.create();
+  const daemon = await testBed.server("127.0.0.1:9");
+  const { server: cert, serverKey: key, ca } = testBed.files;
   const told = async (wanted: RegExp): Promise<void> => {
     daemon.kill("SIGHUP");
     const error = await until(async () => {
@@ -87,9 +87,9 @@ Deno.test("paths: /certz of a real daemon has the key and the reason, and the lo
       const { error } = (body.last_reload ?? {}) as { readonly error?: string | null };
       return wanted.test(error ?? "") ? error : undefined;
     });
-    assert.ok(!error.includes("/") && !error.includes(scene.dir), error);
+    assert.ok(!error.includes("/") && !error.includes(testBed.dir), error);
     await daemon.waitForLog("certstore: reload failed, keeping the previous certificates", {
-      error: new RegExp(RegExp.escape(scene.dir)),
+      error: new RegExp(RegExp.escape(testBed.dir)),
     });
   };
   for (const [name, path] of [["cert", cert], ["key", key], ["ca", ca]] as const) {

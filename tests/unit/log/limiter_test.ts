@@ -16,7 +16,7 @@ import {
   REPORT_EVERY,
 } from "../../../src/log/limiter.ts";
 import type { LogLevel } from "../../../src/config/config.ts";
-import { FakeClock } from "../proxy/fake_clock.ts";
+import { FakeClock } from "../../support/fake_clock.ts";
 
 function start(level: LogLevel = "info") {
   const clock = new FakeClock();

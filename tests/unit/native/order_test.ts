@@ -9,7 +9,7 @@ import assert from "node:assert/strict";
 import { ConnError } from "../../../src/net/conn.ts";
 import { END_OF_FILE, type Handle, type NativeTcp, type Request } from "../../../src/native/tcp.ts";
 import { NativeTcpConn } from "../../../src/native/tcp_conn.ts";
-import { fault } from "../net/support.ts";
+import { fault } from "../../support/net.ts";
 
 const EPIPE = -32;
 const ECONNRESET = -104;

@@ -8,7 +8,7 @@
 import type { Conn } from "../../../src/net/conn.ts";
 import { Peer } from "../../support/sockets.ts";
 import { until } from "../../support/wait.ts";
-import { nativeHandles, tcpPair } from "../../support/ways.ts";
+import { requireNativeTcp, tcpPair } from "../../support/tls/tcp_backends.ts";
 import { listenTcp } from "../../../src/net/mod.ts";
 
 /** What is left when all are closed. */
@@ -53,7 +53,7 @@ const ENDINGS: readonly ((pair: Pair) => Promise<void>)[] = [
 ];
 
 async function reset(): Promise<void> {
-  const listener = listenTcp({ host: "127.0.0.1", port: 0 }, { native: nativeHandles() });
+  const listener = listenTcp({ host: "127.0.0.1", port: 0 }, { native: requireNativeTcp() });
   const [conn, peer] = await Promise.all([listener.accept(), Peer.connect(listener.port)]);
   listener.close();
   const reading = conn.pipeTo(() => undefined).catch(() => {});
@@ -65,7 +65,7 @@ async function reset(): Promise<void> {
 
 async function round(): Promise<number> {
   for (const end of ENDINGS) {
-    const pair = await tcpPair(nativeHandles());
+    const pair = await tcpPair(requireNativeTcp());
     await end(pair);
     for (const conn of pair) conn.close();
   }

@@ -6,7 +6,7 @@
  */
 
 import { openConn } from "../../../src/net/open.ts";
-import { nativeHandles } from "../../support/ways.ts";
+import { requireNativeTcp } from "../../support/tls/tcp_backends.ts";
 
 /** How the connections were carried, and what came back over the first of them. */
 export type Carried = {
@@ -34,7 +34,7 @@ function exhaust(): Deno.FsFile[] {
 
 if (import.meta.main) {
   // What is loaded when it is first used wants descriptors too.
-  const native = nativeHandles();
+  const native = requireNativeTcp();
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const address = { hostname: "127.0.0.1", port: listener.addr.port };
   const before = descriptors();

@@ -11,17 +11,22 @@ import { MB, readHash, Sending } from "../../support/bulk.ts";
 import { writeAll } from "../../support/peers.ts";
 import { settled } from "../../support/process.ts";
 import { until } from "../../support/wait.ts";
-import { eachTcpWay, NATIVE, nativeHandles, tcpPair } from "../../support/ways.ts";
-import { connected } from "../tls/support.ts";
-import { ENGINE, PUBLIC as PUBLIC_TLS } from "../tls/support_ways.ts";
-import { facing, fault, turns } from "../net/support.ts";
+import {
+  requireNativeTcp,
+  TCP_NATIVE,
+  tcpPair,
+  testEachTcpBackend,
+} from "../../support/tls/tcp_backends.ts";
+import { connected } from "../../support/tls/ends.ts";
+import { NATIVE, PUBLIC as PUBLIC_TLS } from "../../support/tls/backends.ts";
+import { facing, fault, turns } from "../../support/net.ts";
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 const decode = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 
 Deno.test("control: a chunk that a pump hands on is overwritten by the next socket's", async () => {
-  using one = await facing(NATIVE);
-  using other = await facing(NATIVE);
+  using one = await facing(TCP_NATIVE);
+  using other = await facing(TCP_NATIVE);
   let kept: Uint8Array | undefined;
   let heard = "";
   const pumps = [
@@ -36,7 +41,7 @@ Deno.test("control: a chunk that a pump hands on is overwritten by the next sock
   assert.equal(decode(kept ?? new Uint8Array(0)), "two");
 });
 
-eachTcpWay("what a read gave stays as it is while other sockets are read", async (way) => {
+testEachTcpBackend("what a read gave stays as it is while other sockets are read", async (way) => {
   using one = await facing(way);
   using other = await facing(way);
   await Promise.all([writeAll(one.far, encode("ONE")), writeAll(other.far, encode("two"))]);
@@ -48,18 +53,20 @@ eachTcpWay("what a read gave stays as it is while other sockets are read", async
 
 /** Two ends of something that a chunk may be handed to. */
 const RECEIVERS: Readonly<Record<string, () => Promise<readonly [Conn, Conn]>>> = {
-  "native TCP": () => tcpPair(nativeHandles()),
+  "native TCP": () => tcpPair(requireNativeTcp()),
   "public TCP": () => tcpPair(),
   "the engine's handle": async () => {
-    const { client, server } = await ENGINE.connected({ pair: await tcpPair(nativeHandles()) });
+    const { client, server } = await NATIVE.connected({ pair: await tcpPair(requireNativeTcp()) });
     return [client, server];
   },
   "the engine's handle over public TCP": async () => {
-    const { client, server } = await ENGINE.connected({ pair: await tcpPair() });
+    const { client, server } = await NATIVE.connected({ pair: await tcpPair() });
     return [client, server];
   },
   "the engine's stream": async () => {
-    const { client, server } = await PUBLIC_TLS.connected({ pair: await tcpPair(nativeHandles()) });
+    const { client, server } = await PUBLIC_TLS.connected({
+      pair: await tcpPair(requireNativeTcp()),
+    });
     return [client, server];
   },
   "the engine's stream over public TCP": async () => {
@@ -74,7 +81,7 @@ for (const [name, receiver] of Object.entries(RECEIVERS)) {
     let moved = 0;
     using open = new DisposableStack();
     const way = async (): Promise<{ sent: Sending; from: Conn; to: Conn; end: Conn }> => {
-      const [far, from] = await tcpPair(nativeHandles());
+      const [far, from] = await tcpPair(requireNativeTcp());
       const [to, end] = await receiver();
       for (const conn of [far, from, to, end]) open.defer(() => conn.close());
       return { sent: new Sending(far, size), from, to, end };
@@ -112,7 +119,7 @@ for (const said of ["nothing", "something"]) {
     return ends;
   };
 
-  eachTcpWay(
+  testEachTcpBackend(
     `close() settles a read, a write and an end that are pending, ${said} said`,
     async (way) => {
       using ends = await stalled(way);
@@ -131,7 +138,7 @@ for (const said of ["nothing", "something"]) {
     },
   );
 
-  eachTcpWay(`close() settles a pump, held up or not, ${said} said`, async (way) => {
+  testEachTcpBackend(`close() settles a pump, held up or not, ${said} said`, async (way) => {
     for (const taken of [undefined, new Promise<void>(() => {})]) {
       using ends = await stalled(way);
       const { conn, far } = ends;
@@ -147,11 +154,11 @@ for (const said of ["nothing", "something"]) {
       await until(() => came > 0);
       conn.close();
       // Who takes and never returns holds up whoever reads for the pump.
-      if (taken === undefined || way === NATIVE) await pumping;
+      if (taken === undefined || way === TCP_NATIVE) await pumping;
     }
   });
 
-  eachTcpWay(`close() from inside the take, ${said} said`, async (way) => {
+  testEachTcpBackend(`close() from inside the take, ${said} said`, async (way) => {
     using ends = await stalled(way);
     const { conn, far } = ends;
     const pumping = assert.rejects(
@@ -166,30 +173,33 @@ for (const said of ["nothing", "something"]) {
   });
 }
 
-eachTcpWay("a take that throws or rejects ends the pump, and the rest can be read", async (way) => {
-  const reason = new Error("no more");
-  const takes = {
-    throws: () => {
-      throw reason;
-    },
-    rejects: () => Promise.reject(reason),
-    "rejects later": () => turns(2).then(() => Promise.reject(reason)),
-  };
-  for (const take of Object.values(takes)) {
-    using ends = await facing(way);
-    const { conn, far } = ends;
-    await writeAll(far, encode("first"));
-    await assert.rejects(conn.pipeTo(take), (error) => error === reason);
-    await writeAll(far, encode("second"));
-    await far.closeWrite();
-    let rest = "";
-    await conn.pipeTo((bytes) => void (rest += decode(bytes)));
-    assert.equal(rest, "second");
-    assert.equal(await conn.read(), null);
-  }
-});
+testEachTcpBackend(
+  "a take that throws or rejects ends the pump, and the rest can be read",
+  async (way) => {
+    const reason = new Error("no more");
+    const takes = {
+      throws: () => {
+        throw reason;
+      },
+      rejects: () => Promise.reject(reason),
+      "rejects later": () => turns(2).then(() => Promise.reject(reason)),
+    };
+    for (const take of Object.values(takes)) {
+      using ends = await facing(way);
+      const { conn, far } = ends;
+      await writeAll(far, encode("first"));
+      await assert.rejects(conn.pipeTo(take), (error) => error === reason);
+      await writeAll(far, encode("second"));
+      await far.closeWrite();
+      let rest = "";
+      await conn.pipeTo((bytes) => void (rest += decode(bytes)));
+      assert.equal(rest, "second");
+      assert.equal(await conn.read(), null);
+    }
+  },
+);
 
-eachTcpWay("while a take is held up nothing more is read", async (way) => {
+testEachTcpBackend("while a take is held up nothing more is read", async (way) => {
   using ends = await facing(way);
   const { conn, far } = ends;
   const gate = Promise.withResolvers<void>();

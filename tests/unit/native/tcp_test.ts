@@ -12,7 +12,7 @@ import { nativeTls } from "../../../src/native/tls.ts";
 import { NativeTcpConn } from "../../../src/native/tcp_conn.ts";
 import { openConn } from "../../../src/net/open.ts";
 import { Process } from "../../support/openssl.ts";
-import { tcpPair } from "../../support/ways.ts";
+import { tcpPair } from "../../support/tls/tcp_backends.ts";
 import type { Leftovers } from "./support_leftovers.ts";
 import type { Carried } from "./support_short.ts";
 

@@ -11,8 +11,8 @@ import { concat } from "../../support/der.ts";
 import {
   admit,
   bytesOf,
-  channelOf,
-  faulty,
+  connOf,
+  failsWith,
   limits,
   readAll,
   readSome,
@@ -21,10 +21,14 @@ import {
   text,
   VERSIONS,
   words,
-} from "../tls/support.ts";
-import { memoryPair } from "../tls/support_channels.ts";
+} from "../../support/tls/ends.ts";
+import { memoryPair } from "../../support/tls/memory_conn.ts";
 import { Holding } from "../tls/support_holding.ts";
-import { eachEngine, eachWay, type Way } from "../tls/support_ways.ts";
+import {
+  testEachBackend,
+  testEachTlsBackend,
+  type TlsBackend,
+} from "../../support/tls/backends.ts";
 
 /** Everything until the end, by a pump. */
 async function pumpAll(conn: Conn): Promise<Uint8Array> {
@@ -42,7 +46,7 @@ const READERS = { read: readAll, pump: pumpAll } as const;
 
 /** Both ends; what the client writes is held, to be sent as it pleases the test. */
 async function held(
-  { connected, client }: Way,
+  { connected, client }: TlsBackend,
   version: (typeof VERSIONS)[number][0] = "TLS1.3",
 ): Promise<{ client: Conn; server: Conn; holding: Holding; raw: Conn }> {
   const [near, far] = memoryPair(8_000_000);
@@ -58,7 +62,7 @@ function close(...conns: readonly Conn[]): void {
 
 for (const [version] of VERSIONS) {
   for (const [how, read] of Object.entries(READERS)) {
-    eachEngine(`many records in one read, by ${how}, ${version}`, async (way) => {
+    testEachTlsBackend(`many records in one read, by ${how}, ${version}`, async (way) => {
       const { client, server, holding, raw } = await held(way, version);
       const parts = Array.from({ length: 60 }, (_, index) => bytesOf(1 + index * 37, index));
       for (const part of parts) await client.write(part);
@@ -69,7 +73,7 @@ for (const [version] of VERSIONS) {
       close(client, server);
     });
 
-    eachEngine(
+    testEachTlsBackend(
       `the last of the handshake, data and the end at once, by ${how}, ${version}`,
       async (way) => {
         for (const size of [1, 16_384, 300_000]) {
@@ -80,41 +84,44 @@ for (const [version] of VERSIONS) {
             holding.hold = true; // TLS 1.3: the client's last flight leaves after this.
             return admit(peer);
           };
-          const dialled = channelOf(await way.client().connect(holding, decide, limits()));
+          const dialled = connOf(await way.client().connect(holding, decide, limits()));
           const data = bytesOf(size, 10);
           await sendAll(dialled, data);
           await holding.release();
           await near.closeWrite();
-          const accepted = channelOf(await accepting);
+          const accepted = connOf(await accepting);
           same(await read(accepted), data);
           close(accepted, dialled);
         }
       },
     );
 
-    eachEngine(`what comes after close_notify is nobody's, by ${how}, ${version}`, async (way) => {
-      for (const together of [true, false]) {
-        const { client, server, holding, raw } = await held(way, version);
-        await client.write(text("the end"));
-        await client.closeWrite();
-        const more = concat(Uint8Array.of(23, 3, 3, 0, 40), bytesOf(40));
-        if (together) await holding.release(more);
-        else {
-          await holding.release();
-          await raw.write(more);
+    testEachTlsBackend(
+      `what comes after close_notify is nobody's, by ${how}, ${version}`,
+      async (way) => {
+        for (const together of [true, false]) {
+          const { client, server, holding, raw } = await held(way, version);
+          await client.write(text("the end"));
+          await client.closeWrite();
+          const more = concat(Uint8Array.of(23, 3, 3, 0, 40), bytesOf(40));
+          if (together) await holding.release(more);
+          else {
+            await holding.release();
+            await raw.write(more);
+          }
+          assert.equal(words(await read(server)), "the end");
+          assert.equal(await server.read(), null);
+          await server.pipeTo(() => assert.fail("taken after the end"));
+          // The other half goes on.
+          await server.write(text("still here"));
+          await server.closeWrite();
+          assert.equal(words(await readAll(client)), "still here");
+          close(client, server);
         }
-        assert.equal(words(await read(server)), "the end");
-        assert.equal(await server.read(), null);
-        await server.pipeTo(() => assert.fail("taken after the end"));
-        // The other half goes on.
-        await server.write(text("still here"));
-        await server.closeWrite();
-        assert.equal(words(await readAll(client)), "still here");
-        close(client, server);
-      }
-    });
+      },
+    );
 
-    eachEngine(
+    testEachTlsBackend(
       `FIN without close_notify after data is truncation, by ${how}, ${version}`,
       async (way) => {
         for (const cut of [0, 7]) {
@@ -123,30 +130,30 @@ for (const [version] of VERSIONS) {
           // Of the next record only the beginning comes.
           await holding.release(Uint8Array.of(23, 3, 3, 0, 60, 1, 2).subarray(0, cut));
           await raw.closeWrite();
-          await faulty(read(server), "truncated");
-          await faulty(read(server), "truncated");
+          await failsWith(read(server), "truncated");
+          await failsWith(read(server), "truncated");
           close(client, server);
         }
       },
     );
 
-    eachEngine(
+    testEachTlsBackend(
       `a spoilt record: the alert leaves, and nothing works after it, by ${how}, ${version}`,
       async (way) => {
         const { client, server, raw } = await held(way, version);
         await raw.write(concat(Uint8Array.of(23, 3, 3, 0, 40), bytesOf(40)));
-        await faulty(read(server), "protocol");
-        await faulty(client.read(), "protocol");
-        await faulty(read(server), "protocol");
-        await faulty(server.write(text("x")), "protocol");
-        await faulty(server.closeWrite(), "protocol");
+        await failsWith(read(server), "protocol");
+        await failsWith(client.read(), "protocol");
+        await failsWith(read(server), "protocol");
+        await failsWith(server.write(text("x")), "protocol");
+        await failsWith(server.closeWrite(), "protocol");
         close(client, server);
       },
     );
   }
 }
 
-eachWay(
+testEachBackend(
   "a large write from memory that changes at once arrives as it was",
   async ({ connected }) => {
     for (const size of [1000, 16_384, 48 * 1024, 48 * 1024 + 1, 64 * 1024, 300_000]) {
@@ -171,7 +178,7 @@ eachWay(
   },
 );
 
-eachEngine(
+testEachTlsBackend(
   "chunks that wait to be written stay as they are, however much comes at once",
   async (way) => {
     // Far more in one read than a socket can give.
@@ -188,7 +195,7 @@ eachEngine(
   },
 );
 
-eachEngine(
+testEachTlsBackend(
   "a take that throws or rejects ends the pump, and nothing of the rest is lost",
   async (way) => {
     const reason = new Error("no more");
@@ -222,7 +229,7 @@ eachEngine(
   },
 );
 
-eachWay("an echo on the same connection, from inside the pump", async ({ connected }) => {
+testEachBackend("an echo on the same connection, from inside the pump", async ({ connected }) => {
   const ends = await connected();
   const echoing = ends.server.pipeTo((bytes) => ends.server.write(bytes))
     .then(() => ends.server.closeWrite());
@@ -233,9 +240,9 @@ eachWay("an echo on the same connection, from inside the pump", async ({ connect
   close(ends.client, ends.server);
 });
 
-eachWay("close() from inside the take", async ({ connected }) => {
+testEachBackend("close() from inside the take", async ({ connected }) => {
   const ends = await connected();
-  const pumping = faulty(
+  const pumping = failsWith(
     ends.server.pipeTo(() => {
       ends.server.close();
       return undefined;
@@ -244,11 +251,11 @@ eachWay("close() from inside the take", async ({ connected }) => {
   );
   await ends.client.write(text("hello"));
   await pumping;
-  await faulty(ends.server.write(text("x")), "closed");
+  await failsWith(ends.server.write(text("x")), "closed");
   close(ends.client, ends.server);
 });
 
-eachWay("reads and pumps may follow one another", async ({ connected }) => {
+testEachBackend("reads and pumps may follow one another", async ({ connected }) => {
   const ends = await connected();
   await ends.client.write(text("one"));
   assert.equal(words(await readSome(ends.server, 3)), "one");

@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { dial } from "../../../src/net/mod.ts";
-import { DIAL, listenAt, Place, underUmask } from "./unix_support.ts";
+import { DIAL, listenAt, SocketDir, underUmask } from "../../support/unix.ts";
 
 /** For tests that are to leave nothing open: Deno 2.9 looks only where it is told to. */
 export const CLEAN = { sanitizeOps: true, sanitizeResources: true } as const;
@@ -45,7 +45,7 @@ export function afterwards<T>(
  * it, for the socket at the path.
  */
 export async function opensDespite(act: (path: string) => void): Promise<void> {
-  using place = new Place();
+  using place = new SocketDir();
   const { chmodSync } = Deno;
   Deno.chmodSync = (path, mode) => {
     act(String(path));

@@ -6,8 +6,8 @@
  */
 
 import assert from "node:assert/strict";
-import { NATIVE } from "../../support/ways.ts";
-import { facingPeer, fault } from "./support.ts";
+import { TCP_NATIVE } from "../../support/tls/tcp_backends.ts";
+import { facingPeer, fault } from "../../support/net.ts";
 
 const ROUNDS = 20;
 
@@ -37,7 +37,7 @@ const STATES = {
 for (const [state, begin] of Object.entries(STATES)) {
   Deno.test(`broken off: ${state} under way`, async () => {
     for (let round = 0; round < ROUNDS; round++) {
-      await using ends = await facingPeer(NATIVE);
+      await using ends = await facingPeer(TCP_NATIVE);
       const { conn, peer } = ends;
       const underWay = begin(conn, peer)?.catch((error: unknown) => error);
       // Whatever can be written is.
@@ -57,7 +57,7 @@ for (const [state, begin] of Object.entries(STATES)) {
 }
 
 Deno.test("broken off: the peer reads what had arrived before, and then the reset", async () => {
-  await using ends = await facingPeer(NATIVE);
+  await using ends = await facingPeer(TCP_NATIVE);
   const { conn, peer } = ends;
   await conn.write(new TextEncoder().encode("half an answer"));
   await peer.receives("half an answer");

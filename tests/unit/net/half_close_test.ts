@@ -12,8 +12,8 @@ import type { Conn } from "../../../src/net/conn.ts";
 import { MB, Sending } from "../../support/bulk.ts";
 import { writeAll } from "../../support/peers.ts";
 import { until } from "../../support/wait.ts";
-import { eachTcpWay } from "../../support/ways.ts";
-import { facing, turns } from "./support.ts";
+import { testEachTcpBackend } from "../../support/tls/tcp_backends.ts";
+import { facing, turns } from "../../support/net.ts";
 
 const SIZE = 20 * MB;
 
@@ -46,7 +46,7 @@ const READERS: Readonly<Record<string, (conn: Conn) => Promise<unknown>>> = {
 
 for (const [waiting, wait] of Object.entries(READERS)) {
   for (const said of ["nothing", "something"]) {
-    eachTcpWay(
+    testEachTcpBackend(
       `half-close before the first byte is written, ${said} said, ${waiting}`,
       async (way) => {
         using ends = await facing(way);
@@ -60,7 +60,7 @@ for (const [waiting, wait] of Object.entries(READERS)) {
       },
     );
 
-    eachTcpWay(`half-close while a write waits, ${said} said, ${waiting}`, async (way) => {
+    testEachTcpBackend(`half-close while a write waits, ${said} said, ${waiting}`, async (way) => {
       using ends = await facing(way);
       const { conn, far } = ends;
       if (said === "something") await writeAll(far, Buffer.from("hello"));
@@ -76,16 +76,19 @@ for (const [waiting, wait] of Object.entries(READERS)) {
 }
 
 for (const said of ["nothing", "something"]) {
-  eachTcpWay(`half-close while a write waits and nobody reads, ${said} said`, async (way) => {
-    using ends = await facing(way);
-    const { conn, far } = ends;
-    const sending = new Sending(conn, SIZE);
-    await until(() => sending.sent > 0);
-    if (said === "something") await writeAll(far, Buffer.from("hello"));
-    await far.closeWrite();
-    await turns();
-    await arrives(sending, far);
-    if (said === "something") assert.equal((await conn.read())?.length, 5);
-    assert.equal(await conn.read(), null);
-  });
+  testEachTcpBackend(
+    `half-close while a write waits and nobody reads, ${said} said`,
+    async (way) => {
+      using ends = await facing(way);
+      const { conn, far } = ends;
+      const sending = new Sending(conn, SIZE);
+      await until(() => sending.sent > 0);
+      if (said === "something") await writeAll(far, Buffer.from("hello"));
+      await far.closeWrite();
+      await turns();
+      await arrives(sending, far);
+      if (said === "something") assert.equal((await conn.read())?.length, 5);
+      assert.equal(await conn.read(), null);
+    },
+  );
 }

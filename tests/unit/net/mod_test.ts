@@ -9,7 +9,7 @@ import {
   type TcpListener,
 } from "../../../src/net/mod.ts";
 import { afterwards, CLEAN } from "./between.ts";
-import { eachTcpWay, TCP_WAYS } from "../../support/ways.ts";
+import { TCP_BACKENDS, testEachTcpBackend } from "../../support/tls/tcp_backends.ts";
 
 const LOCAL = { host: "127.0.0.1", port: 0 };
 const DIAL = { timeout: 10_000 };
@@ -61,7 +61,7 @@ Deno.test("net: dial gives up in time and when told to", async () => {
   deaf.close();
 });
 
-for (const way of TCP_WAYS) {
+for (const way of TCP_BACKENDS) {
   const title = `net: a connection that comes through while dial gives up is closed (${way.name})`;
   Deno.test(title, CLEAN, async () => {
     const { native } = way;
@@ -129,7 +129,7 @@ Deno.test({
   },
 });
 
-eachTcpWay(
+testEachTcpBackend(
   "net: an empty host is every interface, over both families",
   async ({ native, check }) => {
     const listener = listenTcp({ host: "", port: 0 }, { native });

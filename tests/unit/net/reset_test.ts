@@ -7,8 +7,8 @@
 import assert from "node:assert/strict";
 import type { Conn } from "../../../src/net/conn.ts";
 import { until } from "../../support/wait.ts";
-import { eachTcpWay } from "../../support/ways.ts";
-import { facingPeer, fault, turns } from "./support.ts";
+import { testEachTcpBackend } from "../../support/tls/tcp_backends.ts";
+import { facingPeer, fault, turns } from "../../support/net.ts";
 
 const ROUNDS = 60;
 
@@ -37,7 +37,7 @@ const READERS: Readonly<Record<string, (conn: Conn) => Promise<unknown>>> = {
 for (const [name, read] of Object.entries(READERS)) {
   for (const said of ["nothing", "something"]) {
     for (const when of ["waits already", "comes later"]) {
-      eachTcpWay(
+      testEachTcpBackend(
         `a reset while a write is pending, ${said} said, ${name}: ${when}`,
         async (way) => {
           for (let round = 0; round < ROUNDS; round++) {
@@ -66,7 +66,7 @@ for (const [name, read] of Object.entries(READERS)) {
   }
 }
 
-eachTcpWay("a reset with small writes, one after the other", async (way) => {
+testEachTcpBackend("a reset with small writes, one after the other", async (way) => {
   for (let round = 0; round < ROUNDS; round++) {
     await using ends = await facingPeer(way);
     const { conn, peer } = ends;
@@ -86,27 +86,30 @@ eachTcpWay("a reset with small writes, one after the other", async (way) => {
 });
 
 for (const said of ["nothing", "something"]) {
-  eachTcpWay(`a reset that a write meets before any read does, ${said} said`, async (way) => {
-    for (let round = 0; round < ROUNDS; round++) {
-      await using ends = await facingPeer(way);
-      const { conn, peer } = ends;
-      let came = 0;
-      const reading = seen(conn.pipeTo((bytes) => void (came += bytes.length)));
-      if (said === "something") {
-        await peer.send("hello");
-        await until(() => came > 0, { every: 1 });
+  testEachTcpBackend(
+    `a reset that a write meets before any read does, ${said} said`,
+    async (way) => {
+      for (let round = 0; round < ROUNDS; round++) {
+        await using ends = await facingPeer(way);
+        const { conn, peer } = ends;
+        let came = 0;
+        const reading = seen(conn.pipeTo((bytes) => void (came += bytes.length)));
+        if (said === "something") {
+          await peer.send("hello");
+          await until(() => came > 0, { every: 1 });
+        }
+        await turns(round % 3);
+        // The system tells of a reset once, and whoever asks first has it.
+        peer.reset();
+        const writing = (async () => await conn.write(new Uint8Array(10)))().catch(fault("reset"));
+        assert.equal(await reading, "reset", `round ${round}`);
+        await writing;
       }
-      await turns(round % 3);
-      // The system tells of a reset once, and whoever asks first has it.
-      peer.reset();
-      const writing = (async () => await conn.write(new Uint8Array(10)))().catch(fault("reset"));
-      assert.equal(await reading, "reset", `round ${round}`);
-      await writing;
-    }
-  });
+    },
+  );
 }
 
-eachTcpWay("an end that was seen stays one, whatever comes after it", async (way) => {
+testEachTcpBackend("an end that was seen stays one, whatever comes after it", async (way) => {
   await using ends = await facingPeer(way);
   const { conn, peer } = ends;
   await peer.send("answer");

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { otherAddress } from "../../../src/net/served.ts";
 import { startDaemon } from "../../support/daemon.ts";
 import { sh } from "../../support/peers.ts";
-import { Scene } from "../../support/scene.ts";
+import { TestBed } from "../../support/testbed.ts";
 import { ownAddress } from "../../support/tools.ts";
 
 const WIDE = ["--no-prompt", "--allow-net", "--allow-read", "--allow-write"];
@@ -40,8 +40,8 @@ Deno.test("served: the address that was got is the one that was asked for, howev
   }
 });
 
-function config(scene: Scene, more: object): Record<string, unknown> {
-  const { ca, server: cert, serverKey: key } = scene.files;
+function config(testBed: TestBed, more: object): Record<string, unknown> {
+  const { ca, server: cert, serverKey: key } = testBed.files;
   const listen = "127.0.0.1:0";
   return { mode: "server", listen, target: "127.0.0.1:9", tls: { cert, key, ca }, ...more };
 }
@@ -49,14 +49,14 @@ function config(scene: Scene, more: object): Record<string, unknown> {
 for (const [grants, flags] of [["those of the config", undefined], ["wide", WIDE]] as const) {
   for (const block of ["health", "metrics"] as const) {
     Deno.test(`served: a moved ${block} server stops the start; grants: ${grants}`, async () => {
-      await using scene = await Scene.create();
+      await using testBed = await TestBed.create();
       const elsewhere = ownAddress();
       const listen = ownAddress();
       const others = { health: { enabled: false }, metrics: { enabled: false } };
-      for (const value of [`tcp:${elsewhere}`, `unix:${join(scene.dir, "moved.sock")}`]) {
+      for (const value of [`tcp:${elsewhere}`, `unix:${join(testBed.dir, "moved.sock")}`]) {
         await using daemon = await startDaemon({
-          dir: scene.dir,
-          config: config(scene, { ...others, [block]: { enabled: true, listen } }),
+          dir: testBed.dir,
+          config: config(testBed, { ...others, [block]: { enabled: true, listen } }),
           wrapper: ["env", `DENO_SERVE_ADDRESS=${value}`],
           expectFailure: true,
           ...(flags === undefined ? {} : { flags }),
@@ -76,11 +76,11 @@ for (const [grants, flags] of [["those of the config", undefined], ["wide", WIDE
 }
 
 Deno.test("served: a listener that is asked for besides does not stay", async () => {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   const besides = ownAddress();
   await using daemon = await startDaemon({
-    dir: scene.dir,
-    config: config(scene, {}),
+    dir: testBed.dir,
+    config: config(testBed, {}),
     wrapper: ["env", `DENO_SERVE_ADDRESS=duplicate,tcp:${besides}`],
     flags: WIDE,
   });
@@ -95,12 +95,12 @@ Deno.test("served: a listener that is asked for besides does not stay", async ()
 });
 
 Deno.test("served: an address that is in use is said to be just that", async () => {
-  await using scene = await Scene.create();
+  await using testBed = await TestBed.create();
   using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const listen = `127.0.0.1:${taken.addr.port}`;
   await using daemon = await startDaemon({
-    dir: scene.dir,
-    config: config(scene, { health: { enabled: true, listen } }),
+    dir: testBed.dir,
+    config: config(testBed, { health: { enabled: true, listen } }),
     expectFailure: true,
   });
   assert.equal(await daemon.exit(), 1);

@@ -8,15 +8,20 @@ import assert from "node:assert/strict";
 import net from "node:net";
 import type { Conn } from "../../../src/net/conn.ts";
 import { dialTcp, listenTcp } from "../../../src/net/mod.ts";
-import { eachTcpWay, PUBLIC, TCP_WAYS, type TcpWay } from "../../support/ways.ts";
-import { fault } from "./support.ts";
+import {
+  TCP_BACKENDS,
+  TCP_PUBLIC,
+  type TcpBackend,
+  testEachTcpBackend,
+} from "../../support/tls/tcp_backends.ts";
+import { fault } from "../../support/net.ts";
 
 const LOCAL = { host: "127.0.0.1", port: 0 };
 const DIAL = { timeout: 10_000 };
 
 /** Two ends of one connection. */
 async function pair(
-  { native, check }: TcpWay,
+  { native, check }: TcpBackend,
 ): Promise<{ near: Conn; far: Conn } & Disposable> {
   const listener = listenTcp(LOCAL, { native });
   try {
@@ -31,7 +36,7 @@ async function pair(
 
 /** A channel whose other end can send a real RST. */
 async function resettable(
-  { native, check }: TcpWay,
+  { native, check }: TcpBackend,
 ): Promise<{ socket: net.Socket; conn: Conn }> {
   const listener = listenTcp(LOCAL, { native });
   try {
@@ -58,7 +63,7 @@ async function text(conn: Conn): Promise<string | null> {
   return bytes === null ? null : new TextDecoder().decode(bytes);
 }
 
-eachTcpWay("net: bytes, half-close and answer", async (way) => {
+testEachTcpBackend("net: bytes, half-close and answer", async (way) => {
   using ends = await pair(way);
   const { near, far } = ends;
   await near.write(new TextEncoder().encode("hello"));
@@ -71,7 +76,7 @@ eachTcpWay("net: bytes, half-close and answer", async (way) => {
   assert.match(far.remote, /^127\.0\.0\.1:\d+$/);
 });
 
-eachTcpWay("net: a write of any size is complete", async (way) => {
+testEachTcpBackend("net: a write of any size is complete", async (way) => {
   using ends = await pair(way);
   const { near, far } = ends;
   const sent = (async () => {
@@ -88,7 +93,7 @@ eachTcpWay("net: a write of any size is complete", async (way) => {
 });
 
 Deno.test("net: the read buffer grows with the traffic and shrinks again", async () => {
-  using ends = await pair(PUBLIC);
+  using ends = await pair(TCP_PUBLIC);
   const { near, far } = ends;
   const size = async () => (await far.read())?.buffer.byteLength;
   await near.write(new Uint8Array(10));
@@ -111,7 +116,7 @@ Deno.test("net: the read buffer grows with the traffic and shrinks again", async
   assert.equal(sizes.at(-1), 4096);
 });
 
-eachTcpWay(
+testEachTcpBackend(
   "net: close settles what is pending, may be repeated, and nothing works after it",
   async (way) => {
     using ends = await pair(way);
@@ -130,7 +135,7 @@ eachTcpWay(
   },
 );
 
-eachTcpWay("net: a reset is a reset, however often one reads", async (way) => {
+testEachTcpBackend("net: a reset is a reset, however often one reads", async (way) => {
   const { socket, conn } = await resettable(way);
   const read = assert.rejects(conn.read(), fault("reset"));
   await reset(socket);
@@ -140,7 +145,7 @@ eachTcpWay("net: a reset is a reset, however often one reads", async (way) => {
   conn.close();
 });
 
-eachTcpWay(
+testEachTcpBackend(
   "net: data before a reset can be read after a write has failed, but no end",
   async (way) => {
     const { socket, conn } = await resettable(way);
@@ -155,10 +160,10 @@ eachTcpWay(
   },
 );
 
-for (const way of TCP_WAYS) {
+for (const way of TCP_BACKENDS) {
   // The runtime's handle has one number for all that may be wrong with a write, and with it goes what
   // would tell an end that was not read yet from a reset: then it counts as the worse of the two.
-  const what = way === PUBLIC ? "an end" : "a reset, which is the worse guess";
+  const what = way === TCP_PUBLIC ? "an end" : "a reset, which is the worse guess";
   Deno.test(`net: an end before a reset that was not read yet is ${what} (${way.name})`, async () => {
     const { socket, conn } = await resettable(way);
     await new Promise<void>((done) => socket.end("answer", () => done()));
@@ -167,7 +172,7 @@ for (const way of TCP_WAYS) {
     await assert.rejects(async () => {
       for (;;) await conn.write(new Uint8Array(1000));
     }, fault("reset"));
-    if (way === PUBLIC) assert.equal(await conn.read(), null);
+    if (way === TCP_PUBLIC) assert.equal(await conn.read(), null);
     else await assert.rejects(conn.read(), fault("reset"));
     conn.close();
   });

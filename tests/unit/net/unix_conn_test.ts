@@ -3,14 +3,14 @@ import { dial, DialError, type DialReason, listen } from "../../../src/net/mod.t
 import { withinLimits } from "../../../src/net/dial.ts";
 import { sh } from "../../support/peers.ts";
 import { until } from "../../support/wait.ts";
-import { fault } from "./support.ts";
-import { DIAL, listenAt, Place, unixPair } from "./unix_support.ts";
+import { fault } from "../../support/net.ts";
+import { DIAL, listenAt, SocketDir, unixPair } from "../../support/unix.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const text = (read: Uint8Array | null) => read === null ? null : new TextDecoder().decode(read);
 
 Deno.test("unix: bytes, half-close and answer; who is at each end", async () => {
-  using place = new Place();
+  using place = new SocketDir();
   using ends = await unixPair(place);
   const { near, far } = ends;
   const there = `unix:${place.at().path}`;
@@ -27,7 +27,7 @@ Deno.test("unix: bytes, half-close and answer; who is at each end", async () => 
 });
 
 Deno.test("unix: nobody reads, and the writer waits; then every byte is there", async () => {
-  using place = new Place();
+  using place = new SocketDir();
   using ends = await unixPair(place);
   const { near, far } = ends;
   const size = 20_000_000;
@@ -51,7 +51,7 @@ Deno.test("unix: nobody reads, and the writer waits; then every byte is there", 
 });
 
 Deno.test("unix: a peer that closes with bytes unread has reset the connection", async () => {
-  using place = new Place();
+  using place = new SocketDir();
   using ends = await unixPair(place);
   const { near, far } = ends;
   await near.write(bytes("unread"));
@@ -62,7 +62,7 @@ Deno.test("unix: a peer that closes with bytes unread has reset the connection",
 });
 
 Deno.test("unix: a peer that is gone: an end to read, a reset to write", async () => {
-  using place = new Place();
+  using place = new SocketDir();
   using ends = await unixPair(place);
   const { near, far } = ends;
   far.close();
@@ -71,7 +71,7 @@ Deno.test("unix: a peer that is gone: an end to read, a reset to write", async (
 });
 
 Deno.test("unix: close settles what is pending", async () => {
-  using place = new Place();
+  using place = new SocketDir();
   using ends = await unixPair(place);
   const { near } = ends;
   const read = assert.rejects(near.read(), fault("closed"));
@@ -86,7 +86,7 @@ Deno.test("unix: close settles what is pending", async () => {
 });
 
 Deno.test("unix: nc to us, half-close included", async () => {
-  using place = new Place();
+  using place = new SocketDir();
   const listener = await listenAt(place.at());
   try {
     const answer = sh(`printf question | nc -N -U ${place.at().path}`);
@@ -103,7 +103,7 @@ Deno.test("unix: nc to us, half-close included", async () => {
 });
 
 Deno.test("unix: us to nc", async () => {
-  using place = new Place();
+  using place = new SocketDir();
   const { path } = place.at();
   const served = sh(`printf answer | nc -l -N -U ${path}`);
   await until(() => place.names.includes("s"));
@@ -127,7 +127,7 @@ function failsWith(reason: DialReason, words: RegExp): (error: unknown) => boole
 }
 
 Deno.test("unix: why there is no connection", async () => {
-  using place = new Place();
+  using place = new SocketDir();
   const fails = (name: string, reason: DialReason, words: RegExp) =>
     assert.rejects(dial(place.at(name), DIAL), failsWith(reason, words));
   await fails("s", "not found", /^Cannot connect to "unix:.*\/s": No such file/);
@@ -146,7 +146,7 @@ Deno.test("unix: why there is no connection", async () => {
 });
 
 Deno.test("unix: a full queue is waited for, but not for ever", async () => {
-  using place = new Place();
+  using place = new SocketDir();
   const { path } = place.at();
   const listener = await listen(place.at(), { socketMode: 0o600 });
   const queued: Deno.UnixConn[] = [];

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { UnixAddress } from "../../../src/config/config.ts";
 import { dial } from "../../../src/net/mod.ts";
 import { until } from "../../support/wait.ts";
-import { DIAL, listenAt, Place } from "./unix_support.ts";
+import { DIAL, listenAt, SocketDir } from "../../support/unix.ts";
 
 const NET = import.meta.resolve("../../../src/net/mod.ts");
 
@@ -36,7 +36,7 @@ class Program implements AsyncDisposable {
   readonly #reading: Promise<void>;
   #text = "";
 
-  constructor(place: Place, what: "listen" | "dial", grants: readonly string[]) {
+  constructor(place: SocketDir, what: "listen" | "dial", grants: readonly string[]) {
     const file = `${place.dir}/program.ts`;
     Deno.writeTextFileSync(file, PROGRAM);
     this.#child = new Deno.Command(Deno.execPath(), {
@@ -78,14 +78,14 @@ class Program implements AsyncDisposable {
   }
 }
 
-function grants(place: Place, suffix = ""): [net: string, read: string, write: string] {
+function grants(place: SocketDir, suffix = ""): [net: string, read: string, write: string] {
   const { path } = place.at();
   const files = suffix === "" ? path : `${path},${path}${suffix}`;
   return [`--allow-net=unix:${path}`, `--allow-read=${files}`, `--allow-write=${files}`];
 }
 
 Deno.test("unix: what listening takes, and that each part is needed", async () => {
-  using place = new Place();
+  using place = new SocketDir();
   place.leave();
   const needed = grants(place, ".lock");
   {
@@ -105,7 +105,7 @@ Deno.test("unix: what listening takes, and that each part is needed", async () =
 });
 
 Deno.test("unix: what connecting takes, and that each part is needed", async () => {
-  using place = new Place();
+  using place = new SocketDir();
   using listener = Deno.listen({ transport: "unix", path: place.at().path });
   const needed = grants(place);
   {
@@ -123,7 +123,7 @@ Deno.test("unix: what connecting takes, and that each part is needed", async () 
 });
 
 Deno.test("unix: of several processes that start at once over a stale socket one listens", async () => {
-  using place = new Place();
+  using place = new SocketDir();
   place.leave();
   await using stack = new AsyncDisposableStack();
   const programs = Array.from(

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { AcceptError, dial, ListenError, type ListenReason } from "../../../src/net/mod.ts";
 import { sh } from "../../support/peers.ts";
 import { ROBBED } from "./between.ts";
-import { DIAL, IS_ROOT, listenAt, Place, underUmask } from "./unix_support.ts";
+import { DIAL, IS_ROOT, listenAt, SocketDir, underUmask } from "../../support/unix.ts";
 
 function refuses(reason: ListenReason, words: RegExp): (error: unknown) => boolean {
   return (error) => {
@@ -15,7 +15,7 @@ function refuses(reason: ListenReason, words: RegExp): (error: unknown) => boole
 }
 
 Deno.test("unix: listening says where, and closing removes the socket and its lock", async () => {
-  using place = new Place();
+  using place = new SocketDir();
   const address = place.at();
   const listener = await listenAt(address);
   assert.equal(listener.address, `unix:${address.path}`);
@@ -27,7 +27,7 @@ Deno.test("unix: listening says where, and closing removes the socket and its lo
 });
 
 Deno.test("unix: an accept that is pending rejects, and then the files are gone", async () => {
-  using place = new Place();
+  using place = new SocketDir();
   const listener = await listenAt(place.at());
   const pending = assert.rejects(listener.accept(), AcceptError);
   listener.close();
@@ -39,7 +39,7 @@ for (const umask of [0o022, 0o077, 0o002, 0o777, 0]) {
   for (const mode of [0o600, 0o660, 0o666, 0o777]) {
     const name = `unix: mode ${mode.toString(8)} under umask ${umask.toString(8)}`;
     Deno.test(name, async () => {
-      using place = new Place();
+      using place = new SocketDir();
       const listener = await underUmask(umask, () => listenAt(place.at(), mode));
       try {
         const info = Deno.statSync(place.at().path);
@@ -58,7 +58,7 @@ Deno.test({
   name: "unix: another user is kept out by the mode, and let in by it",
   ignore: !IS_ROOT,
   fn: async () => {
-    using place = new Place();
+    using place = new SocketDir();
     Deno.chmodSync(place.dir, 0o755);
     for (const [mode, expected] of [[0o600, 1], [0o660, 1], [0o666, 0]] as const) {
       const address = place.at(mode.toString(8));
@@ -83,7 +83,7 @@ async function connectAndSay(word: string, path: string): Promise<Deno.UnixConn>
 }
 
 Deno.test("unix: who connects before the mode is set is dropped unserved", async () => {
-  using place = new Place();
+  using place = new SocketDir();
   const address = place.at();
   const early: Promise<Deno.UnixConn>[] = [];
   const { chmodSync } = Deno;
@@ -114,7 +114,7 @@ Deno.test("unix: who connects before the mode is set is dropped unserved", async
 });
 
 Deno.test("unix: a socket that was left behind is replaced", async () => {
-  using place = new Place();
+  using place = new SocketDir();
   const address = place.leave();
   await assert.rejects(dial(address, DIAL), { reason: "refused" });
   Deno.writeTextFileSync(`${address.path}.lock`, "");
@@ -127,7 +127,7 @@ Deno.test("unix: a socket that was left behind is replaced", async () => {
 });
 
 Deno.test("unix: a live socket is an error, and stays", async () => {
-  using place = new Place();
+  using place = new SocketDir();
   const address = place.at();
   const listener = await listenAt(address);
   try {
@@ -141,7 +141,7 @@ Deno.test("unix: a live socket is an error, and stays", async () => {
 });
 
 Deno.test("unix: so is one of another program, which has no lock", async () => {
-  using place = new Place();
+  using place = new SocketDir();
   const address = place.at();
   using _theirs = Deno.listen({ transport: "unix", path: address.path });
   await assert.rejects(
@@ -159,7 +159,7 @@ const OTHERS: readonly (readonly [what: string, make: (path: string) => void])[]
 
 for (const [what, make] of OTHERS) {
   Deno.test(`unix: ${what} at the path is never removed`, async () => {
-    using place = new Place();
+    using place = new SocketDir();
     const address = place.at();
     make(address.path);
     const before = Deno.lstatSync(address.path).ino;
@@ -170,7 +170,7 @@ for (const [what, make] of OTHERS) {
 
   if (what !== "a regular file") {
     Deno.test(`unix: ${what} in place of the lock is an error, and not followed`, async () => {
-      using place = new Place();
+      using place = new SocketDir();
       const { path } = place.at();
       make(`${path}.lock`);
       await assert.rejects(listenAt(place.at()), refuses("other", new RegExp(`is ${what}, not`)));
@@ -180,7 +180,7 @@ for (const [what, make] of OTHERS) {
 }
 
 Deno.test("unix: a link that leads to a stale socket is left, and so is the socket", async () => {
-  using place = new Place();
+  using place = new SocketDir();
   place.leave("t");
   Deno.symlinkSync(`${place.dir}/t`, place.at().path);
   await assert.rejects(listenAt(place.at()), refuses("address in use", /a symbolic link/));
@@ -188,7 +188,7 @@ Deno.test("unix: a link that leads to a stale socket is left, and so is the sock
 });
 
 Deno.test("unix: closing leaves what another has put there", ROBBED, async () => {
-  using place = new Place();
+  using place = new SocketDir();
   const { path } = place.at();
   for (const waits of [false, true]) {
     const listener = await listenAt(place.at());
@@ -206,7 +206,7 @@ Deno.test("unix: closing leaves what another has put there", ROBBED, async () =>
 });
 
 Deno.test("unix: of many that start at once over a stale socket one listens", async () => {
-  using place = new Place();
+  using place = new SocketDir();
   for (let round = 0; round < 10; round++) {
     const address = place.leave();
     const started = await Promise.allSettled(Array.from({ length: 20 }, () => listenAt(address)));
@@ -224,7 +224,7 @@ Deno.test("unix: of many that start at once over a stale socket one listens", as
 });
 
 Deno.test("unix: a path that cannot be", async () => {
-  using place = new Place();
+  using place = new SocketDir();
   const refused = (name: string, reason: ListenReason, words: RegExp) =>
     assert.rejects(listenAt(place.at(name)), refuses(reason, words));
   await refused("none/s", "not found", /the directory has to be there/);

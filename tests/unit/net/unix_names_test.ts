@@ -4,7 +4,7 @@ import { Listener } from "../../../src/proxy/listener.ts";
 import { AcceptError, dial } from "../../../src/net/mod.ts";
 import { memoryLog, tableOf } from "../proxy/listener_support.ts";
 import { CLEAN, opensDespite, perl } from "./between.ts";
-import { DIAL, listenAt, Place } from "./unix_support.ts";
+import { DIAL, listenAt, SocketDir } from "../../support/unix.ts";
 
 /**
  * Callers that bind their own sockets to names that are no UTF-8, which Deno cannot do. They wait for
@@ -23,12 +23,12 @@ for my $i (1 .. $count) {
 `;
 
 /** Calls so often; all have called when it returns. */
-function callWithBadName(place: Place, count = 1): void {
+function callWithBadName(place: SocketDir, count = 1): void {
   perl(CALLERS, place.dir, String(count));
 }
 
 Deno.test("unix: a caller with a name that is no UTF-8 is that caller's fault", CLEAN, async () => {
-  using place = new Place();
+  using place = new SocketDir();
   const listener = await listenAt(place.at());
   try {
     callWithBadName(place);
@@ -50,7 +50,7 @@ Deno.test(
   "unix: callers with names that are no UTF-8 keep nobody else waiting",
   CLEAN,
   async () => {
-    using place = new Place();
+    using place = new SocketDir();
     const { logger, limiter, lines } = memoryLog();
     const served = Promise.withResolvers<void>();
     const listener = new Listener({

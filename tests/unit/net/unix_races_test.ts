@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { AcceptError, dial, DialError, ListenError } from "../../../src/net/mod.ts";
 import { afterwards, CLEAN, opensDespite, perl, ROBBED } from "./between.ts";
-import { DIAL, listenAt, Place, underUmask } from "./unix_support.ts";
+import { DIAL, listenAt, SocketDir, underUmask } from "../../support/unix.ts";
 
 function occupied(words: RegExp): (error: unknown) => boolean {
   return (error) => {
@@ -24,7 +24,7 @@ async function assertServes(theirs: Deno.UnixListener, path: string): Promise<vo
 }
 
 Deno.test("unix: a live socket in the place of a stale one is not removed", CLEAN, async () => {
-  using place = new Place();
+  using place = new SocketDir();
   const { path } = place.leave();
   // A file system may give the number of the file that went to the next one: it is known by its age.
   Deno.utimeSync(path, 1, 1);
@@ -43,7 +43,7 @@ Deno.test("unix: a live socket in the place of a stale one is not removed", CLEA
 });
 
 Deno.test("unix: what takes the place of a socket just bound is left alone", ROBBED, async () => {
-  using place = new Place();
+  using place = new SocketDir();
   const { path } = place.at();
   {
     using _hook = afterwards("listen", () => {
@@ -58,7 +58,7 @@ Deno.test("unix: what takes the place of a socket just bound is left alone", ROB
 });
 
 Deno.test("unix: a socket there when the mode was set is not taken for ours", ROBBED, async () => {
-  using place = new Place();
+  using place = new SocketDir();
   const { path } = place.at();
   let theirs: Deno.UnixListener | undefined;
   {
@@ -78,7 +78,7 @@ Deno.test("unix: a socket there when the mode was set is not taken for ours", RO
 });
 
 Deno.test("unix: where the mode cannot be set there is no socket", CLEAN, async () => {
-  using place = new Place();
+  using place = new SocketDir();
   using _hook = afterwards("chmodSync", () => {
     throw new Deno.errors.PermissionDenied("Operation not permitted");
   });
@@ -99,7 +99,7 @@ for (;;) {
 `;
 
 Deno.test("unix: a live socket whose queue is full is a live one", CLEAN, async () => {
-  using place = new Place();
+  using place = new SocketDir();
   const { path } = place.at();
   using _theirs = Deno.listen({ transport: "unix", path });
   perl(FILL, path);
@@ -116,7 +116,7 @@ Deno.test(
 );
 
 Deno.test("unix: a socket of another kind that is in use stays", CLEAN, async () => {
-  using place = new Place();
+  using place = new SocketDir();
   const { path } = place.at();
   const child = new Deno.Command("perl", {
     args: [
@@ -142,7 +142,7 @@ Deno.test("unix: a socket of another kind that is in use stays", CLEAN, async ()
 });
 
 Deno.test("unix: a lock whose file goes before it is held is taken anew", CLEAN, async () => {
-  using place = new Place();
+  using place = new SocketDir();
   using _hook = afterwards("openSync", () => Deno.removeSync(`${place.at().path}.lock`));
   const listener = await listenAt(place.at());
   assert.deepEqual(place.names, ["s", "s.lock"]);
@@ -152,7 +152,7 @@ Deno.test("unix: a lock whose file goes before it is held is taken anew", CLEAN,
 });
 
 Deno.test("unix: closing leaves a lock that another has made", CLEAN, async () => {
-  using place = new Place();
+  using place = new SocketDir();
   const listener = await listenAt(place.at());
   const lock = `${place.at().path}.lock`;
   Deno.renameSync(lock, `${lock}.ours`);
@@ -162,7 +162,7 @@ Deno.test("unix: closing leaves a lock that another has made", CLEAN, async () =
 });
 
 Deno.test("unix: the lock is there as long as the socket is", CLEAN, async () => {
-  using place = new Place();
+  using place = new SocketDir();
   const listener = await listenAt(place.at());
   const pending = assert.rejects(listener.accept(), AcceptError);
   listener.close();
@@ -173,7 +173,7 @@ Deno.test("unix: the lock is there as long as the socket is", CLEAN, async () =>
 });
 
 Deno.test("unix: who is accepted while it closes is closed too", CLEAN, async () => {
-  using place = new Place();
+  using place = new SocketDir();
   const accepting = Promise.withResolvers<void>();
   let listener: Awaited<ReturnType<typeof listenAt>>;
   {
@@ -198,7 +198,7 @@ Deno.test(
   "unix: a connection that comes through while dial gives up is closed",
   CLEAN,
   async () => {
-    using place = new Place();
+    using place = new SocketDir();
     using theirs = Deno.listen({ transport: "unix", path: place.at().path });
     const control = new AbortController();
     {

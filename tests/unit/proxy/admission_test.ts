@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Admission, FAIR_CHANCE } from "../../../src/proxy/limits.ts";
 import { Connection } from "../../../src/proxy/connection.ts";
-import { FakeClock, settle } from "./fake_clock.ts";
+import { FakeClock, settle } from "../../support/fake_clock.ts";
 import { memoryLog } from "./listener_support.ts";
 
 function start(maxConnections: number, maxHandshakes: number) {

@@ -15,7 +15,7 @@ import type { VerifiedPeer } from "../../../src/tls/peer_verifier.ts";
 import { parseCertificate } from "../../../src/x509/parse.ts";
 import { memoryLog } from "./listener_support.ts";
 import { makeCa, makeLeaf } from "../../support/pki.ts";
-import { FakeClock } from "./fake_clock.ts";
+import { FakeClock } from "../../support/fake_clock.ts";
 
 /** Milliseconds. */
 export const YEARS = 10 * 365 * 86_400_000;

@@ -8,7 +8,7 @@ import { parseCertificate } from "../../../src/x509/parse.ts";
 import { NO_REVOCATION } from "../../../src/x509/revocation.ts";
 import { memoryLog } from "./listener_support.ts";
 import { makeCa, makeLeaf } from "../../support/pki.ts";
-import { FakeClock, settle } from "./fake_clock.ts";
+import { FakeClock, settle } from "../../support/fake_clock.ts";
 import { admit as admitOne, client, peerOf, SOURCE, start, YEARS } from "./connection_support.ts";
 
 const LOGGED = { logger: memoryLog().logger, nextConn: () => 1 };

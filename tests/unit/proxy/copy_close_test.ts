@@ -10,9 +10,14 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { Conn } from "../../../src/net/conn.ts";
 import { copyBidirectional } from "../../../src/proxy/copy.ts";
-import { nativeHandles, tcpPair } from "../../support/ways.ts";
-import { bytesOf, prng } from "../tls/support.ts";
-import { ENGINE, PUBLIC, SOCKETS, type Way } from "../tls/support_ways.ts";
+import { requireNativeTcp, tcpPair } from "../../support/tls/tcp_backends.ts";
+import { bytesOf, prng } from "../../support/tls/ends.ts";
+import {
+  NATIVE,
+  NATIVE_OVER_SOCKETS,
+  PUBLIC,
+  type TlsBackend,
+} from "../../support/tls/backends.ts";
 
 const CONNECTIONS = 120;
 
@@ -70,8 +75,8 @@ class Lane {
 }
 
 /** An application, a tunnel, a backend. */
-async function one(way: Way, index: number): Promise<void> {
-  const handles = way.tcp === undefined ? undefined : nativeHandles();
+async function one(way: TlsBackend, index: number): Promise<void> {
+  const handles = way.tcp === undefined ? undefined : requireNativeTcp();
   const [app, near] = await tcpPair(handles);
   const [far, backend] = await tcpPair(handles);
   const tls = await way.connected({ pair: await tcpPair(handles) });
@@ -101,7 +106,7 @@ async function one(way: Way, index: number): Promise<void> {
   assert.deepEqual(reasons, ["completed", "completed"]);
 }
 
-for (const way of [PUBLIC, ENGINE, SOCKETS]) {
+for (const way of [PUBLIC, NATIVE, NATIVE_OVER_SOCKETS]) {
   Deno.test(`copyBidirectional: nobody gets another's bytes, however many there are (${way.name})`, async () => {
     await Promise.all(Array.from({ length: CONNECTIONS }, (_, index) => one(way, index)));
   });

@@ -6,7 +6,7 @@ import { dialTcp, listenTcp } from "../../../src/net/mod.ts";
 import type { Direction } from "../../../src/outcome.ts";
 import { copyBidirectional, type CopyOptions, type CopyResult } from "../../../src/proxy/copy.ts";
 import { until } from "../../support/wait.ts";
-import { eachTcpWay, type TcpWay } from "../../support/ways.ts";
+import { type TcpBackend, testEachTcpBackend } from "../../support/tls/tcp_backends.ts";
 
 const LOCAL = { host: "127.0.0.1", port: 0 };
 const MIB = 1024 * 1024;
@@ -25,7 +25,7 @@ const nodePeer: Peer<net.Socket> = (port) =>
 
 /** `client` and `target` are what talks to the two ends of a running splice. */
 async function spliced<A, B>(
-  way: TcpWay,
+  way: TcpBackend,
   clientPeer: Peer<A>,
   targetPeer: Peer<B>,
   options: Partial<CopyOptions> = {},
@@ -39,7 +39,7 @@ async function spliced<A, B>(
   };
 }
 
-async function joined<T>(way: TcpWay, peer: Peer<T>): Promise<[T, Conn]> {
+async function joined<T>(way: TcpBackend, peer: Peer<T>): Promise<[T, Conn]> {
   const listener = listenTcp(LOCAL, { native: way.native });
   try {
     const [end, accepted] = await Promise.all([peer(listener.port), listener.accept()]);
@@ -66,28 +66,31 @@ function closedOf(socket: net.Socket): Promise<void> {
   return new Promise((done) => socket.once("close", () => done()));
 }
 
-eachTcpWay("splice over TCP: half-close with an answer after it, either way", async (way) => {
-  const { client, target, done } = await spliced(way, channelPeer, channelPeer);
-  await client.write(encode("request"));
-  await client.closeWrite();
-  assert.equal(await readAll(target), "request");
-  await target.write(encode("answer after FIN"));
-  await target.closeWrite();
-  assert.equal(await readAll(client), "answer after FIN");
-  assert.equal((await done).reason, "completed");
+testEachTcpBackend(
+  "splice over TCP: half-close with an answer after it, either way",
+  async (way) => {
+    const { client, target, done } = await spliced(way, channelPeer, channelPeer);
+    await client.write(encode("request"));
+    await client.closeWrite();
+    assert.equal(await readAll(target), "request");
+    await target.write(encode("answer after FIN"));
+    await target.closeWrite();
+    assert.equal(await readAll(client), "answer after FIN");
+    assert.equal((await done).reason, "completed");
 
-  const other = await spliced(way, channelPeer, channelPeer);
-  await other.target.write(encode("banner"));
-  await other.target.closeWrite();
-  assert.equal(await readAll(other.client), "banner");
-  await other.client.write(encode("after FIN"));
-  await other.client.closeWrite();
-  assert.equal(await readAll(other.target), "after FIN");
-  assert.equal((await other.done).reason, "completed");
-  for (const end of [client, target, other.client, other.target]) end.close();
-});
+    const other = await spliced(way, channelPeer, channelPeer);
+    await other.target.write(encode("banner"));
+    await other.target.closeWrite();
+    assert.equal(await readAll(other.client), "banner");
+    await other.client.write(encode("after FIN"));
+    await other.client.closeWrite();
+    assert.equal(await readAll(other.target), "after FIN");
+    assert.equal((await other.done).reason, "completed");
+    for (const end of [client, target, other.client, other.target]) end.close();
+  },
+);
 
-eachTcpWay("splice over TCP: 64 MiB each way at once, equal by SHA-256", async (way) => {
+testEachTcpBackend("splice over TCP: 64 MiB each way at once, equal by SHA-256", async (way) => {
   const moved: Record<Direction, number> = { client_to_target: 0, target_to_client: 0 };
   const { client, target, done } = await spliced(way, channelPeer, channelPeer, {
     onBytes: (direction, count) => void (moved[direction] += count),
@@ -131,7 +134,7 @@ eachTcpWay("splice over TCP: 64 MiB each way at once, equal by SHA-256", async (
   target.close();
 });
 
-eachTcpWay(
+testEachTcpBackend(
   "splice over TCP: a reader that stalls stops the sender, and gets everything later",
   async (way) => {
     const [client, near] = await joined(way, channelPeer);
@@ -186,7 +189,7 @@ eachTcpWay(
   },
 );
 
-eachTcpWay("splice over TCP: a reset by one side resets the other", async (way) => {
+testEachTcpBackend("splice over TCP: a reset by one side resets the other", async (way) => {
   for (const side of ["client", "target"] as const) {
     const { client, target, done } = await spliced(way, nodePeer, nodePeer);
     const [broken, other] = side === "client" ? [client, target] : [target, client];
@@ -207,27 +210,30 @@ eachTcpWay("splice over TCP: a reset by one side resets the other", async (way) 
   }
 });
 
-eachTcpWay("splice over TCP: a reset comes after all that was said before it", async (way) => {
-  const { client, target, done } = await spliced(way, nodePeer, nodePeer);
-  let heard = 0;
-  const ended = new Promise<string>((resolve) => {
-    client.on("data", (bytes) => heard += bytes.length);
-    client.once("end", () => resolve("end"));
-    client.removeAllListeners("error");
-    client.once("error", (error) => resolve(String(Reflect.get(error, "code"))));
-  });
-  await new Promise<void>((sent) => target.write(new Uint8Array(3 * MIB), () => sent()));
-  // What the kernel has of it by then is read before the reset is.
-  await until(() => heard > 2 * MIB);
-  target.resetAndDestroy();
-  assert.equal(await ended, way.name === "native" ? "ECONNRESET" : "end");
-  const { reason, bytes } = await done;
-  assert.equal(reason, "target_reset");
-  assert.equal(heard, bytes.target_to_client);
-  client.destroy();
-});
+testEachTcpBackend(
+  "splice over TCP: a reset comes after all that was said before it",
+  async (way) => {
+    const { client, target, done } = await spliced(way, nodePeer, nodePeer);
+    let heard = 0;
+    const ended = new Promise<string>((resolve) => {
+      client.on("data", (bytes) => heard += bytes.length);
+      client.once("end", () => resolve("end"));
+      client.removeAllListeners("error");
+      client.once("error", (error) => resolve(String(Reflect.get(error, "code"))));
+    });
+    await new Promise<void>((sent) => target.write(new Uint8Array(3 * MIB), () => sent()));
+    // What the kernel has of it by then is read before the reset is.
+    await until(() => heard > 2 * MIB);
+    target.resetAndDestroy();
+    assert.equal(await ended, way.name === "native" ? "ECONNRESET" : "end");
+    const { reason, bytes } = await done;
+    assert.equal(reason, "target_reset");
+    assert.equal(heard, bytes.target_to_client);
+    client.destroy();
+  },
+);
 
-eachTcpWay(
+testEachTcpBackend(
   "splice over TCP: a client that resets after its full answer has completed",
   async (way) => {
     const { client, target, done } = await spliced(way, nodePeer, channelPeer);
@@ -247,7 +253,7 @@ eachTcpWay(
   },
 );
 
-eachTcpWay(
+testEachTcpBackend(
   "splice over TCP: a target that answers and closes on a long upload is heard",
   async (way) => {
     // The target closes with bytes unread, which is a reset right after its answer.
@@ -271,7 +277,7 @@ eachTcpWay(
   },
 );
 
-eachTcpWay(
+testEachTcpBackend(
   "splice over TCP: a client that reads only after its whole upload gets the answer",
   async (way) => {
     const { client, target, done } = await spliced(way, channelPeer, channelPeer);
@@ -291,21 +297,24 @@ eachTcpWay(
   },
 );
 
-eachTcpWay("splice over TCP: idle, closing and aborting close both sockets", async (way) => {
-  const abort = new AbortController();
-  for (
-    const [options, act, reason] of [
-      [{ idleTimeout: 50 }, () => {}, "idle_timeout"],
-      [{ closeTimeout: 50 }, (client: Conn) => client.closeWrite(), "close_timeout"],
-      [{ signal: abort.signal }, () => abort.abort("shutdown"), "shutdown"],
-    ] as const
-  ) {
-    const { client, target, done } = await spliced(way, channelPeer, channelPeer, options);
-    await act(client);
-    assert.equal((await done).reason, reason);
-    assert.equal(await client.read(), null);
-    assert.equal(await target.read(), null);
-    client.close();
-    target.close();
-  }
-});
+testEachTcpBackend(
+  "splice over TCP: idle, closing and aborting close both sockets",
+  async (way) => {
+    const abort = new AbortController();
+    for (
+      const [options, act, reason] of [
+        [{ idleTimeout: 50 }, () => {}, "idle_timeout"],
+        [{ closeTimeout: 50 }, (client: Conn) => client.closeWrite(), "close_timeout"],
+        [{ signal: abort.signal }, () => abort.abort("shutdown"), "shutdown"],
+      ] as const
+    ) {
+      const { client, target, done } = await spliced(way, channelPeer, channelPeer, options);
+      await act(client);
+      assert.equal((await done).reason, reason);
+      assert.equal(await client.read(), null);
+      assert.equal(await target.read(), null);
+      client.close();
+      target.close();
+    }
+  },
+);

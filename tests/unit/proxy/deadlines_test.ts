@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Deadlines, LONGEST_SLEEP } from "../../../src/proxy/deadlines.ts";
-import { FakeClock } from "./fake_clock.ts";
+import { FakeClock } from "../../support/fake_clock.ts";
 
 const YEARS = 10 * 365 * 86_400_000;
 

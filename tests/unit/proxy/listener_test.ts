@@ -238,7 +238,7 @@ Deno.test("listener over TCP: out of file descriptors and back, without spinning
       "-c",
       'ulimit -n 100 && exec "$0" run --no-prompt --allow-net "$1"',
       Deno.execPath(),
-      new URL("../../support/accept_child.ts", import.meta.url).pathname,
+      new URL("./echo_process.ts", import.meta.url).pathname,
     ],
     stdin: "null",
     stdout: "piped",

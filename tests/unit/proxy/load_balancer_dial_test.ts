@@ -4,7 +4,7 @@ import type { Address, Balance, NonEmpty, Target } from "../../../src/config/con
 import { dial, listenTcp, Resolver, type TcpListener } from "../../../src/net/mod.ts";
 import { LoadBalancer } from "../../../src/proxy/load_balancer.ts";
 import { NoTarget } from "../../../src/proxy/load_balancer.ts";
-import { listenAt, Place } from "../net/unix_support.ts";
+import { listenAt, SocketDir } from "../../support/unix.ts";
 
 const QUIET = {
   targetConnected: () => {},
@@ -50,7 +50,7 @@ async function remote(connect: () => Promise<Conn>): Promise<string> {
 }
 
 Deno.test("targets: a missing socket, a port that refuses, and one that takes it", async () => {
-  using place = new Place();
+  using place = new SocketDir();
   const gone = listenTcp(LOCAL);
   gone.close();
   const there = listenTcp(LOCAL);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { acceptHeader, type HeaderRefusal } from "../../../src/proxy/proxy_header.ts";
-import { binary } from "../proxy_protocol/support.ts";
-import { tcpPair } from "../../support/ways.ts";
+import { binary } from "../../support/proxy_protocol.ts";
+import { tcpPair } from "../../support/tls/tcp_backends.ts";
 import { assertRefused, CLIENT, LINE, networks, settings, taken } from "./proxy_header_support.ts";
 import { FakeChannel } from "./fake_conn.ts";
 

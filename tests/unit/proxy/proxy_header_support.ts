@@ -12,7 +12,7 @@ import type {
   HeaderLimits,
   HeaderRefusal,
 } from "../../../src/proxy/proxy_header.ts";
-import { words } from "../tls/support.ts";
+import { words } from "../../support/tls/ends.ts";
 import type { FakeChannel } from "./fake_conn.ts";
 
 /** Networks of the config. */

@@ -7,19 +7,19 @@ import { type Conn, ConnError, pipeByReading } from "../../../src/net/conn.ts";
 import { listenTcp } from "../../../src/net/mod.ts";
 import { acceptHeader } from "../../../src/proxy/proxy_header.ts";
 import { encodeHeader } from "../../../src/proxy_protocol/encode.ts";
-import { binary, octets } from "../proxy_protocol/support.ts";
-import { tcpPair } from "../../support/ways.ts";
+import { binary, octets } from "../../support/proxy_protocol.ts";
+import { tcpPair } from "../../support/tls/tcp_backends.ts";
 import {
   admit,
   bytesOf,
-  channelOf,
-  faulty,
+  connOf,
+  failsWith,
   limits,
   pki,
   readAll,
   readSome,
-} from "../tls/support.ts";
-import { server, text, words } from "../tls/support.ts";
+} from "../../support/tls/ends.ts";
+import { server, text, words } from "../../support/tls/ends.ts";
 import { CLIENT, LINE, readText, settings, taken } from "./proxy_header_support.ts";
 import { FakeChannel } from "./fake_conn.ts";
 
@@ -165,9 +165,9 @@ Deno.test("writing, ending, closing and breaking are those of the connection", a
   // What came before it broke can still be read.
   inner.breakRead("reset");
   assert.equal(await readText(conn), "hello");
-  await faulty(conn.read(), "reset");
+  await failsWith(conn.read(), "reset");
   inner.breakWrite("reset");
-  await faulty(conn.write(text("x")), "reset");
+  await failsWith(conn.write(text("x")), "reset");
   conn.close();
   conn.close();
   assert.equal(inner.closed, true);
@@ -201,7 +201,7 @@ Deno.test("closing settles a read", async () => {
   const inner = new FakeChannel();
   inner.push(LINE);
   const { conn } = taken(await acceptHeader(inner, settings()));
-  const reading = faulty(conn.read(), "closed");
+  const reading = failsWith(conn.read(), "closed");
   conn.close();
   await reading;
 });
@@ -241,7 +241,7 @@ Deno.test("TLS behind the header: the handshake knows the client's address", asy
     key: pki().client.keyPem,
   });
   const { conn } = taken(await acceptHeader(accepted, settings()));
-  const secured = channelOf(await server().accept(conn, admit, limits()));
+  const secured = connOf(await server().accept(conn, admit, limits()));
   assert.equal(secured.remote, CLIENT);
   peer.write("hello");
   assert.equal(words(await readSome(secured, 5)), "hello");

@@ -7,8 +7,8 @@ import {
 } from "../../../src/proxy_protocol/encode.ts";
 import { parseEndpoint } from "../../../src/proxy_protocol/endpoint.ts";
 import { soleCommonName, type TlsFacts } from "../../../src/proxy_protocol/tls_facts.ts";
-import { NOBODY } from "../acl/support.ts";
-import { binary, hex, octets, tlvHex, tlvsOf } from "./support.ts";
+import { EMPTY_PEER } from "../../support/acl.ts";
+import { binary, hex, octets, tlvHex, tlvsOf } from "../../support/proxy_protocol.ts";
 
 const PURE = { permissions: "none" } as const;
 
@@ -227,7 +227,7 @@ Deno.test("CRC-32C: the vectors of RFC 3720 appendix B.4 and the usual one", PUR
 
 Deno.test("common name: the only one that can be read", PURE, () => {
   const named = (...commonNames: { text: string | undefined; guess: string }[]) =>
-    soleCommonName({ ...NOBODY, commonNames });
+    soleCommonName({ ...EMPTY_PEER, commonNames });
   const web = { text: "web", guess: "web" };
   assert.equal(named(web), "web");
   assert.equal(named(), undefined);

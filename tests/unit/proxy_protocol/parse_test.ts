@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { crc32c } from "../../../src/proxy_protocol/crc32c.ts";
 import { type ParsedHeader, parseHeader } from "../../../src/proxy_protocol/parse.ts";
-import { binary, hex, octets, SIGNATURE, tlvHex } from "./support.ts";
+import { binary, hex, octets, SIGNATURE, tlvHex } from "../../support/proxy_protocol.ts";
 
 const PURE = { permissions: "none" } as const;
 

@@ -3,7 +3,15 @@ import fc from "fast-check";
 import { encodeHeader } from "../../../src/proxy_protocol/encode.ts";
 import { endpoint, hostBytes, packPair } from "../../../src/proxy_protocol/endpoint.ts";
 import { type ParsedHeader, parseHeader } from "../../../src/proxy_protocol/parse.ts";
-import { anyConnection, hex, octets, parseInPieces, RUNS, SIGNATURE, tlvsOf } from "./support.ts";
+import {
+  anyConnection,
+  hex,
+  octets,
+  parseInPieces,
+  RUNS,
+  SIGNATURE,
+  tlvsOf,
+} from "../../support/proxy_protocol.ts";
 
 const PURE = { permissions: "none" } as const;
 const VERSIONS = ["v1", "v2", "v2-tls"] as const;

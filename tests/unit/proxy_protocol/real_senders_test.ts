@@ -8,7 +8,13 @@ import { chainPem, makeLeaf, pathOf, testPki } from "../../support/pki.ts";
 import { type Peer, PeerServer } from "../../support/sockets.ts";
 import { ownAddress, split } from "../../support/tools.ts";
 import { until } from "../../support/wait.ts";
-import { haproxy, nginx, plainClient, realTest, tlsClient } from "./real_peers.ts";
+import {
+  haproxy,
+  nginx,
+  plainClient,
+  realTest,
+  tlsClient,
+} from "../../support/proxy_protocol_peers.ts";
 
 const PKI = testPki();
 

@@ -18,19 +18,19 @@ import {
 } from "../../support/pki.ts";
 import {
   admit,
-  channelOf,
   client,
   connected,
+  connOf,
   credentials,
+  DEFENCE_NO_LONGER_NEEDED,
   limits,
-  MENDED,
   pki,
   refused,
   server,
-} from "./support.ts";
-import { memoryPair } from "./support_channels.ts";
+} from "../../support/tls/ends.ts";
+import { memoryPair } from "../../support/tls/memory_conn.ts";
 import { plainAdmits, plainTrusts } from "../../support/plain_tls.ts";
-import { bothWays } from "./support_ways.ts";
+import { testPublicAndNative } from "../../support/tls/backends.ts";
 
 const PAST = new Date(Date.now() - 86_400_000);
 const FUTURE = new Date(Date.now() + 86_400_000);
@@ -182,11 +182,11 @@ for (const [what, { leaf, bundle: given, reason, roles }] of Object.entries(case
       const letIn = role === "client"
         ? await plainAdmits(pair, bundle, { cert: own.pem, key: own.keyPem })
         : await plainTrusts(leaf, bundle);
-      assert(letIn, MENDED);
+      assert(letIn, DEFENCE_NO_LONGER_NEEDED);
     });
   }
 
-  bothWays(`refused as a client: ${what}`, async () => {
+  testPublicAndNative(`refused as a client: ${what}`, async () => {
     for (const clientAuth of ["required", "optional"] as const) {
       const [near, far] = memoryPair();
       const dialling = client({ own: leaf }).connect(near, admit, limits()).catch(() => undefined);
@@ -201,7 +201,7 @@ for (const [what, { leaf, bundle: given, reason, roles }] of Object.entries(case
 
   // A certificate that is for clients only has no place in the other role.
   if (what === "a leaf of the bundle for the other role") continue;
-  bothWays(`refused as a server: ${what}`, async () => {
+  testPublicAndNative(`refused as a server: ${what}`, async () => {
     const [near, far] = memoryPair();
     const accepting = server({ own: leaf }).accept(far, admit, limits())
       .then((shaken) => shaken.conn?.close(), () => {});
@@ -215,7 +215,7 @@ for (const [what, { leaf, bundle: given, reason, roles }] of Object.entries(case
   });
 }
 
-bothWays("a leaf of the bundle for clients only is refused as a server", async () => {
+testPublicAndNative("a leaf of the bundle for clients only is refused as a server", async () => {
   const leaf = makePinned("client");
   const [near, far] = memoryPair();
   const accepting = server({ own: leaf }).accept(far, admit, limits()).catch(() => {});
@@ -226,7 +226,7 @@ bothWays("a leaf of the bundle for clients only is refused as a server", async (
   await accepting;
 });
 
-bothWays("a sound leaf that stands in the bundle is let in, in both roles", async () => {
+testPublicAndNative("a sound leaf that stands in the bundle is let in, in both roles", async () => {
   const own = makePinned("client");
   const [near, far] = memoryPair();
   const [dialled, accepted] = await Promise.all([
@@ -234,11 +234,11 @@ bothWays("a sound leaf that stands in the bundle is let in, in both roles", asyn
     server({ bundle: [own] }).accept(far, admit, limits()),
   ]);
   assert.deepEqual(accepted.peer?.certificate.der, own.der);
-  channelOf(dialled).close();
-  channelOf(accepted).close();
+  connOf(dialled).close();
+  connOf(accepted).close();
 });
 
-bothWays(
+testPublicAndNative(
   "a chain of two intermediates is let in, in any order, with rubbish beside it",
   async () => {
     const root = makeCa({ subject: "root" });

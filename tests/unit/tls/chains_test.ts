@@ -6,9 +6,18 @@
 
 import assert from "node:assert/strict";
 import { dns, type Issued, makeCa, makeKey, makeLeaf } from "../../support/pki.ts";
-import { admit, client, connected, limits, pki, refused, server, VERSIONS } from "./support.ts";
-import { memoryPair } from "./support_channels.ts";
-import { bothWays } from "./support_ways.ts";
+import {
+  admit,
+  client,
+  connected,
+  limits,
+  pki,
+  refused,
+  server,
+  VERSIONS,
+} from "../../support/tls/ends.ts";
+import { memoryPair } from "../../support/tls/memory_conn.ts";
+import { testPublicAndNative } from "../../support/tls/backends.ts";
 
 /** `count` CA certificates of about `size` bytes that have nothing to do with anything. */
 function ballast(count: number, subject: (i: number) => string): Issued[] {
@@ -23,7 +32,7 @@ function withChain(leaf: Issued, chain: readonly Issued[]): Issued {
 
 const SAN = [dns("localhost")];
 
-bothWays("a chain of up to 64 KB is read, rubbish and all", async () => {
+testPublicAndNative("a chain of up to 64 KB is read, rubbish and all", async () => {
   const leaf = makeLeaf({ san: SAN }, pki().ca);
   const own = withChain(leaf, ballast(130, (i) => `ballast ${i}`));
   assert(own.pem.length > 55_000);
@@ -37,7 +46,7 @@ bothWays("a chain of up to 64 KB is read, rubbish and all", async () => {
   }
 });
 
-bothWays("a chain of more than 64 KB is refused", async () => {
+testPublicAndNative("a chain of more than 64 KB is refused", async () => {
   const own = withChain(makeLeaf({ san: SAN }, pki().ca), ballast(300, (i) => `ballast ${i}`));
   for (const [version] of VERSIONS) {
     {
@@ -90,7 +99,7 @@ function mazes(): Record<string, Issued> {
 }
 
 for (const [what, own] of Object.entries(mazes())) {
-  bothWays(`${what}: refused, soon`, async () => {
+  testPublicAndNative(`${what}: refused, soon`, async () => {
     for (const role of ["client", "server"] as const) {
       const started = performance.now();
       const [near, far] = memoryPair();

@@ -6,8 +6,13 @@
 
 import assert from "node:assert/strict";
 import tls from "node:tls";
-import { credentials, MENDED, pki, stranger } from "./support.ts";
-import { duplexOf, memoryPair } from "./support_channels.ts";
+import {
+  credentials,
+  DEFENCE_NO_LONGER_NEEDED,
+  pki,
+  untrustedClient,
+} from "../../support/tls/ends.ts";
+import { duplexOf, memoryPair } from "../../support/tls/memory_conn.ts";
 import { plainServer } from "../../support/plain_tls.ts";
 import { filesIn, peerFiles, Process, sClient } from "../../support/openssl.ts";
 
@@ -24,7 +29,7 @@ Deno.test("control: rejectUnauthorized: false lets bad certificates in and calls
     seen.push([socket.authorized, socket.authorizationError]);
     socket.end("let in");
   });
-  const bad = stranger();
+  const bad = untrustedClient();
   await using files = await filesIn(peerFiles(bad, [pki().ca]));
   const trust = ["-CAfile", files.path("ca.pem")];
   await using shown = sClient(
@@ -35,8 +40,8 @@ Deno.test("control: rejectUnauthorized: false lets bad certificates in and calls
   await shown.says(/let in/);
   await using none = sClient(plain.port, ...trust);
   await none.says(/let in/);
-  assert.equal(seen[0]?.[0], false, MENDED);
-  assert.equal(seen[1]?.[1], "UNABLE_TO_GET_ISSUER_CERT", MENDED);
+  assert.equal(seen[0]?.[0], false, DEFENCE_NO_LONGER_NEEDED);
+  assert.equal(seen[1]?.[1], "UNABLE_TO_GET_ISSUER_CERT", DEFENCE_NO_LONGER_NEEDED);
 });
 
 Deno.test("control: a refused client of plain node:tls sees its handshake succeed, no alert", async () => {
@@ -48,7 +53,7 @@ Deno.test("control: a refused client of plain node:tls sees its handshake succee
     requestCert: true,
     rejectUnauthorized: true,
   }, (socket) => socket.end("let in"));
-  await using files = await filesIn(peerFiles(stranger(), [pki().ca]));
+  await using files = await filesIn(peerFiles(untrustedClient(), [pki().ca]));
   await using peer = new Process("openssl", [
     ...["s_client", "-connect", `127.0.0.1:${plain.port}`, "-tls1_3"],
     ...["-CAfile", files.path("ca.pem"), "-cert", files.path("cert.pem")],
@@ -57,7 +62,7 @@ Deno.test("control: a refused client of plain node:tls sees its handshake succee
   await peer.ends();
   assert.match(peer.said, /Verify return code: 0 \(ok\)/);
   assert.doesNotMatch(peer.said, /let in/);
-  assert.doesNotMatch(peer.said, /alert/, MENDED);
+  assert.doesNotMatch(peer.said, /alert/, DEFENCE_NO_LONGER_NEEDED);
 });
 
 Deno.test("control: destroying a Duplex on tlsClientError cuts off the alert", async () => {
@@ -90,7 +95,7 @@ Deno.test("control: destroying a Duplex on tlsClientError cuts off the alert", a
     socket.on("close", () => done("closed"));
   });
   await failed;
-  assert.doesNotMatch(await seen, /CertificateRequired|HandshakeFailure/, MENDED);
+  assert.doesNotMatch(await seen, /CertificateRequired|HandshakeFailure/, DEFENCE_NO_LONGER_NEEDED);
   socket.destroy();
   dialled.destroy();
 });

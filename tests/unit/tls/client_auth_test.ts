@@ -10,20 +10,20 @@ import type { Conn } from "../../../src/net/conn.ts";
 import { makeLeaf, testPki } from "../../support/pki.ts";
 import {
   admit,
-  channelOf,
   client,
+  connOf,
   credentials,
   limits,
   pki,
   refused,
   server,
-  stranger,
+  untrustedClient,
   VERSIONS,
-} from "./support.ts";
-import { Counting, duplexOf, memoryPair } from "./support_channels.ts";
-import { greetAndEcho, listen } from "./support_peers.ts";
+} from "../../support/tls/ends.ts";
+import { CountingConn, duplexOf, memoryPair } from "../../support/tls/memory_conn.ts";
+import { greetAndEcho, listen } from "../../support/tls/listen.ts";
 import { filesIn, peerFiles, Process, sClient } from "../../support/openssl.ts";
-import { bothWays } from "./support_ways.ts";
+import { testPublicAndNative } from "../../support/tls/backends.ts";
 
 const OPENSSL = { "TLS1.2": "-tls1_2", "TLS1.3": "-tls1_3" } as const;
 const CURL = {
@@ -32,79 +32,103 @@ const CURL = {
 } as const;
 
 for (const [version] of VERSIONS) {
-  bothWays(`openssl without a certificate is told that one is required, ${version}`, async () => {
-    await using files = await filesIn(peerFiles(pki().client, [pki().ca]));
-    await using listening = listen(() => server());
-    await using peer = sClient(listening.port, OPENSSL[version], "-CAfile", files.path("ca.pem"));
-    await peer.ends();
-    assert.match(peer.said, /alert (certificate required|handshake failure|number 116)/, peer.said);
-    await refused(Promise.reject(await listening.next()), "no_certificate");
-    const [first] = listening.results;
-    assert.equal(first instanceof Error && first.message, "peer sent no certificate");
-  });
+  testPublicAndNative(
+    `openssl without a certificate is told that one is required, ${version}`,
+    async () => {
+      await using files = await filesIn(peerFiles(pki().client, [pki().ca]));
+      await using listening = listen(() => server());
+      await using peer = sClient(listening.port, OPENSSL[version], "-CAfile", files.path("ca.pem"));
+      await peer.ends();
+      assert.match(
+        peer.said,
+        /alert (certificate required|handshake failure|number 116)/,
+        peer.said,
+      );
+      await refused(Promise.reject(await listening.next()), "no_certificate");
+      const [first] = listening.results;
+      assert.equal(first instanceof Error && first.message, "peer sent no certificate");
+    },
+  );
 
-  bothWays(`curl without a certificate is told that one is required, ${version}`, async () => {
-    await using files = await filesIn(peerFiles(pki().client, [pki().ca]));
-    await using listening = listen(() => server());
-    const url = `https://localhost:${listening.port}/`;
-    await using curl = new Process("curl", [
-      ...["-sS", "--noproxy", "*", "-4", ...CURL[version], "--cacert", files.path("ca.pem"), url],
-    ]);
-    assert.notEqual(await curl.ends(), 0);
-    assert.match(curl.said, /alert (certificate required|handshake failure|number 116)/, curl.said);
-    await refused(Promise.reject(await listening.next()), "no_certificate");
-  });
+  testPublicAndNative(
+    `curl without a certificate is told that one is required, ${version}`,
+    async () => {
+      await using files = await filesIn(peerFiles(pki().client, [pki().ca]));
+      await using listening = listen(() => server());
+      const url = `https://localhost:${listening.port}/`;
+      await using curl = new Process("curl", [
+        ...["-sS", "--noproxy", "*", "-4", ...CURL[version], "--cacert", files.path("ca.pem"), url],
+      ]);
+      assert.notEqual(await curl.ends(), 0);
+      assert.match(
+        curl.said,
+        /alert (certificate required|handshake failure|number 116)/,
+        curl.said,
+      );
+      await refused(Promise.reject(await listening.next()), "no_certificate");
+    },
+  );
 
-  bothWays(`a client of ours without a certificate is told so too, ${version}`, async () => {
-    const [near, far] = memoryPair();
-    const own = credentials(pki().client, [pki().ca]);
-    const accepting = refused(
-      server().accept(far, admit, limits()),
-      "no_certificate",
-    );
-    const wire = duplexOf(near);
-    const socket = tls.connect({
-      socket: wire,
-      ca: own.caPem ?? [],
-      servername: "localhost",
-      maxVersion: version === "TLS1.2" ? "TLSv1.2" : "TLSv1.3",
-    });
-    const error = await new Promise<Error>((done) => socket.on("error", done));
-    assert.match(error.message, /CertificateRequired|HandshakeFailure/);
-    socket.destroy();
-    wire.destroy();
-    await accepting;
-  });
+  testPublicAndNative(
+    `a client of ours without a certificate is told so too, ${version}`,
+    async () => {
+      const [near, far] = memoryPair();
+      const own = credentials(pki().client, [pki().ca]);
+      const accepting = refused(
+        server().accept(far, admit, limits()),
+        "no_certificate",
+      );
+      const wire = duplexOf(near);
+      const socket = tls.connect({
+        socket: wire,
+        ca: own.caPem ?? [],
+        servername: "localhost",
+        maxVersion: version === "TLS1.2" ? "TLSv1.2" : "TLSv1.3",
+      });
+      const error = await new Promise<Error>((done) => socket.on("error", done));
+      assert.match(error.message, /CertificateRequired|HandshakeFailure/);
+      socket.destroy();
+      wire.destroy();
+      await accepting;
+    },
+  );
 
-  bothWays(`required: a foreign certificate is refused and gets nothing, ${version}`, async () => {
-    const [near, far] = memoryPair();
-    const wire = new Counting(far);
-    let sent = 0;
-    const dialling = client({ own: stranger(), max: version }).connect(near, admit, limits())
-      .catch((error: unknown) => error);
-    const error = await refused(
-      server({
-        verify: () => {
-          sent = wire.bytesWritten;
-          return { ok: false, reason: "untrusted", detail: "the test says no" };
-        },
-      }).accept(wire, admit, limits()),
-      "untrusted",
-    );
-    assert.equal(error.message, "the test says no");
-    assert.equal(wire.bytesWritten, sent, "something left after the verdict");
-    assert(far.isClosed);
-    const result = await dialling;
-    if (!(result instanceof Error)) {
-      const { conn } = result as { conn: Conn };
-      await assert.rejects(conn.read(), { fault: "truncated" });
-      conn.close();
-    }
-  });
+  testPublicAndNative(
+    `required: a foreign certificate is refused and gets nothing, ${version}`,
+    async () => {
+      const [near, far] = memoryPair();
+      const wire = new CountingConn(far);
+      let sent = 0;
+      const dialling = client({ own: untrustedClient(), max: version }).connect(
+        near,
+        admit,
+        limits(),
+      )
+        .catch((error: unknown) => error);
+      const error = await refused(
+        server({
+          verify: () => {
+            sent = wire.bytesWritten;
+            return { ok: false, reason: "untrusted", detail: "the test says no" };
+          },
+        }).accept(wire, admit, limits()),
+        "untrusted",
+      );
+      assert.equal(error.message, "the test says no");
+      assert.equal(wire.bytesWritten, sent, "something left after the verdict");
+      assert(far.isClosed);
+      const result = await dialling;
+      if (!(result instanceof Error)) {
+        const { conn } = result as { conn: Conn };
+        await assert.rejects(conn.read(), { fault: "truncated" });
+        conn.close();
+      }
+    },
+  );
 
-  bothWays(`optional tells no certificate from a bad one, ${version}`, async () => {
+  testPublicAndNative(`optional tells no certificate from a bad one, ${version}`, async () => {
     const optional = server({ clientAuth: "optional" });
-    await using files = await filesIn(peerFiles(stranger(), [pki().ca]));
+    await using files = await filesIn(peerFiles(untrustedClient(), [pki().ca]));
     await using good = await filesIn(peerFiles(pki().client, [pki().ca]));
     await using listening = listen(() => optional);
     const trust = [OPENSSL[version], "-CAfile", files.path("ca.pem")];
@@ -130,7 +154,7 @@ for (const [version] of VERSIONS) {
     assert.equal(third.peer?.certificate.subject.attributes.at(-1)?.value, "frontend-service");
   });
 
-  bothWays(`none asks for no certificate, ${version}`, async () => {
+  testPublicAndNative(`none asks for no certificate, ${version}`, async () => {
     await using files = await filesIn(peerFiles(pki().client, [pki().ca]));
     await using listening = listen(() => server({ clientAuth: "none", bundle: [] }));
     await using peer = new Process("openssl", [
@@ -146,34 +170,37 @@ for (const [version] of VERSIONS) {
   });
 }
 
-bothWays("bad certificates of every kind are refused where one is optional", async () => {
-  const { ca } = pki();
-  const day = 86_400_000;
-  const past = new Date(Date.now() - day);
-  const future = new Date(Date.now() + day);
-  const cases = [
-    ["expired", makeLeaf({ notBefore: new Date(0), notAfter: past }, ca)],
-    ["not_yet_valid", makeLeaf({ notBefore: future }, ca)],
-    ["bad_certificate", makeLeaf({ role: "server" }, ca)],
-    ["untrusted", makeLeaf({ forged: true }, ca)],
-    ["untrusted", makeLeaf()],
-  ] as const;
-  for (const [reason, own] of cases) {
-    for (const clientAuth of ["optional", "required"] as const) {
-      const [near, far] = memoryPair();
-      const dialling = client({ own }).connect(near, admit, limits()).catch(() => undefined);
-      const error = await refused(
-        server({ clientAuth }).accept(far, () => assert.fail("decided"), limits()),
-        reason,
-      );
-      assert.match(error.message, /certificate|chain/);
-      (await dialling)?.conn?.close();
-      near.close();
+testPublicAndNative(
+  "bad certificates of every kind are refused where one is optional",
+  async () => {
+    const { ca } = pki();
+    const day = 86_400_000;
+    const past = new Date(Date.now() - day);
+    const future = new Date(Date.now() + day);
+    const cases = [
+      ["expired", makeLeaf({ notBefore: new Date(0), notAfter: past }, ca)],
+      ["not_yet_valid", makeLeaf({ notBefore: future }, ca)],
+      ["bad_certificate", makeLeaf({ role: "server" }, ca)],
+      ["untrusted", makeLeaf({ forged: true }, ca)],
+      ["untrusted", makeLeaf()],
+    ] as const;
+    for (const [reason, own] of cases) {
+      for (const clientAuth of ["optional", "required"] as const) {
+        const [near, far] = memoryPair();
+        const dialling = client({ own }).connect(near, admit, limits()).catch(() => undefined);
+        const error = await refused(
+          server({ clientAuth }).accept(far, () => assert.fail("decided"), limits()),
+          reason,
+        );
+        assert.match(error.message, /certificate|chain/);
+        (await dialling)?.conn?.close();
+        near.close();
+      }
     }
-  }
-});
+  },
+);
 
-bothWays(
+testPublicAndNative(
   "a client of ours shows its certificate where it is optional, intermediates and all",
   async () => {
     const { ca, client: own, server: other } = testPki({ intermediate: true });
@@ -184,12 +211,12 @@ bothWays(
     ]);
     assert.deepEqual(accepted.peer?.certificate.der, own.der);
     assert.deepEqual(dialled.peer?.certificate.der, other.der);
-    channelOf(dialled).close();
-    channelOf(accepted).close();
+    connOf(dialled).close();
+    connOf(accepted).close();
   },
 );
 
-bothWays("echo through openssl, both ways, until either side ends", async () => {
+testPublicAndNative("echo through openssl, both ways, until either side ends", async () => {
   await using files = await filesIn(peerFiles(pki().client, [pki().ca]));
   await using listening = listen(() => server(), greetAndEcho);
   await using peer = sClient(

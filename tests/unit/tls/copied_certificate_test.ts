@@ -18,7 +18,7 @@ import {
   makeLeaf,
   pem,
 } from "../../support/pki.ts";
-import { shapes } from "../x509/support/shapes.ts";
+import { shapes } from "../../support/x509/shapes.ts";
 import {
   admit,
   client,
@@ -30,24 +30,24 @@ import {
   text,
   verified,
   words,
-} from "./support.ts";
-import { attack, nothingGivenAway } from "./support_attack.ts";
-import { memoryPair } from "./support_channels.ts";
+} from "../../support/tls/ends.ts";
+import { assertNothingRevealed, attack } from "../../support/tls/rogue_attack.ts";
+import { memoryPair } from "../../support/tls/memory_conn.ts";
 import { filesIn, Process, sServer } from "../../support/openssl.ts";
-import { p256Signer, rogueServer } from "./support_rogue.ts";
-import { bothWays } from "./support_ways.ts";
+import { p256Signer, rogueServer } from "../../support/tls/rogue_server.ts";
+import { testPublicAndNative } from "../../support/tls/backends.ts";
 
-bothWays("a genuine certificate without its key is refused", async () => {
+testPublicAndNative("a genuine certificate without its key is refused", async () => {
   const genuine = pki().server.der;
   const wrong = makeKey();
   for (const sign of [undefined, p256Signer(wrong)]) {
     const { error, got } = await attack([genuine], sign);
-    nothingGivenAway(got, "copied certificate");
+    assertNothingRevealed(got, "copied certificate");
     assert(error instanceof Error);
   }
 });
 
-bothWays("whatever our reader takes, the engine asks for its key", async () => {
+testPublicAndNative("whatever our reader takes, the engine asks for its key", async () => {
   const odd: IssueOptions[] = [
     { serial: "7f".repeat(20) },
     { notAfter: der.generalizedTime("99991231235959Z") },
@@ -86,12 +86,12 @@ bothWays("whatever our reader takes, the engine asks for its key", async () => {
       }).connect(near, admit, limits()),
       ["untrusted", "protocol", "bad_certificate", "expired", "other"],
     );
-    nothingGivenAway(await serving, "copied certificate");
+    assertNothingRevealed(await serving, "copied certificate");
   }
   assert.equal(taken, 0, "the engine took a copied certificate for its holder");
 });
 
-bothWays("a copied certificate under TLS 1.2 is refused", async () => {
+testPublicAndNative("a copied certificate under TLS 1.2 is refused", async () => {
   const { server, ca } = pki();
   // openssl compares public keys only: the genuine one beside the private half of another.
   const mixed = mixedKey(server);
@@ -127,7 +127,7 @@ function mixedKey(issued: Issued): string {
   return pem("PRIVATE KEY", der.seq(der.int(0), algorithm, der.octet(inner)));
 }
 
-bothWays("openssl does serve with such a key: the attack is a real one", async () => {
+testPublicAndNative("openssl does serve with such a key: the attack is a real one", async () => {
   await using files = await filesIn({
     "cert.pem": pki().server.pem,
     "key.pem": pki().server.keyPem,

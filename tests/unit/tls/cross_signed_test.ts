@@ -6,9 +6,18 @@
 
 import assert from "node:assert/strict";
 import { chainPem, dns, type Issued, makeCa, makeLeaf } from "../../support/pki.ts";
-import { admit, client, connected, limits, MENDED, pki, refused, server } from "./support.ts";
-import { memoryPair } from "./support_channels.ts";
-import { bothWays } from "./support_ways.ts";
+import {
+  admit,
+  client,
+  connected,
+  DEFENCE_NO_LONGER_NEEDED,
+  limits,
+  pki,
+  refused,
+  server,
+} from "../../support/tls/ends.ts";
+import { memoryPair } from "../../support/tls/memory_conn.ts";
+import { testPublicAndNative } from "../../support/tls/backends.ts";
 
 const SAN = [dns("localhost")];
 
@@ -20,7 +29,7 @@ function crossSigned(): { readonly a: Issued; readonly b: Issued; readonly leaf:
   return { a, b, leaf: makeLeaf({ subject: "localhost", san: SAN }, a) };
 }
 
-bothWays(
+testPublicAndNative(
   "CAs that signed each other, both in the bundle: ours answers, in both roles",
   async () => {
     const { a, b, leaf } = crossSigned();
@@ -90,5 +99,5 @@ Deno.test("control: the engine's getPeerCertificate(true) never comes back from 
     ),
     "the control is broken",
   );
-  assert.equal(await chainComesBack(leaf, [a, b], 1_500), false, MENDED);
+  assert.equal(await chainComesBack(leaf, [a, b], 1_500), false, DEFENCE_NO_LONGER_NEEDED);
 });

@@ -11,8 +11,8 @@ import tls from "node:tls";
 import {
   bytesOf,
   credentials,
-  faulty,
-  MENDED,
+  DEFENCE_NO_LONGER_NEEDED,
+  failsWith,
   pki,
   readAll,
   readSome,
@@ -22,14 +22,14 @@ import {
   until,
   VERSIONS,
   words,
-} from "./support.ts";
-import { memoryPair } from "./support_channels.ts";
+} from "../../support/tls/ends.ts";
+import { memoryPair } from "../../support/tls/memory_conn.ts";
 import { plainServer } from "../../support/plain_tls.ts";
-import { eachEngine, eachWay } from "./support_ways.ts";
+import { testEachBackend, testEachTlsBackend } from "../../support/tls/backends.ts";
 
 for (const [version] of VERSIONS) {
   for (const first of ["client", "server"] as const) {
-    eachWay(
+    testEachBackend(
       `half-close: the ${first} ends first and still gets its answer, ${version}`,
       async ({ client, connected, tcpPair }) => {
         const ends = await connected({
@@ -55,7 +55,7 @@ for (const [version] of VERSIONS) {
       },
     );
 
-    eachWay(
+    testEachBackend(
       `the end is there for a reader who comes late, ${first} ends, ${version}`,
       async ({ client, connected }) => {
         const ends = await connected({ client: client({ max: version }) });
@@ -74,7 +74,7 @@ for (const [version] of VERSIONS) {
       },
     );
 
-    eachEngine(
+    testEachTlsBackend(
       `FIN without close_notify is truncation, ${first} cut, ${version}`,
       async ({ client, connected }) => {
         const [near, far] = memoryPair();
@@ -84,14 +84,14 @@ for (const [version] of VERSIONS) {
         await cut.closeWrite();
         const got = await reading.read();
         assert.equal(words(got ?? new Uint8Array(0)), "half a mess");
-        await faulty(reading.read(), "truncated");
-        await faulty(reading.read(), "truncated");
+        await failsWith(reading.read(), "truncated");
+        await failsWith(reading.read(), "truncated");
         ends.client.close();
         ends.server.close();
       },
     );
 
-    eachEngine(
+    testEachTlsBackend(
       `FIN without close_notify is an end where none is required, ${first} cut, ${version}`,
       async ({ client, server, connected }) => {
         const [near, far] = memoryPair();
@@ -119,23 +119,26 @@ for (const [version] of VERSIONS) {
       },
     );
 
-    eachEngine(`RST is a reset, ${first} cut, ${version}`, async ({ client, connected }) => {
-      const [near, far] = memoryPair();
-      const ends = await connected({ pair: [near, far], client: client({ max: version }) });
-      const reading = first === "client" ? ends.server : ends.client;
-      const pending = faulty(reading.read(), "reset");
-      near.reset();
-      await pending;
-      await faulty(reading.write(text("x")), "reset");
-      ends.client.close();
-      ends.server.close();
-    });
+    testEachTlsBackend(
+      `RST is a reset, ${first} cut, ${version}`,
+      async ({ client, connected }) => {
+        const [near, far] = memoryPair();
+        const ends = await connected({ pair: [near, far], client: client({ max: version }) });
+        const reading = first === "client" ? ends.server : ends.client;
+        const pending = failsWith(reading.read(), "reset");
+        near.reset();
+        await pending;
+        await failsWith(reading.write(text("x")), "reset");
+        ends.client.close();
+        ends.server.close();
+      },
+    );
   }
 }
 
 for (const requireCloseNotify of [true, false]) {
   for (const piece of [[23], [23, 3, 3, 1, 0], [23, 3, 3, 1, 0, 7, 7, 7]]) {
-    eachEngine(
+    testEachTlsBackend(
       `an end after ${piece.length} bytes of a record is truncation, close_notify ${
         requireCloseNotify ? "required" : "not required"
       }`,
@@ -144,7 +147,7 @@ for (const requireCloseNotify of [true, false]) {
         const ends = await connected({ pair: [near, far], server: server({ requireCloseNotify }) });
         await near.write(Uint8Array.from(piece));
         await near.closeWrite();
-        await faulty(ends.server.read(), "truncated");
+        await failsWith(ends.server.read(), "truncated");
         ends.client.close();
         ends.server.close();
       },
@@ -152,22 +155,22 @@ for (const requireCloseNotify of [true, false]) {
   }
 }
 
-eachEngine(
+testEachTlsBackend(
   "a forged record is a protocol fault, and the end of both directions",
   async ({ connected }) => {
     const [near, far] = memoryPair();
     const ends = await connected({ pair: [near, far] });
     await near.write(Uint8Array.of(23, 3, 3, 0, 20, ...bytesOf(20)));
-    await faulty(ends.server.read(), "protocol");
+    await failsWith(ends.server.read(), "protocol");
     await assert.rejects(async () => await ends.server.write(text("x")), { name: "ChannelError" });
     ends.client.close();
     ends.server.close();
   },
 );
 
-eachWay("a reset over TCP, seen by a writer", async ({ connected, tcpPair }) => {
+testEachBackend("a reset over TCP, seen by a writer", async ({ connected, tcpPair }) => {
   const ends = await connected({ pair: await tcpPair() });
-  const blocked = faulty(ends.server.write(bytesOf(30_000_000)), "reset");
+  const blocked = failsWith(ends.server.write(bytesOf(30_000_000)), "reset");
   await new Promise((later) => setTimeout(later, 20));
   // Closing with unread bytes resets.
   ends.client.close();
@@ -210,7 +213,7 @@ async function sendToPaused(size: number, notify: boolean): Promise<Paused> {
 Deno.test("control: a paused node:tls socket loses its end for good", async () => {
   for (const notify of [true, false]) {
     const { ended } = await sendToPaused(100_000, notify);
-    assert.equal(ended, false, MENDED);
+    assert.equal(ended, false, DEFENCE_NO_LONGER_NEEDED);
   }
 });
 
@@ -218,7 +221,7 @@ for (const [version] of VERSIONS) {
   for (const size of [0, 1, 100_000, 3_000_000]) {
     for (const notify of [true, false]) {
       const how = notify ? "with" : "without";
-      eachEngine(
+      testEachTlsBackend(
         `ours keeps an end that comes while nobody reads: ${size} bytes, ${how} close_notify, ${version}`,
         async ({ client, connected }) => {
           const [near, far] = memoryPair(8_000_000);
@@ -232,7 +235,7 @@ for (const [version] of VERSIONS) {
             assert.deepEqual(await readAll(ends.server), data);
           } else {
             if (size > 0) assert.deepEqual(await readSome(ends.server, size), data);
-            await faulty(ends.server.read(), "truncated");
+            await failsWith(ends.server.read(), "truncated");
           }
           ends.client.close();
           ends.server.close();
@@ -243,7 +246,7 @@ for (const [version] of VERSIONS) {
 }
 
 for (const room of [16, 100, 300]) {
-  eachEngine(
+  testEachTlsBackend(
     `the end comes after what the engine still has to send, ${room} bytes at a time`,
     async ({ connected }) => {
       // Session tickets wait for a client that does not read yet.

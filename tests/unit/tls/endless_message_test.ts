@@ -9,12 +9,12 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { Conn } from "../../../src/net/conn.ts";
-import { holder, VERSIONS } from "../../support/adversary.ts";
-import { playClient } from "../../support/adversary_client.ts";
-import { RECORD, record } from "../../support/adversary_octets.ts";
-import { admit, faulty, limits, pki, refused } from "./support.ts";
-import { Counting, memoryPair } from "./support_channels.ts";
-import { eachEngine, eachWay } from "./support_ways.ts";
+import { holder, VERSIONS } from "../../support/adversary/arena.ts";
+import { playClient } from "../../support/adversary/client.ts";
+import { RECORD, record } from "../../support/adversary/octets.ts";
+import { admit, failsWith, limits, pki, refused } from "../../support/tls/ends.ts";
+import { CountingConn, memoryPair } from "../../support/tls/memory_conn.ts";
+import { testEachBackend, testEachTlsBackend } from "../../support/tls/backends.ts";
 
 /** What a peer is given before it is cut off, and what else one read of a socket takes. */
 const ENOUGH = 512 * 1024;
@@ -37,10 +37,10 @@ async function sendOn(conn: Conn, type: number): Promise<void> {
   }
 }
 
-eachEngine("a hello without end", async ({ server, client }) => {
+testEachTlsBackend("a hello without end", async ({ server, client }) => {
   for (const role of ["server", "client"] as const) {
     const [peer, own] = memoryPair(4 * ENOUGH);
-    const wire = new Counting(own);
+    const wire = new CountingConn(own);
     const running = role === "server"
       ? server().accept(wire, () => assert.fail("decided"), limits(5000))
       : client().connect(wire, () => assert.fail("decided"), limits(5000));
@@ -53,13 +53,13 @@ eachEngine("a hello without end", async ({ server, client }) => {
 });
 
 for (const version of VERSIONS) {
-  eachWay(`a message without end after the handshake, ${version}`, async (way) => {
+  testEachBackend(`a message without end after the handshake, ${version}`, async (way) => {
     let served: Promise<void> | undefined;
     let sent = 0;
     const own = way.server({ max: version });
     await using listening = way.listen(() => own, (conn) => {
       const echoing = conn.pipeTo((bytes) => conn.write(bytes));
-      served = faulty(echoing, "protocol");
+      served = failsWith(echoing, "protocol");
       return served;
     }, admit);
     await playClient(listening.port, version, {

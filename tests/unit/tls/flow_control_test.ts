@@ -13,19 +13,19 @@ import type { Conn } from "../../../src/net/conn.ts";
 import {
   admit,
   bytesOf,
-  channelOf,
+  connOf,
   credentials,
+  DEFENCE_NO_LONGER_NEEDED,
   limits,
-  MENDED,
   pki,
   readAll,
   sendAll,
   settled,
   VERSIONS,
-} from "./support.ts";
-import { Counting, memoryPair } from "./support_channels.ts";
+} from "../../support/tls/ends.ts";
+import { CountingConn, memoryPair } from "../../support/tls/memory_conn.ts";
 import { plainServer } from "../../support/plain_tls.ts";
-import { eachEngine, eachWay } from "./support_ways.ts";
+import { testEachBackend, testEachTlsBackend } from "../../support/tls/backends.ts";
 
 const MB = 1024 * 1024;
 const OFFERED = 64 * MB;
@@ -86,16 +86,16 @@ Deno.test("control: a paused node:tls socket goes on reading", async () => {
   sender.destroy();
   await once(sender, "close");
   await sending;
-  assert(taken > OFFERED / 2, `it took ${taken} of ${OFFERED} bytes: ${MENDED}`);
+  assert(taken > OFFERED / 2, `it took ${taken} of ${OFFERED} bytes: ${DEFENCE_NO_LONGER_NEEDED}`);
 });
 
 for (const [version] of VERSIONS) {
   for (const stalled of ["server", "client"] as const) {
-    eachEngine(
+    testEachTlsBackend(
       `a stalled ${stalled} leaves the bytes on the wire, ${version}`,
       async ({ client, connected }) => {
         const [near, far] = memoryPair(256 * 1024);
-        const wire = new Counting(stalled === "client" ? near : far);
+        const wire = new CountingConn(stalled === "client" ? near : far);
         const ends = await connected({
           pair: stalled === "client" ? [wire, far] : [near, wire],
           client: client({ max: version }),
@@ -117,7 +117,7 @@ for (const [version] of VERSIONS) {
   }
 }
 
-eachWay(
+testEachBackend(
   "every byte that had to wait arrives, over TCP, both directions",
   async ({ connected, tcpPair }) => {
     for (const turned of [false, true]) {
@@ -136,9 +136,9 @@ eachWay(
 );
 
 for (const stalled of ["server", "client"] as const) {
-  eachEngine(`a write waits for a ${stalled} that does not read`, async ({ connected }) => {
+  testEachTlsBackend(`a write waits for a ${stalled} that does not read`, async ({ connected }) => {
     const [near, far] = memoryPair(64 * 1024);
-    const [wireNear, wireFar] = [new Counting(near), new Counting(far)];
+    const [wireNear, wireFar] = [new CountingConn(near), new CountingConn(far)];
     const ends = await connected({ pair: [wireNear, wireFar] });
     const [reader, writer, wire] = stalled === "server"
       ? [ends.server, ends.client, wireNear]
@@ -162,7 +162,7 @@ for (const stalled of ["server", "client"] as const) {
   });
 }
 
-eachWay("a stalled reader does not stop its own writes", async ({ connected }) => {
+testEachBackend("a stalled reader does not stop its own writes", async ({ connected }) => {
   const ends = await connected();
   const flood = ends.client.write(bytesOf(2 * MB));
   const reply = bytesOf(MB, 2);
@@ -177,17 +177,20 @@ eachWay("a stalled reader does not stop its own writes", async ({ connected }) =
   ends.server.close();
 });
 
-eachEngine("bytes that came with the handshake are not lost", async ({ client, server }) => {
-  for (const [version] of VERSIONS) {
-    const [near, far] = memoryPair();
-    const accepting = server().accept(far, admit, limits());
-    const dialled = await client({ max: version }).connect(near, admit, limits());
-    const early = bytesOf(20_000, 3);
-    await channelOf(dialled).write(early);
-    await channelOf(dialled).closeWrite();
-    const accepted = channelOf(await accepting);
-    assert.deepEqual(await readAll(accepted), early);
-    accepted.close();
-    channelOf(dialled).close();
-  }
-});
+testEachTlsBackend(
+  "bytes that came with the handshake are not lost",
+  async ({ client, server }) => {
+    for (const [version] of VERSIONS) {
+      const [near, far] = memoryPair();
+      const accepting = server().accept(far, admit, limits());
+      const dialled = await client({ max: version }).connect(near, admit, limits());
+      const early = bytesOf(20_000, 3);
+      await connOf(dialled).write(early);
+      await connOf(dialled).closeWrite();
+      const accepted = connOf(await accepting);
+      assert.deepEqual(await readAll(accepted), early);
+      accepted.close();
+      connOf(dialled).close();
+    }
+  },
+);

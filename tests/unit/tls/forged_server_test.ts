@@ -14,19 +14,19 @@ import {
   admit,
   client,
   credentials,
+  DEFENCE_NO_LONGER_NEEDED,
   limits,
-  MENDED,
   pki,
   refused,
   text,
   words,
-} from "./support.ts";
-import { attack, nothingGivenAway } from "./support_attack.ts";
-import { tcpPair } from "../../support/ways.ts";
-import { memoryPair } from "./support_channels.ts";
+} from "../../support/tls/ends.ts";
+import { assertNothingRevealed, attack } from "../../support/tls/rogue_attack.ts";
+import { tcpPair } from "../../support/tls/tcp_backends.ts";
+import { memoryPair } from "../../support/tls/memory_conn.ts";
 import { plainServer } from "../../support/plain_tls.ts";
-import { p256Signer, rogueServer } from "./support_rogue.ts";
-import { bothWays } from "./support_ways.ts";
+import { p256Signer, rogueServer } from "../../support/tls/rogue_server.ts";
+import { testPublicAndNative } from "../../support/tls/backends.ts";
 
 const IDS = Uint8Array.of(1, 2, 3);
 
@@ -121,20 +121,24 @@ for (const [what, options] of Object.entries(UNREADABLE)) {
     listener.close();
     socket.destroy();
     if (!socket.closed) await once(socket, "close");
-    assert.equal(got.certificates.length, 1, MENDED);
-    assert.equal(got.finished, true, MENDED);
-    assert.equal(words(got.plaintext), NAMELESS.includes(what) ? "" : "password", MENDED);
+    assert.equal(got.certificates.length, 1, DEFENCE_NO_LONGER_NEEDED);
+    assert.equal(got.finished, true, DEFENCE_NO_LONGER_NEEDED);
+    assert.equal(
+      words(got.plaintext),
+      NAMELESS.includes(what) ? "" : "password",
+      DEFENCE_NO_LONGER_NEEDED,
+    );
   });
 }
 
 for (const [what, options] of Object.entries({ ...UNREADABLE, ...READABLE })) {
-  bothWays(`a forged server is refused and gets nothing, ${what}`, async () => {
+  testPublicAndNative(`a forged server is refused and gets nothing, ${what}`, async () => {
     const { error, got } = await attack([forged(options).der]);
-    nothingGivenAway(got, what);
+    assertNothingRevealed(got, what);
     assert.match(error.message, /certificate|chain/);
   });
 
-  bothWays(`a forged intermediate does not help, ${what}`, async () => {
+  testPublicAndNative(`a forged intermediate does not help, ${what}`, async () => {
     const intermediate = makeCa({
       subject: "forged CA",
       issuer: pki().ca,
@@ -145,21 +149,21 @@ for (const [what, options] of Object.entries({ ...UNREADABLE, ...READABLE })) {
     for (const more of [[], [pki().ca.der]]) {
       const chain = [leaf.der, intermediate.der, ...more];
       const { got } = await attack(chain, p256Signer(leaf.key));
-      nothingGivenAway(got, what);
+      assertNothingRevealed(got, what);
     }
   });
 }
 
-bothWays("bytes that are no certificate at all", async () => {
+testPublicAndNative("bytes that are no certificate at all", async () => {
   for (const bytes of [IDS, new Uint8Array(1), der.seq(), der.seq(der.seq(), der.seq())]) {
     const { got } = await attack([bytes]);
-    nothingGivenAway(got, bytes.toHex());
+    assertNothingRevealed(got, bytes.toHex());
   }
   const { got } = await attack([]);
-  nothingGivenAway(got, "no certificate");
+  assertNothingRevealed(got, "no certificate");
 });
 
-bothWays("a forged v1 server under TLS 1.2 gets no plaintext", async () => {
+testPublicAndNative("a forged v1 server under TLS 1.2 gets no plaintext", async () => {
   const v1 = forged({ version: 1 });
   let got = "";
   await using plain = await plainServer(
@@ -177,7 +181,7 @@ bothWays("a forged v1 server under TLS 1.2 gets no plaintext", async () => {
   assert.equal(got, "");
 });
 
-bothWays("a server that withholds its Finished sees nothing and times out", async () => {
+testPublicAndNative("a server that withholds its Finished sees nothing and times out", async () => {
   const [near, far] = memoryPair();
   const { server } = pki();
   const serving = rogueServer(far, {
@@ -186,27 +190,30 @@ bothWays("a server that withholds its Finished sees nothing and times out", asyn
     withholdFinished: true,
   });
   await refused(client().connect(near, admit, limits(200)), "timeout");
-  nothingGivenAway(await serving, "without Finished");
+  assertNothingRevealed(await serving, "without Finished");
   far.close();
 });
 
-bothWays("the bundle of another PKI, and none at all, trust nobody", async () => {
+testPublicAndNative("the bundle of another PKI, and none at all, trust nobody", async () => {
   const { server } = pki();
   for (const bundle of [[makeCa({ subject: "mtlsd test CA" })], [makeCa()], []]) {
     const [near, far] = memoryPair();
     const serving = rogueServer(far, { chain: [server.der], sign: p256Signer(server.key) })
       .finally(() => far.close());
     await refused(client({ bundle }).connect(near, admit, limits()), "untrusted");
-    nothingGivenAway(await serving, "foreign bundle");
+    assertNothingRevealed(await serving, "foreign bundle");
   }
 });
 
-bothWays("an impostor that relays a genuine certificate of another name is refused", async () => {
-  const leaf = makeLeaf({ role: "server", san: [dns("other.example")] }, pki().ca);
-  const [near, far] = await tcpPair();
-  const serving = rogueServer(far, { chain: [leaf.der], sign: p256Signer(leaf.key) });
-  const error = await refused(client().connect(near, admit, limits()), "name_mismatch");
-  assert.match(error.message, /localhost/);
-  nothingGivenAway(await serving, "other name");
-  far.close();
-});
+testPublicAndNative(
+  "an impostor that relays a genuine certificate of another name is refused",
+  async () => {
+    const leaf = makeLeaf({ role: "server", san: [dns("other.example")] }, pki().ca);
+    const [near, far] = await tcpPair();
+    const serving = rogueServer(far, { chain: [leaf.der], sign: p256Signer(leaf.key) });
+    const error = await refused(client().connect(near, admit, limits()), "name_mismatch");
+    assert.match(error.message, /localhost/);
+    assertNothingRevealed(await serving, "other name");
+    far.close();
+  },
+);

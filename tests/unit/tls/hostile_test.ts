@@ -10,9 +10,9 @@ import { fileURLToPath } from "node:url";
 import type { Conn } from "../../../src/net/conn.ts";
 import {
   admit,
-  channelOf,
   client,
   connected,
+  connOf,
   limits,
   prng,
   readSome,
@@ -21,12 +21,17 @@ import {
   text,
   VERSIONS,
   words,
-} from "./support.ts";
-import { tcpPair } from "../../support/ways.ts";
-import { Counting, type Meddle, Meddling, memoryPair } from "./support_channels.ts";
+} from "../../support/tls/ends.ts";
+import { tcpPair } from "../../support/tls/tcp_backends.ts";
+import {
+  CountingConn,
+  type Meddle,
+  MeddlingConn,
+  memoryPair,
+} from "../../support/tls/memory_conn.ts";
 import { Process } from "../../support/openssl.ts";
 import type { Leftovers } from "./support_soak.ts";
-import { bothWays } from "./support_ways.ts";
+import { testPublicAndNative } from "../../support/tls/backends.ts";
 
 /** A good client gets through, and does not wait for the timeouts of others. */
 async function goodClientWorks(accepting: ReturnType<typeof server>): Promise<void> {
@@ -55,7 +60,7 @@ async function collide(near: Conn, far: Conn, options: {
       continue;
     }
     letIn++;
-    channelOf(result as never).close();
+    connOf(result as never).close();
   }
   return letIn === 2;
 }
@@ -99,7 +104,7 @@ function mutation(random: () => number): { meddle: Meddle; what: string } {
 }
 
 for (const [version] of VERSIONS) {
-  bothWays(`mutated handshakes, ${version}`, async () => {
+  testPublicAndNative(`mutated handshakes, ${version}`, async () => {
     const random = prng(version === "TLS1.2" ? 12 : 13);
     const ends = { client: client({ max: version }), server: server() };
     for (let batch = 0; batch < 4; batch++) {
@@ -109,8 +114,8 @@ for (const [version] of VERSIONS) {
         const [near, far] = memoryPair();
         const fromClient = random() < 0.5;
         const letIn = await collide(
-          fromClient ? new Meddling(near, meddle) : near,
-          fromClient ? far : new Meddling(far, meddle),
+          fromClient ? new MeddlingConn(near, meddle) : near,
+          fromClient ? far : new MeddlingConn(far, meddle),
           ends,
           intact ? 30_000 : undefined,
         );
@@ -122,43 +127,46 @@ for (const [version] of VERSIONS) {
     await goodClientWorks(ends.server);
   });
 
-  bothWays(`a peer that leaves after so many bytes, by FIN and by RST, ${version}`, async () => {
-    const ends = { client: client({ max: version }), server: server() };
-    for (const how of ["fin", "reset", "close"] as const) {
-      for (const role of ["client", "server"] as const) {
-        const cuts = [0, 1, 5, 50, 200, 240, 300, 600, 900, 1100, 1300, 1600, 2000];
-        await Promise.all(cuts.map(async (left) => {
-          const [near, far] = memoryPair();
-          const leaver = role === "client" ? near : far;
-          const cutting: Meddle = (chunk) => {
-            const part = chunk.subarray(0, Math.max(0, left));
-            left -= chunk.length;
-            if (left > 0) return [part];
-            // After this write.
-            setTimeout(() => {
-              if (how === "reset") leaver.reset();
-              else if (how === "fin") void leaver.closeWrite().catch(() => {});
-              else leaver.close();
-            }, 1);
-            return [part];
-          };
-          await collide(
-            role === "client" ? new Meddling(near, cutting) : near,
-            role === "server" ? new Meddling(far, cutting) : far,
-            ends,
-          );
-          near.close();
-          far.close();
-        }));
+  testPublicAndNative(
+    `a peer that leaves after so many bytes, by FIN and by RST, ${version}`,
+    async () => {
+      const ends = { client: client({ max: version }), server: server() };
+      for (const how of ["fin", "reset", "close"] as const) {
+        for (const role of ["client", "server"] as const) {
+          const cuts = [0, 1, 5, 50, 200, 240, 300, 600, 900, 1100, 1300, 1600, 2000];
+          await Promise.all(cuts.map(async (left) => {
+            const [near, far] = memoryPair();
+            const leaver = role === "client" ? near : far;
+            const cutting: Meddle = (chunk) => {
+              const part = chunk.subarray(0, Math.max(0, left));
+              left -= chunk.length;
+              if (left > 0) return [part];
+              // After this write.
+              setTimeout(() => {
+                if (how === "reset") leaver.reset();
+                else if (how === "fin") void leaver.closeWrite().catch(() => {});
+                else leaver.close();
+              }, 1);
+              return [part];
+            };
+            await collide(
+              role === "client" ? new MeddlingConn(near, cutting) : near,
+              role === "server" ? new MeddlingConn(far, cutting) : far,
+              ends,
+            );
+            near.close();
+            far.close();
+          }));
+        }
       }
-    }
-    await goodClientWorks(ends.server);
-  });
+      await goodClientWorks(ends.server);
+    },
+  );
 }
 
-bothWays("a ClientHello with bits flipped, cut, or with lengths that lie", async () => {
+testPublicAndNative("a ClientHello with bits flipped, cut, or with lengths that lie", async () => {
   const [near, far] = memoryPair();
-  const wire = new Counting(near, true);
+  const wire = new CountingConn(near, true);
   const first = await Promise.all([
     client().connect(wire, admit, limits()),
     server().accept(far, admit, limits()),
@@ -191,7 +199,7 @@ bothWays("a ClientHello with bits flipped, cut, or with lengths that lie", async
   await goodClientWorks(accepting);
 });
 
-bothWays("200 half-open handshakes at once do not keep a good client out", async () => {
+testPublicAndNative("200 half-open handshakes at once do not keep a good client out", async () => {
   const accepting = server();
   const stop = new AbortController();
   const pairs = await Promise.all(Array.from({ length: 200 }, tcpPair));

@@ -11,8 +11,8 @@ import { testPki } from "../../support/pki.ts";
 import {
   admit,
   bytesOf,
-  channelOf,
   client,
+  connOf,
   limits,
   pki,
   readAll,
@@ -23,9 +23,9 @@ import {
   text,
   VERSIONS,
   words,
-} from "./support.ts";
-import { greetAndEcho, listen } from "./support_peers.ts";
-import { bothWays, eachWay } from "./support_ways.ts";
+} from "../../support/tls/ends.ts";
+import { greetAndEcho, listen } from "../../support/tls/listen.ts";
+import { testEachBackend, testPublicAndNative } from "../../support/tls/backends.ts";
 import { filesIn, peerFiles, Process, sClient, sServer } from "../../support/openssl.ts";
 
 const FLAG = { "TLS1.2": "-tls1_2", "TLS1.3": "-tls1_3" } as const;
@@ -33,7 +33,7 @@ const FLAG = { "TLS1.2": "-tls1_2", "TLS1.3": "-tls1_3" } as const;
 for (const kind of ["rsa2048", "p256", "p384", "ed25519"] as const) {
   const made = testPki({ kind, intermediate: true });
   for (const [version, protocol] of VERSIONS) {
-    bothWays(`openssl s_client, ${kind}, ${version}`, async () => {
+    testPublicAndNative(`openssl s_client, ${kind}, ${version}`, async () => {
       await using files = await filesIn(peerFiles(made.client, [made.ca]));
       const own = server({ own: made.server, bundle: [made.ca] });
       await using listening = listen(() => own, greetAndEcho);
@@ -54,7 +54,7 @@ for (const kind of ["rsa2048", "p256", "p384", "ed25519"] as const) {
       assert.equal(await peer.ends(), 0, peer.said);
     });
 
-    bothWays(`openssl s_server, ${kind}, ${version}`, async () => {
+    testPublicAndNative(`openssl s_server, ${kind}, ${version}`, async () => {
       await using files = await filesIn(peerFiles(made.server, [made.ca]));
       await using peer = await sServer(
         ...[FLAG[version], "-rev", "-Verify", "3", "-verify_return_error"],
@@ -66,7 +66,7 @@ for (const kind of ["rsa2048", "p256", "p384", "ed25519"] as const) {
         .connect(new TcpConn(socket), admit, limits());
       assert.equal(shaken.protocol, protocol);
       assert.deepEqual(shaken.peer?.certificate.der, made.server.der);
-      const conn = channelOf(shaken);
+      const conn = connOf(shaken);
       await conn.write(text("dltm olleh\n"));
       assert.equal(words(await readSome(conn, 11)), "hello mtld\n");
       await conn.closeWrite();
@@ -76,7 +76,7 @@ for (const kind of ["rsa2048", "p256", "p384", "ed25519"] as const) {
 }
 
 for (const [version] of VERSIONS) {
-  bothWays(`large transfers through openssl, both ways, ${version}`, async () => {
+  testPublicAndNative(`large transfers through openssl, both ways, ${version}`, async () => {
     const data = bytesOf(3_000_000, 12);
     await using files = await filesIn({ ...peerFiles(pki().client, [pki().ca]), data });
     const got: string[] = [];
@@ -94,7 +94,7 @@ for (const [version] of VERSIONS) {
     assert.deepEqual(got, [sha256(data)]);
   });
 
-  bothWays(`curl speaks HTTP through it, ${version}`, async () => {
+  testPublicAndNative(`curl speaks HTTP through it, ${version}`, async () => {
     await using files = await filesIn(peerFiles(pki().client, [pki().ca]));
     const body = "x".repeat(100_000);
     await using listening = listen(
@@ -121,68 +121,77 @@ for (const [version] of VERSIONS) {
   });
 }
 
-bothWays("openssl refuses our server where it does not trust it, and we learn why", async () => {
-  await using files = await filesIn(peerFiles(pki().client, [testPki().ca]));
-  await using listening = listen(() => server());
-  await using peer = sClient(
-    listening.port,
-    ...["-verify_return_error", "-CAfile", files.path("ca.pem")],
-  );
-  assert.notEqual(await peer.ends(), 0);
-  const error = await refused(Promise.reject(await listening.next()), "other");
-  assert.match(error.message, /the peer refused us: .*(UnknownCA|DecryptError)/);
-});
+testPublicAndNative(
+  "openssl refuses our server where it does not trust it, and we learn why",
+  async () => {
+    await using files = await filesIn(peerFiles(pki().client, [testPki().ca]));
+    await using listening = listen(() => server());
+    await using peer = sClient(
+      listening.port,
+      ...["-verify_return_error", "-CAfile", files.path("ca.pem")],
+    );
+    assert.notEqual(await peer.ends(), 0);
+    const error = await refused(Promise.reject(await listening.next()), "other");
+    assert.match(error.message, /the peer refused us: .*(UnknownCA|DecryptError)/);
+  },
+);
 
-bothWays("openssl as a server refuses our client's certificate, and we learn it", async () => {
-  const foreign = testPki();
-  await using files = await filesIn(peerFiles(pki().server, [pki().ca]));
-  for (const [version] of VERSIONS) {
-    await using peer = await sServer(
-      ...[FLAG[version], "-rev", "-Verify", "3", "-verify_return_error"],
+testPublicAndNative(
+  "openssl as a server refuses our client's certificate, and we learn it",
+  async () => {
+    const foreign = testPki();
+    await using files = await filesIn(peerFiles(pki().server, [pki().ca]));
+    for (const [version] of VERSIONS) {
+      await using peer = await sServer(
+        ...[FLAG[version], "-rev", "-Verify", "3", "-verify_return_error"],
+        ...["-CAfile", files.path("ca.pem"), "-cert", files.path("cert.pem")],
+        ...["-key", files.path("key.pem")],
+      );
+      const socket = await Deno.connect({ hostname: "127.0.0.1", port: peer.port });
+      const dialling = client({ own: foreign.client }).connect(
+        new TcpConn(socket),
+        admit,
+        limits(),
+      );
+      if (version === "TLS1.2") {
+        await refused(dialling, "other");
+      } else {
+        // TLS 1.3: the client is done before the server has judged.
+        const conn = connOf(await dialling);
+        await assert.rejects(conn.read(), { fault: "protocol", message: /UnknownCA/ });
+        conn.close();
+      }
+    }
+  },
+);
+
+testEachBackend(
+  "key updates and attempts to renegotiate do no harm",
+  async ({ listen, server }) => {
+    await using files = await filesIn(peerFiles(pki().client, [pki().ca]));
+    const shown = [
       ...["-CAfile", files.path("ca.pem"), "-cert", files.path("cert.pem")],
       ...["-key", files.path("key.pem")],
-    );
-    const socket = await Deno.connect({ hostname: "127.0.0.1", port: peer.port });
-    const dialling = client({ own: foreign.client }).connect(
-      new TcpConn(socket),
-      admit,
-      limits(),
-    );
-    if (version === "TLS1.2") {
-      await refused(dialling, "other");
-    } else {
-      // TLS 1.3: the client is done before the server has judged.
-      const conn = channelOf(await dialling);
-      await assert.rejects(conn.read(), { fault: "protocol", message: /UnknownCA/ });
-      conn.close();
+    ];
+    await using listening = listen(() => server(), greetAndEcho);
+    const connect = ["s_client", "-connect", `127.0.0.1:${listening.port}`];
+    await using modern = new Process("openssl", [...connect, "-tls1_3", ...shown]);
+    await modern.says(/welcome/);
+    for (let i = 0; i < 5; i++) {
+      await modern.type("K\n"); // Asks for an update of ours, too.
+      await modern.says(new RegExp(`(KEYUPDATE[^]*){${i + 1}}`));
+      await modern.type(`after update ${i}\n`);
+      await modern.says(new RegExp(`after update ${i}\n`));
     }
-  }
-});
+    await modern.type("Q\n");
+    await modern.ends();
 
-eachWay("key updates and attempts to renegotiate do no harm", async ({ listen, server }) => {
-  await using files = await filesIn(peerFiles(pki().client, [pki().ca]));
-  const shown = [
-    ...["-CAfile", files.path("ca.pem"), "-cert", files.path("cert.pem")],
-    ...["-key", files.path("key.pem")],
-  ];
-  await using listening = listen(() => server(), greetAndEcho);
-  const connect = ["s_client", "-connect", `127.0.0.1:${listening.port}`];
-  await using modern = new Process("openssl", [...connect, "-tls1_3", ...shown]);
-  await modern.says(/welcome/);
-  for (let i = 0; i < 5; i++) {
-    await modern.type("K\n"); // Asks for an update of ours, too.
-    await modern.says(new RegExp(`(KEYUPDATE[^]*){${i + 1}}`));
-    await modern.type(`after update ${i}\n`);
-    await modern.says(new RegExp(`after update ${i}\n`));
-  }
-  await modern.type("Q\n");
-  await modern.ends();
-
-  await using old = new Process("openssl", [...connect, "-tls1_2", ...shown]);
-  await old.says(/welcome/);
-  await old.type("R\n");
-  await old.says(/RENEGOTIATING[^]*no renegotiation/);
-  await old.ends();
-  await using next = new Process("openssl", [...connect, ...shown]);
-  await next.says(/welcome/);
-});
+    await using old = new Process("openssl", [...connect, "-tls1_2", ...shown]);
+    await old.says(/welcome/);
+    await old.type("R\n");
+    await old.says(/RENEGOTIATING[^]*no renegotiation/);
+    await old.ends();
+    await using next = new Process("openssl", [...connect, ...shown]);
+    await next.says(/welcome/);
+  },
+);

@@ -9,9 +9,9 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { type Conn, pipeByReading, type Sink } from "../../../src/net/conn.ts";
 import { until } from "../../support/wait.ts";
-import { bytesOf } from "./support.ts";
-import { memoryPair } from "./support_channels.ts";
-import { eachWay, ENGINE, SOCKETS } from "./support_ways.ts";
+import { bytesOf } from "../../support/tls/ends.ts";
+import { memoryPair } from "../../support/tls/memory_conn.ts";
+import { NATIVE, NATIVE_OVER_SOCKETS, testEachBackend } from "../../support/tls/backends.ts";
 
 /** Gives on what comes as one chunk of at least so many bytes. */
 class Gathering implements Conn {
@@ -80,7 +80,7 @@ class Stalled {
   }
 }
 
-eachWay("many records at once, to a sink that is full", async ({ connected }) => {
+testEachBackend("many records at once, to a sink that is full", async ({ connected }) => {
   const [one, other] = memoryPair();
   const ends = await connected({ pair: [one, new Gathering(other, 300_000)] });
   const data = bytesOf(400_000, 7);
@@ -101,35 +101,39 @@ eachWay("many records at once, to a sink that is full", async ({ connected }) =>
     return over;
   });
   await Promise.resolve(writing).catch(() => {});
-}, [ENGINE]);
+}, [NATIVE]);
 
-eachWay("what is still being sent stays as it is, whoever is heard meanwhile", async (way) => {
-  const peers = await Promise.all(Array.from({ length: 12 }, async (_, i) => ({
-    ends: await way.connected(),
-    sink: new Stalled(),
-    data: Buffer.alloc(1000 + 3000 * i, i + 1),
-  })));
-  const pumps = peers.map(({ ends, sink }) => ends.server.pipeTo(sink.take).catch(() => {}));
-  for (let round = 0; round < 5; round++) {
-    for (const { ends, sink, data } of peers) {
-      await ends.client.write(data);
-      await until(() => sink.holding > 0);
+testEachBackend(
+  "what is still being sent stays as it is, whoever is heard meanwhile",
+  async (way) => {
+    const peers = await Promise.all(Array.from({ length: 12 }, async (_, i) => ({
+      ends: await way.connected(),
+      sink: new Stalled(),
+      data: Buffer.alloc(1000 + 3000 * i, i + 1),
+    })));
+    const pumps = peers.map(({ ends, sink }) => ends.server.pipeTo(sink.take).catch(() => {}));
+    for (let round = 0; round < 5; round++) {
+      for (const { ends, sink, data } of peers) {
+        await ends.client.write(data);
+        await until(() => sink.holding > 0);
+      }
+      // Each holds its chunk while all the others have come; some leave before the next round.
+      for (const [i, { sink }] of peers.entries()) if ((i + round) % 3 > 0) sink.release();
     }
-    // Each holds its chunk while all the others have come; some leave before the next round.
-    for (const [i, { sink }] of peers.entries()) if ((i + round) % 3 > 0) sink.release();
-  }
-  for (const { sink, data } of peers) {
-    await until(() => {
-      sink.release();
-      return sink.sent.length === 5 * data.length;
-    });
-  }
-  for (const { sink, data } of peers) {
-    assert.ok(sink.sent.every((byte) => byte === data[0]), `foreign bytes in that of ${data[0]}`);
-  }
-  for (const { ends } of peers) {
-    ends.client.close();
-    ends.server.close();
-  }
-  await Promise.all(pumps);
-}, [ENGINE, SOCKETS]);
+    for (const { sink, data } of peers) {
+      await until(() => {
+        sink.release();
+        return sink.sent.length === 5 * data.length;
+      });
+    }
+    for (const { sink, data } of peers) {
+      assert.ok(sink.sent.every((byte) => byte === data[0]), `foreign bytes in that of ${data[0]}`);
+    }
+    for (const { ends } of peers) {
+      ends.client.close();
+      ends.server.close();
+    }
+    await Promise.all(pumps);
+  },
+  [NATIVE, NATIVE_OVER_SOCKETS],
+);

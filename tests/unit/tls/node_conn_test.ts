@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import type { Conn } from "../../../src/net/conn.ts";
 import {
   bytesOf,
-  faulty,
+  failsWith,
   prng,
   readAll,
   readSome,
@@ -16,9 +16,9 @@ import {
   text,
   VERSIONS,
   words,
-} from "./support.ts";
-import { memoryPair } from "./support_channels.ts";
-import { eachEngine, eachWay } from "./support_ways.ts";
+} from "../../support/tls/ends.ts";
+import { memoryPair } from "../../support/tls/memory_conn.ts";
+import { testEachBackend, testEachTlsBackend } from "../../support/tls/backends.ts";
 
 const MB = 1024 * 1024;
 
@@ -34,7 +34,7 @@ async function writeOddly(conn: Conn, data: Uint8Array, seed: number): Promise<v
 }
 
 for (const [version] of VERSIONS) {
-  eachWay(`16 MiB each way at once, ${version}`, async ({ client, connected, tcpPair }) => {
+  testEachBackend(`16 MiB each way at once, ${version}`, async ({ client, connected, tcpPair }) => {
     const ends = await connected({
       pair: await tcpPair(),
       client: client({ max: version }),
@@ -53,7 +53,7 @@ for (const [version] of VERSIONS) {
   });
 }
 
-eachWay(
+testEachBackend(
   "2000 writes of one byte, and what is written may be changed afterwards",
   async ({ connected }) => {
     const ends = await connected();
@@ -73,7 +73,7 @@ eachWay(
   },
 );
 
-eachWay("one write of 20 MiB", async ({ connected }) => {
+testEachBackend("one write of 20 MiB", async ({ connected }) => {
   const ends = await connected();
   const data = bytesOf(20 * MB, 9);
   const [got] = await Promise.all([
@@ -85,7 +85,7 @@ eachWay("one write of 20 MiB", async ({ connected }) => {
   ends.server.close();
 });
 
-eachWay("an empty write sends nothing and resolves", async ({ connected }) => {
+testEachBackend("an empty write sends nothing and resolves", async ({ connected }) => {
   const ends = await connected();
   await ends.client.write(new Uint8Array(0));
   await ends.client.write(text("after"));
@@ -94,7 +94,7 @@ eachWay("an empty write sends nothing and resolves", async ({ connected }) => {
   ends.server.close();
 });
 
-eachEngine(
+testEachTlsBackend(
   "a read that waits gets what comes later; the remote address is the transport's",
   async ({ connected }) => {
     const ends = await connected({ pair: memoryPair() });
@@ -107,7 +107,7 @@ eachEngine(
   },
 );
 
-eachWay("what was read stays as it is until the next read", async ({ connected }) => {
+testEachBackend("what was read stays as it is until the next read", async ({ connected }) => {
   const ends = await connected();
   await ends.client.write(text("first"));
   const first = await ends.server.read();
@@ -121,40 +121,46 @@ eachWay("what was read stays as it is until the next read", async ({ connected }
 });
 
 for (const role of ["client", "server"] as const) {
-  eachEngine(
+  testEachTlsBackend(
     `close() settles what is pending and all that comes later, ${role}`,
     async ({ connected }) => {
       const ends = await connected({ pair: memoryPair(16 * 1024) });
       const own = ends[role];
-      const pending = [faulty(own.read(), "closed"), faulty(own.write(bytesOf(MB)), "closed")];
+      const pending = [
+        failsWith(own.read(), "closed"),
+        failsWith(own.write(bytesOf(MB)), "closed"),
+      ];
       await new Promise((later) => setTimeout(later, 20));
       own.close();
       await Promise.all(pending);
       own.close();
-      await faulty(own.read(), "closed");
-      await faulty(own.write(text("x")), "closed");
-      await faulty(own.write(new Uint8Array(0)), "closed");
-      await faulty(own.closeWrite(), "closed");
+      await failsWith(own.read(), "closed");
+      await failsWith(own.write(text("x")), "closed");
+      await failsWith(own.write(new Uint8Array(0)), "closed");
+      await failsWith(own.closeWrite(), "closed");
       own.close();
       ends.client.close();
       ends.server.close();
     },
   );
 
-  eachEngine(`close() while closeWrite() waits for a full wire, ${role}`, async ({ connected }) => {
-    const ends = await connected({ pair: memoryPair(4 * 1024) });
-    const own = ends[role];
-    const writing = faulty(own.write(bytesOf(MB)), "closed");
-    await new Promise((later) => setTimeout(later, 20));
-    const ending = faulty(own.closeWrite(), "closed");
-    await new Promise((later) => setTimeout(later, 20));
-    own.close();
-    await Promise.all([writing, ending]);
-    ends.client.close();
-    ends.server.close();
-  });
+  testEachTlsBackend(
+    `close() while closeWrite() waits for a full wire, ${role}`,
+    async ({ connected }) => {
+      const ends = await connected({ pair: memoryPair(4 * 1024) });
+      const own = ends[role];
+      const writing = failsWith(own.write(bytesOf(MB)), "closed");
+      await new Promise((later) => setTimeout(later, 20));
+      const ending = failsWith(own.closeWrite(), "closed");
+      await new Promise((later) => setTimeout(later, 20));
+      own.close();
+      await Promise.all([writing, ending]);
+      ends.client.close();
+      ends.server.close();
+    },
+  );
 
-  eachWay(
+  testEachBackend(
     `close() right after the handshake, with nothing read or written, ${role}`,
     async ({ connected, tcpPair }) => {
       const ends = await connected({ pair: await tcpPair() });
@@ -166,7 +172,7 @@ for (const role of ["client", "server"] as const) {
   );
 }
 
-eachWay("writing after closeWrite() is an error, not silence", async ({ connected }) => {
+testEachBackend("writing after closeWrite() is an error, not silence", async ({ connected }) => {
   const ends = await connected();
   await ends.client.closeWrite();
   await assert.rejects(async () => await ends.client.write(text("too late")), {
@@ -177,7 +183,7 @@ eachWay("writing after closeWrite() is an error, not silence", async ({ connecte
   ends.server.close();
 });
 
-eachWay("reading on after the end says end again", async ({ connected }) => {
+testEachBackend("reading on after the end says end again", async ({ connected }) => {
   const ends = await connected();
   await ends.client.closeWrite();
   assert.equal(await ends.server.read(), null);

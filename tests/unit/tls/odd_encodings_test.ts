@@ -11,11 +11,19 @@ import { TcpConn } from "../../../src/net/mod.ts";
 import * as der from "../../support/der.ts";
 import * as pki from "../../support/pki.ts";
 import { filesIn, sClient } from "../../support/openssl.ts";
-import { verdictOn } from "../x509/support/judge.ts";
-import { client, connected, limits, pki as shared, refused, server, VERSIONS } from "./support.ts";
-import { attack, nothingGivenAway } from "./support_attack.ts";
-import { p256Signer } from "./support_rogue.ts";
-import { bothWays, eachWay } from "./support_ways.ts";
+import { verdictOn } from "../../support/x509/validate.ts";
+import {
+  client,
+  connected,
+  limits,
+  pki as shared,
+  refused,
+  server,
+  VERSIONS,
+} from "../../support/tls/ends.ts";
+import { assertNothingRevealed, attack } from "../../support/tls/rogue_attack.ts";
+import { p256Signer } from "../../support/tls/rogue_server.ts";
+import { testEachBackend, testPublicAndNative } from "../../support/tls/backends.ts";
 
 const { raw } = der;
 const SAN = [pki.dns("localhost")];
@@ -44,7 +52,7 @@ function usage(hex: string): pki.IssueOptions {
   return { omit: ["keyUsage"], extra: [pki.extension("keyUsage", raw(hex), true)] };
 }
 
-bothWays("issuers in odd encodings are taken, in both roles and versions", async () => {
+testPublicAndNative("issuers in odd encodings are taken, in both roles and versions", async () => {
   const cases = { ...UNREADABLE, ...READABLE, "key usage with zeros": usage("0303000600") };
   for (const [what, options] of Object.entries(cases)) {
     const ca = pki.makeCa({ subject: "odd root", ...options });
@@ -61,27 +69,31 @@ bothWays("issuers in odd encodings are taken, in both roles and versions", async
   }
 });
 
-bothWays("leaves in odd encodings that the engine reads are taken, in both roles", async () => {
-  const ca = pki.makeCa();
-  const own = (options: pki.LeafOptions): pki.Issued => pki.makeLeaf({ san: SAN, ...options }, ca);
-  const odd = [pki.dns("localhost"), der.implicit(2, der.octet(raw("c3bc")))];
-  const cases: Readonly<Record<string, pki.LeafOptions>> = {
-    ...READABLE,
-    "key usage with zeros": usage("03020080"),
-    "a name that is not ASCII": { san: odd },
-  };
-  for (const [what, options] of Object.entries(cases)) {
-    const leaf = own(options);
-    const ends = await connected({
-      client: client({ own: leaf, bundle: [ca] }),
-      server: server({ own: leaf, bundle: [ca] }),
-    }).catch((error: unknown) => assert.fail(`${what}: ${error}`));
-    ends.client.close();
-    ends.server.close();
-  }
-});
+testPublicAndNative(
+  "leaves in odd encodings that the engine reads are taken, in both roles",
+  async () => {
+    const ca = pki.makeCa();
+    const own = (options: pki.LeafOptions): pki.Issued =>
+      pki.makeLeaf({ san: SAN, ...options }, ca);
+    const odd = [pki.dns("localhost"), der.implicit(2, der.octet(raw("c3bc")))];
+    const cases: Readonly<Record<string, pki.LeafOptions>> = {
+      ...READABLE,
+      "key usage with zeros": usage("03020080"),
+      "a name that is not ASCII": { san: odd },
+    };
+    for (const [what, options] of Object.entries(cases)) {
+      const leaf = own(options);
+      const ends = await connected({
+        client: client({ own: leaf, bundle: [ca] }),
+        server: server({ own: leaf, bundle: [ca] }),
+      }).catch((error: unknown) => assert.fail(`${what}: ${error}`));
+      ends.client.close();
+      ends.server.close();
+    }
+  },
+);
 
-bothWays(
+testPublicAndNative(
   "a server whose own certificate the engine cannot read is refused, key or not",
   async () => {
     const { ca } = shared();
@@ -90,7 +102,7 @@ bothWays(
       for (const key of [leaf.key, pki.makeKey()]) {
         const { error, got } = await attack([leaf.der], p256Signer(key));
         assert(error instanceof Error, `${what}: the handshake went through`);
-        nothingGivenAway(got, what);
+        assertNothingRevealed(got, what);
       }
       // And path validation, which `explain` asks too, says why.
       assert.match(
@@ -101,7 +113,7 @@ bothWays(
   },
 );
 
-eachWay(
+testEachBackend(
   "a client whose own certificate the engine cannot read is refused, with its key",
   async (way) => {
     const ca = pki.makeCa({ subject: "ca" });

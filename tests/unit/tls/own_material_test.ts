@@ -15,16 +15,16 @@ import {
   admit,
   client,
   credentials,
+  DEFENCE_NO_LONGER_NEEDED,
   limits,
-  MENDED,
   pki,
   refused,
   server,
   verified,
-} from "./support.ts";
-import { memoryPair } from "./support_channels.ts";
+} from "../../support/tls/ends.ts";
+import { memoryPair } from "../../support/tls/memory_conn.ts";
 import { plainServer } from "../../support/plain_tls.ts";
-import { bothWays } from "./support_ways.ts";
+import { testPublicAndNative } from "../../support/tls/backends.ts";
 
 const BEGIN = "-----BEGIN CERTIFICATE-----\n";
 
@@ -63,7 +63,7 @@ const base = {
 } as const;
 
 for (const [what, broken] of Object.entries(unusable("server"))) {
-  bothWays(`server: ${what} is an error of its own, for every connection`, async () => {
+  testPublicAndNative(`server: ${what} is an error of its own, for every connection`, async () => {
     const own = { ...credentials(pki().server, [pki().ca]), ...broken };
     const accepting = new TlsServer({ ...base, credentials: own, clientAuth: "required" });
     for (let i = 0; i < 2; i++) {
@@ -78,7 +78,7 @@ for (const [what, broken] of Object.entries(unusable("server"))) {
 }
 
 for (const [what, broken] of Object.entries(unusable("client"))) {
-  bothWays(`client: ${what} never goes out without a certificate`, async () => {
+  testPublicAndNative(`client: ${what} never goes out without a certificate`, async () => {
     const own = { ...credentials(pki().client, [pki().ca]), ...broken };
     const dialler = new TlsClient({ ...base, credentials: own, serverName: "localhost" });
     for (let i = 0; i < 2; i++) {
@@ -95,7 +95,7 @@ for (const [what, broken] of Object.entries(unusable("client"))) {
   });
 }
 
-bothWays("every form of a sound key is taken", async () => {
+testPublicAndNative("every form of a sound key is taken", async () => {
   const { ec, rsa } = {
     ec: pki().client.key,
     rsa: makeLeaf({ kind: "rsa2048", role: "client" }, pki().ca),
@@ -152,6 +152,6 @@ Deno.test("control: node:tls drops a key that it cannot read and goes out withou
     socket.once("close", () => done("closed"));
   });
   socket.destroy();
-  assert.equal(outcome, "closed", MENDED);
-  assert.deepEqual(peers, [undefined], MENDED);
+  assert.equal(outcome, "closed", DEFENCE_NO_LONGER_NEEDED);
+  assert.deepEqual(peers, [undefined], DEFENCE_NO_LONGER_NEEDED);
 });

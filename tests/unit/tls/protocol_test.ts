@@ -10,9 +10,9 @@ import { TcpConn } from "../../../src/net/mod.ts";
 import {
   admit,
   bytesOf,
-  channelOf,
   client,
-  faulty,
+  connOf,
+  failsWith,
   limits,
   pki,
   readAll,
@@ -21,12 +21,16 @@ import {
   text,
   VERSIONS,
   words,
-} from "./support.ts";
-import { Counting, memoryPair } from "./support_channels.ts";
-import { listen } from "./support_peers.ts";
+} from "../../support/tls/ends.ts";
+import { CountingConn, memoryPair } from "../../support/tls/memory_conn.ts";
+import { listen } from "../../support/tls/listen.ts";
 import { filesIn, peerFiles, Process, sClient } from "../../support/openssl.ts";
-import { readHello } from "./support_rogue.ts";
-import { bothWays, eachEngine, eachWay } from "./support_ways.ts";
+import { readHello } from "../../support/tls/rogue_server.ts";
+import {
+  testEachBackend,
+  testEachTlsBackend,
+  testPublicAndNative,
+} from "../../support/tls/backends.ts";
 
 /** A record with an alert in it, in the clear (RFC 8446 section 6). */
 const alert = (level: number, description: number): Uint8Array =>
@@ -68,7 +72,7 @@ function isFatalAlert(answer: Uint8Array, what: string): void {
 
 const HTTP = text("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
 
-bothWays("plaintext and garbage are answered with an alert: protocol", async () => {
+testPublicAndNative("plaintext and garbage are answered with an alert: protocol", async () => {
   const cases = {
     "an HTTP request": HTTP,
     "an SSH banner": text("SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"),
@@ -88,7 +92,7 @@ bothWays("plaintext and garbage are answered with an alert: protocol", async () 
   }
 });
 
-bothWays("TLS 1.0 and 1.1 are refused with an alert: protocol", async () => {
+testPublicAndNative("TLS 1.0 and 1.1 are refused with an alert: protocol", async () => {
   for (const flag of ["-tls1", "-tls1_1"]) {
     // At security level 0 openssl still speaks them.
     const hello = await helloOf(flag, "-cipher", "ALL:@SECLEVEL=0");
@@ -98,24 +102,27 @@ bothWays("TLS 1.0 and 1.1 are refused with an alert: protocol", async () => {
   }
 });
 
-bothWays("a plain HTTP client over TCP gets an alert and a close, and ours a reason", async () => {
-  await using listening = listen(() => server());
-  const socket = await Deno.connect({ hostname: "127.0.0.1", port: listening.port });
-  await socket.write(HTTP);
-  const answer = new Uint8Array(64);
-  const size = await socket.read(answer);
-  isFatalAlert(answer.subarray(0, size ?? 0), "HTTP");
-  assert.equal(await socket.read(answer), null);
-  socket.close();
-  await refused(Promise.reject(await listening.next()), "protocol");
-});
+testPublicAndNative(
+  "a plain HTTP client over TCP gets an alert and a close, and ours a reason",
+  async () => {
+    await using listening = listen(() => server());
+    const socket = await Deno.connect({ hostname: "127.0.0.1", port: listening.port });
+    await socket.write(HTTP);
+    const answer = new Uint8Array(64);
+    const size = await socket.read(answer);
+    isFatalAlert(answer.subarray(0, size ?? 0), "HTTP");
+    assert.equal(await socket.read(answer), null);
+    socket.close();
+    await refused(Promise.reject(await listening.next()), "protocol");
+  },
+);
 
-bothWays(
+testPublicAndNative(
   "a server that does not speak TLS: protocol, and it gets no more than a hello",
   async () => {
     for (const bytes of [text("HTTP/1.1 400 Bad Request\r\n\r\n"), bytesOf(64, 3), HTTP]) {
       const [near, far] = memoryPair();
-      const wire = new Counting(near);
+      const wire = new CountingConn(near);
       const dialling = refused(client().connect(wire, admit, limits()), "protocol");
       assert((await far.read())?.length);
       await far.write(bytes);
@@ -131,7 +138,7 @@ for (const [version] of VERSIONS) {
   const other = version === "TLS1.2" ? "TLS1.3" : "TLS1.2";
   const flag = { "TLS1.2": "-tls1_2", "TLS1.3": "-tls1_3" }[other];
 
-  bothWays(`a server for ${version} only refuses ${other}`, async () => {
+  testPublicAndNative(`a server for ${version} only refuses ${other}`, async () => {
     await using files = await filesIn(peerFiles(pki().client, [pki().ca]));
     await using listening = listen(() => server({ min: version, max: version }));
     await using peer = sClient(
@@ -144,7 +151,7 @@ for (const [version] of VERSIONS) {
     await refused(Promise.reject(await listening.next()), "protocol");
   });
 
-  bothWays(`a client for ${version} only refuses a server of ${other}`, async () => {
+  testPublicAndNative(`a client for ${version} only refuses a server of ${other}`, async () => {
     const [near, far] = memoryPair();
     const accepting = server({ min: other, max: other }).accept(far, admit, limits())
       .catch((error: unknown) => error);
@@ -156,7 +163,7 @@ for (const [version] of VERSIONS) {
     assert(await accepting instanceof Error);
   });
 
-  eachEngine(
+  testEachTlsBackend(
     `both ends agree on ${version} where one of them has only that`,
     async ({ client, server }) => {
       for (const ends of [{ server: true }, { server: false }]) {
@@ -168,46 +175,49 @@ for (const [version] of VERSIONS) {
         ]);
         assert.equal(dialled.protocol, version.replace("TLS", "TLSv"));
         assert.equal(accepted.protocol, dialled.protocol);
-        channelOf(dialled).close();
-        channelOf(accepted).close();
+        connOf(dialled).close();
+        connOf(accepted).close();
       }
     },
   );
 
-  bothWays(`alerts in the clear at every stage end the handshake, ${version}`, async () => {
-    for (const role of ["server", "client"] as const) {
-      for (const [level, description] of [[2, 40], [2, 0], [1, 0], [2, 255], [9, 9]] as const) {
-        for (let stage = 0; stage < 3; stage++) {
-          const [near, far] = memoryPair();
-          const [mine, theirs] = role === "server" ? [far, near] : [near, far];
-          const running = role === "server"
-            ? server({ max: version }).accept(mine, () => assert.fail("decided"), limits(5000))
-            : client({ max: version }).connect(mine, () => assert.fail("decided"), limits(5000));
-          const ended = refused(running, ["other", "protocol", "reset"]);
-          if (role === "server" && stage > 0) {
-            await theirs.write(await clientHello(version));
-            await theirs.read();
-          } else if (role === "client" && stage > 0) {
-            await theirs.read();
+  testPublicAndNative(
+    `alerts in the clear at every stage end the handshake, ${version}`,
+    async () => {
+      for (const role of ["server", "client"] as const) {
+        for (const [level, description] of [[2, 40], [2, 0], [1, 0], [2, 255], [9, 9]] as const) {
+          for (let stage = 0; stage < 3; stage++) {
+            const [near, far] = memoryPair();
+            const [mine, theirs] = role === "server" ? [far, near] : [near, far];
+            const running = role === "server"
+              ? server({ max: version }).accept(mine, () => assert.fail("decided"), limits(5000))
+              : client({ max: version }).connect(mine, () => assert.fail("decided"), limits(5000));
+            const ended = refused(running, ["other", "protocol", "reset"]);
+            if (role === "server" && stage > 0) {
+              await theirs.write(await clientHello(version));
+              await theirs.read();
+            } else if (role === "client" && stage > 0) {
+              await theirs.read();
+            }
+            await theirs.write(alert(level, description));
+            if (stage === 2) await theirs.write(alert(level, description));
+            await theirs.closeWrite();
+            await readAll(theirs);
+            theirs.close();
+            await ended;
+            assert(mine.isClosed);
           }
-          await theirs.write(alert(level, description));
-          if (stage === 2) await theirs.write(alert(level, description));
-          await theirs.closeWrite();
-          await readAll(theirs);
-          theirs.close();
-          await ended;
-          assert(mine.isClosed);
         }
       }
-    }
-  });
+    },
+  );
 
-  eachEngine(
+  testEachTlsBackend(
     `an alert on the established connection, forged from outside, ${version}`,
     async ({ client, connected }) => {
       const [near, far] = memoryPair();
       const ends = await connected({ pair: [near, far], client: client({ max: version }) });
-      const reading = faulty(ends.server.read(), "protocol");
+      const reading = failsWith(ends.server.read(), "protocol");
       await near.write(alert(1, 0)); // A close_notify that was not encrypted is not one.
       await reading;
       ends.client.close();
@@ -236,7 +246,7 @@ async function clientHello(max: "TLS1.2" | "TLS1.3"): Promise<Uint8Array> {
   return hello;
 }
 
-bothWays("the name goes out as SNI, an address does not", async () => {
+testPublicAndNative("the name goes out as SNI, an address does not", async () => {
   const sent = async (serverName: string): Promise<string | undefined> => {
     const [near, far] = memoryPair();
     const stop = new AbortController();
@@ -256,7 +266,7 @@ bothWays("the name goes out as SNI, an address does not", async () => {
   }
 });
 
-eachWay("openssl sees the name that was sent", async ({ client }) => {
+testEachBackend("openssl sees the name that was sent", async ({ client }) => {
   await using files = await filesIn(peerFiles(pki().server, [pki().ca]));
   await using peer = new Process("openssl", [
     ...["s_server", "-accept", "127.0.0.1:0", "-rev", "-servername", "localhost"],
@@ -272,7 +282,7 @@ eachWay("openssl sees the name that was sent", async ({ client }) => {
   conn.close();
 });
 
-eachWay(
+testEachBackend(
   "a server name that is an address is looked for among the address names",
   async ({ client, server, tcpPair }) => {
     for (
@@ -287,7 +297,7 @@ eachWay(
       const accepting = server().accept(far, admit, limits())
         .then((shaken) => shaken.conn?.close(), () => {});
       const dialling = client({ serverName }).connect(near, admit, limits());
-      if (reason === undefined) channelOf(await dialling).close();
+      if (reason === undefined) connOf(await dialling).close();
       else await refused(dialling, reason);
       await accepting;
     }

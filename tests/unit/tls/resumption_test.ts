@@ -10,11 +10,25 @@ import tls from "node:tls";
 import { TlsServer } from "../../../src/tls/server.ts";
 import { PeerVerifier } from "../../../src/tls/peer_verifier.ts";
 import { type Issued, makeCa, makeLeaf } from "../../support/pki.ts";
-import { admit, credentials, limits, MENDED, pki, refused, until, VERSIONS } from "./support.ts";
-import { type Accepted, greet } from "./support_peers.ts";
+import {
+  admit,
+  credentials,
+  DEFENCE_NO_LONGER_NEEDED,
+  limits,
+  pki,
+  refused,
+  until,
+  VERSIONS,
+} from "../../support/tls/ends.ts";
+import { type Accepted, greet } from "../../support/tls/listen.ts";
 import { plainServer } from "../../support/plain_tls.ts";
 import { filesIn, peerFiles, sClient } from "../../support/openssl.ts";
-import { eachWay, PUBLIC, SOCKETS, type Way } from "./support_ways.ts";
+import {
+  NATIVE_OVER_SOCKETS,
+  PUBLIC,
+  testEachBackend,
+  type TlsBackend,
+} from "../../support/tls/backends.ts";
 
 const FLAG = { "TLS1.2": "-tls1_2", "TLS1.3": "-tls1_3" } as const;
 
@@ -55,8 +69,8 @@ async function keeper(own: Issued | undefined, flag: string): Promise<
 }
 
 /** A test for the public way and for the runtime's own. */
-const eachOverSockets = (name: string, body: (way: Way) => Promise<void>): void =>
-  eachWay(name, body, [PUBLIC, SOCKETS]);
+const eachOverSockets = (name: string, body: (way: TlsBackend) => Promise<void>): void =>
+  testEachBackend(name, body, [PUBLIC, NATIVE_OVER_SOCKETS]);
 
 function letIn(result: Accepted, resumed: boolean): void {
   assert(!(result instanceof Error), String(result));
@@ -81,7 +95,7 @@ for (const [version] of VERSIONS) {
     plain.server.setSecureContext(trust(makeCa({ subject: "new CA" })));
     assert.doesNotMatch(await peer.connect(plain.port, "full"), /welcome/);
     // The refused handshake has overwritten the ticket; so much the better for the attacker.
-    assert.match(await peer.connect(plain.port, "resume"), /welcome/, MENDED);
+    assert.match(await peer.connect(plain.port, "resume"), /welcome/, DEFENCE_NO_LONGER_NEEDED);
   });
 
   eachOverSockets(
@@ -156,7 +170,7 @@ for (const [version] of VERSIONS) {
     );
     await using peer = await keeper(undefined, flag);
     assert.match(await peer.connect(open.port, "full"), /welcome/);
-    assert.match(await peer.connect(closed.port, "resume"), /let in/, MENDED);
+    assert.match(await peer.connect(closed.port, "resume"), /let in/, DEFENCE_NO_LONGER_NEEDED);
   });
 
   eachOverSockets(`who is refused gets no ticket, ${version}`, async ({ listen, server }) => {
@@ -243,7 +257,7 @@ Deno.test("control: plain node:tls resumes a session whose certificate has expir
   await using peer = await keeper(brief, "-tls1_3");
   assert.match(await peer.connect(plain.port, "full"), /welcome/);
   await until(() => Date.now() > notAfter.getTime() + 1100, "the certificate has expired");
-  assert.match(await peer.connect(plain.port, "resume"), /welcome/, MENDED);
+  assert.match(await peer.connect(plain.port, "resume"), /welcome/, DEFENCE_NO_LONGER_NEEDED);
 });
 
 eachOverSockets(

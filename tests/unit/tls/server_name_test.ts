@@ -6,15 +6,26 @@
 
 import assert from "node:assert/strict";
 import { dns, makeLeaf } from "../../support/pki.ts";
-import { admit, client, limits, MENDED, pki, refused, server } from "./support.ts";
-import { memoryPair } from "./support_channels.ts";
+import {
+  admit,
+  client,
+  DEFENCE_NO_LONGER_NEEDED,
+  limits,
+  pki,
+  refused,
+  server,
+} from "../../support/tls/ends.ts";
+import { memoryPair } from "../../support/tls/memory_conn.ts";
 import { plainTrusts } from "../../support/plain_tls.ts";
 
 Deno.test("control: plain node:tls finds a server's name in its CN, where there is no SAN", async () => {
   const { ca } = pki();
   const subjects = { "a CN": "localhost", "several CNs": { CN: ["evil.example", "localhost"] } };
   for (const [what, subject] of Object.entries(subjects)) {
-    assert(await plainTrusts(makeLeaf({ subject }, ca), [ca]), `${what}: ${MENDED}`);
+    assert(
+      await plainTrusts(makeLeaf({ subject }, ca), [ca]),
+      `${what}: ${DEFENCE_NO_LONGER_NEEDED}`,
+    );
   }
 });
 

@@ -7,13 +7,13 @@
 
 import assert from "node:assert/strict";
 import { dialTcp, listenTcp } from "../../../src/net/mod.ts";
-import { holder, VERSIONS } from "../../support/adversary.ts";
-import { playClient } from "../../support/adversary_client.ts";
-import { playServer } from "../../support/adversary_server.ts";
+import { holder, VERSIONS } from "../../support/adversary/arena.ts";
+import { playClient } from "../../support/adversary/client.ts";
+import { playServer } from "../../support/adversary/server.ts";
 import { dns, type Issued, makeLeaf } from "../../support/pki.ts";
 import { PeerServer } from "../../support/sockets.ts";
-import { admit, limits, pki, readAll, refused, text, words } from "./support.ts";
-import { eachWay } from "./support_ways.ts";
+import { admit, limits, pki, readAll, refused, text, words } from "../../support/tls/ends.ts";
+import { testEachBackend } from "../../support/tls/backends.ts";
 
 /** Longer than a busy machine takes for anything here. */
 const TIMEOUT = 60_000;
@@ -40,7 +40,7 @@ for (const version of VERSIONS) {
   for (const { size, fits } of CHAINS) {
     const outcome = fits[version] ? "served" : "refused";
 
-    eachWay(
+    testEachBackend(
       `a client's chain of ${size} bytes in one-byte records, ${version}: ${outcome}`,
       async (way) => {
         const leaf = pki().client;
@@ -75,7 +75,7 @@ for (const version of VERSIONS) {
       },
     );
 
-    eachWay(
+    testEachBackend(
       `a server's chain of ${size} bytes in one-byte records, ${version}: ${outcome}`,
       async (way) => {
         await using target = await PeerServer.listen();

@@ -7,10 +7,10 @@
  */
 
 import type { Conn } from "../../../src/net/conn.ts";
-import { admit, client, connected, limits, server, text } from "./support.ts";
-import { nativeHandles, tcpPair } from "../../support/ways.ts";
-import { type MemoryChannel, memoryPair } from "./support_channels.ts";
-import { nativeEngines } from "./support_ways.ts";
+import { admit, client, connected, limits, server, text } from "../../support/tls/ends.ts";
+import { requireNativeTcp, tcpPair } from "../../support/tls/tcp_backends.ts";
+import { type MemoryConn, memoryPair } from "../../support/tls/memory_conn.ts";
+import { requireNativeTls } from "../../support/tls/backends.ts";
 
 /** What is left after all connections have ended. */
 export type Leftovers = {
@@ -26,8 +26,8 @@ export type Leftovers = {
 };
 
 const native = Deno.args.includes("native");
-const tcp = native ? nativeHandles() : undefined;
-const tls = native ? nativeEngines() : undefined;
+const tcp = native ? requireNativeTcp() : undefined;
+const tls = native ? requireNativeTls() : undefined;
 const accepting = server({ native: tls });
 const dialling = client({ native: tls });
 
@@ -62,7 +62,7 @@ const leave = (peer: Conn): Promise<void> => {
   return Promise.resolve();
 };
 const reset = (peer: Conn): Promise<void> => {
-  (peer as MemoryChannel).reset();
+  (peer as MemoryConn).reset();
   return Promise.resolve();
 };
 

@@ -12,17 +12,17 @@ import {
   admit,
   client,
   credentials,
+  DEFENCE_NO_LONGER_NEEDED,
   limits,
-  MENDED,
   pki,
   refused,
   server,
   VERSIONS,
-} from "./support.ts";
-import { tcpPair } from "../../support/ways.ts";
-import { Counting, memoryPair } from "./support_channels.ts";
+} from "../../support/tls/ends.ts";
+import { tcpPair } from "../../support/tls/tcp_backends.ts";
+import { CountingConn, memoryPair } from "../../support/tls/memory_conn.ts";
 import { plainServer } from "../../support/plain_tls.ts";
-import { bothWays } from "./support_ways.ts";
+import { testPublicAndNative } from "../../support/tls/backends.ts";
 
 const ROLES = ["server", "client"] as const;
 
@@ -54,13 +54,13 @@ Deno.test("control: the handshakeTimeout of node:tls leaves the socket open", as
   while (plain.errors.length === 0) await new Promise((later) => setTimeout(later, 10));
   assert.match(String(plain.errors[0]), /timeout/);
   await new Promise((later) => setTimeout(later, 200));
-  assert.equal(closed, false, MENDED);
+  assert.equal(closed, false, DEFENCE_NO_LONGER_NEEDED);
   socket.destroy();
   await once(socket, "close");
 });
 
 for (const role of ROLES) {
-  bothWays(`a silent peer is closed, really, ${role}`, async () => {
+  testPublicAndNative(`a silent peer is closed, really, ${role}`, async () => {
     const [near, far] = await tcpPair();
     const started = performance.now();
     const error = await refused(start(role, far, 100) as never, "timeout");
@@ -71,7 +71,7 @@ for (const role of ROLES) {
     near.close();
   });
 
-  bothWays(`abort cuts a handshake at once, ${role}`, async () => {
+  testPublicAndNative(`abort cuts a handshake at once, ${role}`, async () => {
     const [near, far] = memoryPair();
     const stop = new AbortController();
     const cut = refused(start(role, far, 60_000, stop.signal) as never, "other");
@@ -82,16 +82,16 @@ for (const role of ROLES) {
     near.close();
   });
 
-  bothWays(`an abort that came before: nothing is sent, ${role}`, async () => {
+  testPublicAndNative(`an abort that came before: nothing is sent, ${role}`, async () => {
     const [near, far] = memoryPair();
-    const wire = new Counting(far);
+    const wire = new CountingConn(far);
     await refused(start(role, wire, 60_000, AbortSignal.abort()) as never, "other");
     assert(far.isClosed);
     assert.equal(wire.bytesWritten, 0);
     near.close();
   });
 
-  bothWays(`abort during the linger after a refusal, ${role}`, async () => {
+  testPublicAndNative(`abort during the linger after a refusal, ${role}`, async () => {
     const [near, far] = memoryPair();
     const stop = new AbortController();
     const cut = refused(start(role, far, 60_000, stop.signal) as never, "protocol");
@@ -104,7 +104,7 @@ for (const role of ROLES) {
     near.close();
   });
 
-  bothWays(
+  testPublicAndNative(
     `a peer that does not take the alert does not hold us until the timeout, ${role}`,
     async () => {
       const [near, far] = memoryPair(role === "server" ? 1 : 64 * 1024);
@@ -120,28 +120,31 @@ for (const role of ROLES) {
     },
   );
 
-  bothWays(`a peer that sends for ever after a refusal is cut off, ${role}`, async () => {
-    const [near, far] = memoryPair();
-    const wire = new Counting(far);
-    const refusing = refused(start(role, wire, 60_000) as never, "protocol");
-    const flood = (async () => {
-      const block = Buffer.alloc(16 * 1024, "not TLS ");
-      while (!far.isClosed) {
-        await near.write(block);
-        await new Promise((later) => setTimeout(later, 0));
-      }
-    })();
-    await refusing;
-    await flood;
-    assert(wire.bytesRead < 1024 * 1024, `${wire.bytesRead} bytes were read`);
-    near.close();
-  });
+  testPublicAndNative(
+    `a peer that sends for ever after a refusal is cut off, ${role}`,
+    async () => {
+      const [near, far] = memoryPair();
+      const wire = new CountingConn(far);
+      const refusing = refused(start(role, wire, 60_000) as never, "protocol");
+      const flood = (async () => {
+        const block = Buffer.alloc(16 * 1024, "not TLS ");
+        while (!far.isClosed) {
+          await near.write(block);
+          await new Promise((later) => setTimeout(later, 0));
+        }
+      })();
+      await refusing;
+      await flood;
+      assert(wire.bytesRead < 1024 * 1024, `${wire.bytesRead} bytes were read`);
+      near.close();
+    },
+  );
 }
 
 /** Runs a good handshake and keeps what each side wrote. */
 async function recorded(max: "TLS1.2" | "TLS1.3"): Promise<{ client: Buffer; server: Buffer }> {
   const [near, far] = memoryPair();
-  const [dialled, accepted] = [new Counting(near, true), new Counting(far, true)];
+  const [dialled, accepted] = [new CountingConn(near, true), new CountingConn(far, true)];
   const [a, b] = await Promise.all([
     client({ max }).connect(dialled, admit, limits()),
     server().accept(accepted, admit, limits()),
@@ -152,23 +155,26 @@ async function recorded(max: "TLS1.2" | "TLS1.3"): Promise<{ client: Buffer; ser
 }
 
 for (const [version] of VERSIONS) {
-  bothWays(`a ClientHello byte by byte does not stretch the time, ${version}`, async () => {
-    const hello = (await recorded(version)).client;
-    const [near, far] = memoryPair();
-    const started = performance.now();
-    const refusing = refused(server().accept(far, admit, limits(200)), ["timeout"]);
-    let sent = 0;
-    for (; sent < 100 && !far.isClosed; sent++) {
-      await near.write(hello.subarray(sent, sent + 1));
-      await new Promise((later) => setTimeout(later, 10));
-    }
-    await refusing;
-    assert(performance.now() - started < 30_000);
-    assert(sent < 100);
-    near.close();
-  });
+  testPublicAndNative(
+    `a ClientHello byte by byte does not stretch the time, ${version}`,
+    async () => {
+      const hello = (await recorded(version)).client;
+      const [near, far] = memoryPair();
+      const started = performance.now();
+      const refusing = refused(server().accept(far, admit, limits(200)), ["timeout"]);
+      let sent = 0;
+      for (; sent < 100 && !far.isClosed; sent++) {
+        await near.write(hello.subarray(sent, sent + 1));
+        await new Promise((later) => setTimeout(later, 10));
+      }
+      await refusing;
+      assert(performance.now() - started < 30_000);
+      assert(sent < 100);
+      near.close();
+    },
+  );
 
-  bothWays(`a ClientHello byte by byte in time is fine, ${version}`, async () => {
+  testPublicAndNative(`a ClientHello byte by byte in time is fine, ${version}`, async () => {
     const [near, far] = memoryPair(1);
     const [dialled, accepted] = await Promise.all([
       client({ max: version }).connect(near, admit, limits()),
@@ -179,36 +185,39 @@ for (const [version] of VERSIONS) {
     accepted.conn.close();
   });
 
-  bothWays(`a peer that stops anywhere in the handshake times out, ${version}`, async () => {
-    const whole = await recorded(version);
-    const stops = (size: number): number[] =>
-      [0, 1, 4, 5, 6, 50, size >> 1, size - 1].filter((at) => at < size);
-    const helloSize = 5 + whole.client.readUInt16BE(3);
-    const running: Promise<void>[] = [];
-    for (const at of stops(helloSize)) {
-      const [near, far] = memoryPair();
-      await near.write(whole.client.subarray(0, at));
-      const refusing = refused(server().accept(far, admit, limits(150)), "timeout");
-      running.push(refusing.then(() => near.close()));
-    }
-    {
-      // A whole hello, then nothing: the server has answered and waits.
-      const [near, far] = memoryPair();
-      await near.write(whole.client.subarray(0, helloSize));
-      const refusing = refused(server().accept(far, admit, limits(150)), "timeout");
-      running.push(refusing.then(() => near.close()));
-    }
-    for (const at of stops(200)) {
-      const [near, far] = memoryPair();
-      await far.write(whole.server.subarray(0, at));
-      // Replayed bytes do not fit this hello: what is whole may be refused at once.
-      const refusing = refused(
-        client({ max: version }).connect(near, admit, limits(150)),
-        ["timeout", "protocol", "other", "reset"],
-      );
-      running.push(refusing.then(() => far.close()));
-      if (at > 100) far.close();
-    }
-    await Promise.all(running);
-  });
+  testPublicAndNative(
+    `a peer that stops anywhere in the handshake times out, ${version}`,
+    async () => {
+      const whole = await recorded(version);
+      const stops = (size: number): number[] =>
+        [0, 1, 4, 5, 6, 50, size >> 1, size - 1].filter((at) => at < size);
+      const helloSize = 5 + whole.client.readUInt16BE(3);
+      const running: Promise<void>[] = [];
+      for (const at of stops(helloSize)) {
+        const [near, far] = memoryPair();
+        await near.write(whole.client.subarray(0, at));
+        const refusing = refused(server().accept(far, admit, limits(150)), "timeout");
+        running.push(refusing.then(() => near.close()));
+      }
+      {
+        // A whole hello, then nothing: the server has answered and waits.
+        const [near, far] = memoryPair();
+        await near.write(whole.client.subarray(0, helloSize));
+        const refusing = refused(server().accept(far, admit, limits(150)), "timeout");
+        running.push(refusing.then(() => near.close()));
+      }
+      for (const at of stops(200)) {
+        const [near, far] = memoryPair();
+        await far.write(whole.server.subarray(0, at));
+        // Replayed bytes do not fit this hello: what is whole may be refused at once.
+        const refusing = refused(
+          client({ max: version }).connect(near, admit, limits(150)),
+          ["timeout", "protocol", "other", "reset"],
+        );
+        running.push(refusing.then(() => far.close()));
+        if (at > 100) far.close();
+      }
+      await Promise.all(running);
+    },
+  );
 }

@@ -12,16 +12,16 @@ import type { TLSSocket } from "node:tls";
 import { NodeTlsConn } from "../../../src/tls/node_conn.ts";
 import type { NativeTls } from "../../../src/native/tls.ts";
 import { TransportStream } from "../../../src/tls/transport_stream.ts";
-import { client, connected, faulty, server, text, words } from "./support.ts";
-import { memoryPair } from "./support_channels.ts";
-import { nativeEngines } from "./support_ways.ts";
+import { client, connected, failsWith, server, text, words } from "../../support/tls/ends.ts";
+import { memoryPair } from "../../support/tls/memory_conn.ts";
+import { requireNativeTls } from "../../support/tls/backends.ts";
 
 /** So many writes are encrypted here; to wait for the engine's own limit would take a minute. */
 const LIMIT = 3;
 
 /** Engines of servers that do what the engine itself does behind its limit. */
 function usedUp(): NativeTls {
-  const native = nativeEngines();
+  const native = requireNativeTls();
   return {
     ...native,
     server: (context) => {
@@ -42,20 +42,23 @@ for (const size of [1, 5, 40, 40_000, 200_000]) {
     const ends = await connected({
       pair: memoryPair(1_000_000),
       server: server({ native: usedUp(), max: "TLS1.2" }),
-      client: client({ native: nativeEngines() }),
+      client: client({ native: requireNativeTls() }),
     });
     let came = 0;
-    const reading = faulty(ends.client.pipeTo((bytes) => void (came += bytes.length)), "truncated");
+    const reading = failsWith(
+      ends.client.pipeTo((bytes) => void (came += bytes.length)),
+      "truncated",
+    );
     for (let sent = 0; sent < LIMIT - 1; sent++) await ends.server.write(text("ok"));
     // One that is larger than what is encrypted at once takes two.
     if (size < 50_000) await ends.server.write(text("ok"));
-    const refused = faulty(
+    const refused = failsWith(
       Promise.resolve(ends.server.write(new Uint8Array(size))),
       "protocol",
     );
     await refused;
-    await faulty(Promise.resolve(ends.server.write(text("more"))), "protocol");
-    await faulty(ends.server.closeWrite(), "protocol");
+    await failsWith(Promise.resolve(ends.server.write(text("more"))), "protocol");
+    await failsWith(ends.server.closeWrite(), "protocol");
     // The other half goes on.
     await ends.client.write(text("still heard"));
     assert.equal(words(await ends.server.read() ?? new Uint8Array(0)), "still heard");
@@ -88,9 +91,9 @@ Deno.test("the public way counts records itself: what the engine drops it does n
     await conn.write(new Uint8Array(20_000)); // Two.
     const last = conn.write(text("dropped"));
     if (limit === Infinity) await last;
-    else await faulty(last, "protocol");
+    else await failsWith(last, "protocol");
     assert.equal(taken, 3 * 2 + 20_000 + (limit === Infinity ? "dropped".length : 0));
-    if (limit !== Infinity) await faulty(conn.closeWrite(), "protocol");
+    if (limit !== Infinity) await failsWith(conn.closeWrite(), "protocol");
     conn.close();
   }
 });

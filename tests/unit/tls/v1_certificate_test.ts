@@ -6,10 +6,18 @@
 
 import assert from "node:assert/strict";
 import { type Issued, makeCa, makeKey, makeLeaf } from "../../support/pki.ts";
-import { admit, client, limits, MENDED, pki, refused, server } from "./support.ts";
-import { memoryPair } from "./support_channels.ts";
+import {
+  admit,
+  client,
+  DEFENCE_NO_LONGER_NEEDED,
+  limits,
+  pki,
+  refused,
+  server,
+} from "../../support/tls/ends.ts";
+import { memoryPair } from "../../support/tls/memory_conn.ts";
 import { plainAdmits } from "../../support/plain_tls.ts";
-import { bothWays } from "./support_ways.ts";
+import { testPublicAndNative } from "../../support/tls/backends.ts";
 
 /** The owner of a public v1 CA certificate and of a key that has nothing to do with it. */
 function v1Attacker(ca: Issued): Issued {
@@ -21,10 +29,13 @@ Deno.test("control: plain node:tls lets everybody in who has the public v1 CA ce
   const { server: own } = pki();
   const ca = makeCa({ version: 1, subject: "old CA" });
   const pair = { cert: ca.pem, key: v1Attacker(ca).keyPem };
-  assert(await plainAdmits(pair, [ca], { cert: own.pem, key: own.keyPem }), MENDED);
+  assert(
+    await plainAdmits(pair, [ca], { cert: own.pem, key: own.keyPem }),
+    DEFENCE_NO_LONGER_NEEDED,
+  );
 });
 
-bothWays("a v1 CA in the bundle lets nobody in", async () => {
+testPublicAndNative("a v1 CA in the bundle lets nobody in", async () => {
   const ca = makeCa({ version: 1, subject: "old CA" });
   const honest = makeLeaf({ role: "client" }, ca);
   for (const own of [v1Attacker(ca), { ...ca, issuer: undefined }, honest]) {
@@ -46,7 +57,7 @@ bothWays("a v1 CA in the bundle lets nobody in", async () => {
   }
 });
 
-bothWays("a v1 leaf of a sound CA is refused in both roles", async () => {
+testPublicAndNative("a v1 leaf of a sound CA is refused in both roles", async () => {
   const leaf = makeLeaf({ version: 1, subject: "localhost" }, pki().ca);
   {
     const [near, far] = memoryPair();
@@ -65,12 +76,15 @@ bothWays("a v1 leaf of a sound CA is refused in both roles", async () => {
   await accepting;
 });
 
-bothWays("a v1 leaf in the bundle does not spare its holder the key", async () => {
+testPublicAndNative("a v1 leaf in the bundle does not spare its holder the key", async () => {
   const leaf = makeLeaf({ version: 1, subject: "pinned" });
   const attacker = v1Attacker(leaf);
   const { server: own } = pki();
   const pair = { cert: leaf.pem, key: attacker.keyPem };
-  assert(await plainAdmits(pair, [leaf], { cert: own.pem, key: own.keyPem }), MENDED);
+  assert(
+    await plainAdmits(pair, [leaf], { cert: own.pem, key: own.keyPem }),
+    DEFENCE_NO_LONGER_NEEDED,
+  );
   const [near, far] = memoryPair();
   const dialling = client({ own: attacker }).connect(near, admit, limits()).catch(() => undefined);
   await refused(

@@ -10,8 +10,8 @@ import type { VerificationResult, VerifyPeer } from "../../../src/tls/peer_verif
 import { parseCertificate } from "../../../src/x509/parse.ts";
 import {
   admit,
-  channelOf,
   client,
+  connOf,
   limits,
   pki,
   readSome,
@@ -22,9 +22,9 @@ import {
   verified,
   VERSIONS,
   words,
-} from "./support.ts";
-import { Counting, memoryPair } from "./support_channels.ts";
-import { bothWays } from "./support_ways.ts";
+} from "../../support/tls/ends.ts";
+import { CountingConn, memoryPair } from "../../support/tls/memory_conn.ts";
+import { testPublicAndNative } from "../../support/tls/backends.ts";
 
 /** Answers when the test says so; an answer holds for whoever asks again in its turn. */
 function slowly(): {
@@ -62,7 +62,7 @@ for (const [version] of VERSIONS) {
     const start = (slow: { verify: VerifyPeer }, timeout?: number, signal?: AbortSignal) => {
       const [near, far] = memoryPair();
       const [mine, theirs] = role === "server" ? [far, near] : [near, far];
-      const wire = new Counting(mine);
+      const wire = new CountingConn(mine);
       const options = { max: version, verify: slow.verify };
       const bounds = limits(timeout, signal);
       const ours = role === "server"
@@ -74,39 +74,45 @@ for (const [version] of VERSIONS) {
       return { ours, other: other.catch(() => undefined), wire, mine };
     };
 
-    bothWays(`nothing leaves while a peer is verified, ${role}, ${version}`, async () => {
-      const slow = slowly();
-      const { ours, other, wire } = start(slow);
-      await until(() => slow.asked > 0, "the chain is verified");
-      const sent = wire.bytesWritten;
-      for (let turns = 0; turns < 20; turns++) await new Promise((done) => setTimeout(done, 0));
-      assert.equal(wire.bytesWritten, sent);
-      slow.answer(good(peerRole));
-      const conn = channelOf(await ours);
-      const peer = (await other)?.conn;
-      assert(peer);
-      await peer.write(text("hello"));
-      assert.equal(words(await readSome(conn, 5)), "hello");
-      await conn.write(text("and back"));
-      assert.equal(words(await readSome(peer, 8)), "and back");
-      conn.close();
-      peer.close();
-    });
+    testPublicAndNative(
+      `nothing leaves while a peer is verified, ${role}, ${version}`,
+      async () => {
+        const slow = slowly();
+        const { ours, other, wire } = start(slow);
+        await until(() => slow.asked > 0, "the chain is verified");
+        const sent = wire.bytesWritten;
+        for (let turns = 0; turns < 20; turns++) await new Promise((done) => setTimeout(done, 0));
+        assert.equal(wire.bytesWritten, sent);
+        slow.answer(good(peerRole));
+        const conn = connOf(await ours);
+        const peer = (await other)?.conn;
+        assert(peer);
+        await peer.write(text("hello"));
+        assert.equal(words(await readSome(conn, 5)), "hello");
+        await conn.write(text("and back"));
+        assert.equal(words(await readSome(peer, 8)), "and back");
+        conn.close();
+        peer.close();
+      },
+    );
 
-    bothWays(`who is refused later gets nothing either, ${role}, ${version}`, async () => {
-      const slow = slowly();
-      const { ours, other, wire, mine } = start(slow);
-      await until(() => slow.asked > 0, "the chain is verified");
-      const sent = wire.bytesWritten;
-      slow.answer(no);
-      const error = await refused(ours, "untrusted");
-      assert.equal(error.message, "the test says no");
-      assert.equal(wire.bytesWritten, sent, "something left");
-      assert(mine.isClosed);
-      (await other)?.conn?.close();
-    });
+    testPublicAndNative(
+      `who is refused later gets nothing either, ${role}, ${version}`,
+      async () => {
+        const slow = slowly();
+        const { ours, other, wire, mine } = start(slow);
+        await until(() => slow.asked > 0, "the chain is verified");
+        const sent = wire.bytesWritten;
+        slow.answer(no);
+        const error = await refused(ours, "untrusted");
+        assert.equal(error.message, "the test says no");
+        assert.equal(wire.bytesWritten, sent, "something left");
+        assert(mine.isClosed);
+        (await other)?.conn?.close();
+      },
+    );
 
-    bothWays(`a yes that no longer holds is none, ${role}, ${version}`, async () => {
+    testPublicAndNative(`a yes that no longer holds is none, ${role}, ${version}`, async () => {
       // Good when it was asked, and replaced by another trust before the decision.
       let asked = 0;
       const { ours, other } = start({
@@ -118,32 +124,38 @@ for (const [version] of VERSIONS) {
       (await other)?.conn?.close();
     });
 
-    bothWays(`a trust that never holds still lets in nobody, ${role}, ${version}`, async () => {
-      const { ours, other } = start({ verify: () => Promise.resolve(good(peerRole)) });
-      await refused(ours, "other");
-      (await other)?.conn?.close();
-    });
+    testPublicAndNative(
+      `a trust that never holds still lets in nobody, ${role}, ${version}`,
+      async () => {
+        const { ours, other } = start({ verify: () => Promise.resolve(good(peerRole)) });
+        await refused(ours, "other");
+        (await other)?.conn?.close();
+      },
+    );
 
-    bothWays(`a verification that fails refuses, ${role}, ${version}`, async () => {
+    testPublicAndNative(`a verification that fails refuses, ${role}, ${version}`, async () => {
       const { ours, other } = start({ verify: () => Promise.reject(new Error("out of ideas")) });
       assert.match((await refused(ours, "other")).message, /out of ideas/);
       (await other)?.conn?.close();
     });
 
-    bothWays(`the deadline holds for the verification, ${role}, ${version}`, async () => {
-      const slow = slowly();
-      const { ours, other, wire, mine } = start(slow, 300);
-      await until(() => slow.asked > 0, "the chain is verified");
-      const sent = wire.bytesWritten;
-      await refused(ours, "timeout");
-      slow.answer(good(peerRole));
-      await new Promise((done) => setTimeout(done, 0));
-      assert.equal(wire.bytesWritten, sent, "something left");
-      assert(mine.isClosed);
-      (await other)?.conn?.close();
-    });
+    testPublicAndNative(
+      `the deadline holds for the verification, ${role}, ${version}`,
+      async () => {
+        const slow = slowly();
+        const { ours, other, wire, mine } = start(slow, 300);
+        await until(() => slow.asked > 0, "the chain is verified");
+        const sent = wire.bytesWritten;
+        await refused(ours, "timeout");
+        slow.answer(good(peerRole));
+        await new Promise((done) => setTimeout(done, 0));
+        assert.equal(wire.bytesWritten, sent, "something left");
+        assert(mine.isClosed);
+        (await other)?.conn?.close();
+      },
+    );
 
-    bothWays(`a cut ends the verification, ${role}, ${version}`, async () => {
+    testPublicAndNative(`a cut ends the verification, ${role}, ${version}`, async () => {
       const cut = new AbortController();
       let signal: AbortSignal | undefined;
       const { ours, other, mine } = start(
@@ -166,26 +178,26 @@ for (const [version] of VERSIONS) {
     });
   }
 
-  bothWays(`what comes with the last of the handshake is kept, ${version}`, async () => {
+  testPublicAndNative(`what comes with the last of the handshake is kept, ${version}`, async () => {
     const slow = slowly();
     const [near, far] = memoryPair();
     const accepting = server({ max: version, verify: slow.verify }).accept(far, admit, limits());
     const dialling = client({ max: version }).connect(near, admit, limits());
     if (version === "TLS1.3") {
       // The client is done before the server, and may speak at once.
-      const peer = channelOf(await dialling);
+      const peer = connOf(await dialling);
       await peer.write(text("at once"));
       await until(() => slow.asked > 0, "the chain is verified");
       slow.answer(good("client"));
-      const conn = channelOf(await accepting);
+      const conn = connOf(await accepting);
       assert.equal(words(await readSome(conn, 7)), "at once");
       conn.close();
       peer.close();
     } else {
       await until(() => slow.asked > 0, "the chain is verified");
       slow.answer(good("client"));
-      const conn = channelOf(await accepting);
-      const peer = channelOf(await dialling);
+      const conn = connOf(await accepting);
+      const peer = connOf(await dialling);
       await peer.write(text("at once"));
       assert.equal(words(await readSome(conn, 7)), "at once");
       conn.close();
@@ -193,23 +205,26 @@ for (const [version] of VERSIONS) {
     }
   });
 
-  bothWays(`a peer that floods is not read while it is verified, ${version}`, async () => {
-    if (version === "TLS1.2") return; // Its client waits for our Finished.
-    const slow = slowly();
-    const [near, far] = memoryPair();
-    const wire = new Counting(far);
-    const accepting = server({ verify: slow.verify }).accept(wire, admit, limits());
-    const peer = channelOf(await client().connect(near, admit, limits()));
-    await until(() => slow.asked > 0, "the chain is verified");
-    const read = wire.bytesRead;
-    const flood = (async () => {
-      for (let i = 0; i < 64; i++) await peer.write(new Uint8Array(16 * 1024));
-    })().catch(() => {});
-    for (let turns = 0; turns < 50; turns++) await new Promise((done) => setTimeout(done, 0));
-    assert(wire.bytesRead - read <= 64 * 1024, `${wire.bytesRead - read} bytes were read`);
-    slow.answer(no);
-    await refused(accepting, "untrusted");
-    peer.close();
-    await flood;
-  });
+  testPublicAndNative(
+    `a peer that floods is not read while it is verified, ${version}`,
+    async () => {
+      if (version === "TLS1.2") return; // Its client waits for our Finished.
+      const slow = slowly();
+      const [near, far] = memoryPair();
+      const wire = new CountingConn(far);
+      const accepting = server({ verify: slow.verify }).accept(wire, admit, limits());
+      const peer = connOf(await client().connect(near, admit, limits()));
+      await until(() => slow.asked > 0, "the chain is verified");
+      const read = wire.bytesRead;
+      const flood = (async () => {
+        for (let i = 0; i < 64; i++) await peer.write(new Uint8Array(16 * 1024));
+      })().catch(() => {});
+      for (let turns = 0; turns < 50; turns++) await new Promise((done) => setTimeout(done, 0));
+      assert(wire.bytesRead - read <= 64 * 1024, `${wire.bytesRead - read} bytes were read`);
+      slow.answer(no);
+      await refused(accepting, "untrusted");
+      peer.close();
+      await flood;
+    },
+  );
 }

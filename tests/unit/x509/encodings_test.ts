@@ -15,9 +15,9 @@ import { parseCertificateList } from "../../../src/x509/crl.ts";
 import { carriesName } from "../../../src/x509/server_name.ts";
 import { parseCertificate } from "../../../src/x509/parse.ts";
 import { makeCrl } from "../../support/crl.ts";
-import { engineRefuses } from "./support/engine.ts";
-import { verdictOn } from "./support/judge.ts";
-import { refusal } from "./support/refusal.ts";
+import { engineRefuses } from "../../support/x509/engine.ts";
+import { verdictOn } from "../../support/x509/validate.ts";
+import { refusal } from "../../support/x509/refusal.ts";
 
 const { raw } = der;
 

@@ -17,11 +17,11 @@ import { Buffer } from "node:buffer";
 import { parseCertificate } from "../../../src/x509/parse.ts";
 import * as der from "../../support/der.ts";
 import * as pki from "../../support/pki.ts";
-import { engineRefuses } from "./support/engine.ts";
-import { mutant, VALUES } from "./support/mutate.ts";
-import { Prng } from "./support/prng.ts";
-import { refusal } from "./support/refusal.ts";
-import { type Shape, shapes } from "./support/shapes.ts";
+import { engineRefuses } from "../../support/x509/engine.ts";
+import { mutant, VALUES } from "../../support/x509/mutate.ts";
+import { Prng } from "../../support/prng.ts";
+import { refusal } from "../../support/x509/refusal.ts";
+import { type Shape, shapes } from "../../support/x509/shapes.ts";
 
 const SEED = 1_729;
 const ROUNDS = 6_000;

@@ -11,10 +11,10 @@ import { Buffer } from "node:buffer";
 import process from "node:process";
 import * as der from "../../support/der.ts";
 import * as pki from "../../support/pki.ts";
-import { mutant, spoilBytes } from "./support/mutate.ts";
-import { Prng } from "./support/prng.ts";
-import { refusal } from "./support/refusal.ts";
-import { shapes } from "./support/shapes.ts";
+import { mutant, spoilBytes } from "../../support/x509/mutate.ts";
+import { Prng } from "../../support/prng.ts";
+import { refusal } from "../../support/x509/refusal.ts";
+import { shapes } from "../../support/x509/shapes.ts";
 
 const SEED = 20_260_328;
 

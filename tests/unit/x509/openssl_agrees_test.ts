@@ -8,12 +8,12 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import * as pki from "../../support/pki.ts";
-import { assertExplained, type Differences, type Verdicts } from "../../support/two_verdicts.ts";
+import { assertExplained, type Differences, type VerdictPair } from "../../support/differential.ts";
 import { CertificateError } from "../../../src/x509/certificate.ts";
 import type { Purpose } from "../../../src/x509/path.ts";
-import { FLAWS, type Level, SANS } from "./support/flaws.ts";
-import { verdictOn } from "./support/judge.ts";
-import { Prng } from "./support/prng.ts";
+import { FLAWS, type Level, SANS } from "../../support/x509/flaws.ts";
+import { verdictOn } from "../../support/x509/validate.ts";
+import { Prng } from "../../support/prng.ts";
 
 const SEED = 4_711;
 
@@ -192,7 +192,7 @@ Deno.test("openssl: the same verdict, or a reason", async () => {
   const all = cases();
   assert.ok(all.length >= 500, `only ${all.length} chains`);
   const dir = await Deno.makeTempDir();
-  const results: Verdicts[] = [];
+  const results: VerdictPair[] = [];
   try {
     const queue = all.entries();
     await Promise.all(["a", "b", "c"].map(async (worker) => {

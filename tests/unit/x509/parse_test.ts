@@ -10,7 +10,7 @@ import type { Certificate } from "../../../src/x509/certificate.ts";
 import { parseCertificate } from "../../../src/x509/parse.ts";
 import * as der from "../../support/der.ts";
 import * as pki from "../../support/pki.ts";
-import { shapes } from "./support/shapes.ts";
+import { shapes } from "../../support/x509/shapes.ts";
 
 const { raw } = der;
 

@@ -10,8 +10,8 @@ import assert from "node:assert/strict";
 import type { Purpose } from "../../../src/x509/path.ts";
 import * as der from "../../support/der.ts";
 import * as pki from "../../support/pki.ts";
-import { judge, say } from "./support/judge.ts";
-import { bad, type Row, table, untrusted } from "./support/path_table.ts";
+import { describeVerdict, validate } from "../../support/x509/validate.ts";
+import { bad, type Row, table, untrusted } from "../../support/x509/path_table.ts";
 
 table(
   "sound chains of every key",
@@ -231,14 +231,14 @@ Deno.test({
     const leaf = pki.makeLeaf({ subject: "leaf", ...always }, middle);
     const now = new Date("2030-01-15Z");
     for (const purpose of ["client", "server"] satisfies Purpose[]) {
-      const { verdict } = judge([leaf, ca, middle], [ca], { now, purpose });
-      if (!verdict.ok) assert.fail(say(verdict));
+      const { verdict } = validate([leaf, ca, middle], [ca], { now, purpose });
+      if (!verdict.ok) assert.fail(describeVerdict(verdict));
       const path = verdict.path.map(({ der }) => der.toHex());
       assert.deepEqual(path, [leaf, middle, ca].map(({ der }) => der.toHex()));
       assert.equal(verdict.validFrom, from.getTime());
       assert.equal(verdict.validUntil, to.getTime() + SECOND - 1);
     }
-    const { verdict } = judge([leaf], [leaf, ca], { now });
+    const { verdict } = validate([leaf], [leaf, ca], { now });
     assert.ok(verdict.ok && verdict.path.length === 1);
   },
 });

@@ -8,8 +8,8 @@ import assert from "node:assert/strict";
 import { MAX_PATH_LENGTH, MAX_PATHS, MAX_SIGNATURES } from "../../../src/x509/path.ts";
 import { MAX_NAME_COMPARISONS } from "../../../src/x509/name_constraints.ts";
 import * as pki from "../../support/pki.ts";
-import { judge, say, verdictOn } from "./support/judge.ts";
-import { bad, type Row, table, untrusted } from "./support/path_table.ts";
+import { describeVerdict, validate, verdictOn } from "../../support/x509/validate.ts";
+import { bad, type Row, table, untrusted } from "../../support/x509/path_table.ts";
 
 const old = { notBefore: new Date("2020-01-01Z"), notAfter: new Date("2021-01-01Z") };
 
@@ -86,8 +86,8 @@ test("circles end", () => {
   const leaf = pki.makeLeaf({ subject: "leaf" }, seedA);
   const ca = pki.makeCa({ subject: "ca" });
   for (const shown of [[aByB, bByA], [seedA, aByB, bByA, seedB], [aByB, aByB, bByA, bByA, seedA]]) {
-    const { verdict, checks } = judge([leaf, ...shown], [ca]);
-    assert.equal(say(verdict), untrusted("leaf", "a"));
+    const { verdict, checks } = validate([leaf, ...shown], [ca]);
+    assert.equal(describeVerdict(verdict), untrusted("leaf", "a"));
     assert.ok(checks <= 10, `${checks} checks`);
   }
   assert.equal(verdictOn([leaf, aByB, bByA, seedB], [seedB]), "ok");
@@ -103,9 +103,9 @@ test("a hundred namesakes cost no more than the limit", () => {
     100,
     () => pki.makeCa({ subject: "middle", issuerName: "ca", kind: "p384" }),
   );
-  const { verdict, checks } = judge([leaf, ...namesakes], [ca]);
+  const { verdict, checks } = validate([leaf, ...namesakes], [ca]);
   assert.equal(
-    say(verdict),
+    describeVerdict(verdict),
     `bad_certificate: the chain needs more than ${MAX_SIGNATURES} signature checks`,
   );
   assert.equal(checks, MAX_SIGNATURES);
@@ -123,8 +123,8 @@ test("certificates that lead to no anchor cost no check at all", () => {
     );
   }
   const leaf = pki.makeLeaf({ subject: "leaf" }, levels.at(-1)?.[0]);
-  const { verdict, checks } = judge([leaf, ...levels.flat()], [pki.makeCa({ subject: "ca" })]);
-  assert.equal(say(verdict), untrusted("leaf", "level 5"));
+  const { verdict, checks } = validate([leaf, ...levels.flat()], [pki.makeCa({ subject: "ca" })]);
+  assert.equal(describeVerdict(verdict), untrusted("leaf", "level 5"));
   assert.equal(checks, 0);
 });
 
@@ -139,8 +139,8 @@ test("a mesh of CAs under one key costs no more than the limit", () => {
   // One of them says that the CA issued it, so that all of them could lead there.
   const link = pki.makeCa({ subject: "mesh 13", key, issuerName: "ca" });
   const leaf = pki.makeLeaf({ subject: "leaf" }, roots[0]);
-  const { verdict, checks } = judge([leaf, ...mesh, link], [ca]);
-  assert.equal(say(verdict).split(":")[0], "bad_certificate");
+  const { verdict, checks } = validate([leaf, ...mesh, link], [ca]);
+  assert.equal(describeVerdict(verdict).split(":")[0], "bad_certificate");
   assert.equal(checks, MAX_SIGNATURES);
 });
 
@@ -149,7 +149,7 @@ test("the first path that holds ends the search", () => {
   const middle = pki.makeCa({ subject: "middle", issuer: ca });
   const others = repeat(6, () => pki.makeCa({ subject: "middle", key: middle.key, issuer: ca }));
   const leaf = pki.makeLeaf({ subject: "leaf" }, middle);
-  assert.equal(judge([leaf, middle, ...others], [ca]).checks, 2);
+  assert.equal(validate([leaf, middle, ...others], [ca]).checks, 2);
 });
 
 test("namesakes that all signed each other cost no more than the limit", () => {
@@ -162,8 +162,8 @@ test("namesakes that all signed each other cost no more than the limit", () => {
   const [root] = roots;
   assert.ok(root);
   const leaf = pki.makeLeaf({ subject: "leaf" }, root);
-  const { verdict, checks } = judge([leaf, ...mesh], [pki.makeCa({ subject: "x" })]);
-  assert.match(say(verdict), /^(untrusted|bad_certificate): /);
+  const { verdict, checks } = validate([leaf, ...mesh], [pki.makeCa({ subject: "x" })]);
+  assert.match(describeVerdict(verdict), /^(untrusted|bad_certificate): /);
   assert.ok(checks <= MAX_SIGNATURES, `${checks} checks`);
 });
 
@@ -175,7 +175,7 @@ test("namesakes of another kind or strength cost no check at all", () => {
     40,
     (i) => pki.makeCa({ subject: "middle", kind: kinds[i % 4] ?? "p256" }),
   );
-  assert.equal(judge([leaf, ...namesakes], [ca]).checks, 0);
+  assert.equal(validate([leaf, ...namesakes], [ca]).checks, 0);
   // A namesake that does not fit does not hide that the CA is unknown.
   const other = pki.makeCa({ subject: "middle", kind: "ed25519" });
   assert.equal(verdictOn([leaf, other], [ca]), untrusted("leaf", "middle"));
@@ -192,16 +192,16 @@ test("no more than so many paths are looked at", () => {
   const leaf = pki.makeLeaf({ subject: "leaf" }, good);
   // Each takes two checks: the paths are as many as the checks allow.
   assert.equal(verdictOn([leaf, ...expired.slice(1), good], [ca]), "ok");
-  const { verdict, checks } = judge([leaf, ...expired, good], [ca]);
-  assert.match(say(verdict), /^expired: certificate CN=middle /);
+  const { verdict, checks } = validate([leaf, ...expired, good], [ca]);
+  assert.match(describeVerdict(verdict), /^expired: certificate CN=middle /);
   assert.ok(checks <= MAX_SIGNATURES);
   // One signature, but a path for each certificate of the key that made it.
   const oldRoots = repeat(MAX_PATHS, () => pki.makeCa({ subject: "ca", key, ...old }));
   const root = pki.makeCa({ subject: "ca", key });
   const below = pki.makeLeaf({ subject: "leaf" }, root);
   assert.equal(verdictOn([below], [...oldRoots.slice(1), root]), "ok");
-  const many = judge([below], [...oldRoots, root]);
-  assert.match(say(many.verdict), /^expired: certificate CN=ca /);
+  const many = validate([below], [...oldRoots, root]);
+  assert.match(describeVerdict(many.verdict), /^expired: certificate CN=ca /);
   assert.equal(many.checks, 1);
 });
 
@@ -222,8 +222,8 @@ test("the length of a path has a limit", () => {
 test("as many anchors as the checks allow may have one name", () => {
   const anchors = repeat(MAX_SIGNATURES, () => pki.makeCa({ subject: "kubernetes" }));
   const leaf = pki.makeLeaf({ subject: "leaf" }, anchors.at(-1));
-  const { verdict, checks } = judge([leaf], anchors);
-  assert.equal(say(verdict), "ok");
+  const { verdict, checks } = validate([leaf], anchors);
+  assert.equal(describeVerdict(verdict), "ok");
   assert.equal(checks, MAX_SIGNATURES);
 });
 

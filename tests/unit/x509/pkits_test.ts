@@ -8,8 +8,8 @@
 import assert from "node:assert/strict";
 import { filesIn } from "../../support/openssl.ts";
 import * as pki from "../../support/pki.ts";
-import { verdictOn } from "./support/judge.ts";
-import { type Link, makeChain, PKITS } from "./support/pkits.ts";
+import { verdictOn } from "../../support/x509/validate.ts";
+import { type Link, makeChain, PKITS } from "./pkits_cases.ts";
 
 type Chain = ReturnType<typeof makeChain>;
 

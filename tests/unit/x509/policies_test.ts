@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import type { Name, PolicyExtensions } from "../../../src/x509/certificate.ts";
 import { type PolicyCertificate, policyFault } from "../../../src/x509/policies.ts";
-import { Prng } from "./support/prng.ts";
+import { Prng } from "../../support/prng.ts";
 
 const ANY = "551d2000";
 

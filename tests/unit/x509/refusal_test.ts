@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { peerVerifier } from "../../../src/proxy/tls_contexts.ts";
 import { crl, load, refusal as refusedFiles } from "../certstore/crl_memory.ts";
-import { DAY, NOW } from "../certstore/memory.ts";
+import { DAY, NOW } from "../../support/credential_files.ts";
 import * as der from "../../support/der.ts";
 import * as pki from "../../support/pki.ts";
 
