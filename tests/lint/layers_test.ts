@@ -243,23 +243,28 @@ Deno.test("every rule has samples", () => {
 
 Deno.test("deno lint runs the plugins of deno.json and fails on what they report", async () => {
   const { lint } = JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json")));
-  assert.deepEqual(lint.plugins, ["./tests/lint/layers.ts"]);
+  assert.deepEqual(lint.plugins, ["./tests/lint/layers.ts", "./tests/lint/words.ts"]);
   const dir = await Deno.makeTempDir();
   try {
     await Deno.mkdir(join(dir, "src"));
     await Deno.mkdir(join(dir, "tests", "lint"), { recursive: true });
     await Deno.writeTextFile(join(dir, "deno.json"), JSON.stringify({ lint }));
-    for (const name of ["layers.ts", "source.ts"]) {
+    for (const name of ["layers.ts", "source.ts", "words.ts"]) {
       await Deno.copyFile(join(ROOT, "tests", "lint", name), join(dir, "tests", "lint", name));
     }
-    await Deno.writeTextFile(join(dir, "src", "identity.ts"), 'export * from "./acl/mod.ts";\n');
+    await Deno.writeTextFile(
+      join(dir, "src", "identity.ts"),
+      '// Judges peers.\nexport * from "./acl/mod.ts";\n',
+    );
     const { code, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["lint", "src"],
       cwd: dir,
       env: { NO_COLOR: "1" },
     }).output();
     assert.equal(code, 1);
-    assert.match(new TextDecoder().decode(stderr), /error\[layers\/downwards\]: identity must not/);
+    const text = new TextDecoder().decode(stderr);
+    assert.match(text, /error\[layers\/downwards\]: identity must not/);
+    assert.match(text, /error\[words\/words\]: "Judges" in a comment/);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
