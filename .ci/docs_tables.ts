@@ -7,11 +7,37 @@
 
 import { createMetrics } from "../src/admin/metrics.ts";
 import { COMMAND_NAMES, helpText } from "../src/cli/mod.ts";
+import { configJsonSchema, type JsonSchema } from "../src/config/json_schema.ts";
 import { MESSAGES } from "../src/log/messages.ts";
 import { CLOSE_REASON_MEANINGS, HANDSHAKE_REASON_MEANINGS } from "../src/outcome.ts";
 
 /** Where a chapter says more about a row, by its name; links are those of `examples/reference/`. */
 const SEE: Readonly<Record<string, string>> = {
+  mode: "[bridge](../bridge/README.md)",
+  listen: "[UNIX sockets](../unix-sockets/README.md)",
+  target: "[UNIX sockets](../unix-sockets/README.md)",
+  targets: "[several targets](../targets/README.md)",
+  "tls.ca": "[bundles](../certificates/README.md#bundles)",
+  "tls.client_auth":
+    "[the decision](../access-control/README.md#the-decision) and [TLS only](../access-control/README.md#tls-only)",
+  "tls.alpn": "[ALPN](../grpc-https/README.md)",
+  "tls.handshake_timeout": "[limits](../access-control/README.md#limits-for-each-peer)",
+  "tls.crl": "[revocation](../certificates/README.md#revocation)",
+  "tls.intermediates": "[revocation](../certificates/README.md#revocation)",
+  "tls.require_close_notify": "[ends of streams](../security/README.md#ends-of-streams)",
+  "acl.allow_cn": "[rules](../access-control/README.md#rules)",
+  "acl.mode": "[roll-out](../rollout/README.md)",
+  "proxy.max_connections_per_peer": "[limits](../access-control/README.md#limits-for-each-peer)",
+  "proxy.balance": "[several targets](../targets/README.md)",
+  "proxy.proxy_protocol": "[PROXY protocol](../proxy-protocol/README.md)",
+  "proxy.accept_proxy_protocol": "[PROXY protocol](../proxy-protocol/README.md)",
+  "proxy.socket_mode": "[UNIX sockets](../unix-sockets/README.md)",
+  "upstream_tls.*": "[bridge](../bridge/README.md)",
+  "upstream_acl.*": "[bridge](../bridge/README.md)",
+  tunnels: "[several tunnels](../tunnels/README.md)",
+  "health.enabled": "[probes](../operations/README.md#probes)",
+  "metrics.enabled": "[metrics](metrics.md)",
+  "logging.level": "[logging](logging.md)",
   check: "[troubleshooting](../troubleshooting/README.md)",
   grants: "[permissions](../permissions/README.md)",
   explain: "[explain](../access-control/README.md#explain)",
@@ -61,6 +87,42 @@ function pairs(columns: readonly [string, string], all: Readonly<Record<string, 
 
 function quoted(names: readonly string[]): string {
   return names.map((name) => `\`${name}\``).join(", ");
+}
+
+/** The keys of a config: those of `mtlsd schema`, with the second side of a bridge as one. */
+function keys(): string {
+  const all = Object.entries(configJsonSchema().properties ?? {}).flatMap(([name, schema]) => {
+    if (name.startsWith("upstream_")) return [[`${name}.*`, schema] as const];
+    const inner = Object.entries(schema.properties ?? {});
+    return inner.length === 0
+      ? [[name, schema] as const]
+      : inner.map(([key, value]) => [`${name}.${key}`, value] as const);
+  });
+  return rows(
+    ["key", "type", "default", "meaning"],
+    all.map(([key, schema]) => [
+      `\`${key}\``,
+      typeOf(schema),
+      schema.default === undefined ? "" : `\`${shownDefault(schema.default)}\``,
+      `${schema.description}. ${see(key)}`.trimEnd(),
+    ]),
+  );
+}
+
+function shownDefault(value: unknown): string {
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+/** The type of a value in the words of the page. */
+function typeOf({ type, enum: words, anyOf, items, pattern }: JsonSchema): string {
+  if (words !== undefined) return words.map((word) => `\`${word}\``).join(", ");
+  if (pattern !== undefined) return "duration";
+  if (anyOf !== undefined) {
+    const types = anyOf.map(typeOf).filter((name) => name !== "");
+    return [...new Set(types)].join(" or ");
+  }
+  if (type === "array") return `list of ${items === undefined ? "values" : `${typeOf(items)}s`}`;
+  return type === "object" ? "block" : String(type ?? "");
 }
 
 /** What help says of each command, under a heading of its own. */
@@ -126,6 +188,7 @@ function messages(): string {
 
 /** The tables by the name that a page gives them. */
 export const TABLES: Readonly<Record<string, () => string | Promise<string>>> = {
+  keys,
   commands,
   metrics,
   messages,

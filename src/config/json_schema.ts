@@ -15,6 +15,9 @@ export type JsonSchema = {
   readonly default?: unknown;
   readonly properties?: Readonly<Record<string, JsonSchema>>;
   readonly items?: JsonSchema;
+  readonly enum?: readonly string[];
+  readonly pattern?: string;
+  readonly anyOf?: readonly JsonSchema[];
 };
 
 /**

@@ -40,13 +40,13 @@ function block<T extends z.ZodRawShape>(
 }
 
 const DIMENSION_NAMES = {
-  cn: "a Subject CN",
-  org: "any Subject O",
-  ou: "any Subject OU",
-  dns: 'a DNS SAN; "*." for one label',
-  ip: "an IP SAN: an address or a network",
-  uri: 'a URI SAN; "*" for one whole segment, "**" at the end for the rest',
-  spki: "the public key: sha256:BASE64",
+  cn: "one of these common names (CN)",
+  org: "one of these organizations (O)",
+  ou: "one of these organizational units (OU)",
+  dns: "one of these DNS SANs; `*.example.com` stands for any one label in front",
+  ip: "an IP SAN of one of these addresses or networks, which is not the address it connects from",
+  uri: "a URI SAN like one of these, such as `spiffe://acme/ns/*/web`",
+  spki: "one of these public keys, as `sha256:` and base64",
 } as const;
 
 /** The fourteen rule lists. */
@@ -55,11 +55,11 @@ function ruleLists(
 ): Record<RuleListKey, z.ZodOptional<z.ZodType<Rule[]>>> {
   const entries = SIDES.flatMap((side) =>
     DIMENSIONS.map((dimension) => {
-      const does = side === "allow" ? "Lets in" : "Keeps out, whatever an allow rule says,";
+      const does = side === "allow" ? "Admits" : "Refuses, whatever an allow rule says,";
       const type = values.rules(side, dimension, where);
       return [
         `${side}_${dimension}`,
-        key(type, `${does} who shows ${DIMENSION_NAMES[dimension]}`, []),
+        key(type, `${does} peers with ${DIMENSION_NAMES[dimension]}`, []),
       ] as const;
     })
   );
@@ -71,36 +71,51 @@ const CLIENT_AUTH = values.oneOf(["required", "optional", "none", "require", "re
 /** The common keys of `tls` and `upstream_tls`. */
 function tlsKeys() {
   return {
-    cert: key(values.path(), "Own certificate chain, leaf first, PEM"),
-    key: key(values.path(), "Own private key, PEM; may be the same file as cert"),
-    ca: key(values.path(), "Bundle of the CAs that sign the peers, PEM; nothing else is trusted"),
+    cert: key(values.path(), "Own certificate chain, PEM, leaf first, then the intermediates"),
+    key: key(values.path(), "Own private key, PEM, not encrypted; may be the same file as `cert`"),
+    ca: key(
+      values.path(),
+      "The CAs that sign the peers, PEM, at most 256. Nothing else is trusted, the system's roots included. Every CA in it can issue every name: put in as few as possible. Needed except with `client_auth: none`",
+    ),
     client_auth: key(
       CLIENT_AUTH.transform((word): ClientAuth =>
         word === "require" ? "required" : word === "request" ? "optional" : word
       ),
-      "Server mode: whether clients must show a certificate",
+      "Server mode. `required` (or `require`): no certificate, no connection. `optional` (or `request`): a client may show none. `none`: no certificate is asked for, and every client is admitted. The last two are not mutual TLS",
       "required",
     ),
     server_name: key(
       values.parsed(parseServerName, "must be a DNS name or an IP address, as a string"),
-      "Towards the target: the name that its certificate must carry; default the target's host",
+      "Client and bridge mode: the DNS name or IP address that the server's certificate must carry (SAN); a DNS name is also sent as SNI. Default: the host of `target`",
     ),
-    min_version: key(values.oneOf(["TLS1.2", "TLS1.3"]), "Oldest TLS version", "TLS1.2"),
+    min_version: key(
+      values.oneOf(["TLS1.2", "TLS1.3"]),
+      "Oldest TLS version. With 1.2 the client's certificate crosses the network in the clear",
+      "TLS1.2",
+    ),
     max_version: key(values.oneOf(["TLS1.2", "TLS1.3"]), "Newest TLS version", "TLS1.3"),
-    alpn: key(values.alpn(), 'Protocols to offer or accept, in order: "h2" for gRPC', []),
+    alpn: key(
+      values.alpn(),
+      "Protocols to accept or to offer, the preferred one first: `h2` for gRPC. The backend must speak what is named: mtlsd translates nothing",
+      [],
+    ),
     handshake_timeout: key(
       values.duration("0 is an error"),
-      "From accept to the end of the handshake and the decision; in client mode for each server's",
+      "From accept to the decision, a PROXY header included. In client mode for that header, and for the handshake with each server, within `proxy.dial_timeout`. A peer without a certificate holds one of 256 handshake slots for this long. 0 is an error",
       "10s",
     ),
-    crl: key(values.paths(), "Certificate revocation lists, PEM or DER", []),
+    crl: key(
+      values.paths(),
+      "Certificate revocation lists, PEM or DER, at most 64 MiB each. Without a list of its issuer a certificate is not looked up. A list past its `nextUpdate` stops starts and reloads: have the next one fetched in time",
+      [],
+    ),
     intermediates: key(
       values.path(),
-      "Certificates that help to build chains and to verify lists, PEM; not trusted by themselves",
+      "Certificates, PEM, at most 256, that help to build chains and to verify revocation lists. They are not trusted by themselves: each path still has to end at a CA of `ca`, whose path length and name constraints hold. A server's own chain is completed by them",
     ),
     require_close_notify: key(
       values.boolean(),
-      "Whether a peer that ends TCP without close_notify has broken the connection off",
+      "`true`: a peer that ends TCP without close_notify breaks the connection. `false`: it ends its own direction, and what the other side still has to send is delivered",
       false,
     ),
   };
@@ -111,7 +126,7 @@ function aclKeys(where: Pick<Rule, "block"> = {}) {
     ...ruleLists(where),
     mode: key(
       values.oneOf(ACL_MODES),
-      '"audit" lets everybody with a valid certificate in, and logs who would be denied',
+      "`audit`: admit every valid certificate, and log and count what would be denied. For roll-outs, not to stay",
       "enforce",
     ),
   };
@@ -122,35 +137,55 @@ function proxyKeys() {
   return {
     dial_timeout: key(
       values.duration("0 is an error"),
-      "To connect to the target; its TLS handshake included",
+      "To reach the target, name look-up included; in client and bridge mode the TLS handshake too. With several targets it is for all of them together. 0 is an error",
       "10s",
     ),
-    idle_timeout: key(limit(), "Neither direction moved a byte for so long; 0: no limit", "90s"),
+    idle_timeout: key(
+      limit(),
+      "Close a connection when no byte moved in either direction for this long; 0: never. Connection pools that are idle for longer need more, or traffic of their own",
+      "90s",
+    ),
     close_timeout: key(
       limit(),
-      "How long one half may go on after the other has ended; 0: no limit",
+      "Once one side has ended, the other may go on for at most this long; 0: no limit but `idle_timeout`",
       "0",
     ),
-    max_connections: key(values.count(), "At most so many at once; 0: no limit", 1000),
-    shutdown_timeout: key(limit(), "Drain at most so long; 0: for ever", "30s"),
-    max_lifetime: key(limit(), "Close a connection this old; 0: no limit", "0"),
+    max_connections: key(
+      values.count(),
+      "At most this many at once in this tunnel; the rest wait in the kernel's queue. Handshakes under way come on top in server and bridge mode, at most 256. 0: no limit but file descriptors, of which each connection takes four",
+      1000,
+    ),
+    shutdown_timeout: key(
+      limit(),
+      "How long a drain may take; then connections are cut and the exit status is 1. 0: no limit",
+      "30s",
+    ),
+    max_lifetime: key(
+      limit(),
+      "Close a connection this long after it was accepted, busy or not; 0: no limit",
+      "0",
+    ),
     max_connections_per_peer: key(
       values.count(),
-      "At most so many at once of one certificate identity; 0: no limit",
+      "Server and bridge mode: at most this many at once of one certificate identity; more are refused. 0: no limit, and one peer can take all connections",
       0,
     ),
-    balance: key(values.oneOf(BALANCES), 'How one of "targets" is chosen', "failover"),
+    balance: key(values.oneOf(BALANCES), "How one of `targets` is chosen", "failover"),
     proxy_protocol: key(
       values.oneOf(PROXY_PROTOCOLS),
-      "Server mode: the PROXY header that tells the target who called",
+      "Server mode: send the target a PROXY header with the client's address before the bytes. A target that does not expect it takes it for the first bytes",
       "off",
     ),
     accept_proxy_protocol: key(
       values.networks(),
-      "Expect a PROXY header from these sources, and let nobody else connect",
+      "Expect a PROXY header from these sources, and accept no others. They may claim any address: list the balancers, nothing wider",
       [],
     ),
-    socket_mode: key(values.socketMode(), "Mode of a UNIX socket that is listened on", "0600"),
+    socket_mode: key(
+      values.socketMode(),
+      "Mode of a UNIX socket that is listened on, in quotes. Users who may write to it may connect and use our identity",
+      "0600",
+    ),
   };
 }
 
@@ -160,11 +195,20 @@ function tunnelKeys() {
   return {
     mode: key(
       values.oneOf(MODES),
-      "Which side is TLS: the accepting one, the dialling one, or both",
+      "`server`: accept TLS, forward plain. `client`: accept plain, forward TLS. `bridge`: accept TLS, forward over another TLS connection",
     ),
-    listen: key(values.address("listen"), "Where to accept: host:port, :port or unix:/path"),
-    target: key(values.address("target"), "Where to forward: host:port or unix:/path"),
-    targets: key(values.targets(), 'Several places to forward to, instead of "target"'),
+    listen: key(
+      values.address("listen"),
+      "Where to accept. Port 0 is any free port, which the log says. `localhost` is 127.0.0.1 and `::1` with one port, any other name its first address. In client mode every process that reaches it uses our identity: keep it on loopback, or use a UNIX socket",
+    ),
+    target: key(
+      values.address("target"),
+      "Where to forward; needed unless there are `targets`. In server mode this side is plain: off loopback the traffic can be read and changed, which is a warning",
+    ),
+    targets: key(
+      values.targets(),
+      "Several places to forward to, instead of `target`. In client mode each is verified by a name of its own, its host",
+    ),
     tls: block(
       tlsKeys(),
       "Identity, trust, protocol",
@@ -174,18 +218,18 @@ function tunnelKeys() {
       ...aclKeys(),
       allow_anonymous: key(
         values.boolean(),
-        'With client_auth "optional": let peers without a certificate in despite allow rules',
+        "With `client_auth: optional`: admit a client without a certificate although there are allow rules. Deny rules cannot match it",
         false,
       ),
-    }, "Who gets in; without rules everybody with a valid certificate"),
+    }, "Who is admitted; without rules every valid certificate"),
     proxy: block(proxyKeys(), "Limits of connections, and how they are made"),
     upstream_tls: block(
       upstreamTls,
-      'Bridge mode: identity and trust towards the target; what is left out comes from "tls"',
+      "Bridge mode: the keys of `tls` but `client_auth` and `handshake_timeout`, for the side towards the target; what is left out comes from `tls`",
     ),
     upstream_acl: block(
       aclKeys({ block: "upstream_acl" }),
-      "Bridge mode: which servers may be forwarded to",
+      "Bridge mode: the keys of `acl` but `allow_anonymous`, for the server that is dialled. Without rules every server with a valid certificate of the right name is admitted",
     ),
   };
 }
@@ -193,8 +237,12 @@ function tunnelKeys() {
 function makeSchema() {
   const endpoint = (listen: string, what: string) =>
     block({
-      enabled: key(values.boolean(), "Whether to serve it", false),
-      listen: key(values.tcpAddress(), "Where to serve it", listen),
+      enabled: key(values.boolean(), `Whether to serve ${what}`, false),
+      listen: key(
+        values.tcpAddress(),
+        "Where to serve them. There is no authentication: keep it on loopback or behind a network policy",
+        listen,
+      ),
     }, what);
   const tunnel = z.strictObject({
     name: key(values.tunnelName(), "What logs, metrics and errors call it; unique"),
@@ -206,13 +254,18 @@ function makeSchema() {
   return z.strictObject({
     ...tunnelKeys(),
     tunnels: tunnels.meta({
-      description: "Several tunnels; what an entry leaves out comes from the top level",
+      description:
+        "Several tunnels: blocks with a `name` and the keys above; what an entry leaves out comes from the top level",
     }).optional(),
-    health: endpoint("127.0.0.1:9000", "Probes: /healthz, /readyz, /certz"),
-    metrics: endpoint("127.0.0.1:9001", "Prometheus: /metrics"),
+    health: endpoint("127.0.0.1:9000", "the probes /healthz, /readyz and /certz"),
+    metrics: endpoint("127.0.0.1:9001", "the metrics in the format of Prometheus, /metrics"),
     logging: block({
-      level: key(values.oneOf(LOG_LEVELS), "The least important level to log", "info"),
-      format: key(values.oneOf(LOG_FORMATS), "slog's text, or one JSON object a line", "text"),
+      level: key(values.oneOf(LOG_LEVELS), "The lowest level that is logged", "info"),
+      format: key(
+        values.oneOf(LOG_FORMATS),
+        "`text` as Go's slog writes it, or one JSON object a line",
+        "text",
+      ),
     }, "The log, which goes to stderr"),
   });
 }
