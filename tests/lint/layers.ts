@@ -326,13 +326,9 @@ const exitInMain = rule((path, report, context) =>
   }
 );
 
-/** Files of `tests/support/` that still import a test folder. */
-const SUPPORT_STILL_IMPORTING = ["accept_child.ts", "ends.ts", "gateway.ts", "openssl.ts"];
-
 /** What all tests share does not depend on the tests of one kind. */
 const supportAlone = ruleFor("tests", (path, report) => {
   if (!path.startsWith("support/")) return {};
-  if (SUPPORT_STILL_IMPORTING.some((name) => path === `support/${name}`)) return {};
   return onImports(({ node, specifier }) => {
     if (specifier === undefined || !isRelative(specifier)) return;
     const target = targetOf("tests", path, specifier);

@@ -114,3 +114,14 @@ export function isOf(specifier: string, name: string): boolean {
   const bare = specifier.replace(/^npm:\/?/, "");
   return bare === name || bare.startsWith(`${name}/`) || bare.startsWith(`${name}@`);
 }
+
+/** Every file below a folder, by its path in it. */
+export async function filesOf(folder: string, under = ""): Promise<string[]> {
+  const found: string[] = [];
+  for await (const entry of Deno.readDir(join(folder, under))) {
+    const path = under === "" ? entry.name : `${under}/${entry.name}`;
+    if (entry.isDirectory) found.push(...await filesOf(folder, path));
+    else found.push(path);
+  }
+  return found.sort();
+}
