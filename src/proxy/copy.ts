@@ -32,6 +32,7 @@
  * @module
  */
 
+import { onceAborted, onceElapsed } from "../util/abort.ts";
 import { type Conn, ConnError } from "../net/conn.ts";
 import { CLOSE_REASONS, type CloseReason, type Direction } from "../outcome.ts";
 import { messageOf } from "../util/errors.ts";
@@ -150,16 +151,16 @@ class BidirectionalCopy {
 
   async run(): Promise<CopyResult> {
     const { signal } = this.#options;
-    const abort = () => this.#cut({ reason: reasonOf(signal), detail: undefined });
     const [up, down] = this.#flows;
-    signal?.addEventListener("abort", abort, { once: true });
+    using _abort = onceAborted(
+      signal,
+      () => this.#cut({ reason: reasonOf(signal), detail: undefined }),
+    );
     try {
-      if (signal?.aborted) abort();
       this.#watch();
       await Promise.all([this.#copy(up, down), this.#copy(down, up)]);
       if (!this.#hasArrived()) await this.#untilClosed();
     } finally {
-      signal?.removeEventListener("abort", abort);
       this.#close();
     }
     const { reason, detail } = this.#endReason ?? { reason: "completed", detail: undefined };
@@ -387,13 +388,12 @@ function endReasonOf(side: CopyEnd, error: unknown): EndReason {
  * dropped, because closing a socket with unread bytes resets it. Never rejects.
  */
 export async function closeGracefully(conn: Conn): Promise<void> {
-  const timer = setTimeout(() => conn.close(), CLOSE_GRACE);
+  using _limit = onceElapsed(CLOSE_GRACE, () => conn.close());
   try {
     await Promise.all([conn.closeWrite(), conn.pipeTo(() => undefined)]);
   } catch {
     // The connection broke, or the time is up.
   } finally {
-    clearTimeout(timer);
     conn.close();
   }
 }

@@ -13,6 +13,7 @@ import { soleCommonName, type TlsFacts } from "../proxy_protocol/tls_facts.ts";
 import { HandshakeCut, HandshakeError, type Session } from "../tls/handshake.ts";
 import { transportError } from "../tls/handshake_error.ts";
 import type { VerifiedPeer } from "../tls/peer_verifier.ts";
+import { onceExpired } from "../util/abort.ts";
 import { formatDuration } from "../util/duration.ts";
 import {
   authorizeNewPeer,
@@ -174,17 +175,12 @@ async function waitForBytes(
   signal: AbortSignal,
 ): Promise<Conn | undefined> {
   let failure: HandshakeError | undefined;
-  const giveUp = (error: HandshakeError) => {
-    failure ??= error;
+  using _limit = onceExpired({ timeout, signal }, (limit) => {
+    const late = `no handshake within ${formatDuration(timeout)}`;
+    failure = limit === "aborted" ? new HandshakeCut() : new HandshakeError("timeout", late);
     // Settles the pending read.
     accepted.close();
-  };
-  const cut = () => giveUp(new HandshakeCut());
-  const late = () =>
-    giveUp(new HandshakeError("timeout", `no handshake within ${formatDuration(timeout)}`));
-  const timer = setTimeout(late, timeout);
-  signal.addEventListener("abort", cut, { once: true });
-  if (signal.aborted) cut();
+  });
   try {
     const bytes = await accepted.read();
     if (failure !== undefined) throw failure;
@@ -197,9 +193,6 @@ async function waitForBytes(
     accepted.close();
     if (error instanceof ConnError && error.fault === "reset") return undefined;
     throw transportError(error);
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener("abort", cut);
   }
 }
 

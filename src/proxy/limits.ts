@@ -20,6 +20,7 @@
  * @module
  */
 
+import { onceAborted } from "../util/abort.ts";
 import type { Connection } from "./connection.ts";
 
 /** The right to one open connection; disposing releases it. */
@@ -87,16 +88,15 @@ export class Semaphore {
     const free = this.tryAcquire();
     if (free !== undefined) return Promise.resolve(free);
     return new Promise((resolve, reject) => {
-      const abort = () => {
-        this.#waiters.delete(waiter);
-        reject(signal?.reason);
-      };
       const waiter: Waiter = (lease) => {
-        signal?.removeEventListener("abort", abort);
+        abort[Symbol.dispose]();
         resolve(lease);
       };
+      const abort = onceAborted(signal, () => {
+        this.#waiters.delete(waiter);
+        reject(signal?.reason);
+      });
       this.#waiters.add(waiter);
-      signal?.addEventListener("abort", abort, { once: true });
     });
   }
 

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { delay } from "../util/abort.ts";
 import type { Conn } from "../net/conn.ts";
 import type { Logger } from "../log/mod.ts";
 import type { LogLimiter } from "../log/limiter.ts";
@@ -259,16 +260,6 @@ export class Listener {
 
   /** Returns early when the listener is stopped. */
   #sleep(milliseconds: number): Promise<void> {
-    const { signal } = this.#stopping;
-    return new Promise((resolve) => {
-      const wake = () => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", wake);
-        resolve();
-      };
-      const timer = setTimeout(wake, milliseconds);
-      signal.addEventListener("abort", wake);
-      if (signal.aborted) wake();
-    });
+    return delay(milliseconds, this.#stopping.signal);
   }
 }

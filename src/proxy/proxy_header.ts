@@ -20,6 +20,7 @@ import {
 } from "../proxy_protocol/endpoint.ts";
 import { MAX_HEADER } from "../proxy_protocol/format.ts";
 import { parseHeader } from "../proxy_protocol/parse.ts";
+import { onceExpired } from "../util/abort.ts";
 import { formatDuration } from "../util/duration.ts";
 import { peerFields } from "./authorization.ts";
 import type { Connection } from "./connection.ts";
@@ -156,19 +157,17 @@ export async function acceptHeader(
   if (!isTrusted(accepted.remote, trusted)) {
     return refuse("unlisted", `"${accepted.remote}" is in no network of accept_proxy_protocol`);
   }
+  if (signal.aborted) return refuse("cut", "the connection was cut");
   let stopped: readonly [HeaderRefusal, string] | undefined;
   const stop = (reason: HeaderRefusal, why: string) => {
     stopped ??= [reason, why];
     // Settles the pending read.
     accepted.close();
   };
-  const cut = () => stop("cut", "the connection was cut");
-  if (signal.aborted) return refuse("cut", "the connection was cut");
-  signal.addEventListener("abort", cut, { once: true });
-  const timer = setTimeout(
-    () => stop("timeout", `it was not there within ${formatDuration(timeout)}`),
-    timeout,
-  );
+  using _limit = onceExpired({ timeout, signal }, (limit) => {
+    if (limit === "aborted") stop("cut", "the connection was cut");
+    else stop("timeout", `it was not there within ${formatDuration(timeout)}`);
+  });
   const seen = { bytes: 0 };
   try {
     const result = await readHeader(accepted, seen, refuse);
@@ -179,9 +178,6 @@ export async function acceptHeader(
     if (!(error instanceof ConnError)) throw error;
     const silent = seen.bytes === 0 && error.fault === "reset";
     return refuse(silent ? "silent" : "broken", error.message);
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener("abort", cut);
   }
 }
 

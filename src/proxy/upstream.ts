@@ -13,6 +13,7 @@ import { dial, DialError } from "../net/mod.ts";
 import { encodeHeader } from "../proxy_protocol/encode.ts";
 import { parseEndpoint } from "../proxy_protocol/endpoint.ts";
 import { HandshakeCut, HandshakeError } from "../tls/handshake.ts";
+import { onceExpired } from "../util/abort.ts";
 import { formatDuration } from "../util/duration.ts";
 import { authorizeNewPeer, basisFields, logDenied, peerFields } from "./authorization.ts";
 import type { Connection } from "./connection.ts";
@@ -244,15 +245,8 @@ export async function sendHeader(
     const sending = conn.write(header);
     // The header nearly always fits into the kernel's buffer, and then no timer is needed.
     if (sending === undefined) return;
-    const timer = setTimeout(giveUp, timeout);
-    signal.addEventListener("abort", giveUp, { once: true });
-    if (signal.aborted) giveUp();
-    try {
-      await sending;
-    } finally {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", giveUp);
-    }
+    using _limit = onceExpired({ timeout, signal }, giveUp);
+    await sending;
   } catch (error) {
     conn.close();
     if (!(error instanceof ConnError)) throw error;
