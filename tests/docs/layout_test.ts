@@ -79,6 +79,18 @@ Deno.test("readme: no line of a chapter is longer than 120 columns, but what pro
   assert.deepEqual(long, []);
 });
 
+/** Words that say less than those of the field, or need two readings; `tests/lint/words.ts` has those of the code. */
+const AVOIDED =
+  /\b(whoever|somebody|nobody|anybody|strangers?|callers?|(re)?judg\w+|second verdict|so many|(is|are|be|been) told(?! apart)|(near|far) (end|side|peer|server|client))\b/gi;
+
+Deno.test("readme: chapters use the words of the field", () => {
+  const found = ALL_DOCS.flatMap((doc) => {
+    const text = prose(doc).replace(/`[^`]*`/g, "");
+    return [...text.matchAll(AVOIDED)].map(([word]) => `${doc.path}: ${word}`);
+  });
+  assert.deepEqual(found, []);
+});
+
 Deno.test("readme: the index of the chapters has all below examples/", () => {
   const index = ALL_DOCS.find(({ path }) => path === "examples/README.md");
   assert.ok(index !== undefined);
