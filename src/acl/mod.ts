@@ -58,7 +58,7 @@ export type Decision =
  * OR'd; without any allow rule, every peer that no deny rule matches is allowed. Rules are tried
  * dimension by dimension, in the order of the config, and the verdict names the first that matches.
  */
-export function judge(peer: PeerIdentity | undefined, acl: AclConfig): Verdict {
+export function evaluateRules(peer: PeerIdentity | undefined, acl: AclConfig): Verdict {
   if (peer === undefined) {
     return acl.allow.length === 0 || acl.allowAnonymous
       ? { allowed: true, basis: { kind: "anonymous" } }
@@ -85,8 +85,8 @@ export function judge(peer: PeerIdentity | undefined, acl: AclConfig): Verdict {
  * been verified by then. Peers without a certificate still need `acl.allow_anonymous`.
  */
 export function authorize(peer: PeerIdentity | undefined, acl: AclConfig): Decision {
-  const verdict = judge(peer, acl);
-  const onTrial = acl.mode === "audit" && peer !== undefined;
-  if (!verdict.allowed && !onTrial) return { admit: false, verdict };
+  const verdict = evaluateRules(peer, acl);
+  const audited = acl.mode === "audit" && peer !== undefined;
+  if (!verdict.allowed && !audited) return { admit: false, verdict };
   return { admit: true, permit: permit(verdict), verdict, wouldDeny: !verdict.allowed };
 }

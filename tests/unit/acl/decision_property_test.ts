@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { authorize, judge } from "../../../src/acl/mod.ts";
+import { authorize, evaluateRules } from "../../../src/acl/mod.ts";
 import { formatBasis, formatNearest } from "../../../src/acl/decision.ts";
 import { matchRule } from "../../../src/acl/match.ts";
 import { PeerView } from "../../../src/acl/view.ts";
@@ -28,7 +28,7 @@ property(
     const view = new PeerView(peer);
     const denied = acl.deny.some((rule) => matchRule(rule, view) !== undefined);
     const allowed = acl.allow.some((rule) => matchRule(rule, view) !== undefined);
-    const { allowed: verdict } = judge(peer, acl);
+    const { allowed: verdict } = evaluateRules(peer, acl);
     assert.equal(verdict, !denied && (allowed || acl.allow.length === 0));
   }),
 );
@@ -38,7 +38,7 @@ property(
   fc.property(anybody, aclConfig, fc.nat(5), (peer, acl, by) => {
     const turn = <T>(list: readonly T[]) => [...list.slice(by), ...list.slice(0, by)].toReversed();
     const turned = { ...acl, allow: turn(acl.allow), deny: turn(acl.deny) };
-    assert.equal(judge(peer, turned).allowed, judge(peer, acl).allowed);
+    assert.equal(evaluateRules(peer, turned).allowed, evaluateRules(peer, acl).allowed);
     assert.equal(authorize(peer, turned).admit, authorize(peer, acl).admit);
   }),
 );
@@ -48,16 +48,16 @@ property(
   fc.property(peer, aclConfig, anyRule("allow"), (peer, acl, rule) => {
     // The first one is another matter: it ends that everybody is let in.
     if (acl.allow.length === 0) return;
-    if (!judge(peer, acl).allowed) return;
-    assert.equal(judge(peer, { ...acl, allow: [rule, ...acl.allow] }).allowed, true);
+    if (!evaluateRules(peer, acl).allowed) return;
+    assert.equal(evaluateRules(peer, { ...acl, allow: [rule, ...acl.allow] }).allowed, true);
   }),
 );
 
 property(
   "one more deny rule gives access to nobody",
   fc.property(anybody, aclConfig, anyRule("deny"), (peer, acl, rule) => {
-    if (judge(peer, acl).allowed) return;
-    assert.equal(judge(peer, { ...acl, deny: [...acl.deny, rule] }).allowed, false);
+    if (evaluateRules(peer, acl).allowed) return;
+    assert.equal(evaluateRules(peer, { ...acl, deny: [...acl.deny, rule] }).allowed, false);
   }),
 );
 
@@ -77,7 +77,7 @@ property(
 property(
   "the rule that is named is one of the config, and matches what is shown",
   fc.property(peer, aclConfig, (peer, acl) => {
-    const { allowed, basis } = judge(peer, acl);
+    const { allowed, basis } = evaluateRules(peer, acl);
     assert.ok(formatBasis(basis).length > 0);
     if (basis.kind === "no_match") {
       const { nearest } = basis;

@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import { authorize, type Decision, judge, Permit } from "../../../src/acl/mod.ts";
+import { authorize, type Decision, evaluateRules, Permit } from "../../../src/acl/mod.ts";
 import { type Basis, formatBasis, type Verdict } from "../../../src/acl/decision.ts";
 import type { AclConfig } from "../../../src/config/config.ts";
 import type { PeerIdentity } from "../../../src/identity.ts";
@@ -18,7 +18,7 @@ function test(name: string, fn: () => void): void {
 
 /** The verdict in words, `+` for allowed. */
 function words(peer: PeerIdentity | undefined, rules: AclConfig): string {
-  const { allowed, basis } = judge(peer, rules);
+  const { allowed, basis } = evaluateRules(peer, rules);
   return `${allowed ? "+" : "-"} ${formatBasis(basis)}`;
 }
 
@@ -29,7 +29,7 @@ const WEB: PeerIdentity = {
 };
 
 test("with no rule every valid certificate is let in", () => {
-  assert.deepEqual(judge(EMPTY_PEER, acl()), { allowed: true, basis: { kind: "open" } });
+  assert.deepEqual(evaluateRules(EMPTY_PEER, acl()), { allowed: true, basis: { kind: "open" } });
   assert.equal(words(EMPTY_PEER, acl()), "+ no allow rules");
 });
 
@@ -65,8 +65,8 @@ test("every dimension lets in and keeps out, of a certificate that was really re
       ["spki", `sha256:${EMPTY_PEER.spki}`, `sha256:${EMPTY_PEER.spki}`],
     ] as const
   ) {
-    const allow = judge(peer, acl([[dimension, text]]));
-    const deny = judge(peer, acl([], [[dimension, text]]));
+    const allow = evaluateRules(peer, acl([[dimension, text]]));
+    const deny = evaluateRules(peer, acl([], [[dimension, text]]));
     assert.deepEqual([allow.allowed, deny.allowed], [true, false], dimension);
     assert.ok(allow.basis.kind === "rule" && deny.basis.kind === "rule");
     assert.deepEqual([allow.basis.shown, deny.basis.shown], [shown, shown]);

@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { formatNearest } from "../../../src/acl/decision.ts";
 import { nearestRule } from "../../../src/acl/nearest.ts";
 import type { Dimension } from "../../../src/acl/rule.ts";
-import { judge } from "../../../src/acl/mod.ts";
+import { evaluateRules } from "../../../src/acl/mod.ts";
 import type { PeerIdentity } from "../../../src/identity.ts";
 import { acl, EMPTY_PEER, texts } from "../../support/acl.ts";
 
@@ -125,13 +125,13 @@ test("of a long value the beginning is shown", () => {
 });
 
 test("the words of the log", () => {
-  const { basis } = judge({ ...EMPTY_PEER, ...cn("Web\n") }, acl([["cn", "web"]]));
+  const { basis } = evaluateRules({ ...EMPTY_PEER, ...cn("Web\n") }, acl([["cn", "web"]]));
   assert.equal(
     formatNearest(basis),
     'acl.allow_cn: web is not "Web\\n": it holds a control character',
   );
-  assert.equal(formatNearest(judge(EMPTY_PEER, acl([["cn", "web"]])).basis), undefined);
-  assert.equal(formatNearest(judge(EMPTY_PEER, acl()).basis), undefined);
+  assert.equal(formatNearest(evaluateRules(EMPTY_PEER, acl([["cn", "web"]])).basis), undefined);
+  assert.equal(formatNearest(evaluateRules(EMPTY_PEER, acl()).basis), undefined);
 });
 
 /** Milliseconds of the fastest of some runs: what the work costs, not what else the machine does. */
@@ -168,7 +168,7 @@ test("a hostile certificate costs next to nothing, however many rules there are"
     "many organizations": { organizations: texts(...numbers.map((i) => `x${i}`)) },
   };
   for (const [what, peer] of Object.entries(peers)) {
-    const ms = fastest(() => judge({ ...EMPTY_PEER, ...peer }, rules));
+    const ms = fastest(() => evaluateRules({ ...EMPTY_PEER, ...peer }, rules));
     // A few ms on a machine at rest; a search of all pairs takes seconds.
     assert.ok(ms < 500, `${what}: ${ms} ms`);
   }
@@ -182,7 +182,7 @@ test("a hostile certificate costs next to nothing, however many rules there are"
     },
   };
   for (const [what, peer] of Object.entries(many)) {
-    const ms = fastest(() => judge({ ...EMPTY_PEER, ...peer }, rules));
+    const ms = fastest(() => evaluateRules({ ...EMPTY_PEER, ...peer }, rules));
     assert.ok(ms < 1500, `${what}: ${ms} ms`);
   }
 });
