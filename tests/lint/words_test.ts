@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { ROOT } from "./source.ts";
+import { filesOf, ROOT } from "./source.ts";
 import plugin, { IDENTIFIERS, NOT_YET } from "./words.ts";
 
 /** What the rule reports for a file at `path` in the repository. */
@@ -95,4 +95,48 @@ Deno.test("files that do not keep to the words yet are there", async () => {
   for (const path of NOT_YET) {
     assert.ok((await Deno.stat(join(ROOT, "src", path))).isFile, path);
   }
+});
+
+/** `path.ts` in backticks, in the comments of a source. */
+function filesNamedIn(source: string): string[] {
+  const named: string[] = [];
+  const collector: Deno.lint.Plugin = {
+    name: "files",
+    rules: {
+      files: {
+        create: (context) => ({
+          Program() {
+            for (const { value } of context.sourceCode.getAllComments()) {
+              for (const [, name = ""] of value.matchAll(/`((?:[\w.-]+\/)*[\w.-]+\.(?:ts|md))`/g)) {
+                named.push(name);
+              }
+            }
+          },
+        }),
+      },
+    },
+  };
+  Deno.lint.runPlugin(collector, join(ROOT, "src", "x.ts"), source);
+  return named;
+}
+
+Deno.test("files that comments of src name are there", async () => {
+  assert.deepEqual(filesNamedIn('// See `a/b.ts`, `c.md`.\nconst x = "`d.ts`"; // `x`'), [
+    "a/b.ts",
+    "c.md",
+  ]);
+  const folders = ["src", "tests", "examples"];
+  const files = (await Promise.all(
+    folders.map(async (folder) =>
+      (await filesOf(join(ROOT, folder))).map((file) => `/${folder}/${file}`)
+    ),
+  )).flat();
+  const missing: string[] = [];
+  for (const file of files) {
+    if (!/^\/src\/.*\.ts$/.test(file) || NOT_YET.includes(file.slice("/src/".length))) continue;
+    for (const named of filesNamedIn(await Deno.readTextFile(join(ROOT, file)))) {
+      if (!files.some((other) => other.endsWith(`/${named}`))) missing.push(`${file}: ${named}`);
+    }
+  }
+  assert.deepEqual(missing, []);
 });
