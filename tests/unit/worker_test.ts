@@ -11,6 +11,8 @@ import { allocateCounters, CounterReader } from "../../src/metrics/counters.ts";
 import { PROTOCOL as REPORT_PROTOCOL, type Report } from "../../src/report.ts";
 import { type Command, PROTOCOL, type Snapshot, type TunnelState } from "../../src/snapshot.ts";
 import { DataPlane, updateAll } from "../../src/worker.ts";
+import { ask, lineBackend } from "../support/peers.ts";
+import { testPki, writePki } from "../support/pki.ts";
 import { ownAddress, refuses, split } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 import { TestLog, TestMetrics } from "../support/certstore.ts";
@@ -150,6 +152,50 @@ Deno.test("worker: a snapshot of another version starts nothing", async () => {
       `data plane reads version ${PROTOCOL}`,
   });
   assert.ok(await refuses(address));
+});
+
+Deno.test("worker: serves in a Worker that has the network as its only permission", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "mtlsd-worker-" });
+  try {
+    const pki = testPki();
+    const { server, serverKey, ca } = writePki(dir, pki);
+    await using backend = lineBackend();
+    const listen = ownAddress();
+    const config = {
+      mode: "server",
+      listen,
+      target: backend.address,
+      tls: { cert: server, key: serverKey, ca },
+    };
+    await using child = new Deno.Command(Deno.execPath(), {
+      args: [
+        ...["run", "--quiet", "--no-prompt", "--allow-net", "--allow-read"],
+        ...["--unstable-worker-options", new URL("worker_child.ts", import.meta.url).pathname],
+        JSON.stringify(config),
+      ],
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn();
+    const lines: string[] = [];
+    const reading = child.stdout.pipeThrough(new TextDecoderStream()).pipeTo(
+      new WritableStream({ write: (text) => void lines.push(text) }),
+    );
+    let ended = false;
+    void child.status.then(() => ended = true);
+    await until(() => ended || lines.join("").includes('"kind":"started"'));
+    assert.ok(!ended, lines.join(""));
+    const { hostname: host, port } = split(listen);
+    const client = { host, port, ca: pki.ca.pem, identity: pki.client };
+    assert.equal(await ask(client, "hello"), "echo: hello");
+    await child.stdin.close();
+    assert.equal((await child.status).code, 0);
+    await reading;
+    assert.match(lines.join(""), /"listener: accepted connection".*"peer_cn"/);
+    assert.match(lines.join(""), /\{"kind":"drained","result":"clean"\}\n1\n$/);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
 });
 
 Deno.test("update: all tunnels get their next state, or all keep what they had", () => {
