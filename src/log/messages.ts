@@ -276,13 +276,13 @@ const RELOADS: readonly Message[] = [
   {
     messages: ["certstore: cannot watch directory, looking every now and then"],
     levels: ["warn"],
-    when: "Its files are read every 5 s.",
+    when: "Its files are looked at every second.",
     fields: ["directory", "error"],
   },
   {
     messages: ["certstore: watching files failed, going on"],
     levels: ["warn"],
-    when: "The files are read every 5 s meanwhile.",
+    when: "They are looked at again a second later.",
     fields: ["error"],
   },
   {
