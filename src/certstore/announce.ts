@@ -141,7 +141,7 @@ export class OverdueLists {
   readonly #warned = new WeakSet<RevocationList>();
 
   /** Checks the lists in effect. `now` is in milliseconds since the epoch. */
-  look(credentialSets: CredentialSets, now: number, { sets, logger }: Announcer): void {
+  warn(credentialSets: CredentialSets, now: number, { sets, logger }: Announcer): void {
     for (const set of sets) {
       const users = sets.length === 1 ? {} : usersOf(set);
       for (const list of credentialSets.of(set.files).revocation.lists) {

@@ -22,9 +22,9 @@ import {
   type Unusable,
   validity,
 } from "./certificates.ts";
-import { EKU_CLIENT, EKU_SERVER } from "./chain.ts";
+import { EKU_CLIENT, EKU_SERVER } from "./own.ts";
 import { type FileReport, quoteText } from "./findings.ts";
-import { isKeyLabel } from "./foreign.ts";
+import { isKeyLabel } from "./pem.ts";
 import type { LeftOut } from "../tls/credentials.ts";
 
 /** Maximum number of CAs. Each CA can issue a certificate for any name, so more are a mistake. */
@@ -63,19 +63,19 @@ export function readBundle(
 ): Bundle | undefined {
   const sorted = readCas(bytes, context, anchorFault, report);
   if (sorted === undefined) return undefined;
-  const { able, unable, sound } = sorted;
+  const { usable, unusable, sound } = sorted;
   const { now } = context;
-  warnOfEach(unable, able.flatMap((entry) => limits(entry, now) ?? []), context, report);
-  const anchors = able.map(({ certificate }) => certificate);
+  warnOfEach(unusable, usable.flatMap((entry) => limits(entry, now) ?? []), context, report);
+  const anchors = usable.map(({ certificate }) => certificate);
   const fault = trustFault(anchors, now);
   if (fault !== undefined) report.warn(`${fault}: nobody is let in`);
-  if (able.length > MANY_CAS) {
+  if (usable.length > MANY_CAS) {
     report.warn(
-      `it holds ${able.length} CAs, and each of them can make a peer of any name; keep those that ` +
-        "sign the peers",
+      `it holds ${usable.length} CAs, and each of them can make a peer of any name; ` +
+        "keep those that sign the peers",
     );
   }
-  const leftOut = unable.map(({ subject, fault }) => ({ name: subject?.key, fault }));
+  const leftOut = unusable.map(({ subject, fault }) => ({ name: subject?.key, fault }));
   return sound ? { anchors, leftOut } : undefined;
 }
 
@@ -90,14 +90,14 @@ export function readIntermediates(
 ): readonly Certificate[] | undefined {
   const sorted = readCas(bytes, context, intermediateFault, report);
   if (sorted === undefined) return undefined;
-  const { able, unable, sound } = sorted;
+  const { usable, unusable, sound } = sorted;
   warnOfEach(
-    unable,
-    able.flatMap((entry) => validityFault(entry, context.now) ?? []),
+    unusable,
+    usable.flatMap((entry) => validityFault(entry, context.now) ?? []),
     context,
     report,
   );
-  return sound ? able.map(({ certificate }) => certificate) : undefined;
+  return sound ? usable.map(({ certificate }) => certificate) : undefined;
 }
 
 /**
@@ -105,8 +105,8 @@ export function readIntermediates(
  * errors.
  */
 type Sorted = {
-  readonly able: readonly Listed[];
-  readonly unable: readonly Unusable[];
+  readonly usable: readonly Listed[];
+  readonly unusable: readonly Unusable[];
   readonly sound: boolean;
 };
 
@@ -134,51 +134,51 @@ function readCas(
       report.warn(`a private key stands in it (line ${line}); keep keys out of what is passed on`);
     }
   }
-  const { able, unable } = sort(file, faultOf);
-  const cut = unable.filter((entry) => entry.cut);
-  if (able.length === 0 || cut.length > 0) {
-    reportUnusable(able.length === 0 ? unable : cut, report);
+  const { usable, unusable } = sort(file, faultOf);
+  const cut = unusable.filter((entry) => entry.cut);
+  if (usable.length === 0 || cut.length > 0) {
+    reportUnusable(usable.length === 0 ? unusable : cut, report);
     return undefined;
   }
-  if (able.length > MAX_CAS) {
+  if (usable.length > MAX_CAS) {
     report.error(
-      `it holds ${able.length} CAs and ${MAX_CAS} are the most; keep those that sign the peers`,
+      `it holds ${usable.length} CAs and ${MAX_CAS} are the most; keep those that sign the peers`,
     );
     return undefined;
   }
-  return { able, unable, sound };
+  return { usable, unusable, sound };
 }
 
 function sort(
   { listed, unreadable }: CertificateFile,
   faultOf: (certificate: Certificate) => string | undefined,
-): Pick<Sorted, "able" | "unable"> {
-  const able = new Map<string, Listed>();
-  const unable = new Map<string, Unusable>();
+): Pick<Sorted, "usable" | "unusable"> {
+  const usable = new Map<string, Listed>();
+  const unusable = new Map<string, Unusable>();
   for (const entry of listed) {
     const id = entry.certificate.der.toBase64();
-    if (able.has(id) || unable.has(id)) continue;
+    if (usable.has(id) || unusable.has(id)) continue;
     const fault = faultOf(entry.certificate);
     if (fault === undefined) {
-      able.set(id, entry);
+      usable.set(id, entry);
     } else {
       const { subject } = entry.certificate;
-      unable.set(id, { fault: `${entry.who} ${fault}`, subject, cut: false });
+      unusable.set(id, { fault: `${entry.title} ${fault}`, subject, cut: false });
     }
   }
-  return { able: [...able.values()], unable: [...unreadable, ...unable.values()] };
+  return { usable: [...usable.values()], unusable: [...unreadable, ...unusable.values()] };
 }
 
 /**
  * Warns about certificates that are left out or are of limited use, one line each up to a limit.
  */
 function warnOfEach(
-  unable: readonly Unusable[],
+  unusable: readonly Unusable[],
   limited: readonly string[],
   { maxWarned = MAX_WARNED }: BundleContext,
   report: FileReport,
 ): void {
-  const warnings = [...unable.map(({ fault }) => `left out: ${fault}`), ...limited];
+  const warnings = [...unusable.map(({ fault }) => `left out: ${fault}`), ...limited];
   for (const warning of warnings.slice(0, maxWarned)) report.warn(warning);
   if (warnings.length <= maxWarned) return;
   report.warn(
@@ -187,7 +187,7 @@ function warnOfEach(
   );
 }
 
-/** Why a certificate can never be part of a chain; `undefined` if it can. */
+/** Why no chain may contain the certificate; `undefined` if one may. */
 function pathFault({ publicKey, unknownCritical }: Certificate): string | undefined {
   const weak = weakKey(publicKey);
   if (weak !== undefined) return `has ${weak}`;
@@ -206,9 +206,7 @@ function anchorFault(certificate: Certificate): string | undefined {
   return fault && `${fault}: it verifies nobody`;
 }
 
-/**
- * Why a certificate can never stand between a peer and a CA of the bundle; `undefined` if it can.
- */
+/** Why no chain can lead through the certificate to a CA; `undefined` if one can. */
 function intermediateFault(certificate: Certificate): string | undefined {
   const { basicConstraints, keyUsage } = certificate;
   const fault = pathFault(certificate) ??
@@ -231,12 +229,12 @@ function signedItself(
 }
 
 /** Why a certificate is of no use at this time; `undefined` if it is valid. */
-function validityFault({ certificate, who }: Listed, now: number): string | undefined {
+function validityFault({ certificate, title }: Listed, now: number): string | undefined {
   switch (validity(certificate, now)) {
     case "expired":
-      return `${who} expired at ${formatTime(certificate.notAfter)}: it verifies nobody`;
+      return `${title} expired at ${formatTime(certificate.notAfter)}: it verifies nobody`;
     case "early":
-      return `${who} verifies nobody until ${formatTime(certificate.notBefore)}`;
+      return `${title} verifies nobody until ${formatTime(certificate.notBefore)}`;
     case "valid":
       return undefined;
   }
@@ -244,14 +242,14 @@ function validityFault({ certificate, who }: Listed, now: number): string | unde
 
 /** How the use of a certificate of the bundle is limited; `undefined` if it is not. */
 function limits(entry: Listed, now: number): string | undefined {
-  const { certificate, who } = entry;
+  const { certificate, title } = entry;
   const late = validityFault(entry, now);
   if (late !== undefined) return late;
   if (certificate.basicConstraints?.ca !== true) {
-    return `${who} is no CA: it lets in its own holder and nobody else`;
+    return `${title} is no CA: it lets in its own holder and nobody else`;
   }
   return certificate.keyUsage?.keyCertSign === false
-    ? `${who} may not sign certificates (key usage): it verifies nobody else`
+    ? `${title} may not sign certificates (key usage): it verifies nobody else`
     : undefined;
 }
 

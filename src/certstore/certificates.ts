@@ -6,11 +6,9 @@
 
 import { type Certificate, CertificateError, type Name } from "../x509/certificate.ts";
 import { formatName } from "../x509/names.ts";
-import { parseCertificate } from "../x509/parse.ts";
-import { peekSubject } from "../x509/peek.ts";
+import { parseCertificate, peekSubject } from "../x509/parse.ts";
 import { type FileReport, quoteText } from "./findings.ts";
-import { describeNotPem, describeWrongBlocks } from "./foreign.ts";
-import { parsePem, type PemBlock } from "./pem.ts";
+import { describeNotPem, describeWrongBlocks, parsePem, type PemBlock } from "./pem.ts";
 
 /** A certificate and its position in the file. */
 export type Listed = {
@@ -18,7 +16,7 @@ export type Listed = {
   /**
    * `certificate 3 (line 41, "CN=frontend")`; without a number if it is the only one in the file.
    */
-  readonly who: string;
+  readonly title: string;
 };
 
 /** A certificate that cannot be used. */
@@ -89,12 +87,14 @@ export function scanCertificates(
         const read = tryRead(block.der);
         if (read instanceof CertificateError) {
           const subject = peekSubject(block.der);
-          const who = subject === undefined ? place : `${place}, ${quoteText(formatName(subject))}`;
-          const fault = `${who}): ${read.message}${advice(read, use)}`;
+          const title = subject === undefined
+            ? place
+            : `${place}, ${quoteText(formatName(subject))}`;
+          const fault = `${title}): ${read.message}${advice(read, use)}`;
           unreadable.push({ fault, subject, cut: false });
         } else {
-          const who = `${place}, ${quoteText(formatName(read.subject))})`;
-          listed.push({ certificate: read, who });
+          const title = `${place}, ${quoteText(formatName(read.subject))})`;
+          listed.push({ certificate: read, title });
         }
         break;
       }

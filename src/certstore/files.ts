@@ -144,16 +144,16 @@ export class Snapshot {
     let before = first ?? await Snapshot.take(all, readFile);
     for (let pass = 1;; pass++) {
       const after = await Snapshot.take(all, readFile);
-      const restless = after.changedSince(before.fingerprint);
-      if (restless.length === 0) return after;
-      if (pass >= PASSES) return after.#without(restless);
+      const changing = after.changedSince(before.fingerprint);
+      if (changing.length === 0) return after;
+      if (pass >= PASSES) return after.#without(changing);
       before = after;
       await delay(PASS_PAUSE);
     }
   }
 
   /** Whether a file could not be read because the system was out of some resource. */
-  get blind(): boolean {
+  get outOfResources(): boolean {
     return this.#contents.values().some((content) =>
       content.kind === "error" && SHORTAGE.has(codeOf(content.error))
     );
@@ -178,12 +178,12 @@ export class Snapshot {
     return Promise.reject(content?.error ?? new FileError("it was not read"));
   };
 
-  #without(restless: readonly string[]): Snapshot {
+  #without(changing: readonly string[]): Snapshot {
     const error = new FileError(
       "it keeps changing while it is read; write it under another name and rename it into place",
     );
     const contents = new Map(this.#contents);
-    for (const path of restless) contents.set(path, { kind: "error", error, digest: "changing" });
+    for (const path of changing) contents.set(path, { kind: "error", error, digest: "changing" });
     return new Snapshot(contents);
   }
 }

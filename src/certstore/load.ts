@@ -1,6 +1,6 @@
 /**
- * Loads {@linkcode Credentials} from files: everything that `tls` names is read, parsed, cross-checked
- * and frozen, or rejected with all errors at once.
+ * Loads {@linkcode Credentials} from files: everything that `tls` names is read, parsed,
+ * cross-checked and frozen, or rejected with all errors at once.
  *
  * @module
  */
@@ -9,10 +9,9 @@ import type { TlsConfig } from "../config/config.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import { formatName } from "../x509/names.ts";
 import { type Bundle, readBundle, readIntermediates } from "./bundle.ts";
-import { checkOrder, checkPair, readOwnChain } from "./chain.ts";
+import { checkOrder, checkPair, readOwnChain, readOwnKey } from "./own.ts";
 import { describeReadError, MAX_FILE_BYTES, MAX_LIST_BYTES, type ReadFile } from "./files.ts";
 import { CredentialError, type FileReport, Report } from "./findings.ts";
-import { readOwnKey } from "./key.ts";
 import type { Credentials } from "../tls/credentials.ts";
 import { formatPem } from "./pem.ts";
 import { type ListFile, readRevocation, warnOfNamesakes, warnOfRevoked } from "./revocation.ts";
@@ -159,8 +158,8 @@ function toPem(certificates: readonly Certificate[]): string {
 }
 
 /**
- * Freezes the material and hides its key from JSON and from inspection by a console or log. The key
- * remains an ordinary property, so the material can still be posted to a Worker.
+ * Freezes the credentials and hides their key from JSON and from inspection by a console or log.
+ * The key remains an ordinary property, so the credentials can still be posted to a Worker.
  */
 function seal(credentials: Credentials): Credentials {
   const text = `Credentials(${

@@ -64,7 +64,7 @@ export async function runPrepare(prepare: Prepare | undefined): Promise<Preparat
  * Config changes that are not in effect, as of the last reload that read the config. Reloads of
  * certificates alone do not change this.
  */
-export type Leftover = {
+export type PendingChanges = {
   /** One line, for `/certz`. */
   readonly error: string;
   /** Log lines, written at once and again after every later reload. */
@@ -72,7 +72,10 @@ export type Leftover = {
 };
 
 /** The changes that a reload leaves out. `committed` says whether its other changes took effect. */
-export function leftoverOf(prepared: Preparation, committed: boolean): Leftover | undefined {
+export function pendingChangesOf(
+  prepared: Preparation,
+  committed: boolean,
+): PendingChanges | undefined {
   if (!prepared.ok) {
     const error = oneLine([prepared.error]);
     return { error, lines: [{ message: NOT_TAKEN, fields: { error } }] };
@@ -95,7 +98,7 @@ const NOT_TAKEN = "the config as it was read last is not in force";
 const MAX_LINE = 900;
 
 /** Splits the texts over several lines so that none is truncated. */
-function linesOf(message: string, texts: readonly string[]): Leftover["lines"] {
+function linesOf(message: string, texts: readonly string[]): PendingChanges["lines"] {
   const lines: string[] = [];
   for (const text of texts) {
     const last = lines.at(-1);

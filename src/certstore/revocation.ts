@@ -1,5 +1,6 @@
 /**
- * Reads, verifies and merges the revocation lists of `tls.crl`.
+ * Reads, verifies and merges the revocation lists of `tls.crl`. The issuer of a list is a CA of the
+ * bundle, or an intermediate below one.
  *
  * @module
  */
@@ -8,7 +9,7 @@ import { verifySignature } from "../tls/signature.ts";
 import { type Certificate, CertificateError } from "../x509/certificate.ts";
 import { type CertificateList, parseCertificateList } from "../x509/crl.ts";
 import { formatName } from "../x509/names.ts";
-import { runSteps } from "../x509/path.ts";
+import { runSteps, validatePath } from "../x509/path.ts";
 import {
   findRevoked,
   type Revocation,
@@ -18,9 +19,18 @@ import {
 } from "../x509/revocation.ts";
 import { formatTime } from "./certificates.ts";
 import { type FileReport, quoteText } from "./findings.ts";
-import { describeNotPem, describeWrongBlocks, isCertificate, isKeyLabel } from "./foreign.ts";
-import { findListIssuer, type ListIssuers } from "./list_issuer.ts";
-import { parsePem, type PemBlock } from "./pem.ts";
+import {
+  describeNotPem,
+  describeWrongBlocks,
+  isCertificate,
+  isKeyLabel,
+  parsePem,
+  type PemBlock,
+} from "./pem.ts";
+import { describeUnsupported, fits, weakKey } from "../x509/algorithms.ts";
+import { describeDifference, lookalike } from "../x509/lookalike.ts";
+import { describeRefusal } from "../x509/refusal.ts";
+import type { LeftOut } from "../tls/credentials.ts";
 
 /** One file of `tls.crl`. */
 export type ListFile = {
@@ -47,7 +57,7 @@ export type ListContext = {
 type Listed = {
   readonly list: CertificateList;
   /** For example `revocation list 2 (line 41, "CN=acme CA")`. */
-  readonly who: string;
+  readonly title: string;
 };
 
 const LABELS = new Set(["X509 CRL", "CRL"]);
@@ -124,7 +134,7 @@ function readDer(bytes: Uint8Array, report: FileReport): readonly Listed[] {
     );
     return [];
   }
-  return [{ list: parsed, who: `revocation list (${nameOf(parsed)})` }];
+  return [{ list: parsed, title: `revocation list (${nameOf(parsed)})` }];
 }
 
 function readBlocks(own: readonly PemBlock[], report: FileReport): readonly Listed[] {
@@ -134,7 +144,7 @@ function readBlocks(own: readonly PemBlock[], report: FileReport): readonly List
     const place = `revocation list ${own.length === 1 ? "" : `${i + 1} `}(line ${block.line}`;
     const read = readBlock(block);
     if ("fault" in read) faults.push(`${place})${read.fault}`);
-    else listed.push({ list: read.list, who: `${place}, ${nameOf(read.list)})` });
+    else listed.push({ list: read.list, title: `${place}, ${nameOf(read.list)})` });
   }
   for (const fault of faults.slice(0, MAX_REPORTED)) report.error(fault);
   if (faults.length > MAX_REPORTED) report.error(`${faults.length - MAX_REPORTED} more are as bad`);
@@ -172,26 +182,26 @@ function nameOf({ issuer }: CertificateList): string {
 
 /** Checks the signature and the times. The result keeps no reference to the bytes of the file. */
 function verifyList(
-  { list, who }: Listed,
+  { list, title }: Listed,
   report: FileReport,
   { issuers, now, early }: ListContext,
 ): RevocationList | undefined {
   const found = issuers && findListIssuer(list, issuers, now);
   if (found?.ok === false) {
-    report.error(`${who} ${found.fault}`);
+    report.error(`${title} ${found.fault}`);
     return undefined;
   }
   const { thisUpdate, nextUpdate, number, distributionPoint, serials, entries } = list;
   if (now < thisUpdate) {
     report.error(
-      `${who} is of the future: its thisUpdate is ${formatTime(thisUpdate)} and now it is ` +
+      `${title} is of the future: its thisUpdate is ${formatTime(thisUpdate)} and now it is ` +
         `${formatTime(now)}; wait, or set the clock right`,
     );
     early(thisUpdate);
     return undefined;
   }
   if (now > nextUpdate) {
-    report.error(`${who} is past its nextUpdate, ${formatTime(nextUpdate)}; fetch the next one`);
+    report.error(`${title} is past its nextUpdate, ${formatTime(nextUpdate)}; fetch the next one`);
     return undefined;
   }
   return found && {
@@ -235,4 +245,110 @@ export function warnOfRevoked(
         `was revoked by ${quoteText(formatName(certificate.issuer))}: ${consequence}`,
     );
   }
+}
+
+/** The certificates that may have issued a list. */
+export type ListIssuers = {
+  /** The bundle. */
+  readonly anchors: readonly Certificate[];
+  /** The certificates of the bundle that were left out. */
+  readonly leftOut: readonly LeftOut[];
+  /**
+   * The intermediates of `tls.intermediates` and of the own chain. Each may sign lists if the
+   * bundle verifies it, with the help of the others.
+   */
+  readonly helpers: readonly Certificate[];
+};
+
+/** The CA that signed a list, or a clause that says what is wrong with the list. */
+export type FoundIssuer =
+  | { readonly ok: true; readonly issuer: Certificate }
+  | { readonly ok: false; readonly fault: string };
+
+/**
+ * Finds the CA that has the issuer name of the list, may sign lists, and whose key verifies it (RFC
+ * 5280 sections 4.2.1.3 and 6.3.3). If several CAs have the name, each is tried.
+ *
+ * @param now milliseconds since the epoch.
+ */
+export function findListIssuer(
+  list: CertificateList,
+  { anchors, leftOut, helpers }: ListIssuers,
+  now: number,
+): FoundIssuer {
+  const { signatureAlgorithm: algorithm, tbs, signature } = list;
+  if (algorithm.kind === "unsupported") {
+    return refuse(
+      `is signed with ${describeUnsupported(algorithm)}`,
+    );
+  }
+  const namesakes = [...anchors, ...helpers].filter(({ subject }) =>
+    subject.key === list.issuer.key
+  );
+  if (namesakes.length === 0) {
+    const unable = leftOut.find(({ name }) => name === list.issuer.key);
+    if (unable !== undefined) {
+      return refuse(`is of a CA that is left out of tls.ca: ${unable.fault}`);
+    }
+    for (const [where, known] of [["tls.ca", anchors], ["the intermediates", helpers]] as const) {
+      const like = lookalike(list.issuer, known);
+      if (like === undefined) continue;
+      return refuse(
+        `is of an issuer whose name looks like that of a CA of ${where} but is written in other ` +
+          `bytes: ${
+            describeDifference(list.issuer, like.subject)
+          }; issue one of the two anew with ` +
+          "the name as the other has it",
+      );
+    }
+    return refuse(
+      `is of an unknown issuer: ${quoteText(formatName(list.issuer))} is no CA of tls.ca and no ` +
+        "intermediate of tls.intermediates or tls.cert; put the certificate of that CA into " +
+        "tls.intermediates",
+    );
+  }
+  const signers = namesakes.filter(({ publicKey }) =>
+    fits(algorithm, publicKey) && verifySignature(algorithm, publicKey, tbs, signature)
+  );
+  let fault: string | undefined;
+  for (const issuer of signers) {
+    const why = unfit(issuer) ??
+      (anchors.includes(issuer)
+        ? undefined
+        : unverified(issuer, helpers, { anchors, leftOut }, now));
+    if (why === undefined) return { ok: true, issuer };
+    fault ??= `is signed by certificate ${quoteText(formatName(issuer.subject))}, ${why}`;
+  }
+  return refuse(
+    fault ?? "has a bad signature: it was changed, or another CA of that name signed it; " +
+        "fetch it again",
+  );
+}
+
+function refuse(fault: string): FoundIssuer {
+  return { ok: false, fault };
+}
+
+/** Why a certificate may not sign lists; `undefined` if it may. */
+function unfit({ basicConstraints, keyUsage, publicKey }: Certificate): string | undefined {
+  const weak = weakKey(publicKey);
+  if (weak !== undefined) return `which has ${weak}`;
+  if (basicConstraints?.ca !== true) return "which is no CA (basic constraints)";
+  return keyUsage?.cRLSign === false ? "which may not sign lists (key usage)" : undefined;
+}
+
+/** Why the bundle does not verify an intermediate; `undefined` if it does. */
+function unverified(
+  issuer: Certificate,
+  helpers: readonly Certificate[],
+  { anchors, leftOut }: Pick<ListIssuers, "anchors" | "leftOut">,
+  now: number,
+): string | undefined {
+  const readable = [issuer, ...helpers.filter((helper) => helper !== issuer)];
+  const result = validatePath(readable, { anchors, purpose: "issuer", now, verifySignature });
+  if (result.ok) return undefined;
+  const shown = { presented: [issuer.der], readable: [issuer] };
+  const why = describeRefusal(result, shown, { anchors, intermediates: helpers, leftOut });
+  return `which the CAs of tls.ca do not verify: ${why}; put what leads from it to one of ` +
+    "them into tls.intermediates, or take the list out";
 }

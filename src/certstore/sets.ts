@@ -1,7 +1,7 @@
 /**
  * The sets of files that the `tls` blocks of a config name. Blocks that name the same files share
  * one set, whatever their other settings are: it is loaded once, and all of them use the same
- * material.
+ * credentials.
  *
  * @module
  */
@@ -95,24 +95,24 @@ export function maxBytesIn(sets: readonly FileSet[], path: string): number {
   return Math.max(...sets.map(({ files }) => maxBytesOf(files, path)));
 }
 
-/** The material of all sets, loaded together. */
+/** The credentials of all sets, loaded together. */
 export class CredentialSets {
   readonly #bySet: ReadonlyMap<string, Credentials>;
   readonly #first: Credentials;
 
-  /** `first` is the material of the first set. */
+  /** `first` are the credentials of the first set. */
   constructor(first: Credentials, bySet: ReadonlyMap<string, Credentials>) {
     this.#first = first;
     this.#bySet = bySet;
   }
 
-  /** The material of the first tunnel's own block. */
+  /** The credentials of the first tunnel's own block. */
   get first(): Credentials {
     return this.#first;
   }
 
   /**
-   * The material of the files that a block names.
+   * The credentials of the files that a block names.
    *
    * @throws {Error} if these files are not among those that were loaded.
    */

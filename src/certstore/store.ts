@@ -23,17 +23,16 @@ import {
   announceReload,
   announceStart,
   OverdueLists,
+  type StoreMetrics,
   watchedFields,
 } from "./announce.ts";
-import { type Fingerprint, type ReadFile, Snapshot } from "./files.ts";
+import { type Fingerprint, readBoundedFile, type ReadFile, Snapshot } from "./files.ts";
 import { CredentialError, type CredentialPaths } from "./load.ts";
 import type { Credentials } from "../tls/credentials.ts";
-import { type CertStoreOptions, readerOf } from "./options.ts";
-export type { CertStoreOptions } from "./options.ts";
 import {
-  type Leftover,
-  leftoverOf,
   oneLine,
+  type PendingChanges,
+  pendingChangesOf,
   type Preparation,
   type Prepare,
   type ReloadOutcome,
@@ -41,10 +40,47 @@ import {
   type ReloadTrigger,
   runPrepare,
 } from "./reload.ts";
-export type { Prepare, Prepared, ReloadOutcome, ReloadStatus, ReloadTrigger } from "./reload.ts";
-import { type CredentialSets, type FileSet, loadSets, pathsOf, setsOf } from "./sets.ts";
-import { FileWatcher, WATCH_TIMING } from "./watch.ts";
+import {
+  type CredentialSets,
+  type FileSet,
+  loadSets,
+  maxBytesIn,
+  pathsOf,
+  setsOf,
+  type StoreTunnel,
+} from "./sets.ts";
+import { FileWatcher, WATCH_TIMING, type WatchTiming } from "./watch.ts";
 import { delay } from "../util/abort.ts";
+import type { Logger } from "../log/mod.ts";
+
+export type { Prepare, Prepared, ReloadOutcome, ReloadStatus, ReloadTrigger } from "./reload.ts";
+
+/** Delays and intervals in milliseconds. */
+export type StoreTiming = WatchTiming & {
+  /**
+   * How long a changed set of files may stay unloadable before it counts as a failure. Default
+   * 1000.
+   */
+  readonly settle: number;
+};
+
+/** Options of a `CertStore`. */
+export type CertStoreOptions = {
+  /** The tunnels whose certificates the store holds. */
+  readonly tunnels: NonEmpty<StoreTunnel>;
+  readonly logger: Pick<Logger, "debug" | "info" | "warn" | "error">;
+  readonly metrics: StoreMetrics;
+  /**
+   * Called in the same turn of the event loop in which new credentials take effect. If it throws, the
+   * store restores the previous ones; the function must undo its own changes.
+   */
+  readonly onSwap?: () => void;
+  /** Milliseconds since the epoch; default `Date.now`. */
+  readonly now?: () => number;
+  /** Default {@linkcode readBoundedFile}. */
+  readonly readFile?: ReadFile;
+  readonly timing?: Partial<StoreTiming>;
+};
 
 /** Pause between two attempts to load changed files, in ms. */
 const SETTLE_PAUSE = 150;
@@ -71,7 +107,7 @@ export class CertStore implements AsyncDisposable {
   #lastAttempt: LastAttempt;
   #status: ReloadStatus = { time: undefined, result: undefined, error: undefined };
   /** Config changes from the last read of the config that are not in effect. */
-  #leftover: Leftover | undefined;
+  #pendingChanges: PendingChanges | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #pendingWatch: Promise<ReloadOutcome> | undefined;
   #pendingSignals = 0;
@@ -110,13 +146,13 @@ export class CertStore implements AsyncDisposable {
     return store;
   }
 
-  /** The material in effect of the first tunnel's own block. */
+  /** The credentials in effect of the first tunnel's own block. */
   get current(): Credentials {
     return this.#current.first;
   }
 
   /**
-   * The material in effect of the files that a block of a tunnel names.
+   * The credentials in effect of the files that a block of a tunnel names.
    *
    * @throws {Error} if no tunnel has such a block.
    */
@@ -154,7 +190,7 @@ export class CertStore implements AsyncDisposable {
     const { logger, timing = {} } = this.#options;
     this.#watcher = FileWatcher.start({
       paths: this.#paths,
-      look: () => this.reload("watch"),
+      check: () => this.reload("watch"),
       logger,
       timing,
     });
@@ -205,23 +241,23 @@ export class CertStore implements AsyncDisposable {
     // If only the rest of the reload failed, the certificates stay new to the watcher and are
     // loaded then.
     if (!attempt.ok) this.#remember(files, attempt.error);
-    this.#leftover = leftoverOf(prepared, false);
+    this.#pendingChanges = pendingChangesOf(prepared, false);
     return this.#fail("signal", [attempt, prepared].flatMap((part) => part.ok ? [] : [part.error]));
   }
 
   async #reloadIfChanged(): Promise<ReloadOutcome> {
     const { logger, timing } = this.#options;
-    this.#overdue.look(this.#current, this.#now, this.#announcer);
+    this.#overdue.warn(this.#current, this.#now, this.#announcer);
     this.#hurry = new AbortController();
     const deadline = performance.now() + (timing?.settle ?? SETTLE);
     let files = await Snapshot.take(this.#paths, this.#readFile);
-    if (!this.#isNews(files) && !files.blind) return "unchanged";
+    if (!this.#isNews(files) && !files.outOfResources) return "unchanged";
     let announced = false;
     while (true) {
       files = await Snapshot.takeConsistent(this.#paths, this.#readFile, files);
       const mayWait = performance.now() < deadline && !this.#hurry.signal.aborted &&
         this.#pendingSignals === 0;
-      if (files.blind && mayWait) {
+      if (files.outOfResources && mayWait) {
         // Look again soon at the change behind the event, instead of at the next poll in 5 s.
         await delay(SETTLE_PAUSE, this.#hurry.signal);
         files = await Snapshot.take(this.#paths, this.#readFile);
@@ -259,7 +295,7 @@ export class CertStore implements AsyncDisposable {
   /** Whether the files should be loaded. */
   #isNews(files: Snapshot): boolean {
     // The process is out of descriptors, which is temporary and says nothing about the files.
-    if (files.blind) return false;
+    if (files.outOfResources) return false;
     return files.changedSince(this.#lastAttempt.files).length > 0 ||
       this.#now >= this.#lastAttempt.retryAt;
   }
@@ -294,35 +330,35 @@ export class CertStore implements AsyncDisposable {
       this.#options.onSwap?.();
     } catch (error) {
       this.#current = previous;
-      if (prepared !== undefined) this.#leftover = leftoverOf(prepared, false);
+      if (prepared !== undefined) this.#pendingChanges = pendingChangesOf(prepared, false);
       return this.#fail(trigger, [error]);
     }
-    if (prepared !== undefined) this.#leftover = leftoverOf(prepared, true);
-    const leftover = this.#leftover;
-    const result = leftover === undefined ? "success" : "failure";
-    this.#status = { time: this.#time(), result, error: leftover?.error };
+    if (prepared !== undefined) this.#pendingChanges = pendingChangesOf(prepared, true);
+    const pending = this.#pendingChanges;
+    const result = pending === undefined ? "success" : "failure";
+    this.#status = { time: this.#time(), result, error: pending?.error };
     // A reload of certificates alone succeeds even if config changes are pending.
     const outcome = prepared === undefined ? "success" : result;
     const { metrics, logger } = this.#options;
-    metrics.reloaded(outcome, leftover === undefined);
+    metrics.reloaded(outcome, pending === undefined);
     const changes = prepared?.ok ? prepared.changes : [];
     announceReload(credentialSets, { trigger, changes }, this.#announcer);
-    for (const { message, fields } of leftover?.lines ?? []) logger.error(message, fields);
+    for (const { message, fields } of pending?.lines ?? []) logger.error(message, fields);
     return outcome;
   }
 
   #fail(trigger: ReloadTrigger, errors: readonly unknown[]): ReloadOutcome {
     const error = oneLine(errors);
-    const leftover = this.#leftover;
+    const pending = this.#pendingChanges;
     // If the config could not be read, its error is among the errors already.
-    const all = leftover === undefined || error.includes(leftover.error)
+    const all = pending === undefined || error.includes(pending.error)
       ? error
-      : `${error}; ${leftover.error}`;
+      : `${error}; ${pending.error}`;
     this.#status = { time: this.#time(), result: "failure", error: all };
     const { logger, metrics } = this.#options;
     metrics.reloaded("failure", false);
     logger.error("certstore: reload failed, keeping the previous certificates", { trigger, error });
-    for (const { message, fields } of leftover?.lines ?? []) {
+    for (const { message, fields } of pending?.lines ?? []) {
       if (fields.error === undefined || !error.includes(String(fields.error))) {
         logger.error(message, fields);
       }
@@ -333,4 +369,12 @@ export class CertStore implements AsyncDisposable {
   #time(): string {
     return new Date(this.#now).toISOString();
   }
+}
+
+/** Reads each file up to the maximum size for its kind. */
+function readerOf(
+  sets: readonly FileSet[],
+  { readFile = readBoundedFile }: CertStoreOptions,
+): ReadFile {
+  return (path) => readFile(path, maxBytesIn(sets, path));
 }

@@ -1,7 +1,7 @@
 /**
  * Detects when files may have changed by watching their directories. A rename into place, a
  * rewrite, a symlink swap and a removal all cause events there, and the watch on a directory
- * survives them. The caller finds out from the contents whether something did change.
+ * survives them. Whether something did change shows in the contents only.
  *
  * If a file is a symlink, the directories on the way to the real file are watched too, as far as
  * they are granted. Changes that cause no events (a network file system, a directory that was
@@ -11,9 +11,8 @@
  * @module
  */
 
-import { resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import type { Logger } from "../log/mod.ts";
-import { directoriesOf, identityOf, isGranted, pipeIn, watchable } from "./directories.ts";
 import { delay } from "../util/abort.ts";
 import { messageOf } from "../util/errors.ts";
 
@@ -45,7 +44,7 @@ export const WATCH_TIMING: WatchTiming = {
 export type WatchOptions = {
   readonly paths: readonly string[];
   /** Checks the files. Never called again before the previous call has settled. */
-  readonly look: () => Promise<unknown>;
+  readonly check: () => Promise<unknown>;
   readonly logger: Pick<Logger, "debug" | "warn">;
   readonly timing?: Partial<WatchTiming>;
 };
@@ -72,7 +71,7 @@ export class FileWatcher implements AsyncDisposable {
   readonly #replaced = new Set<string>();
   /** The last message logged for each directory. */
   readonly #logged = new Map<string, string>();
-  #stirred = new AbortController();
+  #changed = new AbortController();
   #complete = false;
   /** A watched directory contains a pipe, so watches can no longer be opened or closed. */
   #stuck = false;
@@ -100,10 +99,10 @@ export class FileWatcher implements AsyncDisposable {
     return [...this.#watches.keys()];
   }
 
-  /** Stops; resolves once all watches are closed and no `look` is in progress. */
+  /** Stops; resolves once all watches are closed and no `check` is in progress. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped = true;
-    this.#stirred.abort();
+    this.#changed.abort();
     await this.#running;
     if (this.#stuck) {
       this.#watches.clear();
@@ -117,29 +116,29 @@ export class FileWatcher implements AsyncDisposable {
   async #run(): Promise<void> {
     while (!this.#stopped) {
       try {
-        await this.#options.look();
-        await this.#quiet();
+        await this.#options.check();
+        await this.#waitForChange();
         if (!this.#stopped) await this.#rewatch();
       } catch (error) {
         // Nothing above should throw. If it does, keep checking the files.
         this.#logOnce("", `certstore: watching files failed, going on`, {
           error: messageOf(error),
         });
-        await delay(this.#timing.pollUnwatched, this.#stirred.signal);
+        await delay(this.#timing.pollUnwatched, this.#changed.signal);
       }
     }
   }
 
   /** Waits until the next check is due. Events from here on count towards the check after it. */
-  async #quiet(): Promise<void> {
+  async #waitForChange(): Promise<void> {
     const { debounce, maxDelay, poll, pollUnwatched } = this.#timing;
-    await delay(this.#complete ? poll : pollUnwatched, this.#stirred.signal);
+    await delay(this.#complete ? poll : pollUnwatched, this.#changed.signal);
     const deadline = performance.now() + maxDelay;
-    while (this.#stirred.signal.aborted && !this.#stopped) {
-      this.#stirred = new AbortController();
+    while (this.#changed.signal.aborted && !this.#stopped) {
+      this.#changed = new AbortController();
       const left = deadline - performance.now();
       if (left <= 0) return;
-      await delay(Math.min(debounce, left), this.#stirred.signal);
+      await delay(Math.min(debounce, left), this.#changed.signal);
     }
   }
 
@@ -155,13 +154,13 @@ export class FileWatcher implements AsyncDisposable {
 
   /** Opens and closes watches as needed; returns whether everything is being watched. */
   async #align(): Promise<boolean> {
-    const wanted = await directoriesOf(await watchable(this.#options.paths));
+    const directories = await directoriesOf(await watchable(this.#options.paths));
     let complete = true;
-    for (const [directory, named] of wanted) {
+    for (const [directory, named] of directories) {
       complete = await this.#ensure(directory, named) && complete;
     }
     for (const [directory, { following }] of [...this.#watches]) {
-      if (wanted.has(directory)) continue;
+      if (directories.has(directory)) continue;
       this.#drop(directory);
       await following;
     }
@@ -228,7 +227,7 @@ export class FileWatcher implements AsyncDisposable {
         if (kind === "access") continue;
         // The directory was removed or renamed: inotify drops the watch and no more events come.
         if (kind === "remove" && paths.some((path) => resolve(path) === self)) watch.lost = true;
-        this.#stirred.abort();
+        this.#changed.abort();
       }
     } catch (error) {
       this.#options.logger.debug("certstore: watching a directory broke off", {
@@ -238,7 +237,7 @@ export class FileWatcher implements AsyncDisposable {
     }
     watch.lost = true;
     watch.ended = true;
-    if (this.#watches.get(directory) === watch) this.#stirred.abort();
+    if (this.#watches.get(directory) === watch) this.#changed.abort();
   }
 
   #drop(directory: string): void {
@@ -254,5 +253,115 @@ export class FileWatcher implements AsyncDisposable {
     if (this.#logged.get(directory) === text) return;
     this.#logged.set(directory, text);
     this.#options.logger.warn(message, directory === "" ? fields : { directory, ...fields });
+  }
+}
+
+/** Maximum number of symlinks to follow from one path; the same limit as in Linux. */
+const MAX_LINKS = 40;
+
+/**
+ * The directories whose changes can affect which files the paths lead to: `true` for those that
+ * contain the paths themselves, `false` for those that symlinks lead to. Never accesses a path that
+ * is not granted, since Deno might prompt the user.
+ */
+export async function directoriesOf(
+  paths: readonly string[],
+): Promise<ReadonlyMap<string, boolean>> {
+  const found = new Map<string, boolean>(paths.map((path) => [dirname(path), true]));
+  const real = new Set<string>();
+  for (const directory of found.keys()) real.add(await realPath(directory) ?? resolve(directory));
+  for (const path of paths) {
+    const targets = await linksFrom(path);
+    const end = await realPath(path);
+    for (const target of end === undefined ? targets : [...targets, end]) {
+      const directory = await realPath(dirname(target)) ?? dirname(target);
+      if (real.has(directory)) continue;
+      real.add(directory);
+      found.set(directory, false);
+    }
+  }
+  return found;
+}
+
+/** The targets of the symlinks from a path on, in order. */
+async function linksFrom(path: string): Promise<readonly string[]> {
+  const targets: string[] = [];
+  let link = path;
+  try {
+    while (targets.length < MAX_LINKS && await isGranted(link)) {
+      if (!(await Deno.lstat(link)).isSymlink) break;
+      link = resolve(dirname(link), await Deno.readLink(link));
+      targets.push(link);
+    }
+  } catch {
+    // Missing or not readable: use what is known and try again at the next poll.
+  }
+  return targets;
+}
+
+async function realPath(path: string): Promise<string | undefined> {
+  try {
+    return await isGranted(path) ? await Deno.realPath(path) : undefined;
+  } catch {
+    return undefined; // As above.
+  }
+}
+
+/** Whether Deno may read a path without a prompt. */
+export async function isGranted(path: string): Promise<boolean> {
+  return (await Deno.permissions.query({ name: "read", path })).state === "granted";
+}
+
+/**
+ * The paths whose directories may be watched. For the others only the files themselves are granted,
+ * so they can only be polled.
+ */
+export async function watchable(paths: readonly string[]): Promise<readonly string[]> {
+  const found: string[] = [];
+  for (const path of paths) {
+    if (await isGranted(dirname(path)) || !await isGranted(path)) found.push(path);
+  }
+  return found;
+}
+
+/**
+ * Identifies a directory, so that a replacement of the same name is noticed even if it has the same
+ * inode number; `undefined` if it does not exist.
+ */
+export async function identityOf(directory: string): Promise<string | undefined> {
+  try {
+    const { dev, ino, birthtime } = await Deno.stat(directory);
+    return `${dev}:${ino}:${birthtime?.getTime()}`;
+  } catch {
+    return undefined; // Missing: this is checked again later.
+  }
+}
+
+/**
+ * Looks for a named pipe that a watch on the directory would open: the directory itself, an entry,
+ * or the target of a symlink in it. Returns its description, or `undefined` if none can be seen.
+ *
+ * Deno 2.9.6 opens every file that an event is about, in the single thread that serves all watches
+ * of the process. Opening a pipe that has no writer blocks forever, and opening or closing a watch
+ * waits for that thread, so the whole process would hang.
+ */
+export async function pipeIn(directory: string): Promise<string | undefined> {
+  if (await isPipe(directory)) return "it is a pipe";
+  try {
+    for await (const { name, isFile, isDirectory } of Deno.readDir(directory)) {
+      if (isFile || isDirectory || !await isPipe(join(directory, name))) continue;
+      return `${JSON.stringify(name)} in it is a pipe`;
+    }
+  } catch {
+    // Missing or not readable. A directory that cannot be listed can still be watched.
+  }
+  return undefined;
+}
+
+async function isPipe(path: string): Promise<boolean> {
+  try {
+    return (await Deno.stat(path)).isFifo ?? false;
+  } catch {
+    return false; // Removed meanwhile, or a dangling symlink.
   }
 }

@@ -10,26 +10,15 @@
  * @module
  */
 
+import { formatTime } from "../certstore/certificates.ts";
+import type { Command } from "../cli/mod.ts";
 import { StoreError, storeFiles } from "../pki/store.ts";
 import type { NewFile, StoreResult } from "../pki/store.ts";
 import type { Pki } from "../pki/mod.ts";
+import type { CommandIo } from "./config.ts";
 
-/** The arguments of the command. */
-export type CertsCommand = {
-  readonly kind: "certs";
-  /** The directory to write to; created if it does not exist. */
-  readonly out: string;
-  /** Replace existing files. */
-  readonly force: boolean;
-  /** Also write `ca-key.pem`. */
-  readonly keepCaKey: boolean;
-};
-
-/** Where the output goes, one line per call, without its line end. */
-export type CertsIo = {
-  readonly stdout: (line: string) => void;
-  readonly stderr: (line: string) => void;
-};
+/** The arguments of the command; the directory is created if it does not exist. */
+export type CertsCommand = Extract<Command, { kind: "certs" }>;
 
 const CA_KEY = "ca-key.pem";
 
@@ -37,8 +26,8 @@ const CA_KEY = "ca-key.pem";
  * Creates the certificates, writes them and lists them. Returns the exit status: 0 if all were
  * written, 1 if not, 2 if a Deno permission is missing. Errors are one line on `io.stderr`.
  */
-export async function certs(command: CertsCommand, io: CertsIo): Promise<number> {
-  // Imported only here, so that the daemon never loads the certificate library.
+export async function certs(command: CertsCommand, io: CommandIo): Promise<number> {
+  // Imported here and nowhere else, so that the daemon never loads the certificate library.
   const { makePki } = await import("../pki/mod.ts");
   const pki = await makePki();
   const { keepCaKey, force, out } = command;
@@ -76,7 +65,7 @@ function report(pki: Pki, result: StoreResult, keepCaKey: boolean): string[] {
     "client-key.pem": "key of the client",
   };
   const width = Math.max(...result.written.map((path) => path.length));
-  const end = pki.notAfter.toISOString().replace(/\.\d+Z$/, "Z");
+  const end = formatTime(pki.notAfter.getTime());
   return [
     ...result.written.map((path) =>
       `${path.padEnd(width)}  ${about[path.slice(path.search(/[^/\\]*$/))] ?? ""}`

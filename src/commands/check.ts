@@ -20,8 +20,7 @@ import type { Certificate } from "../x509/certificate.ts";
 import { formatName } from "../x509/names.ts";
 import { validatePath } from "../x509/path.ts";
 import { describeRefusal } from "../x509/refusal.ts";
-import { revocationWarnings } from "./check_revocation.ts";
-import { summary, validUntil } from "./check_summary.ts";
+import { revocationWarnings, summary, validUntil } from "./check_summary.ts";
 import {
   type CommandIo,
   keyName,
@@ -87,7 +86,7 @@ async function checkFiles(
   io: CommandIo,
   now: () => number,
 ): Promise<readonly string[]> {
-  const credentialSets: Credentials[] = [];
+  const loadedCredentials: Credentials[] = [];
   for (const { owner, tls } of tlsSides(tunnel)) {
     const side: Side = {
       tls,
@@ -98,14 +97,14 @@ async function checkFiles(
     try {
       const deps = { readFile: readBoundedFile, now, maxWarned: Infinity };
       const credentials = await loadCredentials(tls, deps);
-      credentialSets.push(credentials);
-      for (const warning of materialWarnings(side, credentials, now())) warnings.add(warning);
+      loadedCredentials.push(credentials);
+      for (const warning of credentialWarnings(side, credentials, now())) warnings.add(warning);
     } catch (error) {
       if (!(error instanceof CredentialError)) throw error;
       printFindings(error.findings, loaded, io, owner);
     }
   }
-  const [own, upstream] = credentialSets;
+  const [own, upstream] = loadedCredentials;
   if (own === undefined || (tunnel.upstream !== undefined && upstream === undefined)) return [];
   return summary(tunnel, { own, upstream }, now());
 }
@@ -129,7 +128,7 @@ async function keyWarnings({ tls: { key: path }, nameOf }: Side): Promise<readon
   ];
 }
 
-function materialWarnings(side: Side, credentials: Credentials, now: number): readonly string[] {
+function credentialWarnings(side: Side, credentials: Credentials, now: number): readonly string[] {
   const { tls, nameOf } = side;
   const found = [
     ...credentials.warnings,
@@ -194,13 +193,13 @@ function pathWarnings(
   // A server's chain is completed with the intermediates.
   const sent = own === "server" ? intermediates : [];
   const policy = { anchors, intermediates: sent, revocation, purpose: own, now, verifySignature };
-  const verdict = validatePath(chain, policy);
+  const result = validatePath(chain, policy);
   // Revoked certificates are reported when the files are loaded.
-  if (verdict.ok || verdict.fault === "revoked") return [];
+  if (result.ok || result.fault === "revoked") return [];
   const shown = { presented: chain.map(({ der }) => der), readable: chain };
   const known = { anchors, intermediates: sent, leftOut };
   return [
     `tls.cert: ${quote(tls.cert)}: a peer with the CAs of ${nameOf("tls.ca")} would refuse it: ` +
-    `${describeRefusal(verdict, shown, known)}; this is in order only where peers trust other CAs`,
+    `${describeRefusal(result, shown, known)}; this is in order only where peers trust other CAs`,
   ];
 }

@@ -1,23 +1,29 @@
 /**
- * The summary that `check` prints for a usable tunnel.
+ * The summary that `check` prints for a usable tunnel, and its warnings about revocation lists.
+ * Loading has already verified the lists.
  *
  * @module
  */
 
 import type { Credentials } from "../tls/credentials.ts";
 import { nextEnd } from "../certstore/bundle.ts";
-import { validity } from "../certstore/certificates.ts";
+import { formatTime, validity } from "../certstore/certificates.ts";
 import { formatAddress } from "../config/address.ts";
 import type { AclConfig, Address, TunnelConfig } from "../config/config.ts";
 import { identityOf } from "../identity.ts";
 import { spkiSha256 } from "../tls/fingerprint.ts";
 import type { Certificate } from "../x509/certificate.ts";
-import { revocationSummary } from "./check_revocation.ts";
+import { quote } from "../config/problem.ts";
+import { formatName } from "../x509/names.ts";
+import { type Revocation, sameKey } from "../x509/revocation.ts";
 
-const DAY = 86_400_000;
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+/** A list should have been renewed when less than this fraction of its lifetime is left. */
+const LAST_PART = 0.1;
 
 /** The certificates loaded for a tunnel; `upstream` is set for a bridge. */
-export type TunnelMaterial = {
+export type TunnelCredentials = {
   readonly own: Credentials;
   readonly upstream: Credentials | undefined;
 };
@@ -25,17 +31,17 @@ export type TunnelMaterial = {
 /** The lines about one tunnel. */
 export function summary(
   tunnel: TunnelConfig,
-  { own, upstream }: TunnelMaterial,
+  { own, upstream }: TunnelCredentials,
   now: number,
 ): readonly string[] {
   const { tls, mode } = tunnel;
-  const anybody = mode === "server" && tls.clientAuth === "none";
+  const anonymous = mode === "server" && tls.clientAuth === "none";
   const optional = tls.clientAuth === "optional" ? "; a certificate is optional" : "";
   return [
     `tunnel${tunnel.name === undefined ? "" : ` "${tunnel.name}"`}: ${way(tunnel)}`,
     ...ownLines(own.leaf, now),
     `peers: ${
-      anybody
+      anonymous
         ? "anybody, no certificate is asked for"
         : `${cas(own, now)}; ${rules(tunnel.acl)}${optional}`
     }`,
@@ -112,8 +118,55 @@ function plural(n: number, word: string): string {
 
 /** For example `2026-03-28T23:07:44Z (12 days left)`. */
 export function validUntil(notAfter: number, now: number): string {
-  const time = new Date(notAfter).toISOString().replace(/\.\d+Z$/, "Z");
+  const time = formatTime(notAfter);
   const days = Math.floor((notAfter - now) / DAY);
   if (days < 0) return `${time} (expired)`;
   return `${time} (${days === 1 ? "1 day" : `${days} days`} left)`;
+}
+
+/** Warnings about lists that are due to be renewed. `now` is in milliseconds since the epoch. */
+export function revocationWarnings({ revocation }: Credentials, now: number): readonly string[] {
+  return revocation.lists
+    .filter(({ thisUpdate, nextUpdate }) =>
+      nextUpdate - now < LAST_PART * (nextUpdate - thisUpdate)
+    )
+    .map(({ issuer, nextUpdate }) =>
+      `tls.crl: the list of ${quote(formatName(issuer.subject))} cannot be loaded any more after ` +
+      `${formatTime(nextUpdate)} (${timeLeft(nextUpdate - now)} left); fetch the next one`
+    );
+}
+
+/** One line for each list, and one for each CA without a list. */
+export function revocationSummary(
+  { anchors, intermediates, revocation }: Credentials,
+  now: number,
+): readonly string[] {
+  if (revocation.lists.length === 0) return [];
+  return [
+    ...revocation.lists.map(({ issuer, entries, nextUpdate, distributionPoint }) =>
+      `revocation list: ${formatName(issuer.subject)}, ` +
+      (distributionPoint === undefined
+        ? ""
+        : `as published at ${quote(distributionPoint, 200)}, `) +
+      `${entries} ${entries === 1 ? "entry" : "entries"}, ` +
+      `next update ${formatTime(nextUpdate)} (${timeLeft(nextUpdate - now)} left)`
+    ),
+    ...[...anchors, ...intermediates]
+      .filter((anchor) => anchor.basicConstraints?.ca === true && !isCovered(anchor, revocation))
+      .map(({ subject }) =>
+        `no revocation list: ${formatName(subject)}, what it signed is not looked up`
+      ),
+  ];
+}
+
+function isCovered({ subject, publicKey }: Certificate, { byIssuer }: Revocation): boolean {
+  const lists = byIssuer.get(subject.key) ?? [];
+  return lists.some(({ issuer }) => sameKey(issuer.publicKey, publicKey));
+}
+
+/** For example `3 days` or `1 hour`. */
+function timeLeft(ms: number): string {
+  const [count, unit] = ms < 2 * DAY ? [ms / HOUR, "hour"] : [ms / DAY, "day"];
+  const whole = Math.floor(count);
+  return `${whole} ${unit}${whole === 1 ? "" : "s"}`;
 }

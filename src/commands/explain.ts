@@ -11,17 +11,16 @@
 
 import { authorize } from "../acl/mod.ts";
 import { describeReadError, readBoundedFile, readToEnd } from "../certstore/files.ts";
-import { describeNotPem, describeWrongBlocks } from "../certstore/foreign.ts";
+import { describeNotPem, describeWrongBlocks, parsePem } from "../certstore/pem.ts";
 import { CredentialError, loadCredentials } from "../certstore/load.ts";
 import type { Credentials } from "../tls/credentials.ts";
-import { parsePem } from "../certstore/pem.ts";
 import type { AclConfig, Config, TlsConfig, TunnelConfig } from "../config/config.ts";
 import { either, escapeText, quote } from "../config/problem.ts";
 import { identityOf } from "../identity.ts";
 import { type PeerRole, peerVerifier } from "../proxy/tls_contexts.ts";
 import { type Certificate, CertificateError } from "../x509/certificate.ts";
 import { parseCertificate } from "../x509/parse.ts";
-import { describe, type Opinion } from "./explain_answer.ts";
+import { describe, type Outcome } from "./explain_answer.ts";
 import {
   type CommandIo,
   loadConfig,
@@ -73,10 +72,10 @@ export async function explain(
       for (const question of questions) {
         const credentials = await load(question, loaded, io, now);
         if (credentials === undefined) return 2;
-        if (questions.length > 1) io.stdout(`peer: ${question.who}`);
-        const opinion = evaluateChain(question, credentials, chain, now);
-        for (const line of describe(question, opinion, now())) io.stdout(escapeText(line));
-        admits ||= opinion.kind === "decided" && opinion.decision.admit;
+        if (questions.length > 1) io.stdout(`peer: ${question.peer}`);
+        const outcome = evaluateChain(question, credentials, chain, now);
+        for (const line of describe(question, outcome, now())) io.stdout(escapeText(line));
+        admits ||= outcome.kind === "decided" && outcome.decision.admit;
       }
       if (admits) admitted++;
     }
@@ -113,8 +112,8 @@ type Question = {
   readonly tls: TlsConfig;
   readonly acl: AclConfig;
   readonly role: PeerRole;
-  /** A description of the peer. */
-  readonly who: string;
+  /** The peer, for example `the client that connects`. */
+  readonly peer: string;
 };
 
 /** One question for the downstream, and one for each name that an upstream server must have. */
@@ -127,7 +126,7 @@ function questionsOf(
     tls,
     acl,
     role: { purpose: "client" },
-    who: "the client that connects",
+    peer: "the client that connects",
   };
   if (mode === "server") return [asClient];
   const side = upstream === undefined
@@ -137,7 +136,7 @@ function questionsOf(
   const asServer = [...names].map((serverName): Question => ({
     ...side,
     role: { purpose: "server", serverName },
-    who: `the server ${quote(serverName)}`,
+    peer: `the server ${quote(serverName)}`,
   }));
   return mode === "bridge" ? [asClient, ...asServer] : asServer;
 }
@@ -147,7 +146,7 @@ class PeerFileError extends Error {
   override readonly name = "PeerFileError";
 }
 
-/** The certificates of the file in DER, not parsed: faults in them are part of the verdict. */
+/** The certificates of the file in DER, not parsed: faults in them are part of the answer. */
 async function readChain(path: string): Promise<readonly Uint8Array[]> {
   const refuse = (why: string, cause?: unknown): never => {
     throw new PeerFileError(`Cannot use --cert ${quote(path)}: ${why}`, { cause });
@@ -181,7 +180,7 @@ function evaluateChain(
   credentials: Credentials,
   chain: readonly Uint8Array[],
   now: () => number,
-): Opinion {
+): Outcome {
   const mayBeAbsent = clientAuth === "none" || (clientAuth === "optional" && chain.length === 0);
   if (role.purpose === "client" && mayBeAbsent) {
     return {
@@ -193,9 +192,9 @@ function evaluateChain(
       validUntil: undefined,
     };
   }
-  const verdict = peerVerifier(role, credentials, now).verifyNow(chain);
-  if (!verdict.ok) return { kind: "refused", verdict, leaf: readLeaf(chain) };
-  const { certificate, spki, validUntil } = verdict.peer;
+  const result = peerVerifier(role, credentials, now).verifyNow(chain);
+  if (!result.ok) return { kind: "refused", result, leaf: readLeaf(chain) };
+  const { certificate, spki, validUntil } = result.peer;
   const identity = identityOf(certificate, spki);
   const decision = authorize(identity, acl);
   return { kind: "decided", decision, certificate, chain, identity, validUntil };
@@ -205,7 +204,7 @@ function readLeaf([leaf]: readonly Uint8Array[]): Certificate | undefined {
   try {
     return leaf && parseCertificate(leaf);
   } catch (error) {
-    if (error instanceof CertificateError) return undefined; // Reported with the verdict.
+    if (error instanceof CertificateError) return undefined; // Reported as the reason for the refusal.
     throw error;
   }
 }

@@ -11,7 +11,7 @@ import { dnsName } from "../acl/dns.ts";
 import { textFault } from "../acl/text.ts";
 import { uriFault } from "../acl/uri.ts";
 import { shownIn } from "../acl/view.ts";
-import { renewAsV3 } from "../certstore/certificates.ts";
+import { formatTime, renewAsV3 } from "../certstore/certificates.ts";
 import type { TlsConfig } from "../config/config.ts";
 import { quote } from "../config/problem.ts";
 import { identityOf, type PeerIdentity } from "../identity.ts";
@@ -27,11 +27,11 @@ const SOON = 30;
 const MAX_SHOWN = 200;
 
 /** What the daemon would do with the peer. */
-export type Opinion =
+export type Outcome =
   /** The chain is missing or does not verify: the handshake fails. */
   | {
     readonly kind: "refused";
-    readonly verdict: Extract<VerificationResult, { ok: false }>;
+    readonly result: Extract<VerificationResult, { ok: false }>;
     readonly leaf: Certificate | undefined;
   }
   /** The rules were evaluated. */
@@ -45,12 +45,12 @@ export type Opinion =
   };
 
 /** The side that the peer connects to, and its role. */
-export type Asked = { readonly tls: TlsConfig; readonly role: PeerRole };
+export type AskedSide = { readonly tls: TlsConfig; readonly role: PeerRole };
 
 /** The answer, line by line. Values come from the peer and are not escaped yet. */
-export function describe(question: Asked, opinion: Opinion, now: number): readonly string[] {
-  if (opinion.kind === "refused") {
-    const { verdict: { reason, detail }, leaf } = opinion;
+export function describe(side: AskedSide, outcome: Outcome, now: number): readonly string[] {
+  if (outcome.kind === "refused") {
+    const { result: { reason, detail }, leaf } = outcome;
     return [
       "verdict: denied",
       `chain: ${reason}: ${detail}`,
@@ -59,21 +59,23 @@ export function describe(question: Asked, opinion: Opinion, now: number): readon
         ? []
         : describeLeaf(leaf, identityOf(leaf, spkiSha256(leaf.publicKey)))),
       "decided by: the chain; the rules are not asked",
-      ...(leaf === undefined ? [] : notes(question, leaf, now)),
+      ...(leaf === undefined ? [] : notes(side, leaf, now)),
     ];
   }
-  const { decision, certificate, identity, validUntil, chain } = opinion;
+  const { decision, certificate, identity, validUntil, chain } = outcome;
   const { basis } = decision.verdict;
   const lines = [verdictLine(decision)];
   if (certificate === undefined || identity === undefined || validUntil === undefined) {
     lines.push(
-      question.tls.clientAuth === "none"
+      side.tls.clientAuth === "none"
         ? "chain: none is asked for"
         : "chain: none is shown, and none is required",
     );
   } else {
     const shown = chain.length === 1 ? "1 certificate" : `${chain.length} certificates`;
-    lines.push(`chain: holds until ${time(validUntil)} (${days(validUntil, now)}), ${shown} shown`);
+    lines.push(
+      `chain: holds until ${formatTime(validUntil)} (${days(validUntil, now)}), ${shown} shown`,
+    );
     lines.push(...describeLeaf(certificate, identity));
   }
   lines.push(`decided by: ${decidedBy(basis)}`);
@@ -85,7 +87,7 @@ export function describe(question: Asked, opinion: Opinion, now: number): readon
         `${quote(shown, MAX_SHOWN)}: ${why}`,
     );
   }
-  if (certificate !== undefined) lines.push(...notes(question, certificate, now));
+  if (certificate !== undefined) lines.push(...notes(side, certificate, now));
   return lines;
 }
 
@@ -105,7 +107,7 @@ function describeLeaf(leaf: Certificate, identity: PeerIdentity): readonly strin
     `subject: ${quote(identity.subject, MAX_SHOWN)}`,
     `issuer: ${quote(identity.issuer, MAX_SHOWN)}`,
     `serial: ${identity.serial}`,
-    `valid: ${time(leaf.notBefore)} to ${time(leaf.notAfter)}`,
+    `valid: ${formatTime(leaf.notBefore)} to ${formatTime(leaf.notAfter)}`,
     ...DIMENSIONS.flatMap((dimension) =>
       shownIn(dimension, identity).map((value) => `${dimension}: ${quote(value, MAX_SHOWN)}`)
     ),
@@ -113,11 +115,13 @@ function describeLeaf(leaf: Certificate, identity: PeerIdentity): readonly strin
 }
 
 /** Notes about values that no rule can match, and about certificates that are soon to expire. */
-function notes({ role }: Asked, leaf: Certificate, now: number): readonly string[] {
+function notes({ role }: AskedSide, leaf: Certificate, now: number): readonly string[] {
   const identity = identityOf(leaf, spkiSha256(leaf.publicKey));
   const found: string[] = [];
   if (leaf.notAfter >= now && leaf.notAfter < now + SOON * DAY) {
-    found.push(`the certificate expires at ${time(leaf.notAfter)} (${days(leaf.notAfter, now)})`);
+    found.push(
+      `the certificate expires at ${formatTime(leaf.notAfter)} (${days(leaf.notAfter, now)})`,
+    );
   }
   if (identity.commonNames.length > 1) {
     found.push("a subject with several CNs matches no allow_cn, and every deny_cn looks at each");
@@ -149,10 +153,6 @@ function notes({ role }: Asked, leaf: Certificate, now: number): readonly string
 
 function noMatch(value: string, why: string): string {
   return `${quote(value, MAX_SHOWN)} matches no allow rule: ${why}`;
-}
-
-function time(ms: number): string {
-  return new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
 }
 
 function days(until: number, now: number): string {

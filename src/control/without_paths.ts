@@ -6,7 +6,7 @@
  */
 
 import { dirname } from "node:path";
-import { shellWord } from "../certstore/foreign.ts";
+import { shellWord } from "../certstore/pem.ts";
 import { credentialPaths } from "../certstore/load.ts";
 import type { TunnelConfig } from "../config/config.ts";
 import { escapeText, quote } from "../config/problem.ts";

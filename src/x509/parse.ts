@@ -10,7 +10,7 @@
  * @module
  */
 
-import { type Certificate, CertificateError } from "./certificate.ts";
+import { type Certificate, CertificateError, type Name } from "./certificate.ts";
 import {
   DerReader,
   MAX_DER_LENGTH,
@@ -141,4 +141,22 @@ export function parseCertificate(der: Uint8Array): Certificate {
     ...extensions,
     engineCannotRead: uniqueId ?? extensions.engineCannotRead,
   };
+}
+
+/** The subject of a certificate of any version; `undefined` where it is empty or cannot be read. */
+export function peekSubject(der: Uint8Array): Name | undefined {
+  try {
+    const tbs = new DerReader(
+      sequence(der, "certificate").next("signed part", TAG.sequence).content,
+    );
+    tbs.optional("version", 0xa0);
+    for (const field of ["serial number", "signature algorithm", "issuer", "validity"]) {
+      tbs.next(field);
+    }
+    const subject = readName(tbs.next("subject", TAG.sequence).whole, "subject");
+    return subject.attributes.length === 0 ? undefined : subject;
+  } catch (error) {
+    if (error instanceof CertificateError) return undefined; // Too malformed to find the subject.
+    throw error;
+  }
 }

@@ -8,9 +8,8 @@
 import { type Certificate, CertificateError, type Name } from "./certificate.ts";
 import { describeDifference, lookalike } from "./lookalike.ts";
 import { formatName } from "./names.ts";
-import { parseCertificate } from "./parse.ts";
+import { parseCertificate, peekSubject } from "./parse.ts";
 import type { PathVerdict } from "./path.ts";
-import { peekSubject } from "./peek.ts";
 
 /** What the daemon has itself, besides what the peer showed. */
 export type Known = {

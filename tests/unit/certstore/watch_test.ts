@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { directoriesOf } from "../../../src/certstore/directories.ts";
-import { FileWatcher, type WatchTiming } from "../../../src/certstore/watch.ts";
+import { directoriesOf, FileWatcher, type WatchTiming } from "../../../src/certstore/watch.ts";
 import { replaceFile, tempDir, TestLog, until } from "../../support/certstore.ts";
 
 /** Events only: whoever relies on looking now and then waits in vain. */
@@ -73,7 +72,7 @@ for (const [name, { before, change, path = "file" }] of Object.entries(CHANGES))
     let looks = 0;
     const options = {
       paths: [`${dir.path}/${path}`],
-      look: () => Promise.resolve(looks++),
+      check: () => Promise.resolve(looks++),
       logger: new TestLog(),
       timing: EVENTS,
     };
@@ -107,7 +106,7 @@ Deno.test("a directory that is replaced is watched again", async () => {
   let seen = "";
   const options = {
     paths: [`${home}/file`],
-    look: async () => {
+    check: async () => {
       seen = await Deno.readTextFile(`${home}/file`).catch(() => "gone");
     },
     logger: new TestLog(),
@@ -132,7 +131,7 @@ Deno.test("a directory that does not exist yet is watched once it does", async (
   let looks = 0;
   const options = {
     paths: [`${dir.path}/later/file`],
-    look: () => Promise.resolve(looks++),
+    check: () => Promise.resolve(looks++),
     logger: new TestLog(),
     timing: EVENTS,
   };
@@ -148,7 +147,7 @@ Deno.test("what no event shows is found by looking now and then", async () => {
   let looks = 0;
   const options = {
     paths: [`${dir.path}/file`],
-    look: () => Promise.resolve(looks++),
+    check: () => Promise.resolve(looks++),
     logger: new TestLog(),
     timing: { ...EVENTS, poll: 20 },
   };
@@ -156,13 +155,13 @@ Deno.test("what no event shows is found by looking now and then", async () => {
   await until("three looks", () => looks >= 3);
 });
 
-Deno.test("a burst of events is one look, a stream of them is not put off for ever", async () => {
+Deno.test("a burst of events is one check, a stream of them is not put off for ever", async () => {
   await using dir = await tempDir();
   const path = `${dir.path}/file`;
   let looks = 0;
   const options = {
     paths: [path],
-    look: () => Promise.resolve(looks++),
+    check: () => Promise.resolve(looks++),
     logger: new TestLog(),
     timing: { ...EVENTS, debounce: 400, maxDelay: 800 },
   };
@@ -180,14 +179,14 @@ Deno.test("a burst of events is one look, a stream of them is not put off for ev
   });
 });
 
-Deno.test("looking is no reason to look, and a look that fails does not end it", async () => {
+Deno.test("looking is no reason to check, and a look that fails does not end it", async () => {
   await using dir = await tempDir();
   const path = `${dir.path}/file`;
   await Deno.writeTextFile(path, "one");
   let looks = 0;
   const options = {
     paths: [path],
-    look: async () => {
+    check: async () => {
       looks++;
       await Deno.readTextFile(path);
       await Deno.stat(path);
@@ -206,7 +205,7 @@ Deno.test("looking is no reason to look, and a look that fails does not end it",
   let quiet = 0;
   const calm = {
     ...options,
-    look: async () => {
+    check: async () => {
       quiet++;
       await Deno.readTextFile(path);
     },
@@ -226,7 +225,7 @@ Deno.test("disposing waits for the look that is under way, and is harmless twice
   const { promise, resolve } = Promise.withResolvers<void>();
   const watcher = await FileWatcher.start({
     paths: [`${dir.path}/file`],
-    look: () => promise,
+    check: () => promise,
     logger: new TestLog(),
     timing: EVENTS,
   });
