@@ -99,7 +99,7 @@ function checkLeaf(
     report.warn(`${title} is not for TLS (extended key usage): peers refuse it`);
   }
   const unknown = certificate.unknownCritical.find((oid) => oid !== CRL_DISTRIBUTION_POINTS);
-  const unreadable = certificate.engineCannotRead ??
+  const unreadable = certificate.tlsCannotRead ??
     (unknown === undefined ? undefined : `a critical extension ${unknown}`);
   if (unreadable !== undefined) {
     report.error(

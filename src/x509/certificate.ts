@@ -122,7 +122,7 @@ export type Certificate = {
    * the peer holds the key. So such a certificate may be an issuer in a path, but never a peer's
    * own.
    */
-  readonly engineCannotRead: string | undefined;
+  readonly tlsCannotRead: string | undefined;
 };
 
 /**

@@ -33,7 +33,7 @@ export type Extensions = Pick<
   | "nameConstraints"
   | "policy"
   | "unknownCritical"
-  | "engineCannotRead"
+  | "tlsCannotRead"
 >;
 
 /** No policy extensions. */
@@ -54,7 +54,7 @@ export const NO_EXTENSIONS: Extensions = {
   nameConstraints: undefined,
   policy: NO_POLICY,
   unknownCritical: [],
-  engineCannotRead: undefined,
+  tlsCannotRead: undefined,
 };
 
 function readBasicConstraints(value: Uint8Array): Extensions["basicConstraints"] {
@@ -250,8 +250,8 @@ export class ExtensionReader {
    */
   add(oid: string, critical: boolean, value: Uint8Array): void {
     const policy = POLICY_NAMES[oid];
-    if (critical && policy !== undefined && this.#found.engineCannotRead === undefined) {
-      this.#set({ engineCannotRead: `critical ${policy} (extension ${oid})` });
+    if (critical && policy !== undefined && this.#found.tlsCannotRead === undefined) {
+      this.#set({ tlsCannotRead: `critical ${policy} (extension ${oid})` });
     }
     if (oid === CRL_DISTRIBUTION_POINTS) sequence(value, "CRL distribution points");
     switch (oid) {

@@ -4,8 +4,8 @@
  * A certificate that the runtime's TLS cannot parse must never be accepted as a peer's own, because
  * for such a certificate it does not check that the peer holds the key. So the limits here are the
  * runtime's or narrower. The exceptions are encodings that CAs in use write:
- * {@linkcode Certificate.engineCannotRead} names them, and path validation refuses them in a peer's
- * own certificate. `tests/unit/x509/engine_agrees_test.ts` compares the two parsers.
+ * {@linkcode Certificate.tlsCannotRead} names them, and path validation refuses them in a peer's
+ * own certificate. `tests/unit/x509/tls_agrees_test.ts` compares the two parsers.
  *
  * @module
  */
@@ -139,7 +139,7 @@ export function parseCertificate(der: Uint8Array): Certificate {
     notAfter,
     publicKey,
     ...extensions,
-    engineCannotRead: uniqueId ?? extensions.engineCannotRead,
+    tlsCannotRead: uniqueId ?? extensions.tlsCannotRead,
   };
 }
 

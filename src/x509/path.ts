@@ -301,12 +301,10 @@ function* checkPath(
       } is that of a CA, which is no peer (basic constraints)`,
     );
   }
-  if (first === 1 && leaf?.engineCannotRead !== undefined) {
+  if (first === 1 && leaf?.tlsCannotRead !== undefined) {
     return refuse(
       "bad_certificate",
-      `certificate ${
-        formatName(leaf.subject)
-      } has ${leaf.engineCannotRead}, which the TLS engine ` +
+      `certificate ${formatName(leaf.subject)} has ${leaf.tlsCannotRead}, which the TLS engine ` +
         "cannot read in a peer's own certificate; issue it without",
       leaf,
     );

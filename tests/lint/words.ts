@@ -89,12 +89,6 @@ const QUOTED_NAME = /\{@link(?:code)? ([^}\s]+)[^}]*\}|`([#\w./]+)`/g;
 
 /** Files of `src/` that do not keep to the words yet. */
 export const NOT_YET: readonly string[] = [
-  "certstore/load.ts",
-  "certstore/options.ts",
-  "certstore/sets.ts",
-  "certstore/store.ts",
-  "commands/check.ts",
-  "commands/check_summary.ts",
   "config/warnings.ts",
   "native/self_test.ts",
   "native/tcp_conn.ts",
@@ -113,9 +107,6 @@ export const NOT_YET: readonly string[] = [
   "tls/peer_verifier.ts",
   "tls/server.ts",
   "tls/transport_stream.ts",
-  "x509/certificate.ts",
-  "x509/extensions.ts",
-  "x509/parse.ts",
 ];
 
 /** The words of a name in any spelling, in lower case. */

@@ -34,9 +34,9 @@ function compare({ name, issued }: Shape, bytes: Uint8Array, how: string): boole
   if (refusal(bytes) !== undefined) return false;
   const certificate = parseCertificate(bytes);
   // Path validation refuses a leaf with either (`path_profile_test.ts`).
-  if (certificate.engineCannotRead !== undefined) {
-    const { engineCannotRead } = certificate;
-    assert.ok(engineRefuses(bytes, issued.keyPem), `it reads ${engineCannotRead} (${how})`);
+  if (certificate.tlsCannotRead !== undefined) {
+    const { tlsCannotRead } = certificate;
+    assert.ok(engineRefuses(bytes, issued.keyPem), `it reads ${tlsCannotRead} (${how})`);
     return false;
   }
   if (certificate.unknownCritical.length > 0) return false;
