@@ -29,12 +29,12 @@ function tunnelWarnings(tunnel: TunnelConfig): readonly ConfigWarning[] {
     ...openSocket(tunnel),
     ...anySource(tunnel),
     ...unusedTrust(tunnel),
-    ...trial(tunnel.acl, "acl"),
+    ...auditWarnings(tunnel.acl, "acl"),
     ...anonymous(tunnel),
     ...beaten(tunnel.acl),
     ...ruleWarnings([...tunnel.acl.allow, ...tunnel.acl.deny]),
     ...(tunnel.upstream === undefined ? [] : [
-      ...trial(tunnel.upstream.acl, "upstream_acl"),
+      ...auditWarnings(tunnel.upstream.acl, "upstream_acl"),
       ...beaten(tunnel.upstream.acl),
       ...ruleWarnings([...tunnel.upstream.acl.allow, ...tunnel.upstream.acl.deny]),
     ]),
@@ -96,7 +96,7 @@ function unusedTrust({ tls }: TunnelConfig): readonly ConfigWarning[] {
   ];
 }
 
-function trial(acl: AclConfig, block: string): readonly ConfigWarning[] {
+function auditWarnings(acl: AclConfig, block: string): readonly ConfigWarning[] {
   if (acl.mode !== "audit") return [];
   return [{
     key: `${block}.mode`,

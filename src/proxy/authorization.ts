@@ -42,7 +42,7 @@ export function authorizeNewPeer(
 
 /**
  * Verifies again the chain that the peer of an open connection showed, then authorizes its
- * identity. Rules on trial end no connection.
+ * identity. In audit mode the rules end no connection.
  */
 export function reauthorizePeer(
   peer: VerifiedPeer | undefined,
@@ -79,7 +79,7 @@ export type DenialLog = {
 };
 
 /**
- * Logs a denial, or a would-be denial of rules on trial, with everything that rules look at.
+ * Logs a denial, or a would-be denial in audit mode, with everything that rules look at.
  * Denials are rate-limited; would-be denials are not.
  *
  * @param reason why, where it is not the rules that deny.

@@ -190,19 +190,19 @@ export class LoadBalancer {
     const { targets, metrics } = this.#options;
     const target = targets[index];
     if (target === undefined) throw new RangeError(`there is no target ${index}`);
-    const trial = this.#pool.start(index);
+    const attempt = this.#pool.start(index);
     let taken: Taken<T> | undefined;
     try {
       taken = await this.#tryAddresses(index, target, deadline, search);
     } catch (error) {
-      trial.abandoned();
+      attempt.abandoned();
       throw error;
     }
     if (taken === undefined) {
-      trial.failed();
+      attempt.failed();
       return undefined;
     }
-    const held = [trial.succeeded(), taken.held];
+    const held = [attempt.succeeded(), taken.held];
     metrics.targetConnected(index);
     return {
       index,
@@ -240,17 +240,17 @@ export class LoadBalancer {
       // is.
       if (time <= 0 && left.length < found.size) break;
       const timeout = Math.max(1, Math.ceil(share));
-      const trial = pool.start(key);
+      const attempt = pool.start(key);
       try {
         const value = await dialOne({ index, target, address, timeout, signal });
-        return { value, address, held: trial.succeeded() };
+        return { value, address, held: attempt.succeeded() };
       } catch (error) {
         const failure = failureOf(error);
         if (failure === undefined || signal.aborted) {
-          trial.abandoned();
+          attempt.abandoned();
           throw failure === undefined ? error : aborted(address, error);
         }
-        trial.failed();
+        attempt.failed();
         fail({ ...failure, index, address });
       }
       left = left.filter((other) => other !== key);
