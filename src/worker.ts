@@ -9,12 +9,10 @@
 import type { TunnelConfig } from "./config/config.ts";
 import { createLogger, type Logger } from "./log/mod.ts";
 import { TunnelCounters } from "./metrics/counters.ts";
-import { selfTest } from "./native/self_test.ts";
-import { MAX_NATIVE_HANDLES, nativeTcp } from "./native/tcp.ts";
-import { nativeTls } from "./native/tls.ts";
+import { type NativeBackend, nativeBackend } from "./native/mod.ts";
 import { ListenError } from "./net/mod.ts";
 import { drainTunnel } from "./proxy/drain.ts";
-import { type Native, Tunnel } from "./proxy/tunnel.ts";
+import { Tunnel } from "./proxy/tunnel.ts";
 import {
   type NotStarted,
   PROTOCOL as REPORT_PROTOCOL,
@@ -130,13 +128,13 @@ export class DataPlane {
     return {
       kind: "started",
       protocol: REPORT_PROTOCOL,
-      nativeHandles: native.tcp === undefined ? 0 : MAX_NATIVE_HANDLES,
+      nativeHandles: native.maxHandles,
     };
   }
 
   async #startTunnel(
     { config, state, counters }: TunnelSnapshot,
-    native: Native,
+    native: NativeBackend,
     log: Logger,
   ): Promise<void> {
     const { now, monotonic } = this.#deps;
@@ -146,7 +144,8 @@ export class DataPlane {
       metrics: new TunnelCounters(counters),
       now,
       monotonic,
-      native,
+      adopt: native.adopt,
+      backend: native.tls,
       nextConn: () => ++this.#connections,
       queue: this.#queue,
     });
@@ -186,19 +185,18 @@ export class DataPlane {
 }
 
 /** The parts of the native backend that pass their self-test. */
-function testedNative([first]: readonly TunnelSnapshot[], logger: Logger): Native {
-  const tls = nativeTls();
-  const fault = tls && first && selfTest(tls, first.state.credentials);
+function testedNative([first]: readonly TunnelSnapshot[], logger: Logger): NativeBackend {
+  const native = nativeBackend(first?.state.credentials);
+  const { adopt, tls, fault } = native;
   if (fault !== undefined) {
     logger.warn("not using the TLS engine directly: it is not what it should be", { fault });
   }
-  const tested = { tcp: nativeTcp(), tls: fault === undefined ? tls : undefined };
   const interfaceOf = (part: unknown) => part === undefined ? "public" : "native";
   logger.debug("carrying connections", {
-    tcp: interfaceOf(tested.tcp),
-    tls: interfaceOf(tested.tls),
+    tcp: interfaceOf(adopt),
+    tls: interfaceOf(tls),
   });
-  return tested;
+  return native;
 }
 
 /**

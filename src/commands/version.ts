@@ -4,8 +4,7 @@
  * @module
  */
 
-import { nativeTcp } from "../net/mod.ts";
-import { nativeTls } from "../native/tls.ts";
+import { isNativeTested } from "../native/mod.ts";
 import { isUntested, TESTED_DENO, VERSION } from "../util/version.ts";
 import type { CommandIo } from "./config.ts";
 
@@ -14,9 +13,10 @@ import type { CommandIo } from "./config.ts";
  */
 export function version(io: CommandIo): number {
   const { deno, v8 } = Deno.version;
-  const native = nativeTcp() !== undefined && nativeTls() !== undefined;
   io.stdout(
-    `mtlsd ${VERSION} (Deno ${deno}, V8 ${v8}, native I/O ${native ? "in use" : "not in use"})`,
+    `mtlsd ${VERSION} (Deno ${deno}, V8 ${v8}, native I/O ${
+      isNativeTested() ? "in use" : "not in use"
+    })`,
   );
   if (isUntested(deno)) {
     io.stderr(`warning: Deno ${deno} is newer than ${TESTED_DENO}, the newest that was tested`);

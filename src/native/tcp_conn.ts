@@ -5,6 +5,7 @@
  */
 
 import { getSystemErrorMap } from "node:util";
+import type { AdoptTcp } from "../net/socket_conn.ts";
 import {
   type Conn,
   ConnError,
@@ -65,8 +66,14 @@ export class NativeTcpConn implements Conn {
     handle.setKeepAlive(true, KEEP_ALIVE);
   }
 
+  /** Takes over connections with `native`. */
+  static adopter(native: NativeTcp): AdoptTcp {
+    return (socket) => NativeTcpConn.adopt(native, socket);
+  }
+
   /**
-   * Takes over `conn`. Returns `undefined` where that is not possible, and leaves `conn` unchanged.
+   * Takes over `socket`. Returns `undefined` where that is not possible, and leaves it unchanged
+   * then.
    */
   static adopt(native: NativeTcp, socket: Deno.TcpConn): NativeTcpConn | undefined {
     const handle = native.adopt(socket);

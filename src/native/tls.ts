@@ -1,11 +1,10 @@
 /**
- * The runtime's TLS engine below its public interface.
+ * The runtime's TLS handles, which are not part of its public interface.
  *
- * The public interface wraps each engine in two streams and a socket. For a small message these
+ * The public interface wraps each handle in two streams and a socket. For a small message these
  * cost more than the encryption, and for an idle connection they take most of the memory. Here
- * bytes are passed in and out by plain calls. What the TLS handle does with them, and what it reports
- * about the peer, is the same. `engine_proof.ts` checks that the runtime behaves as this code
- * expects.
+ * bytes are passed in and out by plain calls. What a handle does with them, and what it reports
+ * about the peer, is the same. `self_test.ts` checks that the runtime behaves as this code expects.
  *
  * @module
  */
@@ -22,11 +21,11 @@ const BUFFER = 96 * 1024;
 /** How many buffers are kept for reuse. */
 const SPARE = 64;
 
-/** Maximum number of plaintext bytes that the TLS handle encrypts at once, in whole records. */
+/** Maximum number of plaintext bytes that a handle encrypts at once, in whole records. */
 export const MAX_PLAINTEXT = 48 * 1024;
 
 /**
- * What an engine is configured from: a secure context of `node:tls`, and what to request from the
+ * What a handle is configured from: a secure context of `node:tls`, and what to request from the
  * peer.
  */
 export type HandleContext = Readonly<Record<string, unknown>>;
@@ -34,13 +33,13 @@ export type HandleContext = Readonly<Record<string, unknown>>;
 /** Makes the context that a `tls.Server` or `tls.connect` with these options would use. */
 export function handleContext(
   own: tls.SecureContextOptions,
-  asks: { readonly requestCert: boolean; readonly rejectUnauthorized: boolean },
+  request: { readonly requestCert: boolean; readonly rejectUnauthorized: boolean },
 ): HandleContext {
   const context: unknown = tls.createSecureContext(own).context;
-  return { ...(typeof context === "object" ? context : {}), ...asks };
+  return { ...(typeof context === "object" ? context : {}), ...request };
 }
 
-/** One engine. Returned numbers are 0 for success. */
+/** TLS of one connection. Returned numbers are 0 for success. */
 export type TlsHandle = {
   /**
    * Called when plaintext or the peer's close_notify arrived; {@linkcode StreamState.count} says
@@ -51,7 +50,7 @@ export type TlsHandle = {
   onerror: (error: unknown) => void;
   /**
    * Called at the end of the handshake, before any byte of our last flight can be read from the
-   * engine.
+   * handle.
    */
   onhandshakedone: () => void;
   readonly initServerTls: (context: HandleContext) => number;
@@ -59,7 +58,7 @@ export type TlsHandle = {
   readonly initClientTls: (serverName: string, context: HandleContext) => number;
   readonly attachJsStream: () => number;
   /**
-   * Sets the object whose callbacks are called; the TLS handle is then not collected before
+   * Sets the object whose callbacks are called; the handle is then not collected before
    * `destroySsl`.
    */
   readonly setHandle: (handle: TlsHandle) => void;
@@ -86,7 +85,7 @@ export type TlsHandle = {
   readonly getAlpnNegotiatedProtocol: (out: { alpnProtocol?: unknown }) => number;
   readonly getCipher: (out: { name?: unknown }) => number;
   readonly getServername: () => unknown;
-  /** Frees the TLS handle's memory. */
+  /** Frees the handle's memory. */
   readonly destroySsl: () => void;
 };
 
@@ -113,7 +112,7 @@ const METHODS = [
   "destroySsl",
 ] as const satisfies readonly (keyof TlsHandle)[];
 
-/** Makes native TLS engines. */
+/** Makes TLS handles. */
 export type NativeTls = StreamState & {
   /** Where plaintext is written. All connections share it, so it is valid only during `onread`. */
   readonly buffer: () => Uint8Array;
@@ -123,16 +122,16 @@ export type NativeTls = StreamState & {
    */
   readonly lend: () => () => void;
   /**
-   * Makes a server engine that is configured and not started.
+   * Makes a handle of the server role that is configured and not started.
    *
-   * @throws {Error} when the TLS handle rejects the context.
+   * @throws {Error} when the handle rejects the context.
    */
   readonly server: (context: HandleContext) => TlsHandle;
-  /** Makes a client engine likewise; an empty name means no SNI. */
+  /** Makes a handle of the client role likewise; an empty name means no SNI. */
   readonly client: (serverName: string, context: HandleContext) => TlsHandle;
 };
 
-/** Access to native engines, or `undefined` under a runtime version that was not tested. */
+/** Access to TLS handles, or `undefined` under a version of the runtime that was not tested. */
 export function nativeTls(version?: string): NativeTls | undefined {
   const state = streamState(version);
   const make = state === undefined ? undefined : handleMaker();
@@ -171,7 +170,7 @@ export function nativeTls(version?: string): NativeTls | undefined {
 const CLIENT = 0;
 const SERVER = 1;
 
-/** Obtains the TLS handle's constructor from an unconnected socket; `undefined` where that fails. */
+/** Obtains the handles' constructor from an unconnected socket; `undefined` where that fails. */
 function handleMaker(): ((role: number) => TlsHandle) | undefined {
   const stream = new TransportStream(NOWHERE);
   const socket = new tls.TLSSocket(stream as unknown as Duplex, {

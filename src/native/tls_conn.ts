@@ -7,7 +7,8 @@
 
 import { type Conn, ConnError, copyOf, type RemoteAddress, type Sink } from "../net/conn.ts";
 import { END_OF_FILE, type Request } from "./tcp.ts";
-import { type Ends, fruitless, tlsConnError, usedUp } from "../tls/node_conn.ts";
+import type { Ends } from "../tls/backend.ts";
+import { fruitless, tlsConnError, usedUp } from "../tls/node_conn.ts";
 import { MAX_PLAINTEXT, type NativeTls, type TlsHandle } from "./tls.ts";
 import { MAX_FRUITLESS, type TransportStream } from "../tls/transport_stream.ts";
 

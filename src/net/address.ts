@@ -11,7 +11,7 @@ import { type ListenOptions, listenTcp, type SocketListener } from "./listen.ts"
 import { dialUnix, listenUnix } from "./unix.ts";
 
 /** Settings of {@linkcode listen}. */
-export type SocketOptions = Pick<ListenOptions, "native"> & {
+export type SocketOptions = Pick<ListenOptions, "adopt"> & {
   /** Permission bits of a UNIX socket; ignored for TCP. */
   readonly socketMode: number;
 };

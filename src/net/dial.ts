@@ -9,8 +9,7 @@ import { formatAddress } from "../config/address.ts";
 import { expiringSignal, type TimeLimits } from "../util/abort.ts";
 import { formatDuration } from "../util/duration.ts";
 import type { Conn } from "./conn.ts";
-import { openConn } from "./open.ts";
-import type { NativeTcp } from "../native/tcp.ts";
+import { type AdoptTcp, openTcp } from "./socket_conn.ts";
 import { isLookupFailure, missingGrant } from "./system.ts";
 import { codeOf, messageOf } from "../util/errors.ts";
 
@@ -46,8 +45,8 @@ export class DialError extends Error {
 
 /** Settings of {@linkcode dialTcp}; the time limit includes the name look-up. */
 export type DialOptions = TimeLimits & {
-  /** Carries the connection on a native handle, where one is available. */
-  readonly native?: NativeTcp | undefined;
+  /** Carries the connection; default the public interface. */
+  readonly adopt?: AdoptTcp | undefined;
 };
 
 /**
@@ -68,7 +67,7 @@ export function dialTcp(address: HostPort, options: DialOptions): Promise<Conn> 
     } finally {
       if (ours) socket.close();
     }
-    return openConn(socket, options.native);
+    return openTcp(socket, options.adopt);
   });
 }
 

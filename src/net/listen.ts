@@ -7,10 +7,9 @@
 import type { HostPort } from "../config/config.ts";
 import { formatAddress } from "../config/address.ts";
 import type { Conn } from "./conn.ts";
-import { openConn } from "./open.ts";
 import { bindAll, JoinedListener } from "./listen_all.ts";
 import { HINTS, ListenError, type ListenReason } from "./listen_error.ts";
-import type { NativeTcp } from "../native/tcp.ts";
+import { type AdoptTcp, openTcp } from "./socket_conn.ts";
 import { formatNetAddr, isLookupFailure, missingGrant } from "./system.ts";
 import { codeOf, messageOf } from "../util/errors.ts";
 
@@ -98,8 +97,8 @@ export interface TcpListener extends SocketListener {
 export type ListenOptions = {
   /** Opens the socket; default `Deno.listen`. Tests inject their own. */
   readonly listen?: (options: Deno.TcpListenOptions) => Deno.TcpListener;
-  /** Carries accepted connections on native handles, where they are available. */
-  readonly native?: NativeTcp | undefined;
+  /** Carries accepted connections; default the public interface. */
+  readonly adopt?: AdoptTcp | undefined;
 };
 
 /**
@@ -121,7 +120,7 @@ export function listenTcp(address: HostPort, options: ListenOptions = {}): TcpLi
 function listenOne(address: HostPort, options: ListenOptions): TcpListener {
   const open = (host: string) => {
     const bind = { hostname: host, port: address.port, tcpBacklog: BACKLOG };
-    return wrap((options.listen ?? Deno.listen)(bind), options.native);
+    return wrap((options.listen ?? Deno.listen)(bind), options.adopt);
   };
   try {
     if (address.host !== "") return open(address.host);
@@ -152,14 +151,14 @@ function listenReason(error: unknown): ListenReason {
   }
 }
 
-function wrap(listener: Deno.TcpListener, native: NativeTcp | undefined): TcpListener {
+function wrap(listener: Deno.TcpListener, adopt: AdoptTcp | undefined): TcpListener {
   let closed = false;
   return {
     address: formatNetAddr(listener.addr),
     port: listener.addr.port,
     async accept() {
       try {
-        return openConn(await listener.accept(), native);
+        return openTcp(await listener.accept(), adopt);
       } catch (error) {
         throw new AcceptError(error);
       }

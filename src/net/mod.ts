@@ -1,5 +1,5 @@
 /**
- * Plain TCP and UNIX sockets: connections as connections, dialling, listening, and readable errors.
+ * Plain TCP and UNIX sockets: connections, dialling, listening, and readable errors.
  *
  * What Deno 2.9 does, found by experiment:
  * - `0.0.0.0` and a missing host name listen on IPv4 only; an empty one is an error. `::` takes
@@ -17,8 +17,7 @@
  */
 
 export { dial, listen, type SocketOptions } from "./address.ts";
-export { TcpConn, UnixConn } from "./socket_conn.ts";
-export { type NativeTcp, nativeTcp } from "../native/tcp.ts";
+export { type AdoptTcp, openTcp, TcpConn, UnixConn } from "./socket_conn.ts";
 export { DialError, type DialOptions, type DialReason, dialTcp } from "./dial.ts";
 export {
   AcceptError,

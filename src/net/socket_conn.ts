@@ -144,6 +144,23 @@ export class TcpConn extends SocketConn {
 }
 
 /**
+ * Carries TCP connections in another way than the runtime's public interface. Takes over `socket`;
+ * returns `undefined` where that is not possible, and leaves it unchanged then.
+ */
+export type AdoptTcp = (socket: Deno.TcpConn) => Conn | undefined;
+
+/** Takes over `socket`: by `adopt` where it can, else on the public interface. */
+export function openTcp(socket: Deno.TcpConn, adopt?: AdoptTcp): Conn {
+  try {
+    return adopt?.(socket) ?? new TcpConn(socket);
+  } catch (error) {
+    // No other code has a connection to close.
+    socket.close();
+    throw error;
+  }
+}
+
+/**
  * A connection over a UNIX socket. The peer is on this machine, so neither TCP_NODELAY nor
  * keep-alive applies.
  */

@@ -10,7 +10,7 @@ import type { TunnelConfig } from "../config/config.ts";
 import type { LogLimiter } from "../log/limiter.ts";
 import type { Fields } from "../log/mod.ts";
 import type { Conn, RemoteAddress } from "../net/conn.ts";
-import type { NativeTcp } from "../net/mod.ts";
+import type { AdoptTcp } from "../net/mod.ts";
 import type { CloseReason } from "../outcome.ts";
 import type { TlsFacts } from "../proxy_protocol/tls_facts.ts";
 import type { Connection } from "./connection.ts";
@@ -50,8 +50,8 @@ export type TunnelContext = {
   readonly metrics: ConnectionMetrics;
   /** Milliseconds on a monotonic clock. */
   readonly monotonic: () => number;
-  /** Carries dialled connections on native handles, where they are available. */
-  readonly native: NativeTcp | undefined;
+  /** Carries dialled connections; `undefined`: on the public interface. */
+  readonly adopt: AdoptTcp | undefined;
 };
 
 /** The result of a step that ended the connection. The step, or {@linkcode Connection.ending}, says why. */

@@ -10,7 +10,7 @@ import { TlsClient } from "../tls/client.ts";
 import type { Credentials } from "../tls/credentials.ts";
 import type { EndState, TunnelState } from "../snapshot.ts";
 import type { FairQueue } from "../tls/fair_queue.ts";
-import type { NativeTls } from "../native/tls.ts";
+import type { TlsBackend } from "../tls/backend.ts";
 import { PeerVerifier, type Requester, type VerifierOptions } from "../tls/peer_verifier.ts";
 import { TlsServer } from "../tls/server.ts";
 import { SignatureCache } from "../tls/signature_cache.ts";
@@ -23,7 +23,8 @@ import { addressKey } from "./peer_key.ts";
 export type TlsContextsDeps = {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  readonly native?: { readonly tls: NativeTls | undefined } | undefined;
+  /** Runs TLS; default the public interface. */
+  readonly backend?: TlsBackend | undefined;
   /** Queue for verifications, shared by all tunnels. */
   readonly queue?: FairQueue | undefined;
 };
@@ -163,7 +164,7 @@ export class TlsContexts {
       credentials,
       // A handshake in progress when the state changes is verified with the new state.
       verify: (chain, requester) => this.downstream.verifier.verify(chain, byNetwork(requester)),
-      native: this.#deps.native?.tls,
+      backend: this.#deps.backend,
     });
     return { tls, verifier, acl };
   }
@@ -178,7 +179,7 @@ export class TlsContexts {
         credentials,
         verify: (chain, requester) =>
           this.upstream(serverName).verifier.verify(chain, byNetwork(requester)),
-        native: this.#deps.native?.tls,
+        backend: this.#deps.backend,
       });
       return [serverName, { tls, verifier }] as const;
     });

@@ -11,9 +11,9 @@ import { formatAddress } from "../config/address.ts";
 import type { TunnelConfig } from "../config/config.ts";
 import { type LimitedMessage, LogLimiter } from "../log/limiter.ts";
 import type { Logger } from "../log/mod.ts";
-import type { NativeTls } from "../native/tls.ts";
-import { listen, type NativeTcp, Resolver } from "../net/mod.ts";
+import { type AdoptTcp, listen, Resolver } from "../net/mod.ts";
 import type { TunnelState } from "../snapshot.ts";
+import type { TlsBackend } from "../tls/backend.ts";
 import type { FairQueue } from "../tls/fair_queue.ts";
 import { ConnectionTable } from "./connection_table.ts";
 import type { ConnectionMetrics, TunnelContext } from "./context.ts";
@@ -41,14 +41,13 @@ export type TunnelDeps = {
   readonly now: () => number;
   /** Milliseconds on a monotonic clock. */
   readonly monotonic: () => number;
-  /** The runtime's internal handles, where they are known to work. */
-  readonly native?: Native | undefined;
+  /** Carries TCP connections; default the public interface. */
+  readonly adopt?: AdoptTcp | undefined;
+  /** Runs TLS; default the public interface. */
+  readonly backend?: TlsBackend | undefined;
   /** Queue for the verification of peers' chains; default one of the tunnel's own. */
   readonly queue?: FairQueue | undefined;
 };
-
-/** The native backend's two parts; each is `undefined` where the runtime was not tested with it. */
-export type Native = { readonly tcp: NativeTcp | undefined; readonly tls: NativeTls | undefined };
 
 /** A tunnel that accepts connections until it is drained or cut. */
 export class Tunnel {
@@ -80,7 +79,7 @@ export class Tunnel {
   static async start(
     config: TunnelConfig,
     state: TunnelState,
-    { logger, metrics, nextConn, now, monotonic, native, queue }: TunnelDeps,
+    { logger, metrics, nextConn, now, monotonic, adopt, backend, queue }: TunnelDeps,
   ): Promise<Tunnel> {
     const { mode, proxy, targets } = config;
     const name = mode === "client" ? "dialer" : "listener";
@@ -93,7 +92,7 @@ export class Tunnel {
       setTimer,
     });
     // Everything that can fail is built before the address is bound.
-    const tls = new TlsContexts(config, state, { now, native, queue });
+    const tls = new TlsContexts(config, state, { now, backend, queue });
     const connections = new ConnectionTable({
       maxConnections: proxy.maxConnections,
       // In client mode the only thing to wait for is a PROXY header.
@@ -131,11 +130,11 @@ export class Tunnel {
       limiter,
       metrics,
       monotonic,
-      native: native?.tcp,
+      adopt,
     };
     const { socketMode } = proxy;
     const listener = new Listener({
-      socket: await listen(config.listen, { native: native?.tcp, socketMode }),
+      socket: await listen(config.listen, { adopt, socketMode }),
       connections,
       onConnection: (accepted, connection) => carryConnection(accepted, connection, context),
       logger: peerLogger,

@@ -48,10 +48,10 @@ async function dialTarget(
   _permit: Permit,
   attempt: Attempt,
   header: Uint8Array | undefined,
-  { native }: TunnelContext,
+  { adopt }: TunnelContext,
 ): Promise<Conn> {
   const { address, timeout, signal } = attempt;
-  const conn = await dial(address, { timeout, signal, native });
+  const conn = await dial(address, { timeout, signal, adopt });
   if (header !== undefined) await sendHeader(conn, header, attempt);
   return conn;
 }
@@ -139,7 +139,7 @@ async function dialServer(
     const left = formatDuration(Math.ceil(pause / 1000) * 1000);
     throw new DialError("other", `left alone for another ${left}: its certificates cost too much`);
   }
-  const transport = await dial(address, { timeout, signal, native: tunnel.native });
+  const transport = await dial(address, { timeout, signal, adopt: tunnel.adopt });
   let opened = transport;
   try {
     const dialled = monotonic();
@@ -187,7 +187,7 @@ async function dialServer(
 
 /** Counts and logs a failed handshake, and leaves the server alone where it cost too much CPU. */
 function serverFailed(
-  { reason, message, engineCpu: cpu }: HandshakeError,
+  { reason, message, cpuSpent: cpu }: HandshakeError,
   server: string,
   { logger }: Connection,
   { backoff, limiter, metrics }: TunnelContext,

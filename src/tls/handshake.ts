@@ -1,45 +1,36 @@
 /**
- * The part of the handshake that both roles share: running TLS, and deciding about the peer before
- * our last flight is sent. `verdict.ts` lists the behaviour of the runtime's TLS that makes this
- * necessary.
+ * A handshake, the same for both roles and both backends: run TLS, verify the peer's chain, decide
+ * about the peer, and only then send our last flight. `README.md` lists the behaviour of the
+ * runtime's TLS that makes this necessary.
  *
  * @module
  */
 
-import type { TLSSocket } from "node:tls";
 import type { Conn } from "../net/conn.ts";
 import { formatDuration } from "../util/duration.ts";
-import { type Ends, NodeTlsConn } from "./node_conn.ts";
-import { HandshakeCut, HandshakeError, tlsError, transportError } from "./handshake_error.ts";
+import type {
+  EstablishedTls,
+  HandshakeEvents,
+  RunningTls,
+  Session,
+  TlsEndpoint,
+} from "./backend.ts";
+import { HandshakeCut, HandshakeError, transportError } from "./handshake_error.ts";
 import type { Requester, VerificationResult, VerifiedPeer, VerifyPeer } from "./peer_verifier.ts";
 import { MAX_FRUITLESS, MAX_MESSAGE, MAX_SILENCE, TransportStream } from "./transport_stream.ts";
 
-export { HandshakeCut, HandshakeError, tlsError };
+export { HandshakeCut, HandshakeError };
+export type { Session };
 
-/** The caller's decision about a verified peer; without `admit` the connection is closed. */
+/** A decision about a verified peer; without `admit` the connection is closed. */
 export type Decided<T> = { readonly admit: boolean; readonly value: T };
 
 /**
  * Decides about a peer whose chain was verified; `undefined` is a peer without a certificate, which
- * occurs only where the role allows it. Called before any byte of our last flight is sent.
+ * occurs only where the role allows it. Called before any byte of our last flight is sent, in a turn
+ * of the event loop in which the verification is current.
  */
 export type Decide<T> = (peer: VerifiedPeer | undefined) => Decided<T>;
-
-/** What the handshake negotiated. */
-export type Session = {
-  /** `TLSv1.2` or `TLSv1.3`. */
-  readonly protocol: string;
-  readonly resumed: boolean;
-  /** The negotiated protocol (RFC 7301); `undefined` where there is none. */
-  readonly alpn: string | undefined;
-  /** The cipher suite as OpenSSL names it. */
-  readonly cipher: string | undefined;
-  /**
-   * For accepted connections, the name that the client asked for (SNI, RFC 6066). Chosen by the
-   * client.
-   */
-  readonly serverName: string | undefined;
-};
 
 /** The result of a completed handshake, whether or not the peer was admitted. */
 export type Handshaken<T> = Session & {
@@ -57,23 +48,6 @@ export type HandshakeLimits = {
   readonly signal: AbortSignal;
 };
 
-/** The TLS connection at the end of a handshake, before any byte of our last flight is sent. */
-export type Established = {
-  /** Every certificate that the peer showed, DER, its own first. Resumed sessions remember them. */
-  readonly chain: () => readonly Uint8Array[];
-  readonly session: () => Session;
-  /** Makes a connection of it. Call in the same turn, so that no byte is missed. */
-  readonly open: (ends: Ends, stream: TransportStream) => Conn;
-  /** Discards the connection. */
-  readonly destroy: () => void;
-};
-
-/** The two events of a handshake, connected by a role. */
-export type HandshakeEvents = {
-  readonly secure: (established: Established) => void;
-  readonly failed: (error: HandshakeError) => void;
-};
-
 /** What a role requires of its peer: nothing, or a certificate that verifies. */
 export type PeerDemand =
   | { readonly kind: "nothing" }
@@ -85,115 +59,17 @@ export type PeerDemand =
     readonly optional: boolean;
   };
 
-/** A handshake in progress. */
-export type Started = {
-  /** Abandons it in any phase. */
-  readonly abandon: () => void;
-};
-
-/** What differs between the roles: how TLS is started, and what is required of the peer. */
+/** What differs between the roles. */
 export type Role = {
-  readonly start: (stream: TransportStream, events: HandshakeEvents) => Started;
+  readonly endpoint: TlsEndpoint;
   readonly demand: PeerDemand;
   /** Whether ending TCP without close_notify counts as breaking off the connection. */
   readonly requireCloseNotify: boolean;
   /** Whether to measure the CPU time that the peer's bytes cost. */
   readonly metered: boolean;
+  /** Translates an error of TLS; see {@linkcode HandshakeEvents.failed}. */
+  readonly translate: (error: Error, verifyCode?: string) => HandshakeError;
 };
-
-/** A non-empty string, or `undefined` for anything else. */
-export function textOf(value: unknown): string | undefined {
-  return typeof value === "string" && value !== "" ? value : undefined;
-}
-
-/** The end of a handshake on a socket of the public interface. */
-export function establishedSocket(socket: TLSSocket): Established {
-  return {
-    chain: () => presentedChain(socket),
-    session: () => ({
-      protocol: socket.getProtocol() ?? "unknown",
-      resumed: socket.isSessionReused(),
-      alpn: textOf(socket.alpnProtocol),
-      cipher: textOf(Reflect.get(socket.getCipher() ?? {}, "standardName")),
-      serverName: textOf(Reflect.get(socket, "servername")),
-    }),
-    open: (ends, stream) => new NodeTlsConn(ends, stream, socket),
-    destroy: () => void socket.destroy(),
-  };
-}
-
-/**
- * The certificates that the peer showed. `getPeerCertificate(true)` would complete the chain from
- * the bundle by name, and does not terminate where two CAs of the bundle signed each other;
- * `getPeerX509Certificate` stops at the first issuer. So this reads the internal handle and falls
- * back to the public call, with which some chains are incomplete: that can only refuse a peer,
- * never admit one.
- */
-function presentedChain(socket: TLSSocket): readonly Uint8Array[] {
-  const handle: unknown = Reflect.get(socket, "_handle");
-  if (typeof handle === "object" && handle !== null) {
-    const read: unknown = Reflect.get(handle, "getPeerCertificateChain");
-    if (typeof read === "function") {
-      const chain: unknown = read.call(handle);
-      if (typeof chain !== "object" || chain === null) return [];
-      const certificates: unknown = Reflect.get(chain, "certificates");
-      if (Array.isArray(certificates) && certificates.every((der) => der instanceof Uint8Array)) {
-        return certificates;
-      }
-    }
-  }
-  const chain: Uint8Array[] = [];
-  const leaf = socket.getPeerX509Certificate();
-  for (let next = leaf; next !== undefined && chain.length < 2; next = next.issuerCertificate) {
-    chain.push(next.raw);
-  }
-  return chain;
-}
-
-/** The verification result of a peer, now or later. */
-type Answer = VerificationResult | Promise<VerificationResult>;
-
-/**
- * There is no peer to verify: no certificate is required, or none was shown where that is allowed.
- */
-const NO_PEER = Symbol("no peer");
-
-/** Verifies what the peer showed. The runtime's own verification result is ignored. */
-function ask(
-  chain: readonly Uint8Array[],
-  demand: PeerDemand,
-  asker: Requester,
-): Answer | typeof NO_PEER {
-  if (demand.kind === "nothing") return NO_PEER;
-  if (chain.length === 0 && demand.optional) return NO_PEER;
-  return demand.verify(chain, asker);
-}
-
-/**
- * The trust may change during a verification, which is then repeated. More repetitions than this
- * are no coincidence.
- */
-const MAX_ANSWERS = 8;
-
-/**
- * Waits for the result and calls `decide` in a turn in which it is current: a success that relied
- * on trust which was replaced meanwhile is verified again.
- */
-async function whenAnswered(
-  first: Promise<VerificationResult>,
-  again: () => Answer | typeof NO_PEER,
-  decide: (verdict: VerificationResult | typeof NO_PEER) => void,
-): Promise<void> {
-  let pending = first;
-  for (let answers = 0; answers < MAX_ANSWERS; answers++) {
-    const verdict = await pending;
-    if (!verdict.ok) return decide(verdict);
-    const now = again();
-    if (!(now instanceof Promise)) return decide(now);
-    pending = now;
-  }
-  throw new HandshakeError("other", "the trust kept changing during the verification");
-}
 
 /**
  * Performs one handshake over `transport`, which it owns from now on: the transport is closed
@@ -201,184 +77,262 @@ async function whenAnswered(
  *
  * @throws {HandshakeError} when the handshake fails or the peer's chain does not verify.
  */
-export async function handshake<T>(
+export function handshake<T>(
   transport: Conn,
   role: Role,
   decide: Decide<T>,
   limits: HandshakeLimits,
 ): Promise<Handshaken<T>> {
-  const stream = new TransportStream(transport, role.requireCloseNotify);
-  const { promise, resolve, reject } = Promise.withResolvers<Handshaken<T>>();
-  let over: AbortController | undefined;
-  let settled = false;
-  let refused = false;
+  return new Handshake(transport, role, decide, limits).run();
+}
+
+/**
+ * There is no peer to verify: no certificate is required, or none was shown where that is allowed.
+ */
+const NO_PEER = Symbol("no peer");
+
+/**
+ * The trust may change during a verification, which is then repeated. More repetitions than this
+ * are no coincidence.
+ */
+const MAX_VERIFICATIONS = 8;
+
+/** One handshake. Its methods are in the order in which they are called. */
+class Handshake<T> implements HandshakeEvents, Requester {
+  readonly #transport: Conn;
+  readonly #role: Role;
+  readonly #decide: Decide<T>;
+  readonly #limits: HandshakeLimits;
+  readonly #stream: TransportStream;
+  readonly #result = Promise.withResolvers<Handshaken<T>>();
+  #tls: RunningTls | undefined;
+  /** The result is known. */
+  #settled = false;
+  /** The peer gets neither our last flight nor an alert. */
+  #refused = false;
   /** While the peer is being verified no further bytes are read. */
-  let verifying: Promise<void> | undefined;
-  const settle = () => {
-    settled = true;
-    over?.abort();
-  };
-  // Most peers are in the cache and never need the signal.
-  const asker: Requester = {
-    source: transport.remote,
-    get signal() {
-      return (over ??= new AbortController()).signal;
-    },
-  };
-  stream.metered = role.metered;
-  const fail = (error: unknown) => {
-    settle();
-    reject(error instanceof HandshakeError ? error : transportError(error));
-  };
+  #verifying: Promise<void> | undefined;
+  /** Aborts when the result is known. Most peers are in the cache and never need it. */
+  #over: AbortController | undefined;
+
+  constructor(transport: Conn, role: Role, decide: Decide<T>, limits: HandshakeLimits) {
+    this.#transport = transport;
+    this.#role = role;
+    this.#decide = decide;
+    this.#limits = limits;
+    this.#stream = new TransportStream(transport, role.requireCloseNotify);
+    this.#stream.metered = role.metered;
+  }
+
+  /** For the verification: peers of one address take turns with each other. */
+  get source(): string {
+    return this.#transport.remote;
+  }
+
+  /** For the verification: aborts when its result is no longer needed. */
+  get signal(): AbortSignal {
+    return (this.#over ??= new AbortController()).signal;
+  }
+
+  async run(): Promise<Handshaken<T>> {
+    const { timeout, signal } = this.#limits;
+    const timer = setTimeout(() => this.#expire(), timeout);
+    const cut = () => this.#fail(new HandshakeCut());
+    signal.addEventListener("abort", cut, { once: true });
+    if (signal.aborted) cut();
+    try {
+      this.#start();
+      const result = await this.#result.promise;
+      if (result.conn === undefined) this.#discard();
+      return result;
+    } catch (error) {
+      await this.#letAlertOut(error);
+      this.#discard();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", cut);
+    }
+  }
+
+  #start(): void {
+    // Already cancelled: nothing is sent.
+    if (this.#settled) return;
+    this.#stream.onBroken = (error) => this.#fail(error);
+    try {
+      this.#tls = this.#role.endpoint.start(this.#stream, this);
+    } catch (error) {
+      this.#settle();
+      return this.#result.reject(error);
+    }
+    this.#feed().catch((error) => this.#fail(error));
+  }
+
+  /** Passes what the peer sends to TLS, within bounds, until the result is known. */
+  async #feed(): Promise<void> {
+    for (let fed = 0; !this.#settled;) {
+      await this.#verifying;
+      if (this.#settled) return;
+      const count = fed <= MAX_MESSAGE ? await this.#stream.pull() : await this.#pullSoon();
+      fed += count ?? 0;
+      if (count !== undefined && fed < MAX_FRUITLESS) {
+        // Some failures are reported slightly after the input that caused them.
+        await Promise.resolve();
+        continue;
+      }
+      // Prefer the failure that the last bytes caused, which may be reported a little later.
+      for (let turns = 0; turns < 3 && !this.#settled; turns++) {
+        await new Promise((done) => setTimeout(done, 0));
+      }
+      if (this.#settled) return;
+      // The end of a peer that is being verified is handled by the connection.
+      if (this.#verifying !== undefined) continue;
+      if (count === undefined) {
+        throw new HandshakeError("reset", "the peer left during the handshake");
+      }
+      throw new HandshakeError("protocol", `no handshake within ${MAX_FRUITLESS} bytes`);
+    }
+  }
+
+  /** Reads once more from a peer that has sent so much that TLS may have given up on a message. */
+  async #pullSoon(): Promise<number | undefined> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const silence = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        // The handshake may have completed meanwhile.
+        if (this.#settled || this.#verifying !== undefined) return;
+        const message =
+          `a handshake message of more than ${MAX_MESSAGE} bytes, counted with its records`;
+        reject(new HandshakeError("protocol", message));
+      }, MAX_SILENCE);
+    });
+    try {
+      return await Promise.race([this.#stream.pull(), silence]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Called by the backend at the end of the handshake, while our last flight is not sent yet. */
+  secure(established: EstablishedTls): void {
+    if (this.#settled) return established.destroy();
+    try {
+      const chain = this.#role.demand.kind === "nothing" ? [] : established.chain();
+      const result = this.#verify(chain);
+      if (!(result instanceof Promise)) return this.#conclude(established, result, undefined);
+      // Opened in this turn so that no byte is missed; used only after the decision.
+      this.#stream.hold();
+      const conn = established.open(this.#transport);
+      this.#verifying = this.#concludeLater(established, chain, result, conn).catch((error) => {
+        if (!this.#settled) this.#refuse(error);
+      });
+    } catch (error) {
+      this.#refuse(error);
+    }
+  }
+
+  /** Verifies what the peer showed. The runtime's own verification result is ignored. */
+  #verify(
+    chain: readonly Uint8Array[],
+  ): VerificationResult | typeof NO_PEER | Promise<VerificationResult> {
+    const { demand } = this.#role;
+    if (demand.kind === "nothing") return NO_PEER;
+    if (chain.length === 0 && demand.optional) return NO_PEER;
+    return demand.verify(chain, this);
+  }
+
+  /**
+   * Waits for the verification and concludes in a turn in which it is current: a success that
+   * relied on trust which was replaced meanwhile is verified again.
+   */
+  async #concludeLater(
+    established: EstablishedTls,
+    chain: readonly Uint8Array[],
+    verification: Promise<VerificationResult>,
+    conn: Conn,
+  ): Promise<void> {
+    let pending = verification;
+    for (let count = 0; count < MAX_VERIFICATIONS; count++) {
+      const result = await pending;
+      if (this.#settled) return;
+      const current = result.ok ? this.#verify(chain) : result;
+      if (!(current instanceof Promise)) return this.#conclude(established, current, conn);
+      pending = current;
+    }
+    throw new HandshakeError("other", "the trust kept changing during the verification");
+  }
+
+  /**
+   * In the turn of the verification's result: refuses the peer, or decides and opens the connection
+   * of a peer that is admitted.
+   */
+  #conclude(
+    established: EstablishedTls,
+    result: VerificationResult | typeof NO_PEER,
+    opened: Conn | undefined,
+  ): void {
+    if (result !== NO_PEER && !result.ok) {
+      return this.#refuse(new HandshakeError(result.reason, result.detail));
+    }
+    const peer = result === NO_PEER ? undefined : result.peer;
+    const session = established.session();
+    const { admit, value } = this.#decide(peer);
+    this.#settle();
+    this.#refused = !admit;
+    if (!admit) this.#stream.mute();
+    const conn = admit ? opened ?? established.open(this.#transport) : undefined;
+    this.#stream.release();
+    this.#stream.metered = false;
+    this.#result.resolve({ value, peer, ...session, conn });
+  }
+
   /**
    * The peer was refused, or our code failed: either way the peer gets neither tickets nor the last
    * flight.
    */
-  const refuse = (error: unknown) => {
-    refused = true;
-    stream.mute();
-    fail(
+  #refuse(error: unknown): void {
+    this.#refused = true;
+    this.#stream.mute();
+    this.#fail(
       error instanceof HandshakeError
         ? error
         : new HandshakeError("other", `the decision failed: ${error}`, { cause: error }),
     );
-  };
-  const timer = setTimeout(
-    () =>
-      fail(new HandshakeError("timeout", `no handshake within ${formatDuration(limits.timeout)}`)),
-    limits.timeout,
-  );
-  const cut = () => fail(new HandshakeCut());
-  limits.signal.addEventListener("abort", cut, { once: true });
-  if (limits.signal.aborted) cut();
-  stream.onBroken = fail;
-
-  /** Decides in the turn of the verification result, while TLS output is still held back. */
-  const conclude = (
-    established: Established,
-    verdict: VerificationResult | typeof NO_PEER,
-    open: () => Conn,
-  ): void => {
-    if (verdict !== NO_PEER && !verdict.ok) {
-      return refuse(new HandshakeError(verdict.reason, verdict.detail));
-    }
-    const peer = verdict === NO_PEER ? undefined : verdict.peer;
-    const session = established.session();
-    const { admit, value } = decide(peer);
-    settle();
-    refused = !admit;
-    if (refused) stream.mute();
-    const conn = admit ? open() : undefined;
-    stream.release();
-    stream.metered = false;
-    resolve({ value, peer, ...session, conn });
-  };
-
-  const secure = (established: Established): void => {
-    if (settled) return established.destroy();
-    try {
-      const chain = role.demand.kind === "nothing" ? [] : established.chain();
-      const again = () => ask(chain, role.demand, asker);
-      const answer = again();
-      if (!(answer instanceof Promise)) {
-        return conclude(established, answer, () => established.open(transport, stream));
-      }
-      // Opened in this turn so that no byte is missed; used only after the decision.
-      stream.hold();
-      const conn = established.open(transport, stream);
-      verifying = whenAnswered(answer, again, (verdict) => {
-        if (!settled) conclude(established, verdict, () => conn);
-      }).catch((error) => {
-        if (!settled) refuse(error);
-      });
-    } catch (error) {
-      refuse(error);
-    }
-  };
-
-  let engine: Started | undefined;
-  try {
-    // Already cancelled: nothing is sent.
-    if (!settled) {
-      engine = role.start(stream, { secure, failed: fail });
-      void feed(stream, () => settled, () => verifying).catch(fail);
-    }
-    const result = await promise;
-    if (result.conn === undefined) abandon(stream, engine);
-    return result;
-  } catch (error) {
-    if (error instanceof HandshakeError) error.engineCpu = stream.engineCpu;
-    const alert = error instanceof HandshakeError && !refused && sendsAlert(error);
-    if (alert) await stream.linger(limits.signal);
-    abandon(stream, engine);
-    throw error;
-  } finally {
-    clearTimeout(timer);
-    limits.signal.removeEventListener("abort", cut);
   }
-}
 
-/** Whether an alert for the peer is on its way. */
-function sendsAlert(error: HandshakeError): boolean {
-  return error.reason !== "timeout" && error.reason !== "reset" && error.cause !== undefined;
-}
-
-function abandon(stream: TransportStream, engine: Started | undefined): void {
-  stream.close();
-  engine?.abandon();
-}
-
-async function feed(
-  stream: TransportStream,
-  settled: () => boolean,
-  verifying: () => Promise<void> | undefined,
-): Promise<void> {
-  for (let fed = 0; !settled();) {
-    await verifying();
-    if (settled()) return;
-    const isUnderWay = () => settled() || verifying() !== undefined;
-    const count = fed <= MAX_MESSAGE ? await stream.pull() : await pullSoon(stream, isUnderWay);
-    fed += count ?? 0;
-    if (count !== undefined && fed < MAX_FRUITLESS) {
-      // Some failures are reported slightly after the input that caused them.
-      await Promise.resolve();
-      continue;
-    }
-    // Prefer the failure that the last bytes caused, which may be reported a little later.
-    for (let turns = 0; turns < 3 && !settled(); turns++) {
-      await new Promise((done) => setTimeout(done, 0));
-    }
-    if (settled()) return;
-    // The end of a peer that is being verified is handled by the connection.
-    if (verifying() !== undefined) continue;
-    if (count === undefined) {
-      throw new HandshakeError("reset", "the peer left during the handshake");
-    }
-    throw new HandshakeError("protocol", `no handshake within ${MAX_FRUITLESS} bytes`);
+  /** Called by the backend when TLS fails. */
+  failed(error: Error, verifyCode?: string): void {
+    this.#fail(
+      error instanceof HandshakeError ? error : this.#role.translate(error, verifyCode),
+    );
   }
-}
 
-/** Reads once more from a peer that has sent so much that TLS may have given up on a message. */
-async function pullSoon(
-  stream: TransportStream,
-  isDone: () => boolean,
-): Promise<number | undefined> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const silence = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      // The handshake may have completed meanwhile.
-      if (isDone()) return;
-      reject(
-        new HandshakeError(
-          "protocol",
-          `a handshake message of more than ${MAX_MESSAGE} bytes, counted with its records`,
-        ),
-      );
-    }, MAX_SILENCE);
-  });
-  try {
-    return await Promise.race([stream.pull(), silence]);
-  } finally {
-    clearTimeout(timer);
+  #expire(): void {
+    const { timeout } = this.#limits;
+    this.#fail(new HandshakeError("timeout", `no handshake within ${formatDuration(timeout)}`));
+  }
+
+  #fail(error: unknown): void {
+    this.#settle();
+    this.#result.reject(error instanceof HandshakeError ? error : transportError(error));
+  }
+
+  #settle(): void {
+    this.#settled = true;
+    this.#over?.abort();
+  }
+
+  /** Lets the alert arrive that TLS has sent about its failure, if any. */
+  async #letAlertOut(error: unknown): Promise<void> {
+    if (!(error instanceof HandshakeError)) return;
+    error.cpuSpent = this.#stream.cpuSpent;
+    const sent = error.reason !== "timeout" && error.reason !== "reset" &&
+      error.cause !== undefined;
+    if (sent && !this.#refused) await this.#stream.linger(this.#limits.signal);
+  }
+
+  #discard(): void {
+    this.#stream.close();
+    this.#tls?.destroy();
   }
 }

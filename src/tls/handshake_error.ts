@@ -15,7 +15,7 @@ export class HandshakeError extends Error {
   /** The `reason` label of the metric. */
   readonly reason: HandshakeReason;
   /** Milliseconds of CPU that processing a server's bytes took; 0 for clients. */
-  engineCpu = 0;
+  cpuSpent = 0;
 
   /** `message` is for the log and may quote the peer. */
   constructor(reason: HandshakeReason, message: string, options?: ErrorOptions) {
@@ -24,7 +24,7 @@ export class HandshakeError extends Error {
   }
 }
 
-/** The handshake was cancelled by {@linkcode HandshakeLimits.signal}. */
+/** The handshake was cancelled by its signal. */
 export class HandshakeCut extends HandshakeError {
   /** Neither end is at fault; the code that aborted the signal knows the reason. */
   constructor() {
@@ -32,7 +32,7 @@ export class HandshakeCut extends HandshakeError {
   }
 }
 
-const ENGINE_REASONS: Readonly<Record<string, HandshakeReason>> = {
+const REASONS: Readonly<Record<string, HandshakeReason>> = {
   ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE: "no_certificate",
   CERT_HAS_EXPIRED: "expired",
   CERT_NOT_YET_VALID: "not_yet_valid",
@@ -46,12 +46,42 @@ const ENGINE_REASONS: Readonly<Record<string, HandshakeReason>> = {
 };
 
 /**
+ * Translates an error about a client, before the end of a handshake. Chains are not verified until
+ * then, so an error about the certificate means that the signature over the handshake is wrong, or
+ * that the runtime could not parse the certificate to check it. It reports neither which of the two
+ * nor the certificate.
+ */
+export function clientError(error: Error, verifyCode?: string): HandshakeError {
+  const translated = tlsError(error, verifyCode);
+  if (translated.reason !== "untrusted") return translated;
+  return new HandshakeError(
+    "untrusted",
+    "the peer did not prove that it holds the key of its certificate, or the TLS engine cannot read " +
+      "that (a critical extension that it does not know, unique IDs): mtlsd explain --cert says which",
+    { cause: error },
+  );
+}
+
+/**
+ * Translates an error about a server. The one certificate error that remains possible is a wrong
+ * signature over the handshake.
+ */
+export function serverError(error: Error): HandshakeError {
+  if (Reflect.get(error, "code") !== "UNABLE_TO_VERIFY_LEAF_SIGNATURE") return tlsError(error);
+  return new HandshakeError(
+    "untrusted",
+    "the server did not prove that it holds the certificate's key",
+    { cause: error },
+  );
+}
+
+/**
  * Translates an error of the runtime's TLS; `verifyCode` is its error about the peer's certificate.
  */
-export function tlsError(error: Error, verifyCode?: string): HandshakeError {
+function tlsError(error: Error, verifyCode?: string): HandshakeError {
   const own: unknown = Reflect.get(error, "code");
   const code = verifyCode ?? (typeof own === "string" ? own : "");
-  const known = ENGINE_REASONS[code];
+  const known = REASONS[code];
   if (known === "no_certificate") {
     return new HandshakeError(known, "peer sent no certificate", { cause: error });
   }

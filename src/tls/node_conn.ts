@@ -7,6 +7,7 @@
 
 import type { TLSSocket } from "node:tls";
 import { type Conn, ConnError, pipeByReading, type RemoteAddress, type Sink } from "../net/conn.ts";
+import type { Ends } from "./backend.ts";
 import { MAX_FRUITLESS, type TransportStream } from "./transport_stream.ts";
 import { messageOf } from "../util/errors.ts";
 
@@ -14,9 +15,6 @@ type Waiter = {
   readonly resolve: (bytes: Uint8Array | null) => void;
   readonly reject: (error: ConnError) => void;
 };
-
-/** The addresses of a transport's two ends. */
-export type Ends = Pick<Conn, "remote" | "local">;
 
 /** One turn of the event loop, after which `node:tls` has done the work that it deferred. */
 function turn(): Promise<void> {

@@ -4,29 +4,23 @@
  * @module
  */
 
-import { EventEmitter } from "node:events";
-import tls from "node:tls";
+import { Buffer } from "node:buffer";
 import type { Conn } from "../net/conn.ts";
-import type { Credentials } from "./credentials.ts";
 import type { ClientAuth, TlsVersion } from "../config/config.ts";
+import type { Certificate } from "../x509/certificate.ts";
+import { nodeTlsVersion, type TlsBackend } from "./backend.ts";
+import type { Credentials } from "./credentials.ts";
 import {
   type Decide,
-  establishedSocket,
   handshake,
-  HandshakeError,
-  type HandshakeEvents,
   type HandshakeLimits,
   type Handshaken,
-  type PeerDemand,
-  type Started,
-  tlsError,
+  type Role,
 } from "./handshake.ts";
-import { type HandleContext, handleContext, type NativeTls } from "../native/tls.ts";
-import { startNative } from "../native/tls_handshake.ts";
-import { completeChain } from "./own_chain.ts";
-import { nodeTlsVersion } from "./version.ts";
+import { clientError } from "./handshake_error.ts";
+import { NodeTlsBackend } from "./node_backend.ts";
 import type { VerifyPeer } from "./peer_verifier.ts";
-import type { TransportStream } from "./transport_stream.ts";
+import { verifySignature } from "./signature.ts";
 
 /** Settings of {@linkcode TlsServer}. */
 export type TlsServerOptions = {
@@ -38,58 +32,44 @@ export type TlsServerOptions = {
   readonly alpn?: readonly string[];
   /**
    * Verifies peers against the trust at the time of the decision, which may be newer than
-   * `material`.
+   * `credentials`.
    */
   readonly verify: VerifyPeer;
   /** Whether ending TCP without close_notify counts as breaking off the connection. */
   readonly requireCloseNotify: boolean;
-  /** Carries connections on the native TLS engine, where it is available. */
-  readonly native?: NativeTls | undefined;
+  /** Runs TLS; default {@linkcode NodeTlsBackend}. */
+  readonly backend?: TlsBackend | undefined;
 };
 
 /** The server side of TLS for one set of credentials; make a new one when they change. */
 export class TlsServer {
-  readonly #server: tls.Server;
-  readonly #demand: PeerDemand;
-  readonly #alpn: readonly string[];
-  readonly #requireCloseNotify: boolean;
-  readonly #native: NativeTls | undefined;
-  readonly #context: HandleContext;
+  readonly #role: Role;
 
   /** Prepares TLS; does not listen. */
   constructor(options: TlsServerOptions) {
-    const { credentials, clientAuth } = options;
-    this.#native = options.native;
-    this.#alpn = options.alpn ?? [];
-    this.#requireCloseNotify = options.requireCloseNotify;
-    this.#demand = clientAuth === "none" ? { kind: "nothing" } : {
-      kind: "certificate",
-      verify: options.verify,
-      optional: clientAuth === "optional",
-    };
-    // No CA: the runtime checks that the peer holds the key of its certificate, and leaves the
-    // chain to us. Its path search takes time without bound, depending on what an unauthenticated
-    // peer sends.
-    const own = {
-      cert: completeChain(credentials),
-      key: credentials.keyPem,
-      minVersion: nodeTlsVersion(options.minVersion),
-      maxVersion: nodeTlsVersion(options.maxVersion),
-    };
-    const asks = {
-      requestCert: clientAuth !== "none",
-      // Whether a certificate is required. The runtime's verification of it is ignored.
-      rejectUnauthorized: clientAuth === "required",
-    };
-    this.#context = handleContext(own, asks);
-    this.#server = new tls.Server({
-      ...own,
-      ...asks,
-      ...(this.#alpn.length > 0 ? { ALPNProtocols: [...this.#alpn] } : {}),
-      // We have our own deadline. The runtime's timer would outlive a failed handshake by two
-      // minutes and keep all of the connection's memory: a peer that fails fast could exhaust it.
-      handshakeTimeout: -1,
+    const { credentials, clientAuth, verify, backend = new NodeTlsBackend() } = options;
+    const endpoint = backend.server({
+      // No CA: the runtime checks that the peer holds the key of its certificate, and leaves the
+      // chain to us. Its path search takes time without bound, depending on what an
+      // unauthenticated peer sends.
+      context: {
+        cert: completeChain(credentials),
+        key: credentials.keyPem,
+        minVersion: nodeTlsVersion(options.minVersion),
+        maxVersion: nodeTlsVersion(options.maxVersion),
+      },
+      alpn: options.alpn ?? [],
+      clientAuth,
     });
+    this.#role = {
+      endpoint,
+      demand: clientAuth === "none"
+        ? { kind: "nothing" }
+        : { kind: "certificate", verify, optional: clientAuth === "optional" },
+      requireCloseNotify: options.requireCloseNotify,
+      metered: false,
+      translate: clientError,
+    };
   }
 
   /**
@@ -102,86 +82,56 @@ export class TlsServer {
     decide: Decide<T>,
     limits: HandshakeLimits,
   ): Promise<Handshaken<T>> {
-    return handshake(
-      transport,
-      {
-        start: (stream, events) => this.#startNative(stream, events) ?? this.#start(stream, events),
-        metered: false,
-        demand: this.#demand,
-        requireCloseNotify: this.#requireCloseNotify,
-      },
-      decide,
-      limits,
-    );
-  }
-
-  /** Starts the native engine; `undefined` where it is not available. */
-  #startNative(stream: TransportStream, events: HandshakeEvents): Started | undefined {
-    const native = this.#native;
-    if (native === undefined) return undefined;
-    const make = () => {
-      const engine = native.server(this.#context);
-      if (this.#alpn.length > 0) engine.setAlpnProtocols(this.#alpn);
-      return engine;
-    };
-    return startNative(make, native, stream, events, clientError);
-  }
-
-  /**
-   * Passes the stream to the server as if it had accepted it (the documented `connection` event). The
-   * server's later events do not say which connection they are about, and a server for each
-   * connection would cost up to a third of a handshake. So each connection gets a view of the
-   * server with its own events.
-   *
-   * The view also leaves `rejectUnauthorized` undefined: a certificate is then still required, with
-   * the proper alert, but one that does not verify is left to our independent verification, and a
-   * refused peer gets nothing. Otherwise the runtime would send its last flight, tickets included,
-   * before it closes. Should a later version read `undefined` as true or false, either it or we
-   * refuse the peer: no peer is admitted because of it.
-   */
-  #start(stream: TransportStream, events: HandshakeEvents): Started {
-    let engine: tls.TLSSocket | undefined;
-    const emit = (event: string, first: unknown, second: unknown): boolean => {
-      if (event === "secureConnection" && first instanceof tls.TLSSocket) {
-        engine = first;
-        // The connection handles later errors; an earlier one is reported by the handshake.
-        first.on("error", () => {});
-        events.secure(establishedSocket(first));
-      } else if (event === "tlsClientError") {
-        engine = second instanceof tls.TLSSocket ? second : undefined;
-        const verifyCode: unknown = engine?.authorizationError;
-        events.failed(
-          clientError(
-            first instanceof Error ? first : new Error(String(first)),
-            typeof verifyCode === "string" ? verifyCode : undefined,
-          ),
-        );
-      }
-      return true;
-    };
-    const required = this.#demand.kind === "certificate" && !this.#demand.optional;
-    const view: tls.Server = Object.create(this.#server, {
-      emit: { value: emit },
-      ...(required ? { rejectUnauthorized: { value: undefined } } : {}),
-    });
-    EventEmitter.prototype.emit.call(view, "connection", stream);
-    return { abandon: () => void engine?.destroy() };
+    return handshake(transport, this.#role, decide, limits);
   }
 }
 
+/** Maximum number of certificates to send; peers accept no longer path. */
+const MAX_SENT = 8;
+
 /**
- * Translates an error before the end of a handshake. Chains are not verified until then, so an
- * error about the certificate means that the signature over the handshake is wrong, or that the
- * runtime could not parse the certificate to check it. It reports neither which of the two nor the
- * certificate.
+ * The chain of `tls.cert`, PEM, completed from `tls.intermediates` and the bundle: peers that know
+ * only the root need the intermediates. The root itself is not sent (RFC 8446 section 4.4.2).
  */
-function clientError(error: Error, verifyCode?: string): HandshakeError {
-  const named = tlsError(error, verifyCode);
-  if (named.reason !== "untrusted") return named;
-  return new HandshakeError(
-    "untrusted",
-    "the peer did not prove that it holds the key of its certificate, or the TLS engine cannot read " +
-      "that (a critical extension that it does not know, unique IDs): mtlsd explain --cert says which",
-    { cause: error },
-  );
+export function completeChain(
+  { certPem, chain, anchors, intermediates }: Pick<
+    Credentials,
+    "certPem" | "chain" | "anchors" | "intermediates"
+  >,
+): string {
+  let pem = certPem;
+  for (const { der } of missing(chain, [...intermediates, ...anchors])) {
+    const lines = Buffer.from(der).toString("base64").match(/.{1,64}/g) ?? [];
+    const added = `-----BEGIN CERTIFICATE-----\n${lines.join("\n")}\n-----END CERTIFICATE-----\n`;
+    pem += `${pem.endsWith("\n") ? "" : "\n"}${added}`;
+  }
+  return pem;
+}
+
+/** The certificates of `known` that continue the chain, without the root. */
+function missing(
+  chain: readonly Certificate[],
+  known: readonly Certificate[],
+): readonly Certificate[] {
+  const complete = [...chain];
+  while (complete.length < MAX_SENT) {
+    const last = complete.at(-1);
+    const issuer = last && known.find((candidate) => signed(candidate, last));
+    if (last === undefined || isSelfIssued(last) || !issuer || isSelfIssued(issuer)) break;
+    if (complete.some(({ der }) => Buffer.compare(der, issuer.der) === 0)) break;
+    complete.push(issuer);
+  }
+  return complete.slice(chain.length);
+}
+
+/** Whether `issuer` signed `subject`. With an unsupported algorithm the names decide. */
+function signed(issuer: Certificate, subject: Certificate): boolean {
+  const { signatureAlgorithm: algorithm, tbs, signature } = subject;
+  return issuer.subject.key === subject.issuer.key &&
+    (algorithm.kind === "unsupported" ||
+      verifySignature(algorithm, issuer.publicKey, tbs, signature));
+}
+
+function isSelfIssued({ subject, issuer }: Certificate): boolean {
+  return subject.key === issuer.key;
 }

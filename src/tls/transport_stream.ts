@@ -65,8 +65,8 @@ export class TransportStream extends EventEmitter {
   #muted = false;
   #broken = false;
   /** Milliseconds of CPU spent on the bytes from {@linkcode TransportStream.pull}, where that is metered. */
-  engineCpu = 0;
-  /** Whether {@linkcode TransportStream.engineCpu} is measured. */
+  cpuSpent = 0;
+  /** Whether {@linkcode TransportStream.cpuSpent} is measured. */
   metered = false;
   /** Releases the writes that are held back. */
   #release: (() => void) | undefined;
@@ -101,7 +101,7 @@ export class TransportStream extends EventEmitter {
     const count = bytes.length;
     const before = this.metered ? cpuMilliseconds() : 0;
     this.emit("data", bytes);
-    if (this.metered) this.engineCpu += cpuMilliseconds() - before;
+    if (this.metered) this.cpuSpent += cpuMilliseconds() - before;
     return count;
   }
 

@@ -93,7 +93,6 @@ export const NOT_YET: readonly string[] = [
   "native/tcp_conn.ts",
   "native/tls.ts",
   "native/tls_conn.ts",
-  "native/tls_handshake.ts",
   "net/conn.ts",
   "net/socket_conn.ts",
   "proxy/upstream.ts",

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { type Conn, ConnError, type ConnFault } from "../../src/net/conn.ts";
 import { listenTcp } from "../../src/net/mod.ts";
-import { openConn } from "../../src/net/open.ts";
+import { openTcp } from "../../src/net/mod.ts";
 import { Peer } from "./sockets.ts";
 import type { TcpBackend } from "./tls/tcp_backends.ts";
 
@@ -15,12 +15,12 @@ import type { TcpBackend } from "./tls/tcp_backends.ts";
 export type Facing = { readonly conn: Conn; readonly far: Deno.TcpConn } & Disposable;
 
 /** A channel that faces a socket which reads and ends only as it is told to. */
-export async function facing({ native, check }: TcpBackend): Promise<Facing> {
+export async function facing({ adopt, check }: TcpBackend): Promise<Facing> {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   try {
     const accepted = listener.accept();
     const far = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
-    const conn = openConn(await accepted, native);
+    const conn = openTcp(await accepted, adopt);
     check(conn);
     return {
       conn,
@@ -37,9 +37,9 @@ export async function facing({ native, check }: TcpBackend): Promise<Facing> {
 
 /** A channel that faces a peer which can send RST. */
 export async function facingPeer(
-  { native, check }: TcpBackend,
+  { adopt, check }: TcpBackend,
 ): Promise<{ readonly conn: Conn; readonly peer: Peer } & AsyncDisposable> {
-  const listener = listenTcp({ host: "127.0.0.1", port: 0 }, { native });
+  const listener = listenTcp({ host: "127.0.0.1", port: 0 }, { adopt });
   try {
     const [conn, peer] = await Promise.all([listener.accept(), Peer.connect(listener.port)]);
     check(conn);

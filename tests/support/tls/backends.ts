@@ -7,11 +7,13 @@
 
 import assert from "node:assert/strict";
 import type { Conn } from "../../../src/net/conn.ts";
-import type { NativeTcp } from "../../../src/net/mod.ts";
+import type { AdoptTcp } from "../../../src/net/mod.ts";
 import { NativeTcpConn } from "../../../src/native/tcp_conn.ts";
 import { NodeTlsConn } from "../../../src/tls/node_conn.ts";
 import type { TlsClient } from "../../../src/tls/client.ts";
 import { type NativeTls, nativeTls } from "../../../src/native/tls.ts";
+import { NativeTlsBackend } from "../../../src/native/tls_backend.ts";
+import type { TlsBackend as Backend } from "../../../src/tls/backend.ts";
 import { NativeTlsConn } from "../../../src/native/tls_conn.ts";
 import type { TlsServer } from "../../../src/tls/server.ts";
 import { turns } from "../net.ts";
@@ -30,9 +32,9 @@ export type ConnectedOptions = {
 /** A way to carry TLS. */
 export type TlsBackend = {
   readonly name: string;
-  readonly tls: NativeTls | undefined;
+  readonly tls: Backend | undefined;
   /** Below, where it is over sockets. */
-  readonly tcp: NativeTcp | undefined;
+  readonly tcp: AdoptTcp | undefined;
   /** A server of ours. */
   readonly server: (options?: EndOptions) => TlsServer;
   /** A client of ours. */
@@ -56,10 +58,17 @@ export function requireNativeTls(): NativeTls {
   return engines;
 }
 
+let backend: Backend | undefined;
+
+/** The native backend, one for all tests of a file. */
+export function nativeBackend(): Backend {
+  return backend ??= new NativeTlsBackend(requireNativeTls());
+}
+
 function way(name: string, native: { readonly tls: boolean; readonly tcp: boolean }): TlsBackend {
   const kind = native.tls ? NativeTlsConn : NodeTlsConn;
-  const tls = (): NativeTls | undefined => native.tls ? requireNativeTls() : undefined;
-  const tcp = (): NativeTcp | undefined => native.tcp ? requireNativeTcp() : undefined;
+  const tls = (): Backend | undefined => native.tls ? nativeBackend() : undefined;
+  const tcp = (): AdoptTcp | undefined => native.tcp ? requireNativeTcp() : undefined;
   const self: TlsBackend = {
     name,
     get tls() {
@@ -68,8 +77,8 @@ function way(name: string, native: { readonly tls: boolean; readonly tcp: boolea
     get tcp() {
       return tcp();
     },
-    server: (options = {}) => server({ native: tls(), ...options }),
-    client: (options = {}) => client({ native: tls(), ...options }),
+    server: (options = {}) => server({ backend: tls(), ...options }),
+    client: (options = {}) => client({ backend: tls(), ...options }),
     listen: (server, serve, decide) => listen(server, serve, decide, tcp()),
     async tcpPair() {
       const pair = await tcpPair(tcp());

@@ -21,7 +21,7 @@ import {
   type Handshaken,
 } from "../../../src/tls/handshake.ts";
 import { TlsServer } from "../../../src/tls/server.ts";
-import type { NativeTls } from "../../../src/native/tls.ts";
+import type { TlsBackend } from "../../../src/tls/backend.ts";
 import {
   PeerVerifier,
   type VerifiedPeer,
@@ -88,17 +88,17 @@ export type EndOptions = {
   /** Default: true. */
   readonly requireCloseNotify?: boolean;
   /** Default: what {@linkcode carriedBy} says, else the public way. */
-  readonly native?: NativeTls | undefined;
+  readonly backend?: TlsBackend | undefined;
 };
 
-let carrier: NativeTls | undefined;
+let carrier: TlsBackend | undefined;
 
 /** Runs `body` with ends that are carried this way unless they are told otherwise. */
 export async function carriedBy(
-  native: NativeTls | undefined,
+  backend: TlsBackend | undefined,
   body: () => Promise<void> | void,
 ): Promise<void> {
-  carrier = native;
+  carrier = backend;
   try {
     await body();
   } finally {
@@ -122,7 +122,7 @@ export function server(options: EndOptions = {}): TlsServer {
     maxVersion: options.max ?? "TLS1.3",
     verify: options.verify ?? ((chain, asker) => verifier.verify(chain, asker)),
     requireCloseNotify: options.requireCloseNotify ?? true,
-    native: "native" in options ? options.native : carrier,
+    backend: "backend" in options ? options.backend : carrier,
   });
 }
 
@@ -144,7 +144,7 @@ export function client(options: EndOptions = {}): TlsClient {
     maxVersion: options.max ?? "TLS1.3",
     verify: options.verify ?? ((chain, asker) => verifier.verify(chain, asker)),
     requireCloseNotify: options.requireCloseNotify ?? true,
-    native: "native" in options ? options.native : carrier,
+    backend: "backend" in options ? options.backend : carrier,
   });
 }
 

@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import type { Conn } from "../../../src/net/conn.ts";
-import { listenTcp, type NativeTcp } from "../../../src/net/mod.ts";
+import { type AdoptTcp, listenTcp } from "../../../src/net/mod.ts";
 import type { Decide, Handshaken } from "../../../src/tls/handshake.ts";
 import { TlsServer } from "../../../src/tls/server.ts";
 import type { VerifiedPeer } from "../../../src/tls/peer_verifier.ts";
@@ -44,9 +44,9 @@ export function listen(
   server: () => TlsServer,
   serve: (conn: Conn) => Promise<void> = greet,
   decide: Decide<VerifiedPeer | undefined> = admit,
-  native?: NativeTcp,
+  adopt?: AdoptTcp,
 ): Listening {
-  const listener = listenTcp({ host: "127.0.0.1", port: 0 }, { native });
+  const listener = listenTcp({ host: "127.0.0.1", port: 0 }, { adopt });
   const results: Accepted[] = [];
   const stop = new AbortController();
   const open = new Set<Promise<void>>();

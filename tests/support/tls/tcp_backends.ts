@@ -7,34 +7,37 @@
 
 import assert from "node:assert/strict";
 import type { Conn } from "../../../src/net/conn.ts";
-import { type NativeTcp, nativeTcp, TcpConn } from "../../../src/net/mod.ts";
+import { type AdoptTcp, openTcp, TcpConn } from "../../../src/net/mod.ts";
+import { nativeTcp } from "../../../src/native/tcp.ts";
 import { NativeTcpConn } from "../../../src/native/tcp_conn.ts";
-import { openConn } from "../../../src/net/open.ts";
 
 /** A way to carry a TCP connection. */
 export type TcpBackend = {
   /** What it is called. */
   readonly name: "public" | "native";
   /** For the options that ask how. */
-  readonly native: NativeTcp | undefined;
+  readonly adopt: AdoptTcp | undefined;
   /** Fails unless the connection is carried this way. */
   readonly check: (conn: Conn) => void;
 };
 
-let handles: NativeTcp | undefined;
+let adopt: AdoptTcp | undefined;
 
 /** The way to native handles, one for all tests of a file; that there is none fails the test. */
-export function requireNativeTcp(): NativeTcp {
-  handles ??= nativeTcp();
-  assert.ok(handles !== undefined, `the handles of Deno ${Deno.version.deno} are not known`);
-  return handles;
+export function requireNativeTcp(): AdoptTcp {
+  if (adopt === undefined) {
+    const handles = nativeTcp();
+    assert.ok(handles !== undefined, `the handles of Deno ${Deno.version.deno} are not known`);
+    adopt = NativeTcpConn.adopter(handles);
+  }
+  return adopt;
 }
 
 function way(name: TcpBackend["name"]): TcpBackend {
   const kind = name === "public" ? TcpConn : NativeTcpConn;
   return {
     name,
-    get native() {
+    get adopt() {
       return name === "public" ? undefined : requireNativeTcp();
     },
     check: (conn) => assert.ok(conn instanceof kind, `not carried the ${name} way`),
@@ -57,12 +60,12 @@ export function testEachTcpBackend(
 }
 
 /** Two ends of a TCP connection over loopback. */
-export async function tcpPair(native?: NativeTcp): Promise<[Conn, Conn]> {
+export async function tcpPair(adopt?: AdoptTcp): Promise<[Conn, Conn]> {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   try {
     const accepted = listener.accept();
     const dialled = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
-    return [openConn(dialled, native), openConn(await accepted, native)];
+    return [openTcp(dialled, adopt), openTcp(await accepted, adopt)];
   } finally {
     listener.close();
   }

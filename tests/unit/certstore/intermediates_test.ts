@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import type { Credentials } from "../../../src/tls/credentials.ts";
 import { peerVerifier } from "../../../src/proxy/tls_contexts.ts";
-import { completeChain } from "../../../src/tls/own_chain.ts";
+import { completeChain } from "../../../src/tls/server.ts";
 import { issuingDistributionPoint } from "../../support/crl.ts";
 import * as pki from "../../support/pki.ts";
 import { ca, type Content, crl, deep, inter, load, own, peer, refusal } from "./crl_memory.ts";

@@ -53,7 +53,7 @@ const ENDINGS: readonly ((pair: Pair) => Promise<void>)[] = [
 ];
 
 async function reset(): Promise<void> {
-  const listener = listenTcp({ host: "127.0.0.1", port: 0 }, { native: requireNativeTcp() });
+  const listener = listenTcp({ host: "127.0.0.1", port: 0 }, { adopt: requireNativeTcp() });
   const [conn, peer] = await Promise.all([listener.accept(), Peer.connect(listener.port)]);
   listener.close();
   const reading = conn.pipeTo(() => undefined).catch(() => {});

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { openConn } from "../../../src/net/open.ts";
+import { openTcp } from "../../../src/net/mod.ts";
 import { requireNativeTcp } from "../../support/tls/tcp_backends.ts";
 
 /** How the connections were carried, and what came back over the first of them. */
@@ -34,7 +34,7 @@ function exhaust(): Deno.FsFile[] {
 
 if (import.meta.main) {
   // What is loaded when it is first used wants descriptors too.
-  const native = requireNativeTcp();
+  const adopt = requireNativeTcp();
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const address = { hostname: "127.0.0.1", port: listener.addr.port };
   const before = descriptors();
@@ -43,15 +43,15 @@ if (import.meta.main) {
   files.pop()?.close();
   files.pop()?.close();
   const [dialled, accepted] = await Promise.all([Deno.connect(address), listener.accept()]);
-  const near = openConn(dialled, native);
-  const far = openConn(accepted, native);
+  const near = openTcp(dialled, adopt);
+  const far = openTcp(accepted, adopt);
   await near.write(new TextEncoder().encode("hello"));
   const echoed = new TextDecoder().decode(await far.read() ?? new Uint8Array(0));
   for (const file of files) file.close();
   near.close();
   far.close();
   const [again, peer] = await Promise.all([Deno.connect(address), listener.accept()]);
-  const later = openConn(again, native);
+  const later = openTcp(again, adopt);
   const carried: Carried = {
     short: `${near.constructor.name} ${far.constructor.name}`,
     echoed,

@@ -7,10 +7,10 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { nativeTcp, TcpConn } from "../../../src/net/mod.ts";
+import { openTcp, TcpConn } from "../../../src/net/mod.ts";
+import { nativeTcp } from "../../../src/native/tcp.ts";
 import { nativeTls } from "../../../src/native/tls.ts";
 import { NativeTcpConn } from "../../../src/native/tcp_conn.ts";
-import { openConn } from "../../../src/net/open.ts";
 import { Process } from "../../support/openssl.ts";
 import { tcpPair } from "../../support/tls/tcp_backends.ts";
 import type { Leftovers } from "./support_leftovers.ts";
@@ -80,13 +80,18 @@ Deno.test("a connection that no handle can be had on is carried by the public in
     listener.accept(),
   ]);
   listener.close();
-  const conn = openConn(socket, { ...native, adopt: () => undefined });
+  const conn = openTcp(
+    socket,
+    NativeTcpConn.adopter({ ...native, adopt: () => undefined }),
+  );
   assert.ok(conn instanceof TcpConn);
   for (const end of [near, far, conn, accepted]) end.close();
 });
 
 Deno.test("so many sockets at a time are carried by handles, those beyond by the public interface", async () => {
   const native = nativeTcp(undefined, 2);
+  assert.ok(native !== undefined);
+  const adopt = NativeTcpConn.adopter(native);
   await using stack = new AsyncDisposableStack();
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   stack.defer(() => listener.close());
@@ -94,7 +99,7 @@ Deno.test("so many sockets at a time are carried by handles, those beyond by the
     const dialled = Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
     const [socket, accepted] = await Promise.all([dialled, listener.accept()]);
     stack.defer(() => accepted.close());
-    const conn = openConn(socket, native);
+    const conn = openTcp(socket, adopt);
     stack.defer(() => conn.close());
     await conn.write(new Uint8Array([7]));
     assert.equal(await accepted.read(new Uint8Array(2)), 1);

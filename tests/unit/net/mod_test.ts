@@ -64,12 +64,12 @@ Deno.test("net: dial gives up in time and when told to", async () => {
 for (const way of TCP_BACKENDS) {
   const title = `net: a connection that comes through while dial gives up is closed (${way.name})`;
   Deno.test(title, CLEAN, async () => {
-    const { native } = way;
+    const { adopt } = way;
     const listener = listenTcp(LOCAL);
     // Every moment of a dial is hit by one of them; the sanitizer counts what stays open.
     for (let i = 0; i < 60; i++) {
       const abort = new AbortController();
-      const dialled = dialTcp(at(listener), { timeout: 10_000, signal: abort.signal, native })
+      const dialled = dialTcp(at(listener), { timeout: 10_000, signal: abort.signal, adopt })
         .then((conn) => conn.close(), (error) => assert.ok(error instanceof DialError));
       for (let turns = 0; turns < i % 6; turns++) {
         await (i < 30 ? Promise.resolve() : new Promise((done) => setTimeout(done, 0)));
@@ -80,7 +80,7 @@ for (const way of TCP_BACKENDS) {
     // The last moment of all.
     const late = new AbortController();
     using _hook = afterwards("connect", () => late.abort());
-    const dialled = dialTcp(at(listener), { ...DIAL, signal: late.signal, native });
+    const dialled = dialTcp(at(listener), { ...DIAL, signal: late.signal, adopt });
     await assert.rejects(dialled, dialFault("aborted", /: aborted$/));
     listener.close();
   });
@@ -131,11 +131,11 @@ Deno.test({
 
 testEachTcpBackend(
   "net: an empty host is every interface, over both families",
-  async ({ native, check }) => {
-    const listener = listenTcp({ host: "", port: 0 }, { native });
+  async ({ adopt, check }) => {
+    const listener = listenTcp({ host: "", port: 0 }, { adopt });
     assert.equal(listener.address, `[::]:${listener.port}`);
     for (const [host, remote] of [["127.0.0.1", /^127\.0\.0\.1:\d+$/], ["::1", /^\[::1\]:\d+$/]]) {
-      const dialled = dialTcp({ host: String(host), port: listener.port }, { ...DIAL, native });
+      const dialled = dialTcp({ host: String(host), port: listener.port }, { ...DIAL, adopt });
       const [near, far] = await Promise.all([dialled, listener.accept()]);
       [near, far].forEach(check);
       assert.match(far.remote, new RegExp(remote ?? ""));

@@ -21,11 +21,11 @@ const DIAL = { timeout: 10_000 };
 
 /** Two ends of one connection. */
 async function pair(
-  { native, check }: TcpBackend,
+  { adopt, check }: TcpBackend,
 ): Promise<{ near: Conn; far: Conn } & Disposable> {
-  const listener = listenTcp(LOCAL, { native });
+  const listener = listenTcp(LOCAL, { adopt });
   try {
-    const dialled = dialTcp({ ...LOCAL, port: listener.port }, { ...DIAL, native });
+    const dialled = dialTcp({ ...LOCAL, port: listener.port }, { ...DIAL, adopt });
     const [near, far] = await Promise.all([dialled, listener.accept()]);
     [near, far].forEach(check);
     return { near, far, [Symbol.dispose]: () => [near, far].forEach((end) => end.close()) };
@@ -36,9 +36,9 @@ async function pair(
 
 /** A channel whose other end can send a real RST. */
 async function resettable(
-  { native, check }: TcpBackend,
+  { adopt, check }: TcpBackend,
 ): Promise<{ socket: net.Socket; conn: Conn }> {
-  const listener = listenTcp(LOCAL, { native });
+  const listener = listenTcp(LOCAL, { adopt });
   try {
     const socket = net.connect(listener.port, "127.0.0.1");
     const [conn] = await Promise.all([

@@ -40,7 +40,7 @@ async function spliced<A, B>(
 }
 
 async function joined<T>(way: TcpBackend, peer: Peer<T>): Promise<[T, Conn]> {
-  const listener = listenTcp(LOCAL, { native: way.native });
+  const listener = listenTcp(LOCAL, { adopt: way.adopt });
   try {
     const [end, accepted] = await Promise.all([peer(listener.port), listener.accept()]);
     way.check(accepted);

@@ -163,7 +163,7 @@ function start(port: number, afterDecision: (end: End) => void) {
       limiter: limiterOf(logger),
       metrics,
       monotonic,
-      native: undefined,
+      adopt: undefined,
     });
     clearTimeout(end);
   };

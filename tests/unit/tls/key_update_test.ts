@@ -60,7 +60,7 @@ testEachBackend(
     );
     const transport = await dialTcp({ host: "127.0.0.1", port: peer.port }, {
       timeout: 10_000,
-      native: tcp,
+      adopt: tcp,
     });
     const wire = new CountingConn(transport);
     const conn = connOf(await client().connect(wire, admit, limits()));

@@ -47,7 +47,7 @@ for (const version of VERSIONS) {
         const play = holder(leaf, filler(leaf, size));
         const length = lengthOf(play.chain ?? []);
         assert.ok(Math.abs(length - size) < 200, `${length} bytes`);
-        const listener = listenTcp({ host: "127.0.0.1", port: 0 }, { native: way.tcp });
+        const listener = listenTcp({ host: "127.0.0.1", port: 0 }, { adopt: way.tcp });
         const accepting = listener.accept().then(async (accepted) => {
           const running = way.server({ max: version }).accept(accepted, admit, limits(TIMEOUT));
           if (!fits[version]) return void await refused(running, "protocol");
@@ -84,7 +84,7 @@ for (const version of VERSIONS) {
         assert.ok(Math.abs(lengthOf(chain) - size) < 200, `${lengthOf(chain)} bytes`);
         const transport = await dialTcp({ host: "127.0.0.1", port: target.port }, {
           timeout: TIMEOUT,
-          native: way.tcp,
+          adopt: way.tcp,
         });
         const running = way.client({ max: version }).connect(transport, admit, limits(TIMEOUT));
         const betraying = playServer(await target.peer(0), version, {

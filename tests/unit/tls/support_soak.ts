@@ -10,7 +10,7 @@ import type { Conn } from "../../../src/net/conn.ts";
 import { admit, client, connected, limits, server, text } from "../../support/tls/ends.ts";
 import { requireNativeTcp, tcpPair } from "../../support/tls/tcp_backends.ts";
 import { type MemoryConn, memoryPair } from "../../support/tls/memory_conn.ts";
-import { requireNativeTls } from "../../support/tls/backends.ts";
+import { nativeBackend } from "../../support/tls/backends.ts";
 
 /** What is left after all connections have ended. */
 export type Leftovers = {
@@ -27,9 +27,9 @@ export type Leftovers = {
 
 const native = Deno.args.includes("native");
 const tcp = native ? requireNativeTcp() : undefined;
-const tls = native ? requireNativeTls() : undefined;
-const accepting = server({ native: tls });
-const dialling = client({ native: tls });
+const tls = native ? nativeBackend() : undefined;
+const accepting = server({ backend: tls });
+const dialling = client({ backend: tls });
 
 /** A handshake that is spoilt by what the other end does; gives the reason. */
 async function spoilt(

@@ -11,10 +11,11 @@ import { EventEmitter } from "node:events";
 import type { TLSSocket } from "node:tls";
 import { NodeTlsConn } from "../../../src/tls/node_conn.ts";
 import type { NativeTls } from "../../../src/native/tls.ts";
+import { NativeTlsBackend } from "../../../src/native/tls_backend.ts";
 import { TransportStream } from "../../../src/tls/transport_stream.ts";
 import { client, connected, failsWith, server, text, words } from "../../support/tls/ends.ts";
 import { memoryPair } from "../../support/tls/memory_conn.ts";
-import { requireNativeTls } from "../../support/tls/backends.ts";
+import { nativeBackend, requireNativeTls } from "../../support/tls/backends.ts";
 
 /** So many writes are encrypted here; to wait for the engine's own limit would take a minute. */
 const LIMIT = 3;
@@ -41,8 +42,8 @@ for (const size of [1, 5, 40, 40_000, 200_000]) {
   Deno.test(`data that the engine drops is an error, and not an end: ${size} bytes`, async () => {
     const ends = await connected({
       pair: memoryPair(1_000_000),
-      server: server({ native: usedUp(), max: "TLS1.2" }),
-      client: client({ native: requireNativeTls() }),
+      server: server({ backend: new NativeTlsBackend(usedUp()), max: "TLS1.2" }),
+      client: client({ backend: nativeBackend() }),
     });
     let came = 0;
     const reading = failsWith(
