@@ -1,7 +1,7 @@
 /**
  * `deno task docs`: writes into the Markdown files what they show of configs and of the program, so
  * that the two cannot differ. With `--check` it writes nothing, names the pages that differ and exits
- * with 1.
+ * with 1. The JSON Schema of a config for editors is written too.
  *
  * A config that a chapter shows is a file beside it. The block below such a comment is filled with
  * that file, or with some of its top-level keys:
@@ -18,6 +18,7 @@
  */
 
 import { dirname, join } from "node:path";
+import { configJsonSchemaText } from "../src/config/json_schema.ts";
 import { TABLES } from "./docs_tables.ts";
 
 /** A comment that names a file and perhaps keys of it, and the block that shows them. */
@@ -109,17 +110,20 @@ function say(line: string): void {
   Deno.stderr.writeSync(new TextEncoder().encode(`${line}\n`));
 }
 
+/** The JSON Schema of a config as a file, for editors: what `mtlsd schema` prints. */
+const SCHEMA = "examples/mtlsd.schema.json";
+
 if (import.meta.main) {
   const check = Deno.args.includes("--check");
-  let differing = 0;
+  const written = new Map([[SCHEMA, `${configJsonSchemaText()}\n`]]);
   for (const page of ["README.md", ...["examples", "src", "tests"].flatMap(pages)]) {
-    const text = Deno.readTextFileSync(page);
     const read = (path: string) => Deno.readTextFileSync(join(dirname(page), path));
-    const filled = await fillTables(fillFiles(text, read), TABLES);
-    if (filled === text) continue;
-    differing++;
-    if (!check) Deno.writeTextFileSync(page, filled);
-    say(check ? `${page}: not what "deno task docs" writes` : `${page}: written`);
+    written.set(page, await fillTables(fillFiles(Deno.readTextFileSync(page), read), TABLES));
   }
-  if (check && differing > 0) Deno.exit(1);
+  const differing = [...written].filter(([path, text]) => Deno.readTextFileSync(path) !== text);
+  for (const [path, text] of differing) {
+    if (!check) Deno.writeTextFileSync(path, text);
+    say(check ? `${path}: not what "deno task docs" writes` : `${path}: written`);
+  }
+  if (check && differing.length > 0) Deno.exit(1);
 }

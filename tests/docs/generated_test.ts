@@ -60,11 +60,13 @@ Deno.test("docs: a page that differs is named, and written", async () => {
   }
   const check = await clone.run("deno task docs --check");
   assert.equal(check.code, 0, check.stderr);
+  await clone.run("echo '{}' > examples/mtlsd.schema.json");
   const path = join(clone.dir, "examples/bridge/bridge.yaml");
   await Deno.writeTextFile(path, `${await Deno.readTextFile(path)}# changed\n`);
   const differs = await clone.run("deno task docs --check || exit $?");
   assert.equal(differs.code, 1);
   assert.match(differs.stderr, /^examples\/bridge\/README\.md: not what "deno task docs" writes$/m);
+  assert.match(differs.stderr, /^examples\/mtlsd\.schema\.json: not/m);
   assert.doesNotMatch(differs.stderr, /^examples\/targets/m);
   const written = await clone.run("deno task docs && deno task docs --check");
   assert.equal(written.code, 0, written.stderr);

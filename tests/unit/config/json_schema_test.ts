@@ -100,7 +100,7 @@ Deno.test("json schema: what is printed is what the examples name", async () => 
   const { code, stdout, stderr } = await mtlsd(["schema"], { flags: ["--no-prompt"] });
   assert.deepEqual([code, stderr], [0, ""]);
   assert.equal(stdout, `${configJsonSchemaText()}\n`);
-  // Written anew with: deno task start schema > examples/mtlsd.schema.json
+  // `deno task docs` writes it.
   assert.equal(Deno.readTextFileSync(new URL("mtlsd.schema.json", EXAMPLES)), stdout);
   for (const [name, text] of read(EXAMPLES)) {
     assert.ok(text.startsWith("# yaml-language-server: $schema=mtlsd.schema.json\n"), name);
