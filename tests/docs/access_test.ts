@@ -7,9 +7,8 @@
 
 import assert from "node:assert/strict";
 import { makeCrl } from "../support/crl.ts";
-import { echoBackend } from "../support/peers.ts";
+import { attempt, echoBackend } from "../support/peers.ts";
 import { uri } from "../support/pki.ts";
-import { attempt } from "../support/tools.ts";
 import { Chapter } from "./chapter.ts";
 
 Deno.test("readme, access control: the rules admit and keep out who they say", async () => {

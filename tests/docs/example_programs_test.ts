@@ -8,9 +8,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { ROOT } from "../support/daemon.ts";
 import { Process } from "../support/openssl.ts";
-import { closeQuietly, lineBackend, readAll, writeAll } from "../support/peers.ts";
-import { split } from "../support/tools.ts";
-
+import { closeQuietly, lineBackend, readAll, split, writeAll } from "../support/peers.ts";
 const PROGRAMS = { "echo server": "echo_server.ts", "test client": "test_client.ts" } as const;
 
 type ProgramName = keyof typeof PROGRAMS;

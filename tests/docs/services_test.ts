@@ -11,12 +11,11 @@ import http2 from "node:http2";
 import { parseConfig } from "../../src/config/load.ts";
 import { formatProblem } from "../../src/config/problem.ts";
 import { dialTcp } from "../../src/net/mod.ts";
-import { startDaemon } from "../support/daemon.ts";
+import { countLog, startDaemon } from "../support/daemon.ts";
 import { echo } from "../support/conns.ts";
-import { echoBackend, lineBackend, sh } from "../support/peers.ts";
+import { attempt, echoBackend, lineBackend, sh } from "../support/peers.ts";
 import { dns, ip, makeCa } from "../support/pki.ts";
 import { config, section } from "../support/readme.ts";
-import { attempt, countLog } from "../support/tools.ts";
 import { loopback } from "../support/walkthrough.ts";
 import { Chapter, httpBackend } from "./chapter.ts";
 

@@ -9,12 +9,13 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { makeCrl } from "../support/crl.ts";
 import { mtlsd, startDaemon, type TestDaemon } from "../support/daemon.ts";
-import { changeFile, changeRules, EchoClient } from "../support/clients.ts";
+import { EchoClient } from "../support/clients.ts";
 import { echoBackend, readAll, sh } from "../support/peers.ts";
 import { dns, ip, makeCa } from "../support/pki.ts";
 import { plainServer } from "../support/plain_tls.ts";
 import { Chapter } from "./chapter.ts";
 import { assertSaid, logged, symptom } from "./symptoms.ts";
+import { changeFile, changeRules } from "../support/reload.ts";
 
 const YEAR = 365 * 86_400_000;
 

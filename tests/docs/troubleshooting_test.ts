@@ -10,10 +10,9 @@ import { absent } from "../deploy/support.ts";
 import { makeCrl } from "../support/crl.ts";
 import { startDaemon, type TestDaemon } from "../support/daemon.ts";
 import { EchoClient } from "../support/clients.ts";
-import { sh } from "../support/peers.ts";
+import { sh, split } from "../support/peers.ts";
 import { dns, ip, makeCa } from "../support/pki.ts";
 import { plainServer } from "../support/plain_tls.ts";
-import { split } from "../support/tools.ts";
 import { Chapter, httpBackend } from "./chapter.ts";
 import {
   allSay,

@@ -6,19 +6,19 @@
 
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
-import {
-  assertAllClosesCounted,
-  changeFile,
-  closedSeries,
-  EchoClient,
-  EchoLoop,
-} from "../support/clients.ts";
-import { echoBackend } from "../support/peers.ts";
+import { EchoClient, EchoLoop } from "../support/clients.ts";
+import { attempt, echoBackend } from "../support/peers.ts";
 import { type Issued, makeLeaf } from "../support/pki.ts";
-import { byRename, contents, HandshakeStream, renewed, serialSeen } from "../support/reload.ts";
+import {
+  byRename,
+  changeFile,
+  contents,
+  HandshakeStream,
+  renewed,
+  serialSeen,
+} from "../support/reload.ts";
 import { TestBed } from "../support/testbed.ts";
 import { Peer } from "../support/sockets.ts";
-import { attempt } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 import { peerBecomesValid, peerExpiry, serverBecomesValid } from "./clock_peers.ts";
 import {
@@ -35,6 +35,7 @@ import {
   through,
 } from "./clock_time.ts";
 import type { Row } from "./row.ts";
+import { assertAllClosesCounted, closedSeries } from "../support/metrics.ts";
 
 const FAILURE = 'mtlsd_reloads_total{result="failure"}';
 

@@ -5,12 +5,11 @@
  */
 
 import assert from "node:assert/strict";
-import { assertAllClosesCounted, closedSeries, EchoClient, EchoLoop } from "../support/clients.ts";
-import { echoBackend, lineBackend } from "../support/peers.ts";
+import { EchoClient, EchoLoop } from "../support/clients.ts";
+import { attempt, echoBackend, lineBackend } from "../support/peers.ts";
 import { chainPem, type Issued, makeCa, makeLeaf } from "../support/pki.ts";
 import { plainServer } from "../support/plain_tls.ts";
 import { TestBed } from "../support/testbed.ts";
-import { attempt } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 import {
   assertReady,
@@ -23,6 +22,7 @@ import {
   soon,
   through,
 } from "./clock_time.ts";
+import { assertAllClosesCounted, closedSeries } from "../support/metrics.ts";
 
 /** The row of that name. */
 export async function peerBecomesValid(): Promise<string> {

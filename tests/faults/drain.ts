@@ -6,15 +6,15 @@
  */
 
 import assert from "node:assert/strict";
-import type { TestDaemon } from "../support/daemon.ts";
-import { MB } from "../support/bulk.ts";
+import { countLog, type TestDaemon } from "../support/daemon.ts";
 import { isListening } from "../support/process.ts";
 import { echoPort, type Path, PATH_KINDS, startPathTo } from "../support/paths.ts";
 import { TestBed } from "../support/testbed.ts";
-import { countLog, refuses } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 import { Transfers } from "./drain_transfers.ts";
 import type { Row, Scale, Subject } from "./row.ts";
+import { MB } from "../support/conns.ts";
+import { refuses } from "../support/peers.ts";
 
 const TRANSFERS = 200;
 /** Messages on each transfer while the daemon drains. */

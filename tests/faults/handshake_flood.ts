@@ -10,12 +10,12 @@ import { once } from "node:events";
 import net from "node:net";
 import { fileURLToPath } from "node:url";
 import tls from "node:tls";
-import { closedSeries } from "../support/clients.ts";
 import { echoBackend } from "../support/peers.ts";
 import { cpuSeconds } from "../support/process.ts";
 import { TestBed } from "../support/testbed.ts";
 import type { TestDaemon } from "../support/daemon.ts";
 import type { Row } from "./row.ts";
+import { closedSeries } from "../support/metrics.ts";
 
 const FLOODER = fileURLToPath(new URL("./support_silent.ts", import.meta.url));
 

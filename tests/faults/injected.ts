@@ -7,7 +7,6 @@
 
 import assert from "node:assert/strict";
 import type { TestDaemon } from "../support/daemon.ts";
-import { assertAllClosesCounted, closedSeries } from "../support/clients.ts";
 import { echoBackend } from "../support/peers.ts";
 import { descriptors } from "../support/process.ts";
 import { TestBed } from "../support/testbed.ts";
@@ -17,6 +16,7 @@ import { Company, type Connect, visit } from "./injected_visitors.ts";
 import type { Row } from "./row.ts";
 import { startFaulty } from "./support_faulty.ts";
 import { type Fault, type Route, STRAYS } from "./support_plan.ts";
+import { assertAllClosesCounted, closedSeries } from "../support/metrics.ts";
 
 /** The first connection shows that all is well, two more keep company. */
 const BEFORE = 3;

@@ -6,12 +6,12 @@
 
 import type { Conn } from "../../src/net/conn.ts";
 import { dialTcp, listenTcp, type TcpListener } from "../../src/net/mod.ts";
-import { readHash, Sending } from "../support/bulk.ts";
 import type { TestDaemon } from "../support/daemon.ts";
-import { split } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 import type { Scale } from "./row.ts";
 import type { Hosts } from "./support_netns.ts";
+import { readHash, Sending } from "../support/conns.ts";
+import { split } from "../support/peers.ts";
 
 /** One scenario. */
 export type Scenario = {

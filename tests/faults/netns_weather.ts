@@ -6,7 +6,6 @@
  */
 
 import assert from "node:assert/strict";
-import { MB } from "../support/bulk.ts";
 import { until } from "../support/wait.ts";
 import {
   backendOn,
@@ -20,6 +19,7 @@ import {
 import type { Scale } from "./row.ts";
 import { CONGESTION_CONTROL, type Hosts } from "./support_netns.ts";
 import { FAIR, type Weather } from "./support_netns_wire.ts";
+import { MB } from "../support/conns.ts";
 
 async function partition(hosts: Hosts, scale: Scale): Promise<string> {
   const size = (scale === "full" ? 200 : 40) * MB;

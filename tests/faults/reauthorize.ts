@@ -5,17 +5,13 @@
  */
 
 import assert from "node:assert/strict";
-import {
-  assertAllClosesCounted,
-  changeRules,
-  closedSeries,
-  EchoClient,
-  EchoLoop,
-} from "../support/clients.ts";
+import { EchoClient, EchoLoop } from "../support/clients.ts";
 import { echoBackend } from "../support/peers.ts";
 import { makeLeaf } from "../support/pki.ts";
 import { TestBed } from "../support/testbed.ts";
 import type { Row } from "./row.ts";
+import { assertAllClosesCounted, closedSeries } from "../support/metrics.ts";
+import { changeRules } from "../support/reload.ts";
 
 /** How soon who is not let in any more has to be gone, in milliseconds. */
 const LIMIT = 2000;

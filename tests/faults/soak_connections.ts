@@ -7,9 +7,9 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { TestDaemon } from "../support/daemon.ts";
-import { assertAllClosesCounted } from "../support/clients.ts";
 import {
   ask,
+  attempt,
   type ClientOptions,
   connectTls,
   echoBackend,
@@ -18,10 +18,10 @@ import {
 } from "../support/peers.ts";
 import { TestBed } from "../support/testbed.ts";
 import { Peer } from "../support/sockets.ts";
-import { attempt } from "../support/tools.ts";
 import { forEach } from "./drain_transfers.ts";
 import type { Scale, Subject } from "./row.ts";
 import { COLLECTING, Footprints, Peaks } from "./soak_growth.ts";
+import { assertAllClosesCounted } from "../support/metrics.ts";
 
 /** Connections in all, and those before memory is looked at for the first time. */
 const CONNECTIONS: Readonly<Record<Scale, readonly [first: number, all: number]>> = {

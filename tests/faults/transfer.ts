@@ -5,8 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { End } from "../support/conns.ts";
-import { MB, readHash, Sending } from "../support/bulk.ts";
+import { type End, MB, readHash, Sending } from "../support/conns.ts";
 import { cpuSeconds, residentBytes, settled } from "../support/process.ts";
 import {
   openBothEnds,

@@ -7,7 +7,6 @@
 import assert from "node:assert/strict";
 import type { Conn } from "../../src/net/conn.ts";
 import { type End, readToEnd } from "../support/conns.ts";
-import { closedSeries } from "../support/clients.ts";
 import { baseline, waitForDescriptors } from "../support/process.ts";
 import {
   openBothEnds,
@@ -20,6 +19,7 @@ import { TestBed } from "../support/testbed.ts";
 import type { Link } from "../support/sockets.ts";
 import { timed } from "../support/wait.ts";
 import type { Row } from "./row.ts";
+import { closedSeries } from "../support/metrics.ts";
 
 /** How soon an end has to arrive, in milliseconds. */
 const SOON = 1000;

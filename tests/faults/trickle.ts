@@ -6,15 +6,14 @@
 
 import assert from "node:assert/strict";
 import type { Conn } from "../../src/net/conn.ts";
-import { type End, readToEnd } from "../support/conns.ts";
-import { closedSeries } from "../support/clients.ts";
+import { type End, MB, readToEnd } from "../support/conns.ts";
 import { baseline, cpuSeconds, residentBytes, waitForDescriptors } from "../support/process.ts";
-import { MB } from "../support/bulk.ts";
 import { openBothEnds, PATH_KINDS, type PathKind, startPath } from "../support/paths.ts";
 import { TestBed } from "../support/testbed.ts";
 import { timed } from "../support/wait.ts";
 import type { Row } from "./row.ts";
 import { rows as cutRecords } from "./trickle_records.ts";
+import { closedSeries } from "../support/metrics.ts";
 
 /** Sends a byte again and again, `every` so many milliseconds. */
 async function trickle(from: Conn, bytes: number, every: number): Promise<void> {

@@ -8,11 +8,11 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { ROOT, type TestDaemon } from "../support/daemon.ts";
-import { assertAllClosesCounted, closedSeries } from "../support/clients.ts";
 import { sClient } from "../support/openssl.ts";
 import { Program } from "../support/program.ts";
 import { TestBed } from "../support/testbed.ts";
 import { until } from "../support/wait.ts";
+import { assertAllClosesCounted, closedSeries } from "../support/metrics.ts";
 
 const DIR = join(ROOT, "tests", "interop");
 

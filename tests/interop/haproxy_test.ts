@@ -8,12 +8,19 @@
 import assert from "node:assert/strict";
 import { absent } from "../deploy/support.ts";
 import { startDaemon, type TestDaemon } from "../support/daemon.ts";
-import { CountingClient, ReleasedBackend } from "../support/drain.ts";
-import { ask, type ClientOptions, connectTls, lineBackend } from "../support/peers.ts";
+import {
+  ask,
+  type ClientOptions,
+  connectTls,
+  lineBackend,
+  ownAddress,
+  refuses,
+  split,
+} from "../support/peers.ts";
 import { Program } from "../support/program.ts";
 import { TestBed } from "../support/testbed.ts";
-import { ownAddress, refuses, split } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
+import { CountingClient, ReleasedBackend } from "../support/clients.ts";
 
 const ignore = absent("haproxy", "haproxy");
 

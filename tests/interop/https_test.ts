@@ -10,10 +10,10 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { absent } from "../deploy/support.ts";
 import { startDaemon } from "../support/daemon.ts";
-import { assertAllClosesCounted } from "../support/clients.ts";
 import { TestBed } from "../support/testbed.ts";
 import { sClient } from "../support/openssl.ts";
-import { curl } from "../support/tools.ts";
+import { assertAllClosesCounted } from "../support/metrics.ts";
+import { curl } from "../support/peers.ts";
 
 const ignore = absent("curl", "curl") || absent("openssl", "openssl");
 

@@ -8,11 +8,9 @@ import assert from "node:assert/strict";
 import { createHash, X509Certificate } from "node:crypto";
 import { absent } from "../deploy/support.ts";
 import type { TestDaemon } from "../support/daemon.ts";
-import { assertAllClosesCounted } from "../support/clients.ts";
 import { makeLeaf } from "../support/pki.ts";
 import { byRename, renewed } from "../support/reload.ts";
 import { TestBed } from "../support/testbed.ts";
-import { split } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 import {
   makeBenchTables,
@@ -23,6 +21,8 @@ import {
   psqlSession,
   psqlTerminal,
 } from "./postgres.ts";
+import { assertAllClosesCounted } from "../support/metrics.ts";
+import { split } from "../support/peers.ts";
 
 const ignore = (postgresPrograms() === undefined && absent("initdb", "postgresql")) ||
   absent("psql", "postgresql-client") || absent("script", "bsdutils") ||

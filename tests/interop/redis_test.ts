@@ -7,12 +7,11 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { absent } from "../deploy/support.ts";
-import { assertAllClosesCounted } from "../support/clients.ts";
-import { sh } from "../support/peers.ts";
+import { ownAddress, sh, split } from "../support/peers.ts";
 import { output, Program } from "../support/program.ts";
 import { TestBed } from "../support/testbed.ts";
-import { ownAddress, split } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
+import { assertAllClosesCounted } from "../support/metrics.ts";
 
 const ignore = absent("redis-server", "redis-server") || absent("redis-cli", "redis-tools");
 

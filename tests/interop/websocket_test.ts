@@ -8,10 +8,10 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
-import { closedSeries } from "../support/clients.ts";
 import { TestBed } from "../support/testbed.ts";
 import { Peer } from "../support/sockets.ts";
 import { until } from "../support/wait.ts";
+import { closedSeries } from "../support/metrics.ts";
 
 /** Sends every message back; closes as a message of the form `close CODE REASON` asks it to. */
 function echoServer(): { readonly address: string } & AsyncDisposable {

@@ -8,14 +8,21 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { binary, octets } from "../support/proxy_protocol.ts";
-import { balancer, behind, CLIENT, line, through, TRUSTED } from "../support/balancer.ts";
-import { closedSeries } from "../support/clients.ts";
-import { ask, echoBackend, lineBackend } from "../support/peers.ts";
+import { ask, attempt, echoBackend, lineBackend } from "../support/peers.ts";
 import { MIB, residentBytes, settled } from "../support/process.ts";
 import { TestBed } from "../support/testbed.ts";
 import { clientHello, Peer } from "../support/sockets.ts";
-import { attempt, countLog } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
+import { closedSeries } from "../support/metrics.ts";
+import { countLog } from "../support/daemon.ts";
+import {
+  balancer,
+  behind,
+  CLIENT,
+  line,
+  through,
+  TRUSTED,
+} from "../support/proxy_protocol_peers.ts";
 
 Deno.test("an unlisted source hears nothing and is not listened to", async () => {
   await using testBed = await TestBed.create();

@@ -7,23 +7,25 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { encodeHeader } from "../../src/proxy_protocol/encode.ts";
-import { haproxy, nginx, realTest } from "../support/proxy_protocol_peers.ts";
-import { binary, octets } from "../support/proxy_protocol.ts";
 import {
   balancer,
   behind,
   CLIENT,
+  haproxy,
   line,
   type Manner,
+  nginx,
+  realTest,
   through,
   TOGETHER,
   TRUSTED,
-} from "../support/balancer.ts";
+} from "../support/proxy_protocol_peers.ts";
+import { binary, octets } from "../support/proxy_protocol.ts";
 import { EchoClient } from "../support/clients.ts";
-import { ask, echoBackend, lineBackend } from "../support/peers.ts";
+import { ask, attempt, echoBackend, lineBackend, ownAddress, split } from "../support/peers.ts";
 import { TestBed } from "../support/testbed.ts";
 import { Peer, PeerServer } from "../support/sockets.ts";
-import { attempt, countLog, ownAddress, split } from "../support/tools.ts";
+import { countLog } from "../support/daemon.ts";
 
 for (const option of ["send-proxy", "send-proxy-v2"]) {
   realTest("haproxy", `${option} in front: log, limits and target know the client`, async () => {

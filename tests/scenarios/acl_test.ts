@@ -6,12 +6,10 @@
 
 import assert from "node:assert/strict";
 import type { TestDaemon } from "../support/daemon.ts";
-import { ask, lineBackend } from "../support/peers.ts";
+import { ask, attempt, lineBackend } from "../support/peers.ts";
 import * as der from "../support/der.ts";
 import { dns, ip, type Issued, makeLeaf, type NameInput, uri } from "../support/pki.ts";
 import { TestBed } from "../support/testbed.ts";
-import { attempt } from "../support/tools.ts";
-
 const ALLOWED = 'mtlsd_acl_decisions_total{result="allowed"}';
 const DENIED = 'mtlsd_acl_decisions_total{result="denied"}';
 

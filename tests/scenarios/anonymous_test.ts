@@ -6,11 +6,9 @@
 
 import assert from "node:assert/strict";
 import type { TestDaemon } from "../support/daemon.ts";
-import { lineBackend } from "../support/peers.ts";
+import { attempt, lineBackend } from "../support/peers.ts";
 import { type Issued, makeCa, makeLeaf } from "../support/pki.ts";
 import { TestBed } from "../support/testbed.ts";
-import { attempt } from "../support/tools.ts";
-
 const COUNT = "mtlsd_peers_without_certificate_total";
 const decisions = (result: string): string => `mtlsd_acl_decisions_total{result="${result}"}`;
 

@@ -6,10 +6,10 @@
  */
 
 import assert from "node:assert/strict";
-import { lineBackend } from "../support/peers.ts";
+import { attempt, lineBackend } from "../support/peers.ts";
 import { dns, type Issued, makeCa, makeLeaf, type NameInput } from "../support/pki.ts";
 import { TestBed } from "../support/testbed.ts";
-import { attempt, countLog } from "../support/tools.ts";
+import { countLog } from "../support/daemon.ts";
 
 const decisions = (result: string): string => `mtlsd_acl_decisions_total{result="${result}"}`;
 const WOULD_DENY = "listener: would deny connection";

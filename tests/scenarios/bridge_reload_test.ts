@@ -9,18 +9,12 @@ import assert from "node:assert/strict";
 import { makeCrl } from "../support/crl.ts";
 import type { TestDaemon } from "../support/daemon.ts";
 import { BridgeTestBed } from "../support/bridge_testbed.ts";
-import {
-  assertAllClosesCounted,
-  changeFile,
-  changeRules,
-  closedSeries,
-  EchoClient,
-  EchoLoop,
-} from "../support/clients.ts";
+import { EchoClient, EchoLoop } from "../support/clients.ts";
 import { chainPem, dns, ip, type Issued, makeCa, makeLeaf } from "../support/pki.ts";
-import { byRename, serialSeen } from "../support/reload.ts";
-import { attempt } from "../support/tools.ts";
+import { byRename, changeFile, changeRules, serialSeen } from "../support/reload.ts";
 import { until } from "../support/wait.ts";
+import { assertAllClosesCounted, closedSeries } from "../support/metrics.ts";
+import { attempt } from "../support/peers.ts";
 
 /** A client of the near domain. */
 function client({ testBed }: BridgeTestBed, subject: string, notAfter?: Date): Issued {

@@ -7,16 +7,15 @@
 import assert from "node:assert/strict";
 import { counter, counters, increase } from "../support/adversary/arena.ts";
 import { playServer } from "../support/adversary/server.ts";
-import { MB, readHash, Sending } from "../support/bulk.ts";
-import { tlsEnd, tlsTarget } from "../support/conns.ts";
+import { MB, readHash, Sending, tlsEnd, tlsTarget } from "../support/conns.ts";
 import { BridgeTestBed } from "../support/bridge_testbed.ts";
 import { EchoClient } from "../support/clients.ts";
 import { unacceptingTarget } from "../support/proxies.ts";
-import { connectTls, echoBackend } from "../support/peers.ts";
+import { attempt, connectTls, echoBackend } from "../support/peers.ts";
 import { dns, type Issued, makeCa, makeLeaf, pathOf } from "../support/pki.ts";
 import { serialOf } from "../support/crl.ts";
 import { clientHello, Peer, PeerServer } from "../support/sockets.ts";
-import { attempt, countLog } from "../support/tools.ts";
+import { countLog } from "../support/daemon.ts";
 
 /** A server of the far domain unless it has another issuer. */
 function upstream(issuer: Issued | undefined, name = "localhost", forged = false): Issued {

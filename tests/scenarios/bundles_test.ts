@@ -10,7 +10,7 @@ import { rootCertificates } from "node:tls";
 import { ask, echoBackend } from "../support/peers.ts";
 import { makeCa, makeLeaf } from "../support/pki.ts";
 import { TestBed } from "../support/testbed.ts";
-import { changeFile } from "../support/clients.ts";
+import { changeFile } from "../support/reload.ts";
 
 const ATTENTION = "certstore: certificates need attention";
 const DAY = 86_400_000;

@@ -7,11 +7,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { MAIN, mtlsd } from "../support/daemon.ts";
-import { sh } from "../support/peers.ts";
+import { assertPlain, MAIN, mtlsd } from "../support/daemon.ts";
+import { ownAddress, sh } from "../support/peers.ts";
 import { TestBed } from "../support/testbed.ts";
-import { assertPlain, ownAddress } from "../support/tools.ts";
-
 const NOTHING = ["--no-prompt"];
 
 Deno.test("version and help go to stdout and need no permission", async (t) => {

@@ -6,10 +6,18 @@
 
 import assert from "node:assert/strict";
 import type { TestDaemon } from "../support/daemon.ts";
-import { ask, Backend, connectTls, lineBackend, sh, writeAll } from "../support/peers.ts";
+import {
+  ask,
+  attempt,
+  Backend,
+  connectTls,
+  curl,
+  lineBackend,
+  sh,
+  writeAll,
+} from "../support/peers.ts";
 import { makeCa, makeLeaf } from "../support/pki.ts";
 import { TestBed } from "../support/testbed.ts";
-import { attempt, curl } from "../support/tools.ts";
 
 /** `openssl s_client` without a certificate, sending a line and reading to the end. */
 function openssl(testBed: TestBed, daemon: TestDaemon, args: string): ReturnType<typeof sh> {

@@ -6,12 +6,11 @@
 
 import assert from "node:assert/strict";
 import net from "node:net";
-import { startDaemon, type TestDaemon } from "../support/daemon.ts";
-import { CountingClient, ReleasedBackend } from "../support/drain.ts";
-import { connectTls, lineBackend, sh, writeAll } from "../support/peers.ts";
+import { countLog, startDaemon, type TestDaemon } from "../support/daemon.ts";
+import { connectTls, lineBackend, refuses, sh, writeAll } from "../support/peers.ts";
 import { TestBed } from "../support/testbed.ts";
-import { countLog, refuses } from "../support/tools.ts";
 import { timed, until } from "../support/wait.ts";
+import { CountingClient, ReleasedBackend } from "../support/clients.ts";
 
 Deno.test("with nothing open the stop is immediate, whoever holds on to the probes", async () => {
   await using testBed = await TestBed.create();

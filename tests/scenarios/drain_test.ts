@@ -6,12 +6,11 @@
 
 import assert from "node:assert/strict";
 import net from "node:net";
-import type { TestDaemon } from "../support/daemon.ts";
-import { CountingClient, ReleasedBackend } from "../support/drain.ts";
-import { connectTls, lineBackend } from "../support/peers.ts";
+import { countLog, type TestDaemon } from "../support/daemon.ts";
+import { attempt, connectTls, lineBackend, ownAddress, refuses, split } from "../support/peers.ts";
 import { TestBed } from "../support/testbed.ts";
-import { attempt, countLog, ownAddress, refuses, split } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
+import { CountingClient, ReleasedBackend } from "../support/clients.ts";
 
 type Setting = {
   readonly daemon: TestDaemon;

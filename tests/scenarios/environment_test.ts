@@ -7,12 +7,11 @@
 
 import assert from "node:assert/strict";
 import { stringify } from "yaml";
-import { MAIN, mtlsd, ROOT, startDaemon, type TestDaemon } from "../support/daemon.ts";
-import { changeRules } from "../support/clients.ts";
-import { ask, connectTls, echoBackend, sh } from "../support/peers.ts";
+import { assertPlain, MAIN, mtlsd, ROOT, startDaemon, type TestDaemon } from "../support/daemon.ts";
+import { ask, attempt, connectTls, echoBackend, ownAddress, sh } from "../support/peers.ts";
 import { makeLeaf } from "../support/pki.ts";
 import { TestBed } from "../support/testbed.ts";
-import { assertPlain, attempt, ownAddress } from "../support/tools.ts";
+import { changeRules } from "../support/reload.ts";
 
 type Variables = Readonly<Record<string, string>>;
 

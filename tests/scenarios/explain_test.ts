@@ -12,7 +12,7 @@ import { spkiSha256 } from "../../src/tls/fingerprint.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
 import * as der from "../support/der.ts";
 import type { LogLine, TestDaemon } from "../support/daemon.ts";
-import { lineBackend } from "../support/peers.ts";
+import { attempt, lineBackend } from "../support/peers.ts";
 import {
   chainPem,
   dns,
@@ -25,7 +25,6 @@ import {
   uri,
 } from "../support/pki.ts";
 import { TestBed } from "../support/testbed.ts";
-import { attempt } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 
 const HOUR = 3_600_000;

@@ -7,12 +7,14 @@
 
 import assert from "node:assert/strict";
 import type { Conn } from "../../src/net/conn.ts";
-import { MB, readHash, Sending } from "../support/bulk.ts";
 import type { TestDaemon } from "../support/daemon.ts";
 import {
   type End,
+  MB,
   plainEnd,
   plainTarget,
+  readHash,
+  Sending,
   type Target,
   tlsEnd,
   tlsTarget,

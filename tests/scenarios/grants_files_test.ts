@@ -9,11 +9,10 @@ import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { mtlsd, startDaemon, type TestDaemon } from "../support/daemon.ts";
+import { linesAt, mtlsd, startDaemon, type TestDaemon } from "../support/daemon.ts";
 import { sh } from "../support/peers.ts";
 import { byRename, bySymlink, contents, inPlace, renewed, serialSeen } from "../support/reload.ts";
 import { TestBed } from "../support/testbed.ts";
-import { linesAt } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 
 /** A daemon under what `grants --files` prints for files in `dir`. */

@@ -7,11 +7,10 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { mtlsd, ROOT, startDaemon } from "../support/daemon.ts";
-import { ask, lineBackend } from "../support/peers.ts";
+import { assertPlain, mtlsd, ROOT, startDaemon } from "../support/daemon.ts";
+import { ask, lineBackend, ownAddress } from "../support/peers.ts";
 import { byRename, contents, renewed, serialSeen } from "../support/reload.ts";
 import { TestBed } from "../support/testbed.ts";
-import { assertPlain, ownAddress } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 
 /** A config of each mode with probes, everything in a directory of its own. */

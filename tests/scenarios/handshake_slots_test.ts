@@ -7,15 +7,16 @@
 import assert from "node:assert/strict";
 import { MAX_HANDSHAKES } from "../../src/proxy/limits.ts";
 import type { TestDaemon } from "../support/daemon.ts";
-import { assertAllClosesCounted, closedSeries, EchoClient } from "../support/clients.ts";
+import { EchoClient } from "../support/clients.ts";
 import { StallingProxy } from "../support/proxies.ts";
 import { octets } from "../support/proxy_protocol.ts";
-import { balancer, behind, line, through } from "../support/balancer.ts";
 import { ask, echoBackend } from "../support/peers.ts";
 import { settled } from "../support/process.ts";
 import { TestBed } from "../support/testbed.ts";
 import { Peer } from "../support/sockets.ts";
 import { until } from "../support/wait.ts";
+import { assertAllClosesCounted, closedSeries } from "../support/metrics.ts";
+import { balancer, behind, line, through } from "../support/proxy_protocol_peers.ts";
 
 /** Slow peers stay so long where nobody needs their place: longer than any test waits. */
 const LONG = { handshake_timeout: "10m" };

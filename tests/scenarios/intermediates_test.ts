@@ -8,10 +8,11 @@
 import assert from "node:assert/strict";
 import { makeCrl } from "../support/crl.ts";
 import { BridgeTestBed } from "../support/bridge_testbed.ts";
-import { changeFile, EchoClient } from "../support/clients.ts";
+import { EchoClient } from "../support/clients.ts";
 import { ask, echoBackend } from "../support/peers.ts";
 import { dns, type Issued, makeCa, makeLeaf } from "../support/pki.ts";
 import { TestBed } from "../support/testbed.ts";
+import { changeFile } from "../support/reload.ts";
 
 const FAILED = "certstore: reload failed, keeping the previous certificates";
 

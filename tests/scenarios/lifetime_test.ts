@@ -5,11 +5,12 @@
  */
 
 import assert from "node:assert/strict";
-import { assertAllClosesCounted, closedSeries, EchoClient, EchoLoop } from "../support/clients.ts";
+import { EchoClient, EchoLoop } from "../support/clients.ts";
 import { unacceptingTarget } from "../support/proxies.ts";
 import { echoBackend } from "../support/peers.ts";
 import { TestBed } from "../support/testbed.ts";
 import { Peer } from "../support/sockets.ts";
+import { assertAllClosesCounted, closedSeries } from "../support/metrics.ts";
 
 Deno.test("max_lifetime closes a connection at that age, however busy it is", async () => {
   await using testBed = await TestBed.create();

@@ -6,19 +6,14 @@
  */
 
 import assert from "node:assert/strict";
-import {
-  assertAllClosesCounted,
-  changeFile,
-  changeRules,
-  closedSeries,
-  EchoClient,
-  EchoLoop,
-} from "../support/clients.ts";
+import { EchoClient, EchoLoop } from "../support/clients.ts";
 import { StallingProxy, unacceptingTarget } from "../support/proxies.ts";
 import { type ClientOptions, connectTls, echoBackend } from "../support/peers.ts";
 import { chainPem, type Issued, makeCa, makeLeaf } from "../support/pki.ts";
 import { TestBed } from "../support/testbed.ts";
 import { Peer } from "../support/sockets.ts";
+import { assertAllClosesCounted, closedSeries } from "../support/metrics.ts";
+import { changeFile, changeRules } from "../support/reload.ts";
 
 /** A client of the test bed's CA, or of another. */
 function client(testBed: TestBed, subject: string, issuer = testBed.pki.ca): Issued {

@@ -5,10 +5,8 @@
  */
 
 import assert from "node:assert/strict";
-import { ask, lineBackend } from "../support/peers.ts";
+import { ask, lineBackend, ownAddress, split } from "../support/peers.ts";
 import { TestBed } from "../support/testbed.ts";
-import { ownAddress, split } from "../support/tools.ts";
-
 Deno.test("localhost: tunnel and probes are reached on 127.0.0.1 and on ::1", async (t) => {
   await using testBed = await TestBed.create();
   const backend = testBed.use(lineBackend());

@@ -8,15 +8,14 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { PER_SOURCE } from "../../src/log/limiter.ts";
-import { behind, line } from "../support/balancer.ts";
-import { closedSeries } from "../support/clients.ts";
-import { ask, lineBackend } from "../support/peers.ts";
+import { ask, attempt, lineBackend } from "../support/peers.ts";
 import { dns, makeLeaf } from "../support/pki.ts";
 import { plainServer } from "../support/plain_tls.ts";
 import type { LogLine, TestDaemon } from "../support/daemon.ts";
 import { TestBed } from "../support/testbed.ts";
 import { Peer } from "../support/sockets.ts";
-import { attempt } from "../support/tools.ts";
+import { closedSeries } from "../support/metrics.ts";
+import { behind, line } from "../support/proxy_protocol_peers.ts";
 
 const CLOSED = "listener: connection closed";
 

@@ -7,11 +7,9 @@
 import assert from "node:assert/strict";
 import { until } from "../support/wait.ts";
 import { startDaemon, type TestDaemon } from "../support/daemon.ts";
-import { ask, lineBackend } from "../support/peers.ts";
+import { ask, attempt, lineBackend, ownAddress, split } from "../support/peers.ts";
 import { dns, type Issued, makeLeaf } from "../support/pki.ts";
 import { TestBed } from "../support/testbed.ts";
-import { attempt, ownAddress, split } from "../support/tools.ts";
-
 const TRICKS: Readonly<Record<string, string>> = {
   "line end": 'x\ntime=2026-01-01T00:00:00.000Z level=ERROR msg="all is lost"',
   "carriage return": "x\r\ry",

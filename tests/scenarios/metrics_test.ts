@@ -7,11 +7,16 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import type { TestDaemon } from "../support/daemon.ts";
-import { ask, connectTls, echoBackend, lineBackend } from "../support/peers.ts";
+import {
+  ask,
+  attempt,
+  connectTls,
+  echoBackend,
+  lineBackend,
+  ownAddress,
+} from "../support/peers.ts";
 import { makeCa, makeLeaf } from "../support/pki.ts";
 import { TestBed } from "../support/testbed.ts";
-import { attempt, ownAddress } from "../support/tools.ts";
-
 const LIMITED_MESSAGES = [
   "handshake failed",
   "denied connection",

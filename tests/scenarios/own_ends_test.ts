@@ -8,7 +8,6 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import type { TestDaemon } from "../support/daemon.ts";
-import { changeRules } from "../support/clients.ts";
 import { baseline, waitForDescriptors } from "../support/process.ts";
 import { gotBy, pythonClient, type PythonPeer, pythonServer } from "../support/python_tls.ts";
 import { type DaemonOptions, TestBed } from "../support/testbed.ts";
@@ -16,6 +15,7 @@ import { plainTarget, tlsEnd } from "../support/conns.ts";
 import { unacceptingTarget } from "../support/proxies.ts";
 import { Peer, PeerServer } from "../support/sockets.ts";
 import { until } from "../support/wait.ts";
+import { changeRules } from "../support/reload.ts";
 
 const NO_HANDLES = fileURLToPath(new URL("../support/no_handles.ts", import.meta.url));
 const WAYS = { native: {}, public: { preload: NO_HANDLES } } as const;

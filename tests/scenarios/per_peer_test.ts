@@ -6,15 +6,12 @@
 
 import assert from "node:assert/strict";
 import type { TestDaemon } from "../support/daemon.ts";
-import {
-  assertAllClosesCounted,
-  changeRules,
-  closedSeries,
-  EchoClient,
-} from "../support/clients.ts";
+import { EchoClient } from "../support/clients.ts";
 import { type ClientOptions, echoBackend } from "../support/peers.ts";
 import { dns, type Issued, makeLeaf } from "../support/pki.ts";
 import { TestBed } from "../support/testbed.ts";
+import { assertAllClosesCounted, closedSeries } from "../support/metrics.ts";
+import { changeRules } from "../support/reload.ts";
 
 /** A certificate of the test bed's CA with a key and a serial of its own. */
 function client(testBed: TestBed, subject: string, ...names: readonly string[]): Issued {

@@ -7,9 +7,8 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import type { TestDaemon } from "../support/daemon.ts";
-import { connectTls, echoBackend, readAll, writeAll } from "../support/peers.ts";
+import { connectTls, curl, echoBackend, readAll, writeAll } from "../support/peers.ts";
 import { TestBed } from "../support/testbed.ts";
-import { curl } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 
 /** What the server sends for these bytes until it closes or `enough` says so. */

@@ -6,12 +6,10 @@
  */
 
 import assert from "node:assert/strict";
-import { haproxy, nginx, realTest } from "../support/proxy_protocol_peers.ts";
-import { type ClientOptions, connectTls } from "../support/peers.ts";
-import { heard, inFrontOf } from "../support/receiver.ts";
+import { haproxy, heard, inFrontOf, nginx, realTest } from "../support/proxy_protocol_peers.ts";
+import { type ClientOptions, connectTls, ownAddress } from "../support/peers.ts";
 import { TestBed } from "../support/testbed.ts";
 import { PeerServer } from "../support/sockets.ts";
-import { ownAddress } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 import { bytesOf } from "../support/tls/ends.ts";
 

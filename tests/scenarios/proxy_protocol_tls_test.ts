@@ -9,9 +9,9 @@ import { tlvsOf } from "../support/proxy_protocol.ts";
 import { type Process, sClient } from "../support/openssl.ts";
 import { connectTls } from "../support/peers.ts";
 import { dns, type Issued, makeLeaf } from "../support/pki.ts";
-import { heard, inFrontOf } from "../support/receiver.ts";
 import { TestBed } from "../support/testbed.ts";
 import type { PeerServer } from "../support/sockets.ts";
+import { heard, inFrontOf } from "../support/proxy_protocol_peers.ts";
 
 /** The TLVs that a target hears of a client. */
 async function tlvs(

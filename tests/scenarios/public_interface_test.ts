@@ -7,8 +7,7 @@
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { MB, readHash, Sending } from "../support/bulk.ts";
-import { echo } from "../support/conns.ts";
+import { echo, MB, readHash, Sending } from "../support/conns.ts";
 import { openBothEnds, PATH_KINDS, startPath } from "../support/paths.ts";
 import { TestBed } from "../support/testbed.ts";
 

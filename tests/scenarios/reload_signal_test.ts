@@ -7,11 +7,10 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { stringify } from "yaml";
-import { startDaemon, type TestDaemon } from "../support/daemon.ts";
-import { ask, lineBackend } from "../support/peers.ts";
+import { countLog, startDaemon, type TestDaemon } from "../support/daemon.ts";
+import { ask, attempt, lineBackend } from "../support/peers.ts";
 import { byRename, contents, renewed, serialSeen } from "../support/reload.ts";
 import { TestBed } from "../support/testbed.ts";
-import { attempt, countLog } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 
 const RELOADED = "certstore: certificates reloaded successfully";

@@ -9,8 +9,8 @@ import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { join } from "node:path";
 import type tls from "node:tls";
-import type { TestDaemon } from "../support/daemon.ts";
-import { connectTls, echoBackend, lineBackend } from "../support/peers.ts";
+import { countLog, type TestDaemon } from "../support/daemon.ts";
+import { attempt, connectTls, echoBackend, lineBackend } from "../support/peers.ts";
 import { type Issued, makeCa, makeLeaf } from "../support/pki.ts";
 import {
   byRename,
@@ -22,7 +22,6 @@ import {
   serialSeen,
 } from "../support/reload.ts";
 import { TestBed } from "../support/testbed.ts";
-import { attempt, countLog } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 
 const RELOADED = "certstore: certificates reloaded successfully";

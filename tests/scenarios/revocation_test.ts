@@ -8,18 +8,14 @@
 import assert from "node:assert/strict";
 import { makeCrl } from "../support/crl.ts";
 import { startDaemon, type TestDaemon } from "../support/daemon.ts";
-import {
-  assertAllClosesCounted,
-  changeFile,
-  closedSeries,
-  EchoClient,
-  EchoLoop,
-} from "../support/clients.ts";
+import { EchoClient, EchoLoop } from "../support/clients.ts";
 import { ask, type Backend, echoBackend, lineBackend } from "../support/peers.ts";
 import { type Issued, makeCa, makeLeaf } from "../support/pki.ts";
 import { TestBed } from "../support/testbed.ts";
 import { Peer } from "../support/sockets.ts";
 import { until } from "../support/wait.ts";
+import { assertAllClosesCounted, closedSeries } from "../support/metrics.ts";
+import { changeFile } from "../support/reload.ts";
 
 const REVOKED = 'mtlsd_tls_handshake_errors_total{reason="revoked"}';
 const FAILED_RELOADS = 'mtlsd_reloads_total{result="failure"}';

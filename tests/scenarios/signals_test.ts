@@ -8,11 +8,10 @@ import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { startDaemon } from "../support/daemon.ts";
-import { ask, connectTls, echoBackend, lineBackend } from "../support/peers.ts";
+import { countLog, startDaemon } from "../support/daemon.ts";
+import { ask, attempt, connectTls, echoBackend, lineBackend } from "../support/peers.ts";
 import { byRename, contents, HandshakeStream, renewed } from "../support/reload.ts";
 import { TestBed } from "../support/testbed.ts";
-import { attempt, countLog } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 
 const SUCCESS = 'mtlsd_reloads_total{result="success"}';

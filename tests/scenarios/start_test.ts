@@ -8,12 +8,17 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { stringify } from "yaml";
 import { TESTED_DENO } from "../../src/util/version.ts";
-import { mtlsd, startDaemon, type TestDaemon } from "../support/daemon.ts";
-import { ask, lineBackend, sh } from "../support/peers.ts";
+import {
+  assertPlain,
+  countLog,
+  linesAt,
+  mtlsd,
+  startDaemon,
+  type TestDaemon,
+} from "../support/daemon.ts";
+import { ask, lineBackend, ownAddress, refuses, sh } from "../support/peers.ts";
 import { makeCa, makeLeaf, pem } from "../support/pki.ts";
 import { TestBed } from "../support/testbed.ts";
-import { assertPlain, countLog, linesAt, ownAddress, refuses } from "../support/tools.ts";
-
 Deno.test("server mode says what it does from the start to the stop", async () => {
   await using testBed = await TestBed.create();
   const backend = testBed.use(lineBackend());

@@ -7,13 +7,13 @@
 
 import assert from "node:assert/strict";
 import { playServer } from "../support/adversary/server.ts";
-import type { TestDaemon } from "../support/daemon.ts";
-import { changeFile, changeRules, closedSeries } from "../support/clients.ts";
+import { countLog, type TestDaemon } from "../support/daemon.ts";
 import { lineBackend } from "../support/peers.ts";
 import { chainPem, dns, ip, type Issued, makeCa, makeLeaf, pathOf } from "../support/pki.ts";
 import { TestBed } from "../support/testbed.ts";
 import { Peer, PeerServer } from "../support/sockets.ts";
-import { countLog } from "../support/tools.ts";
+import { closedSeries } from "../support/metrics.ts";
+import { changeFile, changeRules } from "../support/reload.ts";
 
 /** Loopback addresses, whose names certificates carry. */
 const HOSTS = ["127.0.0.1", "127.0.0.2", "127.0.0.3"] as const;

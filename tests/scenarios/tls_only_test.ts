@@ -7,12 +7,11 @@
 
 import assert from "node:assert/strict";
 import type { TestDaemon } from "../support/daemon.ts";
-import { ask, connectTls, echoBackend } from "../support/peers.ts";
+import { ask, attempt, connectTls, curl, echoBackend } from "../support/peers.ts";
 import { makeCa, makeLeaf } from "../support/pki.ts";
 import { byRename, contents, renewed, serialSeen } from "../support/reload.ts";
 import { TestBed } from "../support/testbed.ts";
 import { Peer } from "../support/sockets.ts";
-import { attempt, curl } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 
 /** Server mode as it is for those who have no PKI for clients. */

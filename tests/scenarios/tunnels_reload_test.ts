@@ -6,14 +6,19 @@
 
 import assert from "node:assert/strict";
 import { parse, stringify } from "yaml";
-import { CountingClient, ReleasedBackend } from "../support/drain.ts";
-import { EchoClient } from "../support/clients.ts";
-import { connectTls, echoBackend, lineBackend } from "../support/peers.ts";
+import { CountingClient, EchoClient, ReleasedBackend } from "../support/clients.ts";
+import {
+  attempt,
+  connectTls,
+  echoBackend,
+  lineBackend,
+  ownAddress,
+  refuses,
+  split,
+} from "../support/peers.ts";
 import { testPki, writePki } from "../support/pki.ts";
 import { byRename, contents, renewed, serialSeen } from "../support/reload.ts";
-import { TestBed } from "../support/testbed.ts";
-import { attempt, ownAddress, refuses, split } from "../support/tools.ts";
-import { type Block, clientOf, LISTEN, portOf, startTunnels } from "../support/tunnels.ts";
+import { type Block, clientOf, LISTEN, portOf, startTunnels, TestBed } from "../support/testbed.ts";
 import { until } from "../support/wait.ts";
 
 const FAILED = "certstore: reload failed, keeping the previous certificates";

@@ -7,13 +7,10 @@
 
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
-import { startDaemon } from "../support/daemon.ts";
-import { lineBackend } from "../support/peers.ts";
+import { countLog, linesAt, startDaemon } from "../support/daemon.ts";
+import { attempt, lineBackend, ownAddress, refuses } from "../support/peers.ts";
 import { byRename, contents, renewed, serialSeen } from "../support/reload.ts";
-import { TestBed } from "../support/testbed.ts";
-import { attempt, countLog, linesAt, ownAddress, refuses } from "../support/tools.ts";
-import { type Block, clientOf, LISTEN, startTunnels, tlsOf } from "../support/tunnels.ts";
-
+import { type Block, clientOf, LISTEN, startTunnels, TestBed, tlsOf } from "../support/testbed.ts";
 const FAILED = "certstore: reload failed, keeping the previous certificates";
 const RELOADED = "certstore: certificates reloaded successfully";
 

@@ -7,9 +7,8 @@
 import assert from "node:assert/strict";
 import net from "node:net";
 import { IS_ROOT } from "../support/unix.ts";
-import { startDaemon, type TestDaemon } from "../support/daemon.ts";
-import { CountingClient, ReleasedBackend } from "../support/drain.ts";
-import { assertAllClosesCounted, closedSeries } from "../support/clients.ts";
+import { assertPlain, startDaemon, type TestDaemon } from "../support/daemon.ts";
+import { CountingClient, ReleasedBackend } from "../support/clients.ts";
 import {
   ask,
   closeQuietly,
@@ -20,8 +19,8 @@ import {
   writeAll,
 } from "../support/peers.ts";
 import { TestBed } from "../support/testbed.ts";
-import { assertPlain } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
+import { assertAllClosesCounted, closedSeries } from "../support/metrics.ts";
 
 /** A backend on a UNIX socket that answers `echo: ` and what it was told. */
 class UnixBackend implements AsyncDisposable {

@@ -5,33 +5,11 @@
  * @module
  */
 
-import type { CertStoreOptions } from "../../src/certstore/store.ts";
+import { CertStore, type CertStoreOptions } from "../../src/certstore/store.ts";
 import type { TlsConfig } from "../../src/config/config.ts";
 import type { PkiFiles } from "./pki.ts";
-
-/** One record of a {@linkcode TestLog}. */
-export type TestRecord = {
-  readonly level: string;
-  readonly message: string;
-  readonly fields: Readonly<Record<string, unknown>>;
-};
-
-/** A log that remembers. */
-export class TestLog {
-  readonly records: TestRecord[] = [];
-  readonly debug = this.#level("debug");
-  readonly info = this.#level("info");
-  readonly warn = this.#level("warn");
-  readonly error = this.#level("error");
-
-  #level(level: string): (message: string, fields?: TestRecord["fields"]) => void {
-    return (message, fields = {}) => void this.records.push({ level, message, fields });
-  }
-
-  of(message: string): TestRecord[] {
-    return this.records.filter((record) => record.message === message);
-  }
-}
+import { TestLog } from "./log.ts";
+import * as pki from "./pki.ts";
 
 export const RELOADED = "certstore: certificates reloaded successfully";
 export const FAILED = "certstore: reload failed, keeping the previous certificates";
@@ -91,32 +69,60 @@ export function storeOptions(
   return { tunnels, ...more, logger: new TestLog(), metrics: new TestMetrics() };
 }
 
-/** Waits until a condition holds. */
-export async function until(
-  what: string,
-  condition: () => boolean | Promise<boolean>,
-  limit = 60_000,
-): Promise<void> {
-  const deadline = Date.now() + limit;
-  while (!await condition()) {
-    if (Date.now() > deadline) throw new Error(`Cannot wait any longer: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
-
-/** A directory that is gone after the test. */
-export async function tempDir(): Promise<AsyncDisposable & { readonly path: string }> {
-  const path = await Deno.makeTempDir({ prefix: "certstore" });
-  return {
-    path,
-    async [Symbol.asyncDispose]() {
-      await Deno.remove(path, { recursive: true });
-    },
-  };
-}
-
 /** Writes a file under another name and renames it into place. */
 export async function replaceFile(path: string, text: string): Promise<void> {
   await Deno.writeTextFile(`${path}.new`, text);
   await Deno.rename(`${path}.new`, path);
+}
+
+export const first = pki.testPki();
+
+export const second = pki.testPki();
+
+/** The contents of the files of a PKI. */
+export function files(made: pki.TestPki): Map<string, string | Error> {
+  return new Map([["cert", made.server.pem], ["key", made.server.keyPem], ["ca", made.ca.pem]]);
+}
+
+export const paths = tlsConfig({ cert: "cert", key: "key", ca: "ca" });
+
+/** A reader of files in memory that can be changed under it. */
+export function memory(
+  contents: ReadonlyMap<string, string | Error>,
+): (path: string) => Promise<Uint8Array> {
+  return (path) => {
+    const content = contents.get(path) ?? new Deno.errors.NotFound("gone");
+    return content instanceof Error
+      ? Promise.reject(content)
+      : Promise.resolve(new TextEncoder().encode(content));
+  };
+}
+
+/** A store, and what it told. */
+export type Opened = {
+  readonly store: CertStore;
+  readonly swapped: readonly string[];
+  readonly log: TestLog;
+  readonly metrics: TestMetrics;
+};
+
+/** An open store over files in memory. */
+export async function open(
+  contents: Map<string, string | Error>,
+  now: () => number = Date.now,
+): Promise<Opened> {
+  const swapped: string[] = [];
+  const options = storeOptions(paths, {
+    readFile: memory(contents),
+    onSwap: () => void swapped.push(store.current.leaf.serial),
+    now,
+    timing: { settle: 300 },
+  });
+  const store: CertStore = await CertStore.open(options);
+  return { store, swapped, log: options.logger, metrics: options.metrics };
+}
+
+/** Writes all files of a PKI. */
+export function become(contents: Map<string, string | Error>, made: pki.TestPki): void {
+  for (const [path, text] of files(made)) contents.set(path, text);
 }

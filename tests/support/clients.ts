@@ -6,10 +6,9 @@
 
 import assert from "node:assert/strict";
 import type tls from "node:tls";
-import { parse, stringify } from "yaml";
-import type { TestDaemon } from "./daemon.ts";
-import { type ClientOptions, connectTls } from "./peers.ts";
+import { Backend, type ClientOptions, connectTls, readAll, writeAll } from "./peers.ts";
 import { until } from "./wait.ts";
+import type net from "node:net";
 
 /** A TLS client through a tunnel to an echo backend. */
 export class EchoClient implements AsyncDisposable {
@@ -102,39 +101,66 @@ export class EchoLoop implements AsyncDisposable {
   }
 }
 
-/** Puts other rules into a daemon's config, and SIGHUP; resolves when they are in force. */
-export async function changeRules(
-  daemon: TestDaemon,
-  rules: Readonly<Record<string, unknown>>,
-  block: "acl" | "upstream_acl" = "acl",
-): Promise<void> {
-  const config = parse(await Deno.readTextFile(daemon.configPath));
-  await Deno.writeTextFile(daemon.configPath, stringify({ ...config, [block]: rules }));
-  const from = daemon.lines.length;
-  daemon.kill("SIGHUP");
-  await daemon.waitForLog("certstore: certificates reloaded successfully", {}, from);
-}
+/** Greets each connection with one byte, and says the rest and ends once it is released. */
+export class ReleasedBackend implements AsyncDisposable {
+  readonly #release = Promise.withResolvers<void>();
+  readonly #backend: Backend;
 
-/** Renames a new file over an old one; resolves when it is in force. */
-export async function changeFile(daemon: TestDaemon, path: string, text: string): Promise<void> {
-  const from = daemon.lines.length;
-  await Deno.writeTextFile(`${path}.next`, text);
-  await Deno.rename(`${path}.next`, path);
-  await daemon.waitForLog("certstore: certificates reloaded successfully", {}, from);
-}
-
-/** Every accepted connection is open or was closed for exactly one reason. */
-export async function assertAllClosesCounted(daemon: TestDaemon): Promise<void> {
-  const series = await daemon.metrics();
-  let closed = 0;
-  for (const [name, value] of series) {
-    if (name.startsWith("mtlsd_connections_closed_total")) closed += value;
+  /** `rest` is what it says once it is released. */
+  constructor(rest: Uint8Array = new Uint8Array()) {
+    this.#backend = new Backend(async (conn) => {
+      await writeAll(conn, Uint8Array.of(1));
+      const read = readAll(conn);
+      await this.#release.promise;
+      await writeAll(conn, rest);
+      await conn.closeWrite();
+      await read;
+    });
   }
-  const active = series.get("mtlsd_active_connections");
-  assert.equal(series.get("mtlsd_connections_total"), closed + (active ?? NaN));
+
+  /** `127.0.0.1:port`. */
+  get address(): string {
+    return this.#backend.address;
+  }
+
+  /** Every connection may end. */
+  release(): void {
+    this.#release.resolve();
+  }
+
+  /** Releases and cuts. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.release();
+    await this.#backend[Symbol.asyncDispose]();
+  }
 }
 
-/** The series of a close reason. */
-export function closedSeries(reason: string): string {
-  return `mtlsd_connections_closed_total{reason="${reason}"}`;
+/** Who uses the tunnel: counts what comes, and ends when the other side has. */
+export class CountingClient implements AsyncDisposable {
+  /** Bytes so far. */
+  received = 0;
+  /** Settles when the connection is gone. */
+  readonly over: Promise<void>;
+  readonly #socket: net.Socket;
+
+  /** Owns the socket from now on. */
+  constructor(socket: net.Socket) {
+    this.#socket = socket;
+    socket.on("data", (bytes: Uint8Array) => this.received += bytes.length);
+    socket.on("error", () => {});
+    socket.once("end", () => socket.end());
+    this.over = new Promise((done) => socket.once("close", () => done()));
+  }
+
+  /** Waits for the backend's greeting. */
+  async greeted(): Promise<this> {
+    await until(() => this.received > 0);
+    return this;
+  }
+
+  /** Cuts it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#socket.destroy();
+    await this.over;
+  }
 }

@@ -13,7 +13,6 @@ import { parseConfig } from "../../src/config/load.ts";
 import { formatProblem } from "../../src/config/problem.ts";
 import { formatGrants, grantsFor } from "../../src/control/grants.ts";
 import { until } from "./wait.ts";
-
 /** The repository. */
 export const ROOT: string = fileURLToPath(new URL("../../", import.meta.url));
 /**
@@ -296,4 +295,19 @@ export async function mtlsd(
   const { code, stdout, stderr } = await child.output();
   const text = new TextDecoder();
   return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
+}
+
+/** The lines that the log has at this level. */
+export function linesAt(daemon: TestDaemon, level: "DEBUG" | "INFO" | "WARN" | "ERROR"): string[] {
+  return daemon.lines.filter(({ fields }) => fields.level === level).map(({ raw }) => raw);
+}
+
+/** How many lines have this message. */
+export function countLog(daemon: TestDaemon, message: string): number {
+  return daemon.lines.filter(({ fields }) => fields.msg === message).length;
+}
+
+/** No stack trace, no names of JavaScript's errors. */
+export function assertPlain(text: string): void {
+  assert.doesNotMatch(text, /^\s+at |\.ts:\d|NotCapable|TypeError|Uncaught|internal error/m, text);
 }

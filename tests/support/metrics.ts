@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import type { Metrics } from "../../src/admin/metrics.ts";
-
+import type { TestDaemon } from "./daemon.ts";
 /** A metric. */
 export type Family = {
   readonly help: string;
@@ -65,4 +65,20 @@ export async function readSeries(
     assert.ok(value !== undefined, `no ${sample}`);
     return value;
   };
+}
+
+/** Every accepted connection is open or was closed for exactly one reason. */
+export async function assertAllClosesCounted(daemon: TestDaemon): Promise<void> {
+  const series = await daemon.metrics();
+  let closed = 0;
+  for (const [name, value] of series) {
+    if (name.startsWith("mtlsd_connections_closed_total")) closed += value;
+  }
+  const active = series.get("mtlsd_active_connections");
+  assert.equal(series.get("mtlsd_connections_total"), closed + (active ?? NaN));
+}
+
+/** The series of a close reason. */
+export function closedSeries(reason: string): string {
+  return `mtlsd_connections_closed_total{reason="${reason}"}`;
 }

@@ -7,8 +7,8 @@
 
 import assert from "node:assert/strict";
 import { Process } from "./openssl.ts";
-import { refuses } from "./tools.ts";
 import { timed, until } from "./wait.ts";
+import { refuses } from "./peers.ts";
 
 /** Milliseconds that a program has to end after its signal before it is killed. */
 const PATIENCE = 5_000;

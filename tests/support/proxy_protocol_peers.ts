@@ -10,8 +10,13 @@ import net from "node:net";
 import tls from "node:tls";
 import { filesIn, Process } from "./openssl.ts";
 import type { TestPki } from "./pki.ts";
-import { refuses, split } from "./tools.ts";
 import { until } from "./wait.ts";
+import { type ClientOptions, refuses, split } from "./peers.ts";
+import { parseHeader } from "../../src/proxy_protocol/parse.ts";
+import type { TestDaemon } from "./daemon.ts";
+import type { DaemonOptions, TestBed } from "./testbed.ts";
+import { type Peer, PeerServer, Relay } from "./sockets.ts";
+import { Buffer } from "node:buffer";
 
 /** What the daemons are, and how they say their version. */
 const TOOLS = { haproxy: "-v", nginx: "-v" } as const;
@@ -165,4 +170,97 @@ export async function tlsClient(
   const { localPort = 0, localAddress = "" } = socket;
   const client = await held(secured, "secureConnect");
   return { ...client, port: localPort, address: localAddress };
+}
+
+/** The header that a target has heard, and what came behind it. */
+export async function heard(peer: Peer): Promise<{
+  readonly header: Uint8Array;
+  readonly source: string;
+  readonly destination: string;
+  readonly rest: () => string;
+}> {
+  const header = await until(() => {
+    const parsed = parseHeader(peer.bytes);
+    assert.ok(parsed.kind === "more" || parsed.kind === "header", peer.bytes.toString("hex"));
+    return parsed.kind === "header" ? parsed : undefined;
+  }, { what: () => `a header, have ${peer.bytes.toString("hex")}` });
+  const { length, proxied } = header;
+  assert.ok(proxied !== undefined);
+  return {
+    header: Uint8Array.from(peer.bytes.subarray(0, length)),
+    source: `${proxied.source.host}:${proxied.source.port}`,
+    destination: `${proxied.destination.host}:${proxied.destination.port}`,
+    rest: () => peer.bytes.subarray(length).toString(),
+  };
+}
+
+/** A daemon in front of a target that the test plays. */
+export async function inFrontOf(
+  testBed: TestBed,
+  version: string,
+  options: DaemonOptions = {},
+): Promise<{ readonly target: PeerServer; readonly server: TestDaemon }> {
+  const target = testBed.use(await PeerServer.listen());
+  const server = await testBed.server(target.address, {
+    ...options,
+    proxy: { proxy_protocol: version, ...options.proxy },
+  });
+  return { target, server };
+}
+
+/** The networks of the tests. */
+export const TRUSTED = ["127.0.0.0/8"];
+
+/** The client that {@linkcode line} names unless told otherwise. */
+export const CLIENT = "198.51.100.9:56324";
+
+/** A header that names a client, of the same network as {@linkcode CLIENT}. */
+export function line(port = 56324, host = 9): string {
+  return `PROXY TCP4 198.51.100.${host} 203.0.113.1 ${port} 443\r\n`;
+}
+
+/** How a balancer sends its header and what comes with it. */
+export type Manner = (header: Uint8Array, first: Uint8Array, to: Peer) => Promise<void>;
+
+/** In one segment. */
+export const TOGETHER: Manner = (header: Uint8Array, first: Uint8Array, to: Peer): Promise<void> =>
+  to.send(Buffer.concat([header, first]));
+
+/** A balancer in front of a port: connections get a header, one after the other from these. */
+export async function balancer(
+  testBed: TestBed,
+  port: number,
+  headers: readonly Uint8Array[],
+  manner: Manner = TOGETHER,
+): Promise<Relay> {
+  const known = new Set<Peer>();
+  let next = 0;
+  return testBed.use(
+    await Relay.to(port, {
+      send: async (bytes, to) => {
+        // A TLS client speaks first; what comes back is not for us to touch.
+        if (known.has(to) || bytes[0] !== 22 || bytes[5] !== 1) return await to.send(bytes);
+        known.add(to);
+        const header = headers[next++ % headers.length] ?? new Uint8Array();
+        await manner(header, bytes, to);
+      },
+    }),
+  );
+}
+
+/** Server mode that expects headers. */
+export function behind(
+  testBed: TestBed,
+  target: string,
+  { proxy, ...options }: DaemonOptions = {},
+): Promise<TestDaemon> {
+  return testBed.server(target, {
+    ...options,
+    proxy: { accept_proxy_protocol: TRUSTED, ...proxy },
+  });
+}
+
+/** A client of the test bed that comes by way of a balancer. */
+export function through(testBed: TestBed, relay: Relay): ClientOptions {
+  return { port: relay.port, ca: testBed.pki.ca.pem, identity: testBed.pki.client };
 }

@@ -8,9 +8,10 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import type tls from "node:tls";
-import { connectTls } from "./peers.ts";
-import type { ClientOptions } from "./peers.ts";
+import { type ClientOptions, connectTls } from "./peers.ts";
 import { chainPem, dns, ip, type Issued, makeLeaf, pathOf, type TestPki } from "./pki.ts";
+import { parse, stringify } from "yaml";
+import type { TestDaemon } from "./daemon.ts";
 
 /** A server certificate like that of the PKI, with a key of its own. */
 export function renewed(pki: TestPki): Issued {
@@ -126,4 +127,25 @@ export class HandshakeStream implements AsyncDisposable {
     this.#stopped = true;
     await this.#loop;
   }
+}
+
+/** Puts other rules into a daemon's config, and SIGHUP; resolves when they are in force. */
+export async function changeRules(
+  daemon: TestDaemon,
+  rules: Readonly<Record<string, unknown>>,
+  block: "acl" | "upstream_acl" = "acl",
+): Promise<void> {
+  const config = parse(await Deno.readTextFile(daemon.configPath));
+  await Deno.writeTextFile(daemon.configPath, stringify({ ...config, [block]: rules }));
+  const from = daemon.lines.length;
+  daemon.kill("SIGHUP");
+  await daemon.waitForLog("certstore: certificates reloaded successfully", {}, from);
+}
+
+/** Renames a new file over an old one; resolves when it is in force. */
+export async function changeFile(daemon: TestDaemon, path: string, text: string): Promise<void> {
+  const from = daemon.lines.length;
+  await Deno.writeTextFile(`${path}.next`, text);
+  await Deno.rename(`${path}.next`, path);
+  await daemon.waitForLog("certstore: certificates reloaded successfully", {}, from);
 }

@@ -13,9 +13,8 @@
 
 import assert from "node:assert/strict";
 import { type DaemonSettings, startDaemon, type TestDaemon } from "./daemon.ts";
-import type { ClientOptions } from "./peers.ts";
+import { type ClientOptions, split } from "./peers.ts";
 import { type PkiFiles, type TestPki, testPki, writePki } from "./pki.ts";
-
 /** Settings of one daemon besides what every test bed gives it; each block adds to the test bed's. */
 export type DaemonOptions = {
   readonly tls?: Readonly<Record<string, unknown>>;
@@ -120,4 +119,39 @@ export class TestBed implements AsyncDisposable {
       assert.doesNotMatch(log, /internal error|msg="\w+: connection failed"/);
     }
   }
+}
+
+/** A free port of loopback. */
+export const LISTEN = "127.0.0.1:0";
+
+/** A block of a config. */
+export type Block = Readonly<Record<string, unknown>>;
+
+/** A `tls` block of the test bed's server. */
+export function tlsOf({ files: { ca, server: cert, serverKey: key } }: TestBed): Block {
+  return { cert, key, ca };
+}
+
+/** Server-mode tunnels over the test bed's `tls` block. */
+export async function startTunnels(
+  testBed: TestBed,
+  tunnels: readonly Block[],
+  more: Block = {},
+): Promise<TestDaemon> {
+  const config = { mode: "server", tls: tlsOf(testBed), ...more, tunnels };
+  return testBed.use(await startDaemon({ dir: testBed.dir, config }));
+}
+
+/** Where a tunnel listens. */
+export function portOf(daemon: TestDaemon, tunnel: string): number {
+  const line = daemon.lines.find(({ fields }) =>
+    fields.tunnel === tunnel && fields.listen !== undefined
+  );
+  assert.ok(line, daemon.log);
+  return split(line.fields.listen ?? "").port;
+}
+
+/** A client that the tunnel lets in. */
+export function clientOf(testBed: TestBed, daemon: TestDaemon, tunnel: string): ClientOptions {
+  return { ...testBed.as(daemon), port: portOf(daemon, tunnel) };
 }

@@ -6,7 +6,7 @@
 
 /** Settings of {@linkcode until}. */
 export type UntilOptions = {
-  /** Said when it does not happen. */
+  /** What the error says did not happen. */
   readonly what?: () => string;
   /** Give up at once when this holds. */
   readonly failed?: () => boolean;
@@ -15,17 +15,21 @@ export type UntilOptions = {
    * one at rest: this ends a test that hangs, and says nothing about speed.
    */
   readonly within?: number;
-  /** Milliseconds between two looks; default 10. */
+  /** Milliseconds between two polls; default 10. */
   readonly every?: number;
 };
 
-/** Polls until `condition` gives something other than false, undefined or null. */
+/**
+ * Polls until `condition` gives something other than false, undefined or null. Options that are a string
+ * are what the error says did not happen.
+ */
 export async function until<T>(
   condition: () => T | Promise<T>,
-  options: UntilOptions = {},
+  options: UntilOptions | string = {},
 ): Promise<NonNullable<Exclude<T, false>>> {
-  const { what = () => String(condition), failed = () => false, within = 60_000 } = options;
-  const { every = 10 } = options;
+  const given = typeof options === "string" ? { what: () => options } : options;
+  const { what = () => String(condition), failed = () => false, within = 60_000 } = given;
+  const { every = 10 } = given;
   const deadline = performance.now() + within;
   for (;;) {
     const value = await condition();

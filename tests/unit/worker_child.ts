@@ -11,7 +11,8 @@ import { allocateCounters, CounterReader } from "../../src/metrics/counters.ts";
 import type { Report } from "../../src/report.ts";
 import { type Command, PROTOCOL } from "../../src/snapshot.ts";
 import { DataPlane } from "../../src/worker.ts";
-import { TestLog, TestMetrics } from "../support/certstore.ts";
+import { TestMetrics } from "../support/certstore.ts";
+import { TestLog } from "../support/log.ts";
 import { parseValid } from "../support/config.ts";
 
 /** The scope of a Worker, which the types of this project do not include. */

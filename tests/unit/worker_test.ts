@@ -11,13 +11,12 @@ import { allocateCounters, CounterReader } from "../../src/metrics/counters.ts";
 import { PROTOCOL as REPORT_PROTOCOL, type Report } from "../../src/report.ts";
 import { type Command, PROTOCOL, type Snapshot, type TunnelState } from "../../src/snapshot.ts";
 import { DataPlane, updateAll } from "../../src/worker.ts";
-import { ask, lineBackend } from "../support/peers.ts";
+import { ask, lineBackend, ownAddress, refuses, split } from "../support/peers.ts";
 import { testPki, writePki } from "../support/pki.ts";
-import { ownAddress, refuses, split } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
-import { TestLog, TestMetrics } from "../support/certstore.ts";
-import { first, memory } from "./certstore/memory_store.ts";
+import { first, memory, TestMetrics } from "../support/certstore.ts";
 import { parseValid } from "../support/config.ts";
+import { TestLog } from "../support/log.ts";
 
 /** A config of server tunnels at these addresses. */
 function tunnelsAt(...addresses: readonly string[]): Config {

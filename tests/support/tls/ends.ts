@@ -267,15 +267,6 @@ export function bytesOf(size: number, seed = 1): Uint8Array {
   return bytes;
 }
 
-/** Waits until `holds`; fails with `what` after 60 s. */
-export async function until(holds: () => boolean, what: string): Promise<void> {
-  const deadline = performance.now() + 60_000;
-  while (!holds()) {
-    assert(performance.now() < deadline, `timed out waiting until ${what}`);
-    await new Promise((done) => setTimeout(done, 5));
-  }
-}
-
 /** Waits until a number has stopped growing for a while: for what must not go on. */
 export async function settled(read: () => number, quiet = 150): Promise<number> {
   let last = read();

@@ -6,15 +6,15 @@ import { type CrlOptions, makeCrl } from "../../support/crl.ts";
 import * as pki from "../../support/pki.ts";
 import {
   FAILED,
+  memory,
   RELOADED,
   replaceFile,
   serverTls,
   storeOptions,
-  tempDir,
   tlsConfig,
-  until,
 } from "../../support/certstore.ts";
-import { memory } from "./memory_store.ts";
+import { until } from "../../support/wait.ts";
+import { tempDir } from "../../support/temp_dir.ts";
 
 const DAY = 86_400_000;
 const OVERDUE = "certstore: revocation list is past its nextUpdate, keeping it";
@@ -142,7 +142,7 @@ Deno.test("lists are watched: a rename into place is in force within seconds", a
   await using store = await CertStore.open(options);
   await store.watch();
   await replaceFile(path, crl({ revoked: [7] }));
-  await until("the list is in force", () => serialsOf(store).join() === "07");
+  await until(() => serialsOf(store).join() === "07", "the list is in force");
   assert.equal(options.logger.of(RELOADED)[0]?.fields.revoked, 1);
   const [watching] = options.logger.of("certstore: watching files for changes");
   assert.deepEqual(watching?.fields.directories, [`${dir.path}/pki`, `${dir.path}/lists`]);

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { readBoundedFile } from "../../../src/certstore/files.ts";
 import { loadCredentials } from "../../../src/certstore/load.ts";
-import { tempDir } from "../../support/certstore.ts";
 import { ca, leaf, NOW } from "../../support/credential_files.ts";
+import { tempDir } from "../../support/temp_dir.ts";
 
 Deno.test("each file is read once, also where it is named three times", async () => {
   const reads: string[] = [];

@@ -3,15 +3,9 @@ import { X509Certificate } from "node:crypto";
 import { CertStore } from "../../../src/certstore/store.ts";
 import type { TlsConfig } from "../../../src/config/config.ts";
 import * as pki from "../../support/pki.ts";
-import {
-  FAILED,
-  RELOADED,
-  replaceFile,
-  storeOptions,
-  tempDir,
-  tlsConfig,
-  until,
-} from "../../support/certstore.ts";
+import { FAILED, RELOADED, replaceFile, storeOptions, tlsConfig } from "../../support/certstore.ts";
+import { until } from "../../support/wait.ts";
+import { tempDir } from "../../support/temp_dir.ts";
 
 type Generation = {
   readonly serial: string;
@@ -154,10 +148,10 @@ for (const [name, { tls, write, poll = 3_600_000 }] of Object.entries(STYLES)) {
     for (const round of [1, 2, 3]) {
       const made = generation();
       await write(dir.path, made, round);
-      await until("the new serial", () => store.current.leaf.serial === made.serial);
+      await until(() => store.current.leaf.serial === made.serial, "the new serial");
       await until(
-        "all of it",
         () => store.current.caPem === made.ca && store.current.certPem === made.cert,
+        "all of it",
       );
     }
     assert.deepEqual(options.logger.of(FAILED), []);
@@ -194,8 +188,8 @@ Deno.test("one file after the other, in either order and whatever is between: ev
       const made = generation();
       await write(order, made, gap);
       await until(
-        `the new serial, ${order} ${gap} ms`,
         () => store.current.leaf.serial === made.serial,
+        `the new serial, ${order} ${gap} ms`,
       );
     }
   }
@@ -230,15 +224,15 @@ Deno.test("live/ alone granted: symlinks into archive/ are read, and rewrites th
     for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) said += text;
   })();
   try {
-    await until("that it watches", () => said.includes("certstore: watching files"), 30_000);
+    await until(() => said.includes("certstore: watching files"), "that it watches");
     const second = generation();
     await style.write(dir.path, second, 1);
-    await until("the new symlinks", () => said.includes(second.serial));
+    await until(() => said.includes(second.serial), "the new symlinks");
     const third = generation();
     for (const [file, text] of entries(third)) {
       await Deno.writeTextFile(`${dir.path}/archive/1-${file}`, text);
     }
-    await until("the rewrite out of sight", () => said.includes(third.serial));
+    await until(() => said.includes(third.serial), "the rewrite out of sight");
     assert(!said.includes(FAILED), said);
     assert(!said.includes("cannot watch"), said);
   } finally {

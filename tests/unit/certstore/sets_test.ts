@@ -11,8 +11,16 @@ import { CertStore } from "../../../src/certstore/store.ts";
 import type { NonEmpty } from "../../../src/config/config.ts";
 import { makeCrl } from "../../support/crl.ts";
 import * as pki from "../../support/pki.ts";
-import { FAILED, RELOADED, TestLog, TestMetrics, tlsConfig } from "../../support/certstore.ts";
-import { first, memory, second } from "./memory_store.ts";
+import {
+  FAILED,
+  first,
+  memory,
+  RELOADED,
+  second,
+  TestMetrics,
+  tlsConfig,
+} from "../../support/certstore.ts";
+import { TestLog } from "../../support/log.ts";
 
 const INNER = tlsConfig({ cert: "cert", key: "key", ca: "ca" });
 const OUTER = tlsConfig({ cert: "cert2", key: "key2", ca: "ca2" });

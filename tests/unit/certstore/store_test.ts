@@ -2,9 +2,19 @@ import assert from "node:assert/strict";
 import { CredentialError } from "../../../src/certstore/load.ts";
 import { CertStore } from "../../../src/certstore/store.ts";
 import * as pki from "../../support/pki.ts";
-import { FAILED, RELOADED, storeOptions, until } from "../../support/certstore.ts";
-import { become, files, first, memory, open, paths, second } from "./memory_store.ts";
-
+import {
+  become,
+  FAILED,
+  files,
+  first,
+  memory,
+  open,
+  paths,
+  RELOADED,
+  second,
+  storeOptions,
+} from "../../support/certstore.ts";
+import { until } from "../../support/wait.ts";
 Deno.test("opening loads, logs and sets the gauges", async () => {
   const contents = files(first);
   contents.set("cert", first.server.pem + second.ca.pem);
@@ -130,8 +140,8 @@ Deno.test("half a change waits for the other half, a signal does not", async () 
   contents.set("cert", second.server.pem);
   const look = store.reload("watch");
   await until(
-    "that it looks",
     () => log.of("certstore: file changed, scheduling reload").length === 2,
+    "that it looks",
   );
   become(contents, second);
   assert.equal(await look, "success");
@@ -145,7 +155,7 @@ Deno.test("half a change that is taken back is nothing", async () => {
   await using _ = store;
   contents.set("cert", "half");
   const look = store.reload("watch");
-  await until("that it looks", () => log.records.some(({ level }) => level === "debug"));
+  await until(() => log.records.some(({ level }) => level === "debug"), "that it looks");
   become(contents, first);
   assert.equal(await look, "unchanged");
   assert.deepEqual(metrics.reloads, { success: 0, failure: 0 });
@@ -160,7 +170,7 @@ Deno.test("a signal does not wait for half a change to settle", async () => {
   await using store = await CertStore.open(options);
   contents.set("cert", "half");
   const look = store.reload("watch");
-  await until("that it looks", () => options.logger.records.some(({ level }) => level === "debug"));
+  await until(() => options.logger.records.some(({ level }) => level === "debug"), "that it looks");
   assert.equal(await store.reload("signal"), "failure");
   assert.equal(await look, "unchanged");
   assert.deepEqual(options.metrics.reloads, { success: 0, failure: 1 });

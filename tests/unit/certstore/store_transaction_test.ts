@@ -2,9 +2,18 @@ import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { CertStore } from "../../../src/certstore/store.ts";
 import * as pki from "../../support/pki.ts";
-import { FAILED, RELOADED, storeOptions } from "../../support/certstore.ts";
-import { become, files, first, memory, open, paths, second } from "./memory_store.ts";
-
+import {
+  become,
+  FAILED,
+  files,
+  first,
+  memory,
+  open,
+  paths,
+  RELOADED,
+  second,
+  storeOptions,
+} from "../../support/certstore.ts";
 Deno.test("what else is reloaded takes effect with the certificates or not at all", async () => {
   const contents = files(first);
   const { store, log } = await open(contents);

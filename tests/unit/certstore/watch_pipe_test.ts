@@ -10,10 +10,9 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import type { TestDaemon } from "../../support/daemon.ts";
-import { lineBackend, sh } from "../../support/peers.ts";
+import { attempt, lineBackend, sh } from "../../support/peers.ts";
 import { contents, renewed, serialSeen } from "../../support/reload.ts";
 import { TestBed } from "../../support/testbed.ts";
-import { attempt } from "../../support/tools.ts";
 import { until, within } from "../../support/wait.ts";
 
 const CANNOT_WATCH = "certstore: cannot watch directory, looking every now and then";

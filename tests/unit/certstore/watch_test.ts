@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { directoriesOf, FileWatcher, type WatchTiming } from "../../../src/certstore/watch.ts";
-import { replaceFile, tempDir, TestLog, until } from "../../support/certstore.ts";
+import { replaceFile } from "../../support/certstore.ts";
+import { until } from "../../support/wait.ts";
+import { tempDir } from "../../support/temp_dir.ts";
+import { TestLog } from "../../support/log.ts";
 
 /** Events only: whoever relies on looking now and then waits in vain. */
 const EVENTS: WatchTiming = { debounce: 50, maxDelay: 300, poll: 3_600_000, pollUnwatched: 50 };
@@ -77,10 +80,10 @@ for (const [name, { before, change, path = "file" }] of Object.entries(CHANGES))
       timing: EVENTS,
     };
     await using watcher = await FileWatcher.start(options);
-    await until("the first look", () => looks === 1);
+    await until(() => looks === 1, "the first look");
     assert(watcher.directories.includes(dir.path));
     await change(dir.path);
-    await until("a look", () => looks >= 2);
+    await until(() => looks >= 2, "a look");
     assert.deepEqual(options.logger.records, []);
   });
 }
@@ -116,14 +119,14 @@ Deno.test("a directory that is replaced is watched again", async () => {
   await using watcher = await FileWatcher.start(options);
   for (const [i, way] of [...ways, ...ways].entries()) {
     await way(`made ${i}`);
-    await until("the new directory", () => seen === `made ${i}`);
-    await until("a watch", () => watcher.directories.includes(home));
+    await until(() => seen === `made ${i}`, "the new directory");
+    await until(() => watcher.directories.includes(home), "a watch");
     await Deno.writeTextFile(`${home}/file`, `written ${i}`);
-    await until("the new file", () => seen === `written ${i}`);
+    await until(() => seen === `written ${i}`, "the new file");
   }
   await Deno.remove(home, { recursive: true });
-  await until("that it is gone", () => seen === "gone");
-  await until("no watch", () => watcher.directories.length === 0);
+  await until(() => seen === "gone", "that it is gone");
+  await until(() => watcher.directories.length === 0, "no watch");
 });
 
 Deno.test("a directory that does not exist yet is watched once it does", async () => {
@@ -137,9 +140,9 @@ Deno.test("a directory that does not exist yet is watched once it does", async (
   };
   await using watcher = await FileWatcher.start(options);
   assert.deepEqual(watcher.directories, []);
-  await until("looks without a watch", () => looks >= 3);
+  await until(() => looks >= 3, "looks without a watch");
   await Deno.mkdir(`${dir.path}/later`);
-  await until("a watch", () => watcher.directories.length === 1);
+  await until(() => watcher.directories.length === 1, "a watch");
 });
 
 Deno.test("what no event shows is found by looking now and then", async () => {
@@ -152,7 +155,7 @@ Deno.test("what no event shows is found by looking now and then", async () => {
     timing: { ...EVENTS, poll: 20 },
   };
   await using _watcher = await FileWatcher.start(options);
-  await until("three looks", () => looks >= 3);
+  await until(() => looks >= 3, "three looks");
 });
 
 Deno.test("a burst of events is one check, a stream of them is not put off for ever", async () => {
@@ -166,17 +169,17 @@ Deno.test("a burst of events is one check, a stream of them is not put off for e
     timing: { ...EVENTS, debounce: 400, maxDelay: 800 },
   };
   await using _watcher = await FileWatcher.start(options);
-  await until("the first look", () => looks === 1);
+  await until(() => looks === 1, "the first look");
   let writes = 0;
   for (; writes < 20; writes++) await Deno.writeTextFile(path, `${writes}`);
-  await until("the look after the burst", () => looks >= 2);
+  await until(() => looks >= 2, "the look after the burst");
   assert(looks <= 3, `${looks} looks after a burst`);
   // Faster than the debounce, for longer than the greatest delay.
   const before = looks;
-  await until("a look in the middle of the stream", async () => {
+  await until(async () => {
     await Deno.writeTextFile(path, `${writes++}`);
     return looks > before;
-  });
+  }, "a look in the middle of the stream");
 });
 
 Deno.test("looking is no reason to check, and a look that fails does not end it", async () => {
@@ -196,7 +199,7 @@ Deno.test("looking is no reason to check, and a look that fails does not end it"
     timing: { ...EVENTS, debounce: 10, pollUnwatched: 20 },
   };
   await using _watcher = await FileWatcher.start(options);
-  await until("several looks in spite of the error", () => looks >= 3);
+  await until(() => looks >= 3, "several looks in spite of the error");
   const [record, ...more] = options.logger.records;
   assert.equal(record?.message, "certstore: watching files failed, going on");
   assert.deepEqual(record.fields, { error: "broken look" });
@@ -211,10 +214,10 @@ Deno.test("looking is no reason to check, and a look that fails does not end it"
     },
   };
   await using watcher = await FileWatcher.start(calm);
-  await until("the first look", () => quiet === 1);
+  await until(() => quiet === 1, "the first look");
   // Events come in order: once that of the write was seen, those of the reading are behind.
   await Deno.writeTextFile(path, "two");
-  await until("the look after the write", () => quiet >= 2);
+  await until(() => quiet >= 2, "the look after the write");
   const seen = quiet;
   await watcher[Symbol.asyncDispose]();
   assert.equal(quiet, seen);

@@ -1,14 +1,9 @@
 import assert from "node:assert/strict";
 import { CertStore } from "../../../src/certstore/store.ts";
 import * as pki from "../../support/pki.ts";
-import {
-  FAILED,
-  replaceFile,
-  serverTls,
-  storeOptions,
-  tempDir,
-  until,
-} from "../../support/certstore.ts";
+import { FAILED, replaceFile, serverTls, storeOptions } from "../../support/certstore.ts";
+import { until } from "../../support/wait.ts";
+import { tempDir } from "../../support/temp_dir.ts";
 
 Deno.test("a broken file leaves the old one serving, shows, and is repaired", async () => {
   await using dir = await tempDir();
@@ -19,13 +14,13 @@ Deno.test("a broken file leaves the old one serving, shows, and is repaired", as
   await store.watch();
   const { current } = store;
   await Deno.writeTextFile(paths.server, "broken");
-  await until("the failure", () => store.status().result === "failure");
+  await until(() => store.status().result === "failure", "the failure");
   assert.equal(store.current, current);
   assert.match(store.status().error ?? "", /^tls\.cert: Cannot use ".*server\.pem": it is not PEM/);
   assert.equal(options.logger.of(FAILED).length, 1);
   const next = pki.makeLeaf({ key: made.server.key }, made.ca);
   await replaceFile(paths.server, next.pem);
-  await until("the repair", () => store.current.certPem === next.pem);
+  await until(() => store.current.certPem === next.pem, "the repair");
   assert.equal(store.status().result, "success");
   // A neighbour in the directory is nobody's business.
   const seen = options.logger.records.length;
@@ -80,7 +75,7 @@ Deno.test("hundreds of reloads under a stream of changes leave nothing behind", 
   }
   assert.equal(options.metrics.reloads.failure, 0);
   assert(options.metrics.reloads.success >= 201);
-  await until("no file more than before", () => openFiles(dir.path) === 0);
+  await until(() => openFiles(dir.path) === 0, "no file more than before");
 });
 
 /** Descriptors of this process that lead into the directory; other tests come and go. */

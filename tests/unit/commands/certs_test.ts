@@ -6,18 +6,10 @@ import { join } from "node:path";
 import * as tls from "node:tls";
 import { fileURLToPath } from "node:url";
 import { certs } from "../../../src/commands/certs.ts";
+import { inTempDir } from "../../support/temp_dir.ts";
 
 const SET = ["ca.pem", "client-key.pem", "client.pem", "server-key.pem", "server.pem"];
 const POSIX = Deno.build.os !== "windows";
-
-async function inTemp(body: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir();
-  try {
-    await body(dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
-}
 
 type Ran = { readonly status: number; readonly out: string[]; readonly err: string[] };
 
@@ -47,7 +39,7 @@ function mode(path: string): number {
 }
 
 Deno.test("the five files are written, the directory is made, and the result is told", () =>
-  inTemp(async (temp) => {
+  inTempDir(async (temp) => {
     const dir = join(temp, "new", "certs");
     const { status, out, err } = await run(dir);
     assert.deepEqual([status, err], [0, []]);
@@ -64,7 +56,7 @@ Deno.test("the five files are written, the directory is made, and the result is 
   }));
 
 Deno.test("the CA's key is written only when it is to be kept, and is the CA's", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     assert.equal((await run(dir, { keepCaKey: true })).status, 0);
     const files = await contents(dir);
     assert.deepEqual(Object.keys(files).sort(), ["ca-key.pem", ...SET]);
@@ -73,7 +65,7 @@ Deno.test("the CA's key is written only when it is to be kept, and is the CA's",
   }));
 
 Deno.test("openssl verifies both roles strictly", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     await run(dir);
     for (
       const [file, purpose] of [["server.pem", "sslserver"], ["client.pem", "sslclient"]] as const
@@ -87,7 +79,7 @@ Deno.test("openssl verifies both roles strictly", () =>
   }));
 
 Deno.test("a mutual handshake succeeds with them, by name and by address", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     await run(dir);
     const files = await contents(dir);
     const ca = files["ca.pem"] ?? "";
@@ -119,7 +111,7 @@ Deno.test("a mutual handshake succeeds with them, by name and by address", () =>
   }));
 
 Deno.test("keys are 0600 even under umask 0, and grants on the directory are enough", () =>
-  inTemp(async (temp) => {
+  inTempDir(async (temp) => {
     const dir = join(temp, "certs");
     const grants = [`--allow-read=${dir}`, `--allow-write=${dir}`];
     for (const flags of [{}, { force: true, keepCaKey: true }]) {
@@ -137,7 +129,7 @@ Deno.test("keys are 0600 even under umask 0, and grants on the directory are eno
   }));
 
 Deno.test("a missing grant is named in one line, and nothing is written", () =>
-  inTemp(async (temp) => {
+  inTempDir(async (temp) => {
     const dir = join(temp, "certs");
     const [read, write] = [`--allow-read=${dir}`, `--allow-write=${dir}`];
     for (
@@ -184,7 +176,7 @@ async function spawn(
 }
 
 Deno.test("any one file that exists is refused and everything stays as it was", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     for (const name of [...SET, "ca-key.pem"]) {
       const path = join(dir, name);
       await Deno.writeTextFile(path, "mine");
@@ -197,7 +189,7 @@ Deno.test("any one file that exists is refused and everything stays as it was", 
   }));
 
 Deno.test("a second run is refused, names every file, and with force replaces all", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     await run(dir);
     const before = await contents(dir);
     const { status, err } = await run(dir);
@@ -211,7 +203,7 @@ Deno.test("a second run is refused, names every file, and with force replaces al
   }));
 
 Deno.test("with force the key of the CA before does not stay, and that is told", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     await run(dir, { keepCaKey: true });
     const { status, out } = await run(dir, { force: true });
     assert.equal(status, 0);
@@ -220,7 +212,7 @@ Deno.test("with force the key of the CA before does not stay, and that is told",
   }));
 
 Deno.test("a wide mode of the file before is not inherited", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     const path = join(dir, "server-key.pem");
     await Deno.writeTextFile(path, "old", { mode: 0o666 });
     assert.equal((await run(dir, { force: true })).status, 0);
@@ -229,7 +221,7 @@ Deno.test("a wide mode of the file before is not inherited", () =>
   }));
 
 Deno.test("a planted symlink is never followed: refused, or with force replaced", () =>
-  inTemp(async (temp) => {
+  inTempDir(async (temp) => {
     for (const dangling of [true, false]) {
       const dir = join(temp, `certs-${dangling}`);
       const target = join(temp, `target-${dangling}`);

@@ -11,6 +11,7 @@ import {
   pathOf,
   uri,
 } from "../../support/pki.ts";
+import { inTempDir } from "../../support/temp_dir.ts";
 
 const MAIN = join(import.meta.dirname ?? ".", "..", "..", "..", "src", "main.ts");
 const POSIX = Deno.build.os !== "windows";
@@ -55,15 +56,6 @@ const asClient = (text: string): string =>
   text.replace("mode: server", "mode: client").replace(":8443", "127.0.0.1:8443")
     .replace("127.0.0.1:8080", "db.example.com:443");
 
-async function inTemp(body: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir();
-  try {
-    await body(dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
-}
-
 async function write(dir: string, files: Case): Promise<string> {
   const { own = server, config = (text) => text } = files;
   const path = join(dir, "server.yaml");
@@ -88,7 +80,7 @@ async function run(files: Case = {}): Promise<Ran> {
   const out: string[] = [];
   const err: string[] = [];
   let status = -1;
-  await inTemp(async (dir) => {
+  await inTempDir(async (dir) => {
     const path = await write(dir, files);
     const strip = (line: string): string =>
       line.replaceAll(join(dir, "/"), "").replaceAll(`${dir.replaceAll("\\", "/")}/`, "");
@@ -357,7 +349,7 @@ Deno.test("what a certificate says cannot break out of its line", async () => {
 });
 
 Deno.test("check opens no socket, and needs to read and nothing else", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     await write(dir, {});
     const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["run", "--no-prompt", `--allow-read=${dir}`, MAIN, "check", "server.yaml"],

@@ -24,6 +24,7 @@ import {
   pathOf,
   uri,
 } from "../../support/pki.ts";
+import { inTempDir } from "../../support/temp_dir.ts";
 
 const DAY = 86_400_000;
 /** Whole seconds, as certificates have them. */
@@ -58,16 +59,14 @@ tls:
 
 type Ran = { readonly status: number; readonly out: string[]; readonly err: string[] };
 
-async function inTemp<T>(body: (dir: string) => Promise<T>): Promise<T> {
-  const dir = await Deno.makeTempDir({ prefix: "mtlsd-explain-" });
-  try {
+/** Runs `body` in a directory with the server's certificate, key and trust. */
+function inCertDir<T>(body: (dir: string) => Promise<T>): Promise<T> {
+  return inTempDir(async (dir) => {
     await Deno.writeTextFile(join(dir, "cert.pem"), own.pem);
     await Deno.writeTextFile(join(dir, "key.pem"), own.keyPem, { mode: 0o600 });
     await Deno.writeTextFile(join(dir, "ca.pem"), ca.pem);
     return await body(dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
+  });
 }
 
 /** Explains in a directory of its own, which is left out of what is said. */
@@ -76,7 +75,7 @@ function run(
   more = "",
   change: (config: string) => string = (text) => text,
 ): Promise<Ran> {
-  return inTemp(async (dir) => {
+  return inCertDir(async (dir) => {
     const [out, err]: [string[], string[]] = [[], []];
     const config = join(dir, "server.yaml");
     const cert = join(dir, "peer.pem");
@@ -362,7 +361,7 @@ Deno.test("explain: a config or files that cannot be used", async () => {
 });
 
 Deno.test("explain: the program, by its command line", async () => {
-  await inTemp(async (dir) => {
+  await inCertDir(async (dir) => {
     const config = join(dir, "server.yaml");
     await Deno.writeTextFile(config, CONFIG.replaceAll("DIR", dir) + "acl: { allow_cn: [web] }\n");
     await Deno.writeTextFile(join(dir, "peer.pem"), web.pem);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { grants } from "../../../src/commands/grants.ts";
+import { inTempDir } from "../../support/temp_dir.ts";
 
 const MAIN = join(import.meta.dirname ?? ".", "..", "..", "..", "src", "main.ts");
 const POSIX = Deno.build.os !== "windows";
@@ -13,15 +14,6 @@ tls:
   key: certs/server-key.pem
   ca: certs/ca.pem
 `;
-
-async function inTemp(body: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir();
-  try {
-    await body(dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
-}
 
 type Ran = { readonly status: number; readonly out: string[]; readonly err: string[] };
 
@@ -58,7 +50,7 @@ async function start(
 }
 
 Deno.test("the flags are one line on stdout, whether or not the certificates are there", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     const path = join(dir, "server.yaml");
     await Deno.writeTextFile(path, SERVER);
     assert.deepEqual(await run(path), {
@@ -72,7 +64,7 @@ Deno.test("the flags are one line on stdout, whether or not the certificates are
   }));
 
 Deno.test("every problem of a config goes to stderr, and no flags are printed", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     const path = join(dir, "server.yaml");
     await Deno.writeTextFile(path, SERVER.replace("8443", "84430").replace("mode: ", "mood: "));
     const { status, out, err } = await run(path);
@@ -84,7 +76,7 @@ Deno.test("every problem of a config goes to stderr, and no flags are printed", 
   }));
 
 Deno.test("a config that is not there is one line on stderr", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     const path = join(dir, "none.yaml");
     const { status, out, err } = await run(path);
     assert.deepEqual([status, out, err.length], [2, [], 1]);
@@ -92,7 +84,7 @@ Deno.test("a config that is not there is one line on stderr", () =>
   }));
 
 Deno.test("paths that cannot be printed are refused, each on a line of its own", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     const path = join(dir, "server.yaml");
     await Deno.writeTextFile(
       path,
@@ -108,7 +100,7 @@ Deno.test("paths that cannot be printed are refused, each on a line of its own",
   }));
 
 Deno.test("the program prints them too, and standard input needs no grant", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     const args = ["run", "--no-prompt", "--allow-read", MAIN, "grants"];
     await Deno.writeTextFile(join(dir, "server.yaml"), SERVER);
     const flags = "--no-prompt --allow-net=127.0.0.1:8443,127.0.0.1:8080 --allow-read=certs";
@@ -131,7 +123,7 @@ Deno.test({
   name: "a shell hands the line to deno unquoted, and the program then has what it needs",
   ignore: !POSIX,
   fn: () =>
-    inTemp(async (dir) => {
+    inTempDir(async (dir) => {
       await Deno.mkdir(join(dir, "conf"));
       await Deno.writeTextFile(
         join(dir, "conf", "server.yaml"),
@@ -151,7 +143,7 @@ Deno.test({
 });
 
 Deno.test("--with-env prints what settings from the environment take, and it is enough", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     await Deno.writeTextFile(join(dir, "server.yaml"), SERVER);
     const args = ["run", "--no-prompt", "--allow-read", MAIN, "grants", "server.yaml"];
     const [status, line, err] = await start(Deno.execPath(), [...args, "--with-env"], dir);
@@ -170,7 +162,7 @@ Deno.test("--with-env prints what settings from the environment take, and it is 
   }));
 
 Deno.test("addresses from the environment are granted where it may be looked at", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     await Deno.writeTextFile(join(dir, "server.yaml"), SERVER);
     const run = async (...flags: string[]) => {
       const { stdout } = await new Deno.Command(Deno.execPath(), {

@@ -4,6 +4,7 @@ import { pathToFileURL } from "node:url";
 import type { Config } from "../../../src/config/config.ts";
 import { parseConfig } from "../../../src/config/load.ts";
 import { formatGrants, grantsFor, missingGrants } from "../../../src/control/grants.ts";
+import { inTempDir } from "../../support/temp_dir.ts";
 
 const ROOT = join(import.meta.dirname ?? ".", "..", "..", "..");
 const POSIX = Deno.build.os !== "windows";
@@ -250,7 +251,7 @@ Deno.test({
     "UNIX sockets are listened on, connected to and removed under the flags, all of them needed",
   ignore: !POSIX,
   fn: () =>
-    inTemp(async (dir) => {
+    inTempDir(async (dir) => {
       const path = join(dir, "a.sock");
       const text = `mode: client\nlisten: unix:${path}\ntarget: a.example:1\n` +
         "tls: { cert: c/c.pem, key: c/k.pem, ca: c/ca.pem }\n";
@@ -366,15 +367,6 @@ async function under(flags: readonly string[], dir: string, program: string): Pr
   return JSON.parse(new TextDecoder().decode(stdout));
 }
 
-async function inTemp(body: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir();
-  try {
-    await body(dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
-}
-
 /** Each flag with one value. */
 function single(flags: string): string[] {
   return flags.split(" ").flatMap((word) => {
@@ -384,7 +376,7 @@ function single(flags: string): string[] {
 }
 
 Deno.test("exactly the missing flags are named", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     const asked = config({ listen: ":0", target: "db.example.com:5432", key: "keys/key.pem" });
     const module = pathToFileURL(join(ROOT, "src", "control", "grants.ts")).href;
     const program = `import { missingGrants } from ${JSON.stringify(module)};
@@ -414,7 +406,7 @@ console.log(JSON.stringify(await missingGrants(config, "server.yaml")));`;
   }));
 
 Deno.test("files do in place of their directory, and where some are granted the others are named", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     const module = pathToFileURL(join(ROOT, "src", "control", "grants.ts")).href;
     const asked = config({ cert: "a/c.pem", key: "a/k.pem", ca: "b/ca.pem" });
     const program = `import { missingGrants } from ${JSON.stringify(module)};
@@ -439,7 +431,7 @@ console.log(JSON.stringify(await missingGrants(${JSON.stringify(asked)}, "a/serv
   }));
 
 Deno.test("a missing flag is quoted for the shell, and a comma has other advice", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     const asked = config({ cert: "my certs/c.pem", key: "it's/k.pem", ca: "a,b/ca.pem" });
     const module = pathToFileURL(join(ROOT, "src", "control", "grants.ts")).href;
     const program = `import { missingGrants } from ${JSON.stringify(module)};
@@ -484,7 +476,7 @@ Deno.test({
   // Links take a privilege there.
   ignore: !POSIX,
   fn: () =>
-    inTemp(async (dir) => {
+    inTempDir(async (dir) => {
       using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
       const accepting = (async () => {
         for await (const conn of listener) conn.close();
@@ -543,7 +535,7 @@ Deno.test({
 });
 
 Deno.test("every interface needs [::], or 0.0.0.0, and none does for the other", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     const program = `const can = (hostname) => {
   try { Deno.listen({ hostname, port: 0 }).close(); return true; }
   catch (error) { return !(error instanceof Deno.errors.NotCapable); }

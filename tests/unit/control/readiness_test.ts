@@ -9,9 +9,8 @@ import { CertStore } from "../../../src/certstore/store.ts";
 import type { Config } from "../../../src/config/config.ts";
 import { certStatus, tunnelReadiness } from "../../../src/control/readiness.ts";
 import { startHealthServer } from "../../../src/admin/probes.ts";
-import { lineLogger } from "../../support/log.ts";
-import { TestLog, TestMetrics } from "../../support/certstore.ts";
-import { first, memory, second } from "../certstore/memory_store.ts";
+import { lineLogger, TestLog } from "../../support/log.ts";
+import { first, memory, second, TestMetrics } from "../../support/certstore.ts";
 import { several, single } from "../../support/config.ts";
 
 const OTHER = "upstream_tls: { cert: c2.pem, key: k2.pem, ca: ca2.pem }";

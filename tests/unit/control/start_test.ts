@@ -11,10 +11,10 @@ import { Daemon, type DaemonOptions } from "../../../src/control/daemon.ts";
 import { lineLogger } from "../../support/log.ts";
 import { createMetrics } from "../../../src/admin/metrics.ts";
 import { ListenError } from "../../../src/net/mod.ts";
-import { first, memory } from "../certstore/memory_store.ts";
-import { ownAddress, refuses, split } from "../../support/tools.ts";
 import { until } from "../../support/wait.ts";
 import { parseValid } from "../../support/config.ts";
+import { ownAddress, refuses, split } from "../../support/peers.ts";
+import { first, memory } from "../../support/certstore.ts";
 
 const FILES = new Map([
   ["c.pem", first.server.pem],

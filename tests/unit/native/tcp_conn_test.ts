@@ -7,7 +7,6 @@
 
 import assert from "node:assert/strict";
 import type { Conn } from "../../../src/net/conn.ts";
-import { MB, readHash, Sending } from "../../support/bulk.ts";
 import { writeAll } from "../../support/peers.ts";
 import { settled } from "../../support/process.ts";
 import { until } from "../../support/wait.ts";
@@ -20,6 +19,7 @@ import {
 import { connected } from "../../support/tls/ends.ts";
 import { NATIVE, PUBLIC as PUBLIC_TLS } from "../../support/tls/backends.ts";
 import { facing, fault, turns } from "../../support/net.ts";
+import { MB, readHash, Sending } from "../../support/conns.ts";
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 const decode = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);

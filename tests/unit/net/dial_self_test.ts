@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { DialError, dialTcp } from "../../../src/net/mod.ts";
 import { sh } from "../../support/peers.ts";
-import { CLEAN } from "./between.ts";
+import { CLEAN } from "../../support/unix.ts";
 
 /** Nobody listens: whoever dials is given the port itself to come from, sooner or later. */
 const PORT = 40_000;

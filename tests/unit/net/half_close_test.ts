@@ -9,11 +9,11 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import type { Conn } from "../../../src/net/conn.ts";
-import { MB, Sending } from "../../support/bulk.ts";
 import { writeAll } from "../../support/peers.ts";
 import { until } from "../../support/wait.ts";
 import { testEachTcpBackend } from "../../support/tls/tcp_backends.ts";
 import { facing, turns } from "../../support/net.ts";
+import { MB, Sending } from "../../support/conns.ts";
 
 const SIZE = 20 * MB;
 

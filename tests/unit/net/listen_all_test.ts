@@ -10,8 +10,8 @@ import { startHealthServer } from "../../../src/admin/probes.ts";
 import { lineLogger } from "../../support/log.ts";
 import { dialTcp, ListenError, listenTcp } from "../../../src/net/mod.ts";
 import { bindAll } from "../../../src/net/listen_all.ts";
-import { refuses } from "../../support/tools.ts";
 import { until } from "../../support/wait.ts";
+import { refuses } from "../../support/peers.ts";
 
 const DIAL = { timeout: 10_000 };
 const LOCALHOST = { host: "localhost", port: 0 };

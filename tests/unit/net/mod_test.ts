@@ -8,8 +8,8 @@ import {
   listenTcp,
   type TcpListener,
 } from "../../../src/net/mod.ts";
-import { afterwards, CLEAN } from "./between.ts";
 import { TCP_BACKENDS, testEachTcpBackend } from "../../support/tls/tcp_backends.ts";
+import { afterwards, CLEAN } from "../../support/unix.ts";
 
 const LOCAL = { host: "127.0.0.1", port: 0 };
 const DIAL = { timeout: 10_000 };

@@ -9,10 +9,8 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { otherAddress } from "../../../src/net/served.ts";
 import { startDaemon } from "../../support/daemon.ts";
-import { sh } from "../../support/peers.ts";
+import { ownAddress, sh } from "../../support/peers.ts";
 import { TestBed } from "../../support/testbed.ts";
-import { ownAddress } from "../../support/tools.ts";
-
 const WIDE = ["--no-prompt", "--allow-net", "--allow-read", "--allow-write"];
 
 function tcp(hostname: string, port: number): Deno.NetAddr {

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { AcceptError, dial, ListenError, type ListenReason } from "../../../src/net/mod.ts";
 import { sh } from "../../support/peers.ts";
-import { ROBBED } from "./between.ts";
-import { DIAL, IS_ROOT, listenAt, SocketDir, underUmask } from "../../support/unix.ts";
+import { DIAL, IS_ROOT, listenAt, ROBBED, SocketDir, underUmask } from "../../support/unix.ts";
 
 function refuses(reason: ListenReason, words: RegExp): (error: unknown) => boolean {
   return (error) => {

@@ -3,8 +3,7 @@ import { dirname } from "node:path";
 import { Listener } from "../../../src/proxy/listener.ts";
 import { AcceptError, dial } from "../../../src/net/mod.ts";
 import { memoryLog, tableOf } from "../proxy/listener_support.ts";
-import { CLEAN, opensDespite, perl } from "./between.ts";
-import { DIAL, listenAt, SocketDir } from "../../support/unix.ts";
+import { CLEAN, DIAL, listenAt, opensDespite, perl, SocketDir } from "../../support/unix.ts";
 
 /**
  * Callers that bind their own sockets to names that are no UTF-8, which Deno cannot do. They wait for

@@ -1,7 +1,16 @@
 import assert from "node:assert/strict";
 import { AcceptError, dial, DialError, ListenError } from "../../../src/net/mod.ts";
-import { afterwards, CLEAN, opensDespite, perl, ROBBED } from "./between.ts";
-import { DIAL, listenAt, SocketDir, underUmask } from "../../support/unix.ts";
+import {
+  afterwards,
+  CLEAN,
+  DIAL,
+  listenAt,
+  opensDespite,
+  perl,
+  ROBBED,
+  SocketDir,
+  underUmask,
+} from "../../support/unix.ts";
 
 function occupied(words: RegExp): (error: unknown) => boolean {
   return (error) => {

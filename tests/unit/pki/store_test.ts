@@ -2,15 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { storeFiles } from "../../../src/pki/store.ts";
 import type { NewFile } from "../../../src/pki/store.ts";
-
-async function inTemp(body: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir();
-  try {
-    await body(dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
-}
+import { inTempDir } from "../../support/temp_dir.ts";
 
 function names(dir: string): string[] {
   return [...Deno.readDirSync(dir)].map(({ name }) => name).sort();
@@ -37,14 +29,14 @@ const OLD = { force: false, stale: [] } as const;
 const FORCE = { force: true, stale: [] } as const;
 
 Deno.test("a large file is written whole", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     const content = "é".repeat(3_000_000);
     await storeFiles(dir, [{ name: "large", content, secret: false }], OLD);
     assert.equal(await Deno.readTextFile(join(dir, "large")) === content, true);
   }));
 
 Deno.test("when one file fails, those written before it are removed", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     const files = [...FILES, { name: "nowhere/c.pem", content: "c", secret: true }];
     await assert.rejects(storeFiles(dir, files, OLD), {
       name: "StoreError",
@@ -56,7 +48,7 @@ Deno.test("when one file fails, those written before it are removed", () =>
   }));
 
 Deno.test("with force, when one file fails before any is replaced, all stay as they were", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     await Deno.writeTextFile(join(dir, "a.pem"), "old a");
     const files = [...FILES, { name: "nowhere/c.pem", content: "c", secret: true }];
     await assert.rejects(storeFiles(dir, files, FORCE), { message: /; nothing was replaced$/ });
@@ -65,7 +57,7 @@ Deno.test("with force, when one file fails before any is replaced, all stay as t
   }));
 
 Deno.test("with force, a failure half-way says what is new already and leaves no stray file", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     const obstacle = (): void => Deno.mkdirSync(join(dir, "c.pem"));
     const files = [...FILES, during("c.pem", obstacle), { ...FILES[0], name: "d.pem" } as NewFile];
     await assert.rejects(storeFiles(dir, files, FORCE), (error: Error) => {
@@ -78,7 +70,7 @@ Deno.test("with force, a failure half-way says what is new already and leaves no
   }));
 
 Deno.test("a file that appears after the look is not overwritten", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     const rival = join(dir, "c.pem");
     const files = [...FILES, during("c.pem", () => Deno.writeTextFileSync(rival, "rival"))];
     await assert.rejects(storeFiles(dir, files, OLD), {
@@ -90,7 +82,7 @@ Deno.test("a file that appears after the look is not overwritten", () =>
 
 Deno.test("a symlink that appears after the look is not followed", async () => {
   for (const force of [false, true]) {
-    await inTemp(async (dir) => {
+    await inTempDir(async (dir) => {
       const target = join(dir, "target");
       const plant = (): void => Deno.symlinkSync(target, join(dir, "c.pem"));
       const stored = storeFiles(dir, [during("c.pem", plant)], { force, stale: [] });
@@ -108,7 +100,7 @@ Deno.test("a symlink that appears after the look is not followed", async () => {
 
 Deno.test("a directory in the way is refused, forced or not, before anything is written", async () => {
   for (const force of [false, true]) {
-    await inTemp(async (dir) => {
+    await inTempDir(async (dir) => {
       await Deno.mkdir(join(dir, "b.pem"));
       await assert.rejects(storeFiles(dir, FILES, { force, stale: [] }), {
         reason: "exists",
@@ -120,7 +112,7 @@ Deno.test("a directory in the way is refused, forced or not, before anything is 
 });
 
 Deno.test("a directory that is a file is refused", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     const file = join(dir, "file");
     await Deno.writeTextFile(file, "");
     for (const out of [file, join(file, "below")]) {
@@ -132,7 +124,7 @@ Deno.test("a directory that is a file is refused", () =>
   }));
 
 Deno.test("a stale name is refused, or with force removed and told", () =>
-  inTemp(async (dir) => {
+  inTempDir(async (dir) => {
     const path = join(dir, "s.pem");
     await Deno.writeTextFile(path, "old");
     await assert.rejects(storeFiles(dir, FILES, { force: false, stale: ["s.pem"] }), {

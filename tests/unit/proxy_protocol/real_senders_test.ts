@@ -6,7 +6,6 @@ import { encodeHeader } from "../../../src/proxy_protocol/encode.ts";
 import { parseHeader } from "../../../src/proxy_protocol/parse.ts";
 import { chainPem, makeLeaf, pathOf, testPki } from "../../support/pki.ts";
 import { type Peer, PeerServer } from "../../support/sockets.ts";
-import { ownAddress, split } from "../../support/tools.ts";
 import { until } from "../../support/wait.ts";
 import {
   haproxy,
@@ -15,6 +14,7 @@ import {
   realTest,
   tlsClient,
 } from "../../support/proxy_protocol_peers.ts";
+import { ownAddress, split } from "../../support/peers.ts";
 
 const PKI = testPki();
 

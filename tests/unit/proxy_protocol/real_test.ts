@@ -3,9 +3,9 @@ import { encodeHeader } from "../../../src/proxy_protocol/encode.ts";
 import { parseHeader } from "../../../src/proxy_protocol/parse.ts";
 import type { TlsFacts } from "../../../src/proxy_protocol/tls_facts.ts";
 import { testPki } from "../../support/pki.ts";
-import { ownAddress } from "../../support/tools.ts";
 import { atLeast, exchange, haproxy, nginx, realTest } from "../../support/proxy_protocol_peers.ts";
 import { binary, octets, tlvHex } from "../../support/proxy_protocol.ts";
+import { ownAddress } from "../../support/peers.ts";
 
 const PKI = testPki();
 const REQUEST = octets("GET / HTTP/1.0\r\n\r\n");

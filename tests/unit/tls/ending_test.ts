@@ -19,10 +19,10 @@ import {
   sendAll,
   settled,
   text,
-  until,
   VERSIONS,
   words,
 } from "../../support/tls/ends.ts";
+import { until } from "../../support/wait.ts";
 import { memoryPair } from "../../support/tls/memory_conn.ts";
 import { plainServer } from "../../support/plain_tls.ts";
 import { testEachBackend, testEachTlsBackend } from "../../support/tls/backends.ts";

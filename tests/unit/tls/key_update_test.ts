@@ -6,16 +6,8 @@
 
 import assert from "node:assert/strict";
 import { dialTcp } from "../../../src/net/mod.ts";
-import {
-  admit,
-  connOf,
-  limits,
-  pki,
-  readSome,
-  text,
-  until,
-  words,
-} from "../../support/tls/ends.ts";
+import { admit, connOf, limits, pki, readSome, text, words } from "../../support/tls/ends.ts";
+import { until } from "../../support/wait.ts";
 import { CountingConn } from "../../support/tls/memory_conn.ts";
 import { greetAndEcho } from "../../support/tls/listen.ts";
 import { testEachBackend } from "../../support/tls/backends.ts";

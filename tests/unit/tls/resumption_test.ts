@@ -17,9 +17,9 @@ import {
   limits,
   pki,
   refused,
-  until,
   VERSIONS,
 } from "../../support/tls/ends.ts";
+import { until } from "../../support/wait.ts";
 import { type Accepted, greet } from "../../support/tls/listen.ts";
 import { plainServer } from "../../support/plain_tls.ts";
 import { filesIn, peerFiles, sClient } from "../../support/openssl.ts";

@@ -18,11 +18,11 @@ import {
   refused,
   server,
   text,
-  until,
   verified,
   VERSIONS,
   words,
 } from "../../support/tls/ends.ts";
+import { until } from "../../support/wait.ts";
 import { CountingConn, memoryPair } from "../../support/tls/memory_conn.ts";
 import { testPublicAndNative } from "../../support/tls/backends.ts";
 

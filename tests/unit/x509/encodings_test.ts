@@ -16,9 +16,7 @@ import { carriesName } from "../../../src/x509/server_name.ts";
 import { parseCertificate } from "../../../src/x509/parse.ts";
 import { makeCrl } from "../../support/crl.ts";
 import { engineRefuses } from "../../support/x509/engine.ts";
-import { verdictOn } from "../../support/x509/validate.ts";
-import { refusal } from "../../support/x509/refusal.ts";
-
+import { refusal, verdictOn } from "../../support/x509/validate.ts";
 const { raw } = der;
 
 /** An extension whose criticality is spelled out as FALSE. */

@@ -13,8 +13,8 @@ import * as der from "../../support/der.ts";
 import * as pki from "../../support/pki.ts";
 import { mutant, spoilBytes } from "../../support/x509/mutate.ts";
 import { Prng } from "../../support/prng.ts";
-import { refusal } from "../../support/x509/refusal.ts";
 import { shapes } from "../../support/x509/shapes.ts";
+import { refusal } from "../../support/x509/validate.ts";
 
 const SEED = 20_260_328;
 

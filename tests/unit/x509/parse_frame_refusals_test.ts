@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import * as der from "../../support/der.ts";
 import * as pki from "../../support/pki.ts";
-import { refusal } from "../../support/x509/refusal.ts";
+import { refusal } from "../../support/x509/validate.ts";
 
 const { raw } = der;
 

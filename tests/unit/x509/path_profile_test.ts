@@ -7,7 +7,7 @@
 import * as der from "../../support/der.ts";
 import { raw } from "../../support/der.ts";
 import * as pki from "../../support/pki.ts";
-import { bad, type Row, table, untrusted } from "../../support/x509/path_table.ts";
+import { bad, type Row, table, untrusted } from "../../support/x509/validate.ts";
 
 table(
   "extended key usage, where there is one, names the role",

@@ -10,9 +10,14 @@ import assert from "node:assert/strict";
 import type { Purpose } from "../../../src/x509/path.ts";
 import * as der from "../../support/der.ts";
 import * as pki from "../../support/pki.ts";
-import { describeVerdict, validate } from "../../support/x509/validate.ts";
-import { bad, type Row, table, untrusted } from "../../support/x509/path_table.ts";
-
+import {
+  bad,
+  describeVerdict,
+  type Row,
+  table,
+  untrusted,
+  validate,
+} from "../../support/x509/validate.ts";
 table(
   "sound chains of every key",
   () =>

@@ -8,9 +8,15 @@ import assert from "node:assert/strict";
 import { MAX_PATH_LENGTH, MAX_PATHS, MAX_SIGNATURES } from "../../../src/x509/path.ts";
 import { MAX_NAME_COMPARISONS } from "../../../src/x509/name_constraints.ts";
 import * as pki from "../../support/pki.ts";
-import { describeVerdict, validate, verdictOn } from "../../support/x509/validate.ts";
-import { bad, type Row, table, untrusted } from "../../support/x509/path_table.ts";
-
+import {
+  bad,
+  describeVerdict,
+  type Row,
+  table,
+  untrusted,
+  validate,
+  verdictOn,
+} from "../../support/x509/validate.ts";
 const old = { notBefore: new Date("2020-01-01Z"), notAfter: new Date("2021-01-01Z") };
 
 function repeat<T>(count: number, make: (i: number) => T): T[] {

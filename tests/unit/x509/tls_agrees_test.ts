@@ -20,8 +20,8 @@ import * as pki from "../../support/pki.ts";
 import { engineRefuses } from "../../support/x509/engine.ts";
 import { mutant, VALUES } from "../../support/x509/mutate.ts";
 import { Prng } from "../../support/prng.ts";
-import { refusal } from "../../support/x509/refusal.ts";
 import { type Shape, shapes } from "../../support/x509/shapes.ts";
+import { refusal } from "../../support/x509/validate.ts";
 
 const SEED = 1_729;
 const ROUNDS = 6_000;
