@@ -5,7 +5,8 @@
  * @module
  */
 
-import type { AclConfig, LogLevel, TunnelConfig } from "./config/config.ts";
+import type { LogLevel, TunnelConfig } from "./config/config.ts";
+import type { AclConfig } from "./acl/rule.ts";
 import type { Credentials } from "./tls/credentials.ts";
 
 /** Version of these types. The data plane does not start with a snapshot of another version. */

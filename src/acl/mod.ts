@@ -9,7 +9,7 @@ import type { Basis, Verdict } from "./decision.ts";
 import { matchRule } from "./match.ts";
 import { nearestRule } from "./nearest.ts";
 import { PeerView } from "./view.ts";
-import type { AclConfig } from "../config/config.ts";
+import type { AclConfig } from "./rule.ts";
 import type { PeerIdentity } from "../identity.ts";
 
 /** Private to this module, so that a permit cannot be created elsewhere, not even with a cast. */

@@ -50,6 +50,32 @@ export type Rule = {
   readonly pattern: Pattern;
 };
 
+/**
+ * The `acl` block: rules for peer certificates. Without any rule, every valid certificate is
+ * allowed.
+ */
+export type AclConfig = {
+  /**
+   * Allow rules, OR'd across all dimensions. Empty: every peer that no deny rule matches is
+   * allowed.
+   */
+  readonly allow: readonly Rule[];
+  /** Deny rules, which take precedence over allow rules. Empty: no peer is denied by a rule. */
+  readonly deny: readonly Rule[];
+  /**
+   * `audit` admits every peer with a valid certificate, and logs which ones `enforce` would deny.
+   */
+  readonly mode: AclMode;
+  /** Whether a peer without a certificate is allowed even if there are allow rules. */
+  readonly allowAnonymous: boolean;
+};
+
+/** Whether denials are enforced or only logged. */
+export const ACL_MODES = ["enforce", "audit"] as const;
+
+/** One of {@linkcode ACL_MODES}. */
+export type AclMode = typeof ACL_MODES[number];
+
 /** A parsed pattern, or the reason for rejecting it, which completes `Cannot use "...": `. */
 export type ParsedRule =
   | { readonly ok: true; readonly value: Pattern }

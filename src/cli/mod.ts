@@ -5,7 +5,7 @@
  * @module
  */
 
-import { quote } from "../config/problem.ts";
+import { quote } from "../util/text.ts";
 import { suggest } from "../util/suggest.ts";
 
 export { helpText } from "./help.ts";

@@ -12,7 +12,7 @@ import { readBoundedFile } from "../certstore/files.ts";
 import { CredentialError, loadCredentials } from "../certstore/load.ts";
 import type { Credentials } from "../tls/credentials.ts";
 import type { TlsConfig, TunnelConfig } from "../config/config.ts";
-import { escapeText, quote } from "../config/problem.ts";
+import { escapeText, quote } from "../util/text.ts";
 import { configWarnings } from "../config/warnings.ts";
 import { configName } from "../control/config_file.ts";
 import { verifySignature } from "../tls/signature.ts";

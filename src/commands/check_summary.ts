@@ -9,11 +9,12 @@ import type { Credentials } from "../tls/credentials.ts";
 import { nextEnd } from "../certstore/bundle.ts";
 import { formatTime, validity } from "../certstore/certificates.ts";
 import { formatAddress } from "../config/address.ts";
-import type { AclConfig, Address, TunnelConfig } from "../config/config.ts";
+import type { Address, TunnelConfig } from "../config/config.ts";
+import type { AclConfig } from "../acl/rule.ts";
 import { identityOf } from "../identity.ts";
 import { spkiSha256 } from "../tls/fingerprint.ts";
 import type { Certificate } from "../x509/certificate.ts";
-import { quote } from "../config/problem.ts";
+import { quote } from "../util/text.ts";
 import { formatName } from "../x509/names.ts";
 import { type Revocation, sameKey } from "../x509/revocation.ts";
 

@@ -7,7 +7,8 @@
 import { type Finding, quoteText } from "../certstore/findings.ts";
 import type { Config, TlsConfig, TunnelConfig } from "../config/config.ts";
 import { originOf, parseConfig } from "../config/load.ts";
-import { escapeText, formatOrigin, formatProblem, type KeyPath } from "../config/problem.ts";
+import { formatOrigin, formatProblem, type KeyPath } from "../config/problem.ts";
+import { escapeText } from "../util/text.ts";
 import type { Origin } from "../config/source.ts";
 import {
   ConfigFileError,

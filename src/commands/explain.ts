@@ -14,8 +14,9 @@ import { describeReadError, readBoundedFile, readToEnd } from "../certstore/file
 import { describeNotPem, describeWrongBlocks, parsePem } from "../certstore/pem.ts";
 import { CredentialError, loadCredentials } from "../certstore/load.ts";
 import type { Credentials } from "../tls/credentials.ts";
-import type { AclConfig, Config, TlsConfig, TunnelConfig } from "../config/config.ts";
-import { either, escapeText, quote } from "../config/problem.ts";
+import type { Config, TlsConfig, TunnelConfig } from "../config/config.ts";
+import type { AclConfig } from "../acl/rule.ts";
+import { either, escapeText, quote } from "../util/text.ts";
 import { identityOf } from "../identity.ts";
 import { type PeerRole, peerVerifier } from "../proxy/tls_contexts.ts";
 import { type Certificate, CertificateError } from "../x509/certificate.ts";

@@ -13,7 +13,7 @@ import { uriFault } from "../acl/uri.ts";
 import { shownIn } from "../acl/view.ts";
 import { formatTime, renewAsV3 } from "../certstore/certificates.ts";
 import type { TlsConfig } from "../config/config.ts";
-import { quote } from "../config/problem.ts";
+import { quote } from "../util/text.ts";
 import { identityOf, type PeerIdentity } from "../identity.ts";
 import type { PeerRole } from "../proxy/tls_contexts.ts";
 import { spkiSha256 } from "../tls/fingerprint.ts";

@@ -9,7 +9,8 @@ import { SetsError } from "../certstore/sets.ts";
 import { CertStore } from "../certstore/store.ts";
 import type { ClientAuth, Config, TunnelConfig } from "../config/config.ts";
 import { parseConfig } from "../config/load.ts";
-import { escapeText, formatOrigin, formatProblem } from "../config/problem.ts";
+import { formatOrigin, formatProblem } from "../config/problem.ts";
+import { escapeText } from "../util/text.ts";
 import {
   configName,
   readConfigFile,

@@ -6,7 +6,7 @@
 
 import type { Address, HostPort, UnixAddress } from "./config.ts";
 import { dnsNameFault, parseIp, unmapIp } from "../util/ip.ts";
-import type { Parsed } from "./problem.ts";
+import type { Parsed } from "../util/text.ts";
 
 /**
  * What an address is used for. A `listen` address may omit the host and use port 0; a `target` may

@@ -5,10 +5,9 @@
  * @module
  */
 
-import { DIMENSIONS, type Rule, type Side } from "../acl/rule.ts";
+import { type AclConfig, DIMENSIONS, type Rule, type Side } from "../acl/rule.ts";
 import { defaultServerName, targetsOf, upstreamTls } from "./checks.ts";
 import type {
-  AclConfig,
   Address,
   Config,
   EndpointConfig,

@@ -14,7 +14,8 @@ import {
   parseServerName,
 } from "./address.ts";
 import type { Address } from "./config.ts";
-import { type KeyPath, quote } from "./problem.ts";
+import type { KeyPath } from "./problem.ts";
+import { quote } from "../util/text.ts";
 import type { RawTls, RawUpstreamTls } from "./raw.ts";
 import type { Scope } from "./scope.ts";
 

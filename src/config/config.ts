@@ -5,7 +5,7 @@
  */
 
 import type { IpPattern } from "../acl/ip.ts";
-import type { Rule } from "../acl/rule.ts";
+import type { AclConfig } from "../acl/rule.ts";
 
 /** A list with at least one element. */
 export type NonEmpty<T> = readonly [T, ...T[]];
@@ -70,32 +70,6 @@ export type TlsConfig = {
    */
   readonly requireCloseNotify: boolean;
 };
-
-/**
- * The `acl` block: rules for peer certificates. Without any rule, every valid certificate is
- * allowed.
- */
-export type AclConfig = {
-  /**
-   * Allow rules, OR'd across all dimensions. Empty: every peer that no deny rule matches is
-   * allowed.
-   */
-  readonly allow: readonly Rule[];
-  /** Deny rules, which take precedence over allow rules. Empty: no peer is denied by a rule. */
-  readonly deny: readonly Rule[];
-  /**
-   * `audit` admits every peer with a valid certificate, and logs which ones `enforce` would deny.
-   */
-  readonly mode: AclMode;
-  /** Whether a peer without a certificate is allowed even if there are allow rules. */
-  readonly allowAnonymous: boolean;
-};
-
-/** Whether denials are enforced or only logged. */
-export const ACL_MODES = ["enforce", "audit"] as const;
-
-/** One of {@linkcode ACL_MODES}. */
-export type AclMode = typeof ACL_MODES[number];
 
 /** The PROXY protocol version to send to the target; `v2-tls` is v2 with TLS information. */
 export const PROXY_PROTOCOLS = ["off", "v1", "v2", "v2-tls"] as const;

@@ -7,7 +7,8 @@
 
 import { foreignKey } from "./foreign.ts";
 import { configJsonSchema, type JsonSchema } from "./json_schema.ts";
-import { type EnvironmentProblem, formatPath, type KeyPath, quote } from "./problem.ts";
+import { type EnvironmentProblem, formatPath, type KeyPath } from "./problem.ts";
+import { quote } from "../util/text.ts";
 import { suggest } from "../util/suggest.ts";
 import { ALL_VARIABLES, VARIABLE_PREFIX, variableOf } from "./variables.ts";
 

@@ -12,7 +12,8 @@ import { type Environment, NO_ENVIRONMENT, variableFor } from "./environment.ts"
 import { placeholders } from "./expansion.ts";
 import { checkFits } from "./fit.ts";
 import { foldName, foreignAnswer, foreignPath } from "./foreign.ts";
-import { type ConfigProblem, formatPath, type KeyPath, quote } from "./problem.ts";
+import { type ConfigProblem, formatPath, type KeyPath } from "./problem.ts";
+import { quote } from "../util/text.ts";
 import { knownKeys, readSchema } from "./schema.ts";
 import { scopesOf } from "./scope.ts";
 import { type Origin, readSource, type Source } from "./source.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Parsed } from "./problem.ts";
+import type { Parsed } from "../util/text.ts";
 
 /** Longer names make log lines and metric labels unreadable. */
 const MAX_NAME = 63;

@@ -6,9 +6,8 @@
  */
 
 import type { IpPattern } from "../acl/ip.ts";
-import type { Dimension, Rule, Side } from "../acl/rule.ts";
+import type { AclMode, Dimension, Rule, Side } from "../acl/rule.ts";
 import type {
-  AclMode,
   Address,
   Balance,
   ClientAuth,

@@ -9,7 +9,7 @@
 
 import { type Dimension, type Rule, ruleKey, type TextDimension } from "../acl/rule.ts";
 import { parseIp } from "../util/ip.ts";
-import { quote } from "./problem.ts";
+import { quote } from "../util/text.ts";
 
 /** The warnings about each rule. */
 export function ruleWarnings(

@@ -6,10 +6,9 @@
  */
 
 import * as z from "zod";
-import { DIMENSIONS, type Rule, SIDES } from "../acl/rule.ts";
+import { ACL_MODES, DIMENSIONS, type Rule, SIDES } from "../acl/rule.ts";
 import { parseServerName } from "./address.ts";
 import {
-  ACL_MODES,
   BALANCES,
   type ClientAuth,
   LOG_FORMATS,

@@ -11,8 +11,8 @@ import {
   type FileProblem,
   formatPath,
   type KeyPath,
-  quote,
 } from "./problem.ts";
+import { quote } from "../util/text.ts";
 import { readYaml } from "./yaml.ts";
 import type { YamlTree } from "./tree.ts";
 import { parseTunnelName } from "./names.ts";

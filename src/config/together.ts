@@ -6,7 +6,7 @@
 
 import { formatAddress, overlaps } from "./address.ts";
 import type { Address, TcpAddress } from "./config.ts";
-import { quote } from "./problem.ts";
+import { quote } from "../util/text.ts";
 import type { RawConfig } from "./raw.ts";
 import { OWN_KEYS, type Scope, type ScopeDeps } from "./scope.ts";
 

@@ -16,7 +16,8 @@ import {
   type YAMLMap,
   type YAMLSeq,
 } from "yaml";
-import { escapeText, type KeyPath, type Place, quote } from "./problem.ts";
+import type { KeyPath, Place } from "./problem.ts";
+import { escapeText, quote } from "../util/text.ts";
 
 /** Maximum depth, deeper than any valid config. Nodes below it are not read. */
 const MAX_DEPTH = 8;

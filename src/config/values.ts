@@ -12,7 +12,7 @@ import { type AddressRole, parseAddress } from "./address.ts";
 import { parseAlpn, parseSocketMode, parseTunnelName } from "./names.ts";
 import type { Address, TcpAddress } from "./config.ts";
 import { parseDuration } from "../util/duration.ts";
-import { either, type Parsed, quote } from "./problem.ts";
+import { either, type Parsed, quote } from "../util/text.ts";
 
 /**
  * Validates one value. Its error says what would be valid.

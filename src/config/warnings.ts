@@ -4,10 +4,10 @@
  * @module
  */
 
-import { formatRule, ruleKey } from "../acl/rule.ts";
+import { type AclConfig, formatRule, ruleKey } from "../acl/rule.ts";
 import { formatAddress, isLoopback } from "./address.ts";
-import type { AclConfig, Address, Config, TunnelConfig } from "./config.ts";
-import { quote } from "./problem.ts";
+import type { Address, Config, TunnelConfig } from "./config.ts";
+import { quote } from "../util/text.ts";
 import { ruleWarnings } from "./rule_warnings.ts";
 import { formatTunnel } from "./source.ts";
 

@@ -7,7 +7,8 @@
 
 import process from "node:process";
 import { type Document, isCollection, isScalar, LineCounter, parseDocument, visit } from "yaml";
-import { escapeText, type Place } from "./problem.ts";
+import type { Place } from "./problem.ts";
+import { escapeText } from "../util/text.ts";
 import { readTree, type TreeResult, type YamlProblem } from "./tree.ts";
 
 /** Maximum length of the text in UTF-16 code units. */

@@ -21,7 +21,7 @@
 import { dirname, isAbsolute, normalize, relative, resolve, sep } from "node:path";
 import { formatAddress, hostsToListenOn } from "../config/address.ts";
 import type { Address, Config, HostPort, TlsConfig, TunnelConfig } from "../config/config.ts";
-import { quote } from "../config/problem.ts";
+import { quote } from "../util/text.ts";
 import { ALL_VARIABLES, VARIABLE_PREFIX } from "../config/variables.ts";
 import { lockPath } from "../net/unix_files.ts";
 

@@ -5,10 +5,17 @@
  * @module
  */
 
-import { type Dimension, DIMENSIONS, formatRule, type Side, SIDES } from "../acl/rule.ts";
+import {
+  type AclConfig,
+  type Dimension,
+  DIMENSIONS,
+  formatRule,
+  type Side,
+  SIDES,
+} from "../acl/rule.ts";
 import { formatAddress } from "../config/address.ts";
-import type { AclConfig, Config, TlsConfig, TunnelConfig } from "../config/config.ts";
-import { quote } from "../config/problem.ts";
+import type { Config, TlsConfig, TunnelConfig } from "../config/config.ts";
+import { quote } from "../util/text.ts";
 
 /** The rules of one tunnel. */
 export type Rules = {

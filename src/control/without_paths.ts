@@ -9,7 +9,7 @@ import { dirname } from "node:path";
 import { shellWord } from "../certstore/pem.ts";
 import { credentialPaths } from "../certstore/load.ts";
 import type { TunnelConfig } from "../config/config.ts";
-import { escapeText, quote } from "../config/problem.ts";
+import { escapeText, quote } from "../util/text.ts";
 
 /** The replacements for paths. */
 const FILE = "FILE";

@@ -7,7 +7,7 @@
 
 import { authorize, type Decision } from "../acl/mod.ts";
 import { formatBasis, formatNearest, type Verdict } from "../acl/decision.ts";
-import type { AclConfig } from "../config/config.ts";
+import type { AclConfig } from "../acl/rule.ts";
 import { identityOf, type PeerIdentity } from "../identity.ts";
 import type { LogLimiter } from "../log/limiter.ts";
 import type { Fields, Logger, LogValue } from "../log/mod.ts";

@@ -5,7 +5,8 @@
  * @module
  */
 
-import type { AclConfig, TlsConfig, TunnelConfig } from "../config/config.ts";
+import type { TlsConfig, TunnelConfig } from "../config/config.ts";
+import type { AclConfig } from "../acl/rule.ts";
 import { TlsClient } from "../tls/client.ts";
 import type { Credentials } from "../tls/credentials.ts";
 import type { EndState, TunnelState } from "../snapshot.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Parsed } from "../config/problem.ts";
+import type { Parsed } from "./text.ts";
 
 /**
  * The longest duration in milliseconds: 596 h, a little under 25 days. Timers overflow at 2^31 ms

@@ -49,12 +49,6 @@ export const ROOMS = [
 
 type Room = typeof ROOMS[number];
 
-/** Imports that still go upwards. */
-const UPWARDS = [
-  "acl -> config",
-  "util -> config",
-];
-
 /** The highest room of the data plane, which runs without file rights and without any package. */
 const DATA_PLANE_TOP = "worker" satisfies Room;
 
@@ -140,7 +134,6 @@ const downwards = rule((path, report) => {
     }
     const other = roomOf(target);
     if (other === undefined || !isAbove(other, own)) return;
-    if (UPWARDS.includes(`${own} -> ${other}`)) return;
     report(
       node,
       `${own} must not import ${other}: "${specifier}"`,

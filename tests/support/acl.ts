@@ -6,9 +6,14 @@
 
 import assert from "node:assert/strict";
 import { matchRule } from "../../src/acl/match.ts";
-import { type Dimension, parseRule, type Rule, type Side } from "../../src/acl/rule.ts";
+import {
+  type AclConfig,
+  type Dimension,
+  parseRule,
+  type Rule,
+  type Side,
+} from "../../src/acl/rule.ts";
 import { PeerView } from "../../src/acl/view.ts";
-import type { AclConfig } from "../../src/config/config.ts";
 import { identityOf, type PeerIdentity, type SubjectValue } from "../../src/identity.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
 import { type LeafOptions, makeLeaf } from "./pki.ts";

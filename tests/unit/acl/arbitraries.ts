@@ -7,13 +7,13 @@
 
 import fc from "fast-check";
 import {
+  type AclConfig,
   type Dimension,
   DIMENSIONS,
   parseRule,
   type Rule,
   type Side,
 } from "../../../src/acl/rule.ts";
-import type { AclConfig } from "../../../src/config/config.ts";
 import type { PeerIdentity, SubjectValue } from "../../../src/identity.ts";
 import { EMPTY_PEER } from "../../support/acl.ts";
 

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { authorize, type Decision, evaluateRules, Permit } from "../../../src/acl/mod.ts";
 import { type Basis, formatBasis, type Verdict } from "../../../src/acl/decision.ts";
-import type { AclConfig } from "../../../src/config/config.ts";
+import type { AclConfig } from "../../../src/acl/rule.ts";
 import type { PeerIdentity } from "../../../src/identity.ts";
 import { acl, EMPTY_PEER, peerOf, texts } from "../../support/acl.ts";
 import { dns, ip, uri } from "../../support/pki.ts";

@@ -1,11 +1,6 @@
 import assert from "node:assert/strict";
-import {
-  either,
-  escapeText,
-  formatPath,
-  formatProblem,
-  quote,
-} from "../../../src/config/problem.ts";
+import { formatPath, formatProblem } from "../../../src/config/problem.ts";
+import { either, escapeText, quote } from "../../../src/util/text.ts";
 
 Deno.test({ name: "problem: quoted values cannot break out", permissions: "none" }, () => {
   const cases: [string, string][] = [

@@ -5,9 +5,9 @@
  */
 
 import assert from "node:assert/strict";
-import { parseRule, type Rule } from "../../../src/acl/rule.ts";
+import { type AclConfig, parseRule, type Rule } from "../../../src/acl/rule.ts";
 import type { Conn } from "../../../src/net/conn.ts";
-import type { AclConfig, Mode, NonEmpty, Target } from "../../../src/config/config.ts";
+import type { Mode, NonEmpty, Target } from "../../../src/config/config.ts";
 import { lineLogger } from "../../support/log.ts";
 import { allocateCounters, CounterReader, TunnelCounters } from "../../../src/metrics/counters.ts";
 import { parseConfig } from "../../../src/config/load.ts";
