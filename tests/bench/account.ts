@@ -101,8 +101,8 @@ export async function allowedCpus(): Promise<number[]> {
 }
 
 /**
- * Whether somebody listens on a port of 127.0.0.1. To ask by connecting would reach the target of a
- * client's end, which is somebody's first connection.
+ * Whether a process listens on a port of 127.0.0.1. Read from the system's tables: connecting would
+ * pass on to the target behind a client, and be the first connection there.
  */
 export async function listens(port: number): Promise<boolean> {
   const local = `0100007F:${port.toString(16).toUpperCase().padStart(4, "0")}`;

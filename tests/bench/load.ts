@@ -21,7 +21,7 @@ type Identity = { readonly ca: string; readonly cert: string; readonly key: stri
 type Values = Readonly<Record<string, number>>;
 
 const CHUNK = 256 * 1024;
-/** So many handshakes at once when connections are opened to be held. */
+/** Handshakes at once while connections are opened that stay open. */
 const OPENING = 16;
 
 /** Runs `work` `count` times, at most `concurrency` at once. */
@@ -179,7 +179,7 @@ async function connectPlain(port: number): Promise<Deno.Conn> {
 function ended(socket: net.Socket): Promise<void> {
   return new Promise((done) => {
     socket.once("close", () => done());
-    socket.on("error", () => {}); // Whoever breaks off at the end has done its work.
+    socket.on("error", () => {}); // A reset at the end is no failure: the work is done.
     socket.end();
   });
 }

@@ -55,7 +55,7 @@ async function bench(options: Options, signal: AbortSignal): Promise<boolean> {
   signal.addEventListener("abort", stop);
   print(placement(stage));
   const load = Deno.loadavg()[0] ?? 0;
-  // Whoever takes turns on a CPU finds its caches cold, and is woken for less at a time or for more.
+  // A process that shares its CPU finds cold caches, and wakes for less data at a time or for more.
   if (load > QUIET) say(`the machine has other work (load ${load.toFixed(1)}): expect odd figures`);
   const started = performance.now();
   const outcome = await runAll(stage, {

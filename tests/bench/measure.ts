@@ -16,7 +16,7 @@ export type Sample = {
   readonly value: number;
   /** How much of the time the subject was at work; 1 is a whole CPU. */
   readonly busy?: number;
-  /** At most so many times nginx's. */
+  /** The largest passing value, as a multiple of nginx's. */
   readonly bar?: number;
 };
 

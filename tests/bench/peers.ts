@@ -2,7 +2,7 @@
  * Other products, each set up for the same work as mtlsd: TLS 1.3, a client certificate that is
  * required and verified, a full handshake for every connection of a client's end, one target, one
  * thread or worker. All of them log to files: HAProxy and nginx a line for each connection when it
- * ends, which both have to be told, stunnel and mtlsd a few lines by default.
+ * ends, which takes a setting in both, stunnel and mtlsd a few lines by default.
  *
  * @module
  */

@@ -35,7 +35,7 @@ export async function runAll(bench: Bench, plan: Plan): Promise<Outcome> {
       const usual = measure.long === true ? bench.scale.longRounds : bench.scale.rounds;
       let subjects = plan.subjects.filter(({ name }) => measure.subjects?.includes(name) ?? true);
       for (let round = 0; round < (plan.rounds ?? usual); round++) {
-        // Nobody always comes after the same one.
+        // The order rotates, so that no subject always follows the same one.
         const order = subjects.map((_, n) => subjects[(n + round) % subjects.length]);
         for (const subject of order) {
           plan.signal.throwIfAborted();

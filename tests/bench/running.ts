@@ -76,7 +76,7 @@ export class Running implements AsyncDisposable {
     );
   }
 
-  /** So many full handshakes, each with a byte echoed. */
+  /** Makes `count` full handshakes, each with a byte echoed. */
   async handshakes(count: number, concurrency: number): Promise<void> {
     await this.load.do({ op: "handshakes", target: this.target, count, concurrency });
   }

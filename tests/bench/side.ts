@@ -1,5 +1,5 @@
 /**
- * One end of a tunnel, whoever is to be it.
+ * One end of a tunnel, of any product.
  *
  * @module
  */

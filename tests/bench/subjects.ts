@@ -109,12 +109,12 @@ async function setUpMtlsd(tree: string, side: Side): Promise<Setup> {
   const flags = tree === await Deno.realPath(ROOT)
     ? await flagsFor(config)
     : await flagsOf(tree, main, config);
-  const engine = await engineFlags(tree);
-  return { argv: [Deno.execPath(), "run", ...engine, ...flags, main, config], cwd: tree };
+  const v8Flags = await v8FlagsOf(tree);
+  return { argv: [Deno.execPath(), "run", ...v8Flags, ...flags, main, config], cwd: tree };
 }
 
-/** The flags of the JavaScript engine that a tree's `start` task has. */
-async function engineFlags(tree: string): Promise<readonly string[]> {
+/** The flags of V8 that a tree's `start` task has. */
+async function v8FlagsOf(tree: string): Promise<readonly string[]> {
   const { tasks } = JSON.parse(await Deno.readTextFile(join(tree, "deno.json")));
   const start: unknown = tasks?.start;
   if (typeof start !== "string") return [];

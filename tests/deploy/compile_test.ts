@@ -60,14 +60,14 @@ Deno.test("there is a task for this machine and for each system", () => {
 Deno.test("each binary is granted what the daemon is started with, and nothing else", () => {
   const grants = (name: string) =>
     words(name).filter((word) => word === "-A" || /^--(allow|deny|no-prompt|ignore)/.test(word));
-  const engine = (name: string) => words(name).filter((word) => word.startsWith("--v8-flags="));
+  const v8Flags = (name: string) => words(name).filter((word) => word.startsWith("--v8-flags="));
   assert.deepEqual(grants("start"), ["--no-prompt", "--allow-net", "--allow-read"]);
   for (const name of COMPILE) {
     assert.deepEqual(grants(name), grants("start"), name);
     assert.equal(words(name).at(-1), "dist/mtlsd.js", name);
-    assert.deepEqual(engine(name), engine("start"), name);
+    assert.deepEqual(v8Flags(name), v8Flags("start"), name);
     const rest = words(name).filter((word) =>
-      word.startsWith("-") && ![...grants(name), ...engine(name)].includes(word)
+      word.startsWith("-") && ![...grants(name), ...v8Flags(name)].includes(word)
     );
     const own = name === "compile" ? ["--output"] : ["--target", "--output"];
     // The bundle is whole: with the config of this directory, all of its packages would come along.

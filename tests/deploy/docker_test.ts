@@ -1,7 +1,7 @@
 /**
  * The image of `examples/docker`. It cannot be built where no registry can be reached, so what can be
  * known without is tested: what it copies is there and is enough, its flags are the grants of its
- * config, it is nobody's root, docker-compose takes the composition, and the daemons that it is made of
+ * config, it does not run as root, docker-compose takes the composition, and the daemons that it is made of
  * carry a message through.
  *
  * @module

@@ -28,7 +28,7 @@ async function inScene<T>(body: (scene: Scene) => Promise<T>): Promise<T> {
   }
 }
 
-/** Runs the program under variables of somebody else's: as it is, or as the unit starts Deno. */
+/** Runs the program under variables of another program: as it is, or as the unit starts Deno. */
 async function start(
   { dir, program }: Scene,
   env: Record<string, string>,

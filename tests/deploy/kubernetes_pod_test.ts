@@ -22,7 +22,7 @@ function host(address: string): string {
 }
 
 /** What the process may do: its lines of `/proc/PID/status`. */
-async function assertNobody(pod: Pod): Promise<void> {
+async function assertUnprivileged(pod: Pod): Promise<void> {
   const status = await Deno.readTextFile(`/proc/${pod.pid}/status`);
   assert.match(status, /^Uid:\s+65532\s+65532\s+65532\s+65532$/m);
   for (const set of ["Prm", "Eff", "Bnd"]) {
@@ -42,7 +42,7 @@ Deno.test({
     const target = textAt(parse(gateway.config), "target");
     const files = secret(issued(gateway.certificate, ca), ca);
     await using pod = await Pod.start(gateway, files, [host(target)]);
-    await assertNobody(pod);
+    await assertUnprivileged(pod);
     const echo = examplePath("echo_server.ts");
     const listen = target.replace(host(target), "127.0.0.1");
     await using backend = pod.beside([
@@ -83,7 +83,7 @@ Deno.test({
     const { config, certificate } = sidecar;
     const files = secret(issued(certificate, ca), ca);
     await using pod = await Pod.start(sidecar, files, [host(textAt(parse(config), "target"))]);
-    await assertNobody(pod);
+    await assertUnprivileged(pod);
     const path = textAt(parse(config), "listen").replace(/^unix:/, "");
     const group = numberAt(sidecar.pod, "securityContext", "fsGroup");
     const dial = (who: string) =>

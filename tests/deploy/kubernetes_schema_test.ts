@@ -13,7 +13,7 @@ import { run, textsAt } from "./support.ts";
 const DIR = join(ROOT, "tests", "deploy");
 
 /** What is wrong with each. */
-async function judge(bodies: readonly unknown[]): Promise<readonly (readonly string[])[]> {
+async function problemsOf(bodies: readonly unknown[]): Promise<readonly (readonly string[])[]> {
   const args = ["--no-prompt", "--config", join(DIR, "schemas.json"), join(DIR, "schemas.ts")];
   const { code, stdout, stderr } = await run(Deno.execPath(), ["run", ...args], {
     stdin: JSON.stringify(bodies),
@@ -53,7 +53,7 @@ function withKey(value: unknown, path: string, key: string): unknown {
 Deno.test("kubernetes: every resource is what its schema says", async () => {
   const all = await everything();
   assert.ok(all.length >= 15, `${all.length} resources`);
-  const problems = await judge(all.map(({ body }) => body));
+  const problems = await problemsOf(all.map(({ body }) => body));
   const found = all.flatMap(({ file }, i) => (problems[i] ?? []).map((text) => `${file}: ${text}`));
   assert.deepEqual(found, []);
 });
@@ -63,7 +63,7 @@ Deno.test("kubernetes: an unknown key would be found, wherever it stood", async 
     objects(body).map((path) => ({ name: `${file}${path}`, body: withKey(body, path, "tpyo") }))
   );
   assert.ok(cases.length > 150, `${cases.length} objects`);
-  const problems = await judge(cases.map(({ body }) => body));
+  const problems = await problemsOf(cases.map(({ body }) => body));
   const missed = cases.filter((_, i) => !(problems[i] ?? []).some((text) => text.includes("tpyo")));
   assert.deepEqual(missed.map(({ name }) => name), []);
 });
@@ -77,5 +77,5 @@ Deno.test("kubernetes: a wrong type, a missing key and an unknown kind would be 
     { ...known.body as object, spec: { ports: [{ port: "8443" }] } },
     { ...known.body as object, spec: { ports: [{ name: "tunnel" }] } },
   ];
-  for (const found of await judge(wrong)) assert.notDeepEqual(found, []);
+  for (const found of await problemsOf(wrong)) assert.notDeepEqual(found, []);
 });

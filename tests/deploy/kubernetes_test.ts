@@ -66,7 +66,7 @@ for (const part of WORKLOADS) {
       assert.ok(textAt(container, "resources", "requests", "cpu"));
     }
     for (const key of ["hostNetwork", "hostPID", "hostIPC"]) assert.equal(at(pod, key), undefined);
-    // The key is readable by the pod's group and by nobody else.
+    // The key is readable by the pod's group only.
     const [secret] = listAt(pod, "volumes").filter((item) => at(item, "secret") !== undefined);
     assert.equal(numberAt(secret, "secret", "defaultMode"), 0o440);
     assert.ok(numberAt(context, "fsGroup") > 0);

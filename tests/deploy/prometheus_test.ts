@@ -101,7 +101,7 @@ function quoted(text: string): string {
 
 async function assertData(expressions: readonly string[]): Promise<void> {
   for (const tunnels of [[], ["grpc", "http"]]) {
-    // The last one is no metric: it has to be told from the others.
+    // The last one does not exist, and only it may be found missing.
     const found = await findsData([...expressions, "mtlsd_no_such_metric"], await exposed(tunnels));
     assert.deepEqual(expressions.filter((_, index) => found[index] !== true), []);
     assert.equal(found.at(-1), false);

@@ -1,8 +1,8 @@
 /**
- * Judges Kubernetes resources by the schemas that Kubernetes, cert-manager and the Prometheus operator
+ * Checks Kubernetes resources against the schemas that Kubernetes, cert-manager and the Prometheus operator
  * publish, and takes a key that the schema does not know for an error, as `kubectl apply` does.
  *
- * A program of its own, with a config and a lock of its own (`schemas.json`), so that nobody but this
+ * A program of its own, with a config and a lock of its own (`schemas.json`), so that only this
  * test has to download the packages that hold the schemas:
  *
  *     deno run --config tests/deploy/schemas.json tests/deploy/schemas.ts < resources.json
@@ -12,7 +12,7 @@
  * @module
  */
 
-/** A class of the packages: its `validate` judges `this`, and throws where it finds anything. */
+/** A class of the packages: its `validate` checks `this`, and throws where it finds a fault. */
 type Model = { readonly prototype: { validate(): void } };
 
 type Fault = { readonly instancePath: string; readonly keyword: string; readonly params: unknown };
@@ -46,7 +46,7 @@ class Watched {
     return proxy;
   }
 
-  /** The paths of what nobody has looked at. */
+  /** The paths of keys that the validator has not read. */
   get unread(): readonly string[] {
     return [...this.#unread.values()].flatMap(({ path, keys }) =>
       [...keys].map((key) => `${path}/${key}`)
@@ -69,7 +69,7 @@ async function modelOf(apiVersion: string, kind: string): Promise<Model | undefi
 async function problemsOf(resource: unknown): Promise<readonly string[]> {
   const { apiVersion, kind } = resource as Readonly<Record<string, unknown>>;
   const model = await modelOf(String(apiVersion), String(kind));
-  if (model === undefined) return [`Cannot judge "${apiVersion} ${kind}": no schema`];
+  if (model === undefined) return [`Cannot check "${apiVersion} ${kind}": no schema`];
   const watched = new Watched();
   const faults = faultsOf(() => model.prototype.validate.call(watched.wrap(resource)));
   return [
@@ -93,7 +93,7 @@ function faultsOf(validate: () => void): readonly Fault[] {
 
 if (import.meta.main) {
   const resources: unknown = await new Response(Deno.stdin.readable).json();
-  if (!Array.isArray(resources)) throw new TypeError("Cannot judge what is no list");
+  if (!Array.isArray(resources)) throw new TypeError("Cannot check what is no list");
   const answer = JSON.stringify(await Promise.all(resources.map(problemsOf)));
   await new Blob([answer]).stream().pipeTo(Deno.stdout.writable);
 }

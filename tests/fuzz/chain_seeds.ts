@@ -53,8 +53,8 @@ export function chains(): readonly (readonly Uint8Array[])[] {
     })],
   }));
   const old = { notBefore: new Date("2020-01-01Z"), notAfter: new Date("2021-01-01Z") };
-  const strangers = pki.makeCa(fixed(10, { subject: "stranger" }));
-  const cross = pki.makeCa(fixed(4, { subject: "middle", issuer: strangers }));
+  const untrusted = pki.makeCa(fixed(10, { subject: "stranger" }));
+  const cross = pki.makeCa(fixed(4, { subject: "middle", issuer: untrusted }));
   const loop = pki.makeCa(fixed(10, { subject: "stranger", issuer: middle }));
   // Six namesakes that all lead to the root, so that every order of them is a path.
   const mesh = [4, 5, 6, 8, 9, 11].map((key) =>
@@ -63,7 +63,7 @@ export function chains(): readonly (readonly Uint8Array[])[] {
   return [
     [leaf(root), root],
     [leaf(lower, { san }), lower, middle],
-    [leaf(lower), middle, strangers, lower],
+    [leaf(lower), middle, untrusted, lower],
     [leaf(below, { san: [pki.dns("x.a.example")] }), below],
     [leaf(below, { san: [pki.dns("no.a.example")] }), below],
     [pinned],
@@ -76,7 +76,7 @@ export function chains(): readonly (readonly Uint8Array[])[] {
       leaf(constrained, { subject: { O: "acme", CN: "x" }, san: [pki.email("me@a.example")] }),
       constrained,
     ],
-    [leaf(strangers), strangers],
+    [leaf(untrusted), untrusted],
     [leaf(root, { role: "server", san: [pki.dns("localhost")] })],
     [leaf(root, { extra: [pki.extension("unknown", der.nil(), true)] })],
     [leaf(root), ...mesh],

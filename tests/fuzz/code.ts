@@ -1,5 +1,5 @@
 /**
- * What is fuzzed: everything of `src/` that meets a stranger's bytes before a decision. Bundled and
+ * What is fuzzed: everything of `src/` that reads a peer's bytes before the decision. Bundled and
  * instrumented by `instrument.ts`, so that targets see which of it ran, and how often.
  *
  * @module

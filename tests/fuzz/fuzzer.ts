@@ -26,7 +26,7 @@ type Ran = { readonly features: readonly number[]; readonly error: Error | undef
 /** Above those of the counters: how much work for the length. */
 const WORK_FEATURES = 1 << 24;
 
-/** The share of new inputs that are made of the latest eighth of the corpus: one in so many. */
+/** One new input in `LATEST` is made of the latest eighth of the corpus. */
 const LATEST = 2;
 
 /** Runs that making one input smaller may take. */

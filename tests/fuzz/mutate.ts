@@ -8,13 +8,16 @@
 import { concat } from "../support/der.ts";
 import { copy, type Node, readAll, walk, writeAll } from "../support/x509/der_tree.ts";
 import { spoil } from "../support/x509/mutate.ts";
-import type { Material } from "./target.ts";
+import type { MutationContext } from "./target.ts";
 
 /** Values at which something may change. */
 const ODD_BYTES = [0, 1, 0x0a, 0x0d, 0x20, 0x30, 0x7f, 0x80, 0x81, 0x82, 0xff];
 
 /** Changes bytes in one place. */
-export function changeBytes(input: Uint8Array, { random, other, words }: Material): Uint8Array {
+export function changeBytes(
+  input: Uint8Array,
+  { random, other, words }: MutationContext,
+): Uint8Array {
   const at = random.int(input.length + 1);
   const [head, tail] = [input.subarray(0, at), input.subarray(at)];
   const span = 1 + random.int(random.oneIn(4) ? 64 : 4);
@@ -52,9 +55,9 @@ export function changeBytes(input: Uint8Array, { random, other, words }: Materia
 }
 
 /** One to four changes of bytes. */
-export function havoc(input: Uint8Array, credentials: Material): Uint8Array {
+export function havoc(input: Uint8Array, context: MutationContext): Uint8Array {
   let bytes = input;
-  for (let n = 1 + credentials.random.int(4); n > 0; n--) bytes = changeBytes(bytes, credentials);
+  for (let n = 1 + context.random.int(4); n > 0; n--) bytes = changeBytes(bytes, context);
   return bytes;
 }
 
@@ -79,20 +82,20 @@ function partsOf(input: Uint8Array): readonly Node[] {
 }
 
 /** One to four changes of DER: of one value, or of several in a row, such as a chain. */
-export function changeDer(input: Uint8Array, credentials: Material): Uint8Array {
-  const { random } = credentials;
+export function changeDer(input: Uint8Array, context: MutationContext): Uint8Array {
+  const { random } = context;
   const known = random.oneIn(10) ? undefined : treesOf(input);
-  if (known === undefined || known.length === 0) return havoc(input, credentials);
+  if (known === undefined || known.length === 0) return havoc(input, context);
   const roots = known.map(copy);
   for (let n = 1 + random.int(4); n > 0 && roots.length > 0; n--) {
-    if (random.oneIn(6)) changeRow(roots, credentials);
-    else changeTree(random.pick(roots), credentials);
+    if (random.oneIn(6)) changeRow(roots, context);
+    else changeTree(random.pick(roots), context);
   }
   return writeAll(roots);
 }
 
 /** Changes the values that stand in a row: takes one out, doubles one, moves one, takes one from elsewhere. */
-function changeRow(row: Node[], { random, other }: Material): void {
+function changeRow(row: Node[], { random, other }: MutationContext): void {
   const from = random.int(row.length);
   const to = random.int(row.length + 1);
   const one = row[from];
@@ -114,8 +117,8 @@ function changeRow(row: Node[], { random, other }: Material): void {
   }
 }
 
-function changeTree(tree: Node, credentials: Material): void {
-  const { random, other, words } = credentials;
+function changeTree(tree: Node, context: MutationContext): void {
+  const { random, other, words } = context;
   const { node, parent } = random.pick(walk(tree));
   switch (random.int(8)) {
     case 0:
@@ -139,11 +142,11 @@ function changeTree(tree: Node, credentials: Material): void {
         node.bytes = random.pick(words);
         return;
       }
-      return changeBits(node, credentials);
+      return changeBits(node, context);
     case 4: {
       const { children } = node;
       const one = children?.[random.int(children.length)];
-      if (children === undefined || one === undefined) return changeBits(node, credentials);
+      if (children === undefined || one === undefined) return changeBits(node, context);
       // Much of one thing is what work grows with.
       const count = random.oneIn(8) ? random.int(300) : random.int(4);
       children.splice(
@@ -158,15 +161,15 @@ function changeTree(tree: Node, credentials: Material): void {
         node.children.splice(random.int(node.children.length), 1);
         return;
       }
-      return changeBits(node, credentials);
+      return changeBits(node, context);
     default:
-      return changeBits(node, credentials);
+      return changeBits(node, context);
   }
 }
 
-function changeBits(node: Node, credentials: Material): void {
+function changeBits(node: Node, context: MutationContext): void {
   if (node.children !== undefined) return;
-  node.bytes = changeBytes(node.bytes, credentials);
+  node.bytes = changeBytes(node.bytes, context);
 }
 
 /** Parts that can be left out of an input, the largest first: for making findings small. */

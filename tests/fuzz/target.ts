@@ -16,7 +16,7 @@ export type Outcome = {
 };
 
 /** What mutators take besides an input. */
-export type Material = {
+export type MutationContext = {
   readonly random: Prng;
   /** Another input of the corpus, to take parts from. */
   readonly other: () => Uint8Array;
@@ -24,7 +24,7 @@ export type Material = {
   readonly words: readonly Uint8Array[];
 };
 
-/** One way for a stranger's bytes to come in. */
+/** One way in for bytes of an unknown peer. */
 export type Target = {
   /** Also the directory below `testdata/fuzz/`. */
   readonly name: string;
@@ -34,12 +34,12 @@ export type Target = {
   readonly boundedRuns: number;
   /** Longer inputs are not made, bytes. */
   readonly maxLength: number;
-  /** The most steps that an input of so many bytes may cost. */
+  /** The most steps that an input of `length` bytes may cost. */
   readonly maxSteps: (length: number) => number;
   /** Inputs to begin with, made with the test PKI. */
   readonly seeds: () => readonly Uint8Array[];
   /** A changed input; never the same array. */
-  readonly mutate: (input: Uint8Array, credentials: Material) => Uint8Array;
+  readonly mutate: (input: Uint8Array, context: MutationContext) => Uint8Array;
   /**
    * Runs the code on an input. What it throws is a finding, as is what its claims throw; refusals
    * that the code documents are none and are caught here.

@@ -18,7 +18,7 @@ const back = (message: Buffer): Buffer => message;
 /** What a call came to. */
 type Answer = Record<string, unknown>;
 
-class Caller {
+class Calls {
   readonly #grpc: Grpc;
   readonly #client: Client;
   #chat: Call | undefined;
@@ -55,7 +55,7 @@ class Caller {
     return this.#unary("Unary", Buffer.from(words), words);
   }
 
-  /** A unary call with a message of so many bytes. */
+  /** A unary call with a message of `size` bytes. */
   large(size: string): Promise<Answer> {
     return this.#unary("Unary", Buffer.alloc(Number(size), "gRPC "));
   }
@@ -65,14 +65,14 @@ class Caller {
     return this.#unary("Hang", Buffer.from("hang"), undefined, Number(deadline));
   }
 
-  /** So many unary calls at once: how many were answered. */
+  /** Unary calls at once: how many were answered. */
   async parallel(calls: string): Promise<Answer> {
     const numbers = Array.from({ length: Number(calls) }, (_, i) => i);
     const answers = await Promise.all(numbers.map((i) => this.unary(`call ${i}`)));
     return { answered: answers.filter(({ same }) => same).length };
   }
 
-  /** So many messages from the server: whether they are complete and in order. */
+  /** `count` messages from the server: whether they are complete and in order. */
   stream(count: string): Promise<Answer> {
     return new Promise((done) => {
       const call = this.#client
@@ -84,7 +84,7 @@ class Caller {
     });
   }
 
-  /** So many messages of 1000 bytes to the server: what it makes of them. */
+  /** `count` messages of 1000 bytes to the server: its answer. */
   async collect(count: string): Promise<Answer> {
     const { promise, resolve } = Promise.withResolvers<Answer>();
     const call = this.#client
@@ -110,7 +110,7 @@ class Caller {
     });
   }
 
-  /** So many questions, each asked when the one before has been answered. */
+  /** `count` questions, each asked when the one before has been answered. */
   async rounds(count: string): Promise<Answer> {
     for (let i = 0; i < Number(count); i++) {
       const { said, ...rest } = await this.chat(`round ${i}`);
@@ -147,18 +147,18 @@ async function main([address = "", ca = "", cert, key]: readonly string[]): Prom
     "grpc.ssl_target_name_override": "localhost",
     "grpc.max_receive_message_length": 8 << 20,
   });
-  const caller = new Caller(grpc, client);
+  const all = new Calls(grpc, client);
   const calls: Readonly<Record<string, (argument: string) => Promise<Answer>>> = {
-    unary: (words) => caller.unary(words),
-    large: (size) => caller.large(size),
-    hang: (deadline) => caller.hang(deadline),
-    parallel: (count) => caller.parallel(count),
-    stream: (count) => caller.stream(count),
-    collect: (count) => caller.collect(count),
-    chat: (words) => caller.chat(words),
-    rounds: (count) => caller.rounds(count),
-    bye: () => caller.bye(),
-    ready: () => caller.ready(),
+    unary: (words) => all.unary(words),
+    large: (size) => all.large(size),
+    hang: (deadline) => all.hang(deadline),
+    parallel: (count) => all.parallel(count),
+    stream: (count) => all.stream(count),
+    collect: (count) => all.collect(count),
+    chat: (words) => all.chat(words),
+    rounds: (count) => all.rounds(count),
+    bye: () => all.bye(),
+    ready: () => all.ready(),
   };
   let rest = "";
   for await (const text of Deno.stdin.readable.pipeThrough(new TextDecoderStream())) {

@@ -30,7 +30,7 @@ async function grpcServer(testBed: TestBed): Promise<{ program: Program; address
   return { program: server, address: `127.0.0.1:${port}` };
 }
 
-/** A client that is told what to call. */
+/** A client that makes the calls it reads from its standard input. */
 class GrpcClient {
   readonly #program: Program;
   #calls = 0;
@@ -112,7 +112,7 @@ Deno.test("gRPC to server mode", async (t) => {
     await until(async () => (await client.call("ready")).ready === false);
     assert.deepEqual(await client.call("chat", "after"), said("after"));
     assert.doesNotMatch(backend.said, /drained/);
-    // Where nothing listens any more there is nobody to answer a new call.
+    // Where nothing listens any more a new call fails.
     assert.equal((await client.call("unary", "anybody there?")).code, STATUS.unavailable);
     assert.deepEqual(await client.call("chat", "at last"), said("at last"));
     assert.deepEqual(await client.call("bye"), { over: true });

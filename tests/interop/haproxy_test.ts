@@ -79,13 +79,13 @@ class Load implements AsyncDisposable {
   #stopped = false;
   readonly #loops: Promise<void[]>;
 
-  constructor(client: ClientOptions, callers: number) {
-    this.#loops = Promise.all(Array.from({ length: callers }, (_, i) => this.#run(client, i)));
+  constructor(client: ClientOptions, clients: number) {
+    this.#loops = Promise.all(Array.from({ length: clients }, (_, i) => this.#run(client, i)));
   }
 
-  async #run(client: ClientOptions, caller: number): Promise<void> {
+  async #run(client: ClientOptions, number: number): Promise<void> {
     for (let i = 0; !this.#stopped; i++) {
-      const words = `caller ${caller}, request ${i}`;
+      const words = `client ${number}, request ${i}`;
       try {
         assert.equal(await ask(client, words), `echo: ${words}`);
         this.answered++;
@@ -95,7 +95,7 @@ class Load implements AsyncDisposable {
     }
   }
 
-  /** Waits for so many more answers. */
+  /** Waits for this many more answers. */
   async goesOn(requests = 50): Promise<void> {
     const goal = this.answered + requests;
     await until(() => this.answered >= goal, { what: () => `${goal}, are ${this.answered}` });
@@ -168,10 +168,10 @@ Deno.test({ name: "HAProxy: what a stopped node has is completed", ignore }, asy
   const [first, second] = daemons;
   const active = async (node: TestDaemon) =>
     (await node.metrics()).get("mtlsd_active_connections") ?? NaN;
-  const callers = [await call(), await call()];
+  const calls = [await call(), await call()];
   await until(async () => {
     if (await active(first) > 0 && await active(second) > 0) return true;
-    callers.push(await call());
+    calls.push(await call());
     return false;
   });
   const from = first.lines.length;
@@ -180,12 +180,12 @@ Deno.test({ name: "HAProxy: what a stopped node has is completed", ignore }, asy
   // It takes what waits for it before it closes.
   await until(() => refuses(nodes[0].listen), { every: 200 });
   const held = await active(first);
-  // Whoever comes now is let in by the other one.
-  callers.push(await call(), await call());
-  await second.waitForMetric("mtlsd_active_connections", callers.length - held);
+  // New connections are served by the other one.
+  calls.push(await call(), await call());
+  await second.waitForMetric("mtlsd_active_connections", calls.length - held);
   assert.equal(await active(first), held);
   backend.release();
-  await Promise.all(callers.map(({ over }) => over));
-  assert.deepEqual(callers.map(({ received }) => received), callers.map(() => 1 + rest.length));
+  await Promise.all(calls.map(({ over }) => over));
+  assert.deepEqual(calls.map(({ received }) => received), calls.map(() => 1 + rest.length));
   assert.equal(await first.exit(), 0);
 });

@@ -71,7 +71,7 @@ Deno.test({ name: "PostgreSQL through the tunnel", ignore }, async (t) => {
       `42\n${split(postgres.address).port}`,
     );
     await assert.rejects(psql(through, "select 1 / 0"), /division by zero/);
-    // What the server sees is the tunnel's far end.
+    // What the server sees is the tunnel's upstream end.
     assert.equal(await psql(through, "select inet_client_addr()"), "127.0.0.1");
   });
 

@@ -21,7 +21,7 @@ import { changeDer } from "../mutate.ts";
 import { assertChecks, assertPath } from "../path_claims.ts";
 import type { Target } from "../target.ts";
 
-/** Of the refusals, one in so many is verified in turns too, which takes longer. */
+/** One refusal in `ONE_IN` is verified in turns too, which takes longer. */
 const ONE_IN = 8;
 
 /** What two verdicts have to have in common. */
@@ -52,7 +52,7 @@ export const chains: Target = {
     return {
       accepted: verdict.ok,
       claims: async () => {
-        // In turns, as for a stranger, where the faster implementation checks the signatures.
+        // In turns, as for an unknown peer, where the faster implementation checks the signatures.
         if (verdict.ok || input.length % ONE_IN === 0) {
           const asker = { source: "192.0.2.1", signal: new AbortController().signal };
           assert.deepEqual(brief(await verifier().verify(shown, asker)), brief(verdict));
@@ -77,7 +77,7 @@ export const chains: Target = {
         assertPath(again.path, chain, anchors, (one, issuer) => one.verify(issuer.publicKey));
         const [leaf] = shown;
         const key = KEYS.get(verdict.peer.certificate.publicKey.der.toHex());
-        // Nobody has the key of a certificate whose key was changed.
+        // No key belongs to a certificate whose public key was changed.
         if (leaf === undefined || key === undefined) return;
         const keyPem = key.export({ type: "pkcs8", format: "pem" }).toString();
         assert.equal(engineRefuses(leaf, keyPem), undefined, "the engine reads the certificate");

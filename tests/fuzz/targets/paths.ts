@@ -1,6 +1,6 @@
 /**
  * A chain, with a signature check that nearly always says yes: the search for paths and the rules for
- * them, with certificates that nobody could have got signed.
+ * them, with certificates that no CA would have signed.
  *
  * Claims: no more signature checks than the bound, and a path that was accepted keeps the rules of RFC
  * 5280 section 6 as `X509Certificate` of `node:crypto` reads its certificates.

@@ -17,7 +17,7 @@ import type { ParsedHeader } from "../../../src/proxy_protocol/parse.ts";
 import { concat } from "../../support/der.ts";
 import type { Code } from "../instrument.ts";
 import { havoc } from "../mutate.ts";
-import type { Material, Target } from "../target.ts";
+import type { MutationContext, Target } from "../target.ts";
 
 /** The longest header that is taken: `MAX_HEADER`. */
 const MAX_HEADER = 4_096;
@@ -69,9 +69,9 @@ export const proxyHeaders: Target = {
 };
 
 /** Changes bytes; every other time puts the length of version 2, and sometimes its checksum, right. */
-function change(input: Uint8Array, credentials: Material): Uint8Array {
-  const { random } = credentials;
-  const bytes = havoc(input, credentials).slice();
+function change(input: Uint8Array, context: MutationContext): Uint8Array {
+  const { random } = context;
+  const bytes = havoc(input, context).slice();
   if (bytes.length < 16 || bytes.length > 4_096 || random.oneIn(2)) return bytes;
   if (SIGNATURE.some((byte, i) => bytes[i] !== byte)) return bytes;
   const view = new DataView(bytes.buffer);
