@@ -7,7 +7,7 @@
 import { createPrivateKey } from "node:crypto";
 import type { Conn } from "../net/conn.ts";
 import type { TlsVersion } from "../config/config.ts";
-import { parseIp } from "../x509/server_name.ts";
+import { parseIp } from "../util/ip.ts";
 import { nodeTlsVersion, type RunningTls, type TlsBackend, type TlsEndpoint } from "./backend.ts";
 import type { Credentials } from "./credentials.ts";
 import {

@@ -1,5 +1,5 @@
 /**
- * "Did you mean": finds the known name nearest to a mistyped one, if any is near.
+ * "Did you mean": finds the known name that a mistyped one probably means, if there is one.
  *
  * @module
  */
@@ -63,11 +63,11 @@ function differingWords(a: string, b: string): [string, string] {
  */
 export function suggest(name: string, known: readonly string[]): string | undefined {
   if (name.length > MAX_LENGTH) return undefined;
-  const wanted = normalize(name);
+  const normalized = normalize(name);
   let best: string | undefined;
   let bestDistance = Number.POSITIVE_INFINITY;
   for (const candidate of known) {
-    const [a, b] = differingWords(wanted, normalize(candidate));
+    const [a, b] = differingWords(normalized, normalize(candidate));
     const distance = editDistance(a, b);
     const length = Math.min(a.length, b.length);
     const allowed = Math.min(length - 1, length <= 5 ? 1 : 2);

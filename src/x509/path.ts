@@ -1,6 +1,6 @@
 /**
  * Strict path validation (RFC 5280 section 6) of the chain that a peer showed, as part of its
- * independent verification. Pure: the caller passes in the time and checks the signatures.
+ * independent verification. Pure: the time is an argument, and signatures are checked outside.
  *
  * The profile: X.509 v3 in canonical DER; every signature checked with the issuer's key; SHA-2 with
  * RSA of 2048 bits or more, ECDSA on P-256 or P-384, or Ed25519; every certificate of the path
@@ -51,7 +51,7 @@ export type VerifySignature = (
 export type PathFault = "untrusted" | "expired" | "not_yet_valid" | "revoked" | "bad_certificate";
 
 /** The result of validating a chain. Times are milliseconds since the epoch. */
-export type PathVerdict =
+export type PathResult =
   | {
     readonly ok: true;
     /** Leaf first, anchor last. */
@@ -92,7 +92,7 @@ export type SignatureCheck = { readonly subject: Certificate; readonly key: Publ
  */
 export type Steps<T> = Generator<SignatureCheck, T, boolean>;
 
-type Refusal = Extract<PathVerdict, { ok: false }>;
+type Refusal = Extract<PathResult, { ok: false }>;
 
 const EKU = { client: "1.3.6.1.5.5.7.3.2", server: "1.3.6.1.5.5.7.3.1" } as const;
 
@@ -283,7 +283,7 @@ function* checkPath(
   path: readonly Certificate[],
   policy: PathPolicy,
   comparisons: NameComparisons,
-): Steps<PathVerdict> {
+): Steps<PathResult> {
   const [leaf] = path;
   const first = policy.purpose === "issuer" ? 0 : 1;
   if (first === 1 && leaf?.keyUsage?.digitalSignature === false) {
@@ -336,27 +336,26 @@ function* checkPath(
 
 /**
  * Validates a chain: `presented` is what the peer showed, its own certificate first, the others in
- * any order. Yields one signature check at a time, so that the caller can let other work run in
- * between. Never throws. A refusal gives the reason of the path that got furthest.
+ * any order. Yields one signature check at a time, so that other work can run in between. Never throws. A refusal gives the reason of the path that got furthest.
  */
 export function* validationSteps(
   presented: readonly Certificate[],
   policy: PathPolicy,
-): Steps<PathVerdict> {
+): Steps<PathResult> {
   const [leaf, ...intermediates] = presented;
   if (leaf === undefined) return refuse("bad_certificate", "the peer showed no certificate");
   const comparisons = new NameComparisons();
-  let accepted: PathVerdict | undefined;
+  let accepted: PathResult | undefined;
   let first: Refusal | undefined;
   const accept = function* (path: readonly Certificate[]): Steps<boolean> {
-    const verdict = yield* checkPath(path, policy, comparisons);
-    if (verdict.ok) {
-      accepted = verdict;
-    } else if (first === undefined || (verdict.fault === "revoked" && first.fault !== "revoked")) {
+    const result = yield* checkPath(path, policy, comparisons);
+    if (result.ok) {
+      accepted = result;
+    } else if (first === undefined || (result.fault === "revoked" && first.fault !== "revoked")) {
       // A revoked path passed all other checks, so it got further than the earlier ones.
-      first = verdict;
+      first = result;
     }
-    return verdict.ok;
+    return result.ok;
   };
   const others = [...intermediates, ...policy.intermediates ?? []];
   const search = new PathSearch(policy.anchors, others);
@@ -387,6 +386,6 @@ export function runSteps<T>(steps: Steps<T>, verifySignature: VerifySignature): 
 export function validatePath(
   presented: readonly Certificate[],
   { verifySignature, ...policy }: PathPolicy & { readonly verifySignature: VerifySignature },
-): PathVerdict {
+): PathResult {
   return runSteps(validationSteps(presented, policy), verifySignature);
 }

@@ -9,7 +9,7 @@ import { type Certificate, CertificateError, type Name } from "./certificate.ts"
 import { describeDifference, lookalike } from "./lookalike.ts";
 import { formatName } from "./names.ts";
 import { parseCertificate, peekSubject } from "./parse.ts";
-import type { PathVerdict } from "./path.ts";
+import type { PathResult } from "./path.ts";
 
 /** What the daemon has itself, besides what the peer showed. */
 export type Known = {
@@ -50,7 +50,7 @@ function cut(text: string): string {
  * Describes a refusal, with the position of the certificate or, where there is no path, the reason.
  */
 export function describeRefusal(
-  refusal: Extract<PathVerdict, { ok: false }>,
+  refusal: Extract<PathResult, { ok: false }>,
   shown: Shown,
   known: Known,
 ): string {

@@ -6,7 +6,7 @@
 
 import { verifySignature } from "../../../src/tls/signature.ts";
 import { parseCertificate } from "../../../src/x509/parse.ts";
-import { type PathVerdict, type Purpose, validatePath } from "../../../src/x509/path.ts";
+import { type PathResult, type Purpose, validatePath } from "../../../src/x509/path.ts";
 import type { Issued } from "../pki.ts";
 import { CertificateError } from "../../../src/x509/certificate.ts";
 import assert from "node:assert/strict";
@@ -15,7 +15,7 @@ import assert from "node:assert/strict";
 export type ValidateOptions = { readonly purpose?: Purpose; readonly now?: number | Date };
 
 /** A verdict and how many signatures were checked for it. */
-export type Validated = { readonly verdict: PathVerdict; readonly checks: number };
+export type Validated = { readonly verdict: PathResult; readonly checks: number };
 
 /** Judges `presented`, the leaf first, by the bundle `anchors`. */
 export function validate(
@@ -37,7 +37,7 @@ export function validate(
 }
 
 /** `ok`, or the fault and its words. */
-export function describeVerdict(verdict: PathVerdict): string {
+export function describeVerdict(verdict: PathResult): string {
   return verdict.ok ? "ok" : `${verdict.fault}: ${verdict.detail}`;
 }
 

@@ -3,7 +3,7 @@ import { verifySignature } from "../../../src/tls/signature.ts";
 import { PeerVerifier } from "../../../src/tls/peer_verifier.ts";
 import { parseCertificateList } from "../../../src/x509/crl.ts";
 import { parseCertificate } from "../../../src/x509/parse.ts";
-import { type PathPolicy, type PathVerdict, validatePath } from "../../../src/x509/path.ts";
+import { type PathPolicy, type PathResult, validatePath } from "../../../src/x509/path.ts";
 import {
   earliestUpdate,
   NO_REVOCATION,
@@ -42,7 +42,7 @@ function judge(
   anchors: readonly Issued[],
   lists: readonly RevocationList[],
   policy: Partial<PathPolicy> = {},
-): PathVerdict {
+): PathResult {
   return validatePath(presented.map(({ der }) => parseCertificate(der)), {
     anchors: anchors.map(({ der }) => parseCertificate(der)),
     revocation: revocationOf(lists),

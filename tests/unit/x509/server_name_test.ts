@@ -6,7 +6,8 @@
 
 import assert from "node:assert/strict";
 import { parseCertificate } from "../../../src/x509/parse.ts";
-import { carriesName, parseIp } from "../../../src/x509/server_name.ts";
+import { parseIp } from "../../../src/util/ip.ts";
+import { carriesName } from "../../../src/x509/server_name.ts";
 import * as der from "../../support/der.ts";
 import * as pki from "../../support/pki.ts";
 
