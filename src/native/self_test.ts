@@ -1,6 +1,6 @@
 /**
- * Self-test of the native TLS engine: two engines are connected in memory before any connection is
- * accepted. If anything differs from what this code relies on, the public interface is used
+ * Self-test of the runtime's TLS handles: two of them are connected in memory before any connection
+ * is accepted. If anything differs from what this code relies on, the public interface is used
  * instead.
  *
  * @module
@@ -31,13 +31,13 @@ const REQUEST: Request = { oncomplete: () => {} };
  */
 export function selfTest(native: NativeTls, own: Identity): string | undefined {
   try {
-    return handshakeFault(native, own) ?? strangerFault(native, own);
+    return handshakeFault(native, own) ?? unknownPeerFault(native, own);
   } catch (error) {
     return messageOf(error);
   }
 }
 
-/** One end of the exchange, recording everything that its engine reports. */
+/** One end of the exchange, recording everything that its handle reports. */
 class End implements Disposable {
   readonly handle: TlsHandle;
   readonly #native: NativeTls;
@@ -139,7 +139,7 @@ function damageFault(client: End, server: End): string | undefined {
 }
 
 /** A server that requires a certificate, and a client without one. */
-function strangerFault(native: NativeTls, own: Identity): string | undefined {
+function unknownPeerFault(native: NativeTls, own: Identity): string | undefined {
   const context = handleContext({ cert: own.certPem, key: own.keyPem }, REQUIRED);
   using server = new End(native, native.server(context));
   using client = new End(native, native.client("", trusting({})));

@@ -21,7 +21,7 @@ import { codeOf, messageOf } from "../util/errors.ts";
 /** Seconds without traffic before the kernel sends keep-alive probes. */
 const KEEP_ALIVE = 60;
 
-/** The pending `read` or `pump`. */
+/** The pending `read` or `pipeTo`. */
 type Reader = {
   readonly take: Sink;
   readonly ended: () => void;

@@ -1,5 +1,5 @@
 /**
- * A {@linkcode Conn} over the native engine of an established TLS connection, the same for both
+ * A {@linkcode Conn} over the native handle of an established TLS connection, the same for both
  * roles.
  *
  * @module
@@ -12,10 +12,10 @@ import { fruitless, tlsConnError, usedUp } from "../tls/node_conn.ts";
 import { MAX_PLAINTEXT, type NativeTls, type TlsHandle } from "./tls.ts";
 import { MAX_FRUITLESS, type TransportStream } from "../tls/transport_stream.ts";
 
-/** Thrown to end a pump after the peer's close_notify. */
+/** Thrown to end a `pipeTo` after the peer's close_notify. */
 const DONE = new Error("close_notify");
 
-/** The engine calls back when a write is encrypted, which is synchronous here. */
+/** The handle calls back when a write is encrypted, which is synchronous here. */
 const REQUEST: Request = { oncomplete: () => {} };
 
 /**
@@ -31,7 +31,7 @@ type Round = {
   failed: { readonly error: unknown } | undefined;
 };
 
-/** TLS as a connection. Reads the transport only while a `read` or `pump` waits for plaintext. */
+/** TLS as a connection. Reads the transport only while a `read` or `pipeTo` waits for plaintext. */
 export class NativeTlsConn implements Conn {
   /** The peer's address. */
   readonly remote: RemoteAddress;
@@ -111,7 +111,7 @@ export class NativeTlsConn implements Conn {
     if (this.#ended) return;
     this.#take = take;
     try {
-      await this.#stream.pump((ciphertext) => this.#feedTo(ciphertext));
+      await this.#stream.pipeTo((ciphertext) => this.#feedTo(ciphertext));
       this.#onFin();
       if (this.#fault !== undefined) throw this.#fault;
     } catch (error) {
@@ -285,8 +285,8 @@ const HEADER = 5;
 
 /**
  * Counts the bytes in records of application data (RFC 5246 section 6.2.1). They are fewer than
- * were written where the TLS handle dropped them (see `MAX_RECORDS` in `channel.ts`), whatever it sent
- * instead.
+ * were written where the TLS handle dropped them (see `MAX_RECORDS` in
+ * `node_conn.ts`), whatever it sent instead.
  */
 function carries(ciphertext: Uint8Array): number {
   let sum = 0;

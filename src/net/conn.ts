@@ -21,7 +21,7 @@ export type Sink = (bytes: Uint8Array) => Promise<void> | undefined;
 /**
  * A two-way byte stream whose halves end independently.
  *
- * At most one `read` or `pump` and one `write` are in progress at a time. `close` may be called at
+ * At most one `read` or `pipeTo` and one `write` are in progress at a time. `close` may be called at
  * any time and more than once, and settles both.
  */
 export interface Conn {
@@ -91,7 +91,7 @@ export function copyOf(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes);
 }
 
-/** Implements `pump` by one `read` after the other. */
+/** Implements `pipeTo` by one `read` after the other. */
 export async function pipeByReading(conn: Pick<Conn, "read">, take: Sink): Promise<void> {
   for (;;) {
     const bytes = await conn.read();

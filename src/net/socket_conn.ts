@@ -77,7 +77,7 @@ export abstract class SocketConn implements Conn {
     return pipeByReading(this, take);
   }
 
-  /** Sends a copy of all of `data`: the bytes may be on loan from another connection's `pump`. */
+  /** Sends a copy of all of `data`: the bytes may be on loan from another connection's `pipeTo`. */
   async write(data: Uint8Array): Promise<void> {
     const bytes = copyOf(data);
     for (let sent = 0; sent < bytes.length;) {

@@ -48,7 +48,7 @@ export function tlsConnError(error: unknown): ConnError {
   return new ConnError("protocol", `TLS: ${message}`, { cause: error });
 }
 
-/** TLS as a connection. Reads the transport only while a `read` or `pump` waits for plaintext. */
+/** TLS as a connection. Reads the transport only while a `read` or `pipeTo` waits for plaintext. */
 export class NodeTlsConn implements Conn {
   /** The peer's address. */
   readonly remote: RemoteAddress;

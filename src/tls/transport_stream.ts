@@ -72,7 +72,7 @@ export class TransportStream extends EventEmitter {
   #release: (() => void) | undefined;
 
   /**
-   * Carries TLS bytes over `channel`, which it owns from now on. With `requireCloseNotify`, a peer
+   * Carries TLS bytes over `conn`, which it owns from now on. With `requireCloseNotify`, a peer
    * that ends without close_notify has broken off the connection.
    */
   constructor(conn: Conn, requireCloseNotify = true) {
@@ -106,7 +106,7 @@ export class TransportStream extends EventEmitter {
   }
 
   /** Passes received bytes to `take`, bypassing the stream interface; resolves at the end. */
-  pump(take: Sink): Promise<void> {
+  pipeTo(take: Sink): Promise<void> {
     return this.#conn.pipeTo((bytes) => {
       this.#incoming.pass(bytes);
       return take(bytes);

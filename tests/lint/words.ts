@@ -95,20 +95,7 @@ const QUOTED_NAME = /\{@link(?:code)? ([^}\s]+)[^}]*\}|`([#\w./]+)`/g;
 
 /** Files, and folders with a slash at the end, that do not keep to the words yet. */
 export const NOT_YET: readonly string[] = [
-  "src/native/self_test.ts",
-  "src/native/tcp_conn.ts",
-  "src/native/tls.ts",
-  "src/native/tls_conn.ts",
-  "src/net/conn.ts",
-  "src/net/socket_conn.ts",
-  "src/proxy/upstream.ts",
-  "src/tls/client.ts",
-  "src/tls/handshake.ts",
-  "src/tls/handshake_error.ts",
-  "src/tls/node_conn.ts",
   "src/tls/peer_verifier.ts",
-  "src/tls/server.ts",
-  "src/tls/transport_stream.ts",
   "tests/docs/",
   "tests/faults/",
   "tests/fuzz/targets/chains.ts",
