@@ -4,8 +4,6 @@
  *
  *     deno run --no-prompt --allow-all tests/faults/main.ts [--bounded] [--only TEXT] [--list] [--json FILE]
  *
- * With `--bounded` a row that fails is run a second time, and the table says so.
- *
  * Exit status: 0 when every row that was run held, 1 when one did not, 2 for wrong usage.
  *
  * @module
@@ -36,21 +34,7 @@ async function runAll(options: Options): Promise<number> {
   const results: Result[] = [];
   try {
     for (const [number, row] of rows) {
-      const settings = { scale: options.scale, signal: stop.signal };
-      let result = await runRow(number, row, settings);
-      if (result.outcome === "failed" && options.scale === "bounded" && !stop.signal.aborted) {
-        // Every change runs these on machines that do other work besides: what fails once in a while
-        // is told, and what fails twice fails.
-        print(line(result));
-        const first = result.text;
-        result = await runRow(number, row, settings);
-        if (result.outcome === "held") {
-          result = {
-            ...result,
-            text: `at the second attempt; first: ${first}; then: ${result.text}`,
-          };
-        }
-      }
+      const result = await runRow(number, row, { scale: options.scale, signal: stop.signal });
       if (stop.signal.aborted) break;
       results.push(result);
       print(line(result));

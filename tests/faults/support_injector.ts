@@ -114,7 +114,8 @@ function watchTimers(): void {
     // A timer that util/abort.ts sets belongs to the module that asks for it.
     const caller = callers.find((frame) => !frame.includes("/src/util/abort.ts:")) ?? "";
     const [, module] = /\/src\/([a-z_/]+)\.ts:/.exec(caller) ?? [];
-    const timer = { number: current, place: `timer.${module}` };
+    // A timer that is set again when it fires stays with its connection, whichever was accepted since.
+    const timer = { number: within?.number ?? current, place: `timer.${module}` };
     return real(() => {
       within = timer;
       try {

@@ -50,9 +50,9 @@ export class Program extends Process {
   }
 
   /** Waits until it has said this, at most so many milliseconds. */
-  override async says(pattern: RegExp, within = 20_000): Promise<RegExpExecArray> {
+  override async says(pattern: RegExp, within = 60_000): Promise<RegExpExecArray> {
     const said = super.says(pattern);
-    await timed(within, said, `${pattern} from a program that has said:\n${this.words}\nit`);
+    await timed(within, said, () => `${pattern} from a program that has said:\n${this.words}\nit`);
     return await said;
   }
 

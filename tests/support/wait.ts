@@ -50,18 +50,19 @@ export async function until<T>(
 export async function timed(
   limit: number,
   promise: Promise<unknown>,
-  what = "it",
+  what: string | (() => string) = "it",
 ): Promise<number> {
+  const said = () => typeof what === "string" ? what : what();
   const start = performance.now();
   const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error(`${what} took over ${limit} ms`)), limit);
+  const timer = setTimeout(() => late.reject(new Error(`${said()} took over ${limit} ms`)), limit);
   try {
     await Promise.race([promise, late.promise]);
   } finally {
     clearTimeout(timer);
   }
   const took = performance.now() - start;
-  if (took >= limit) throw new Error(`${what} took ${Math.round(took)} ms`);
+  if (took >= limit) throw new Error(`${said()} took ${Math.round(took)} ms`);
   return took;
 }
 
