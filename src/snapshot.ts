@@ -7,7 +7,7 @@
 
 import type { LogLevel, TunnelConfig } from "./config/config.ts";
 import type { AclConfig } from "./acl/rule.ts";
-import type { Credentials } from "./tls/credentials.ts";
+import type { Credentials } from "./x509/credentials.ts";
 
 /** Version of these types. The data plane does not start with a snapshot of another version. */
 export const PROTOCOL = 1;

@@ -12,7 +12,7 @@ import { earliestUpdate, type RevocationList } from "../x509/revocation.ts";
 import { nextEnd } from "./bundle.ts";
 import { formatTime } from "./certificates.ts";
 import type { CredentialPaths } from "./load.ts";
-import type { Credentials } from "../tls/credentials.ts";
+import type { Credentials } from "../x509/credentials.ts";
 import { type CredentialSets, type FileSet, type StoreTunnel, usersOf } from "./sets.ts";
 
 /** The metrics that the store updates. */

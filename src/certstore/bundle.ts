@@ -25,7 +25,7 @@ import {
 import { EKU_CLIENT, EKU_SERVER } from "./own.ts";
 import { type FileReport, quoteText } from "./findings.ts";
 import { isKeyLabel } from "./pem.ts";
-import type { LeftOut } from "../tls/credentials.ts";
+import type { LeftOut } from "../x509/credentials.ts";
 
 /** Maximum number of CAs. Each CA can issue a certificate for any name, so more are a mistake. */
 export const MAX_CAS = 256;

@@ -12,7 +12,7 @@ import { type Bundle, readBundle, readIntermediates } from "./bundle.ts";
 import { checkOrder, checkPair, readOwnChain, readOwnKey } from "./own.ts";
 import { describeReadError, MAX_FILE_BYTES, MAX_LIST_BYTES, type ReadFile } from "./files.ts";
 import { CredentialError, type FileReport, Report } from "./findings.ts";
-import type { Credentials } from "../tls/credentials.ts";
+import type { Credentials } from "../x509/credentials.ts";
 import { formatPem } from "./pem.ts";
 import { type ListFile, readRevocation, warnOfNamesakes, warnOfRevoked } from "./revocation.ts";
 

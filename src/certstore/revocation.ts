@@ -30,7 +30,7 @@ import {
 import { describeUnsupported, fits, weakKey } from "../x509/algorithms.ts";
 import { describeDifference, lookalike } from "../x509/lookalike.ts";
 import { describeRefusal } from "../x509/refusal.ts";
-import type { LeftOut } from "../tls/credentials.ts";
+import type { LeftOut } from "../x509/credentials.ts";
 
 /** One file of `tls.crl`. */
 export type ListFile = {

@@ -17,7 +17,7 @@ import {
   type LoadDeps,
   maxBytesOf,
 } from "./load.ts";
-import type { Credentials } from "../tls/credentials.ts";
+import type { Credentials } from "../x509/credentials.ts";
 
 /** What the store needs to know about a tunnel; a `TunnelConfig` fits. */
 export type StoreTunnel = {

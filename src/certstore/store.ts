@@ -28,7 +28,7 @@ import {
 } from "./announce.ts";
 import { type Fingerprint, readBoundedFile, type ReadFile, Snapshot } from "./files.ts";
 import { CredentialError, type CredentialPaths } from "./load.ts";
-import type { Credentials } from "../tls/credentials.ts";
+import type { Credentials } from "../x509/credentials.ts";
 import {
   oneLine,
   type PendingChanges,

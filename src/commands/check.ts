@@ -10,7 +10,7 @@
 
 import { readBoundedFile } from "../certstore/files.ts";
 import { CredentialError, loadCredentials } from "../certstore/load.ts";
-import type { Credentials } from "../tls/credentials.ts";
+import type { Credentials } from "../x509/credentials.ts";
 import type { TlsConfig, TunnelConfig } from "../config/config.ts";
 import { escapeText, quote } from "../util/text.ts";
 import { configWarnings } from "../config/warnings.ts";

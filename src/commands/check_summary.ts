@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Credentials } from "../tls/credentials.ts";
+import type { Credentials } from "../x509/credentials.ts";
 import { nextEnd } from "../certstore/bundle.ts";
 import { formatTime, validity } from "../certstore/certificates.ts";
 import { formatAddress } from "../config/address.ts";

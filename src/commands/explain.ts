@@ -13,7 +13,7 @@ import { authorize } from "../acl/mod.ts";
 import { describeReadError, readBoundedFile, readToEnd } from "../certstore/files.ts";
 import { describeNotPem, describeWrongBlocks, parsePem } from "../certstore/pem.ts";
 import { CredentialError, loadCredentials } from "../certstore/load.ts";
-import type { Credentials } from "../tls/credentials.ts";
+import type { Credentials } from "../x509/credentials.ts";
 import type { Config, TlsConfig, TunnelConfig } from "../config/config.ts";
 import type { AclConfig } from "../acl/rule.ts";
 import { either, escapeText, quote } from "../util/text.ts";

@@ -8,7 +8,7 @@
 import type { TlsConfig, TunnelConfig } from "../config/config.ts";
 import type { AclConfig } from "../acl/rule.ts";
 import { TlsClient } from "../tls/client.ts";
-import type { Credentials } from "../tls/credentials.ts";
+import type { Credentials } from "../x509/credentials.ts";
 import type { EndState, TunnelState } from "../snapshot.ts";
 import type { FairQueue } from "../tls/fair_queue.ts";
 import type { TlsBackend } from "../tls/backend.ts";

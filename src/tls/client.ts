@@ -9,7 +9,7 @@ import type { Conn } from "../net/conn.ts";
 import type { TlsVersion } from "../config/config.ts";
 import { parseIp } from "../util/ip.ts";
 import { nodeTlsVersion, type RunningTls, type TlsBackend, type TlsEndpoint } from "./backend.ts";
-import type { Credentials } from "./credentials.ts";
+import type { Credentials } from "../x509/credentials.ts";
 import {
   type Decide,
   handshake,

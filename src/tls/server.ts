@@ -9,7 +9,7 @@ import type { Conn } from "../net/conn.ts";
 import type { ClientAuth, TlsVersion } from "../config/config.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import { nodeTlsVersion, type TlsBackend } from "./backend.ts";
-import type { Credentials } from "./credentials.ts";
+import type { Credentials } from "../x509/credentials.ts";
 import {
   type Decide,
   handshake,

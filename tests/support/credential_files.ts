@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import type { KeyObject } from "node:crypto";
 import { CredentialError, loadCredentials } from "../../src/certstore/load.ts";
-import type { Credentials } from "../../src/tls/credentials.ts";
+import type { Credentials } from "../../src/x509/credentials.ts";
 import * as pki from "./pki.ts";
 
 export const NOW = Date.now();

@@ -9,7 +9,7 @@ import { NO_REVOCATION } from "../../../src/x509/revocation.ts";
 import { Buffer } from "node:buffer";
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import type { Credentials } from "../../../src/tls/credentials.ts";
+import type { Credentials } from "../../../src/x509/credentials.ts";
 import { type Conn, ConnError, type ConnFault } from "../../../src/net/conn.ts";
 import type { ClientAuth, TlsVersion } from "../../../src/config/config.ts";
 import type { HandshakeReason } from "../../../src/outcome.ts";

@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { CredentialError, loadCredentials } from "../../../src/certstore/load.ts";
-import type { Credentials } from "../../../src/tls/credentials.ts";
+import type { Credentials } from "../../../src/x509/credentials.ts";
 import { type CrlOptions, makeCrl } from "../../support/crl.ts";
 import * as pki from "../../support/pki.ts";
 import { NOW } from "../../support/credential_files.ts";

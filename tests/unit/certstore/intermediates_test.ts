@@ -6,7 +6,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { Credentials } from "../../../src/tls/credentials.ts";
+import type { Credentials } from "../../../src/x509/credentials.ts";
 import { peerVerifier } from "../../../src/proxy/tls_contexts.ts";
 import { completeChain } from "../../../src/tls/server.ts";
 import { issuingDistributionPoint } from "../../support/crl.ts";

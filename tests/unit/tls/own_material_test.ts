@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import tls from "node:tls";
-import type { Credentials } from "../../../src/tls/credentials.ts";
+import type { Credentials } from "../../../src/x509/credentials.ts";
 import { TlsClient } from "../../../src/tls/client.ts";
 import { TlsServer } from "../../../src/tls/server.ts";
 import { makeLeaf } from "../../support/pki.ts";

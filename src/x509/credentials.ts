@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Certificate } from "../x509/certificate.ts";
-import type { Revocation } from "../x509/revocation.ts";
+import type { Certificate } from "./certificate.ts";
+import type { Revocation } from "./revocation.ts";
 
 /** A certificate of the bundle that is not usable. */
 export type LeftOut = {
