@@ -16,12 +16,11 @@ import { formatAddress } from "../config/address.ts";
 import type { HostPort, NonEmpty } from "../config/config.ts";
 import type { Logger } from "../log/mod.ts";
 import { ListenError, type ListenReason } from "../net/mod.ts";
-import { bindAll, formatAddresses } from "../net/listen_all.ts";
-import { HINTS } from "../net/listen_error.ts";
-import { otherAddress, SERVE_VARIABLE } from "../net/served.ts";
-import { isLookupFailure, missingGrant } from "../net/system.ts";
+import { bindAll, formatAddresses } from "../net/listen.ts";
+import { HINTS, isLookupFailure, missingGrant } from "../net/errors.ts";
 import { codeOf, messageOf } from "../util/errors.ts";
 import { delay } from "../util/abort.ts";
+import { parseIp } from "../util/ip.ts";
 
 /** Makes the response for one path. */
 export type Handler = () => Response | Promise<Response>;
@@ -338,4 +337,28 @@ function listenReason(cause: unknown): ListenReason {
   if (cause instanceof Deno.errors.AddrNotAvailable) return "address not available";
   if (cause instanceof Deno.errors.PermissionDenied) return "permission denied";
   return isLookupFailure(cause) ? "name not found" : "other";
+}
+
+/**
+ * The environment variable that changes where `Deno.serve` listens. Deno 2.9 reads it itself,
+ * without a grant. For the first `Deno.serve` of a process, `tcp:HOST:PORT`, `unix:PATH` or
+ * `vsock:CID:PORT` replaces the requested address. With the prefix `duplicate,` Deno listens on it
+ * as well, and nothing shows that.
+ */
+export const SERVE_VARIABLE = "DENO_SERVE_ADDRESS";
+
+/**
+ * The address of a server, where it differs from the requested one; `undefined` where it is the
+ * same. Port 0 matches any port. A host name is not resolved here, so for a name only the port is
+ * compared.
+ */
+export function otherAddress(asked: HostPort, got: Deno.Addr): string | undefined {
+  if (got.transport !== "tcp") {
+    return "path" in got ? `unix:${got.path}` : got.transport;
+  }
+  const address = { host: got.hostname, port: got.port };
+  const host = parseIp(asked.host);
+  const same = (asked.port === 0 || asked.port === got.port) &&
+    (host === undefined || `${host}` === `${parseIp(got.hostname)}`);
+  return same ? undefined : formatAddress(address);
 }

@@ -32,7 +32,7 @@ export function formatFinding({ key, path, message }: Finding): string {
 /** The files that `tls` names are not usable. The message contains all findings on one line. */
 export class CredentialError extends Error {
   /** `CredentialError`. */
-  override readonly name = "MaterialError";
+  override readonly name = "CredentialError";
   /** At least one, in the order `tls.cert`, `tls.key`, `tls.ca`, `tls.intermediates`, `tls.crl`. */
   readonly findings: readonly Finding[];
   /**

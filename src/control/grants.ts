@@ -23,7 +23,7 @@ import { formatAddress, hostsToListenOn } from "../config/address.ts";
 import type { Address, Config, HostPort, TlsConfig, TunnelConfig } from "../config/config.ts";
 import { quote } from "../util/text.ts";
 import { ALL_VARIABLES, VARIABLE_PREFIX } from "../config/variables.ts";
-import { lockPath } from "../net/unix_files.ts";
+import { lockPath } from "../net/unix_bind.ts";
 
 /** One value of one permission flag. */
 export type Grant = {

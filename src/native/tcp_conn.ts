@@ -5,7 +5,7 @@
  */
 
 import { getSystemErrorMap } from "node:util";
-import type { AdoptTcp } from "../net/socket_conn.ts";
+import { type AdoptTcp, formatNetAddr } from "../net/socket_conn.ts";
 import {
   type Conn,
   ConnError,
@@ -15,7 +15,6 @@ import {
   type Sink,
 } from "../net/conn.ts";
 import { END_OF_FILE, type Handle, type NativeTcp, type Request } from "./tcp.ts";
-import { formatNetAddr } from "../net/system.ts";
 import { codeOf, messageOf } from "../util/errors.ts";
 
 /** Seconds without traffic before the kernel sends keep-alive probes. */

@@ -75,7 +75,7 @@ export type ConnFault = "reset" | "truncated" | "protocol" | "closed" | "other";
 /** A connection broke; carries what the close reason and the log need. */
 export class ConnError extends Error {
   /** The name of the class. */
-  override readonly name = "ChannelError";
+  override readonly name = "ConnError";
   /** The kind of failure. */
   readonly fault: ConnFault;
 

@@ -10,38 +10,8 @@ import { expiringSignal, type TimeLimits } from "../util/abort.ts";
 import { formatDuration } from "../util/duration.ts";
 import type { Conn } from "./conn.ts";
 import { type AdoptTcp, openTcp } from "./socket_conn.ts";
-import { isLookupFailure, missingGrant } from "./system.ts";
+import { DialError, type DialReason, isLookupFailure, missingGrant } from "./errors.ts";
 import { codeOf, messageOf } from "../util/errors.ts";
-
-/** Why a target could not be reached. */
-export type DialReason =
-  | "refused"
-  | "timeout"
-  | "unreachable"
-  | "name not found"
-  | "not found"
-  | "permission denied"
-  | "not permitted"
-  | "aborted"
-  | "other";
-
-/** A target could not be reached. The message names the target and quotes the system's error. */
-export class DialError extends Error {
-  /** The name of the class. */
-  override readonly name = "DialError";
-  /**
-   * The kind of failure. For a UNIX socket, `not found` means that the file does not exist, and
-   * `permission denied` that its mode, or that of a parent directory, excludes us. `not permitted`
-   * means that a Deno permission is missing.
-   */
-  readonly reason: DialReason;
-
-  /** The message says what failed; `cause` carries the system's error. */
-  constructor(reason: DialReason, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.reason = reason;
-  }
-}
 
 /** Settings of {@linkcode dialTcp}; the time limit includes the name look-up. */
 export type DialOptions = TimeLimits & {

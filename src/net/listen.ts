@@ -1,66 +1,26 @@
 /**
- * Listens on a TCP address, with the types that UNIX sockets share.
+ * Listens on a TCP address, or on every address of `localhost` as if they were one, with the types
+ * that UNIX sockets share.
  *
  * @module
  */
 
-import type { HostPort } from "../config/config.ts";
-import { formatAddress } from "../config/address.ts";
+import type { HostPort, NonEmpty } from "../config/config.ts";
+import { formatAddress, hostsToListenOn } from "../config/address.ts";
 import type { Conn } from "./conn.ts";
-import { bindAll, JoinedListener } from "./listen_all.ts";
-import { HINTS, ListenError, type ListenReason } from "./listen_error.ts";
-import { type AdoptTcp, openTcp } from "./socket_conn.ts";
-import { formatNetAddr, isLookupFailure, missingGrant } from "./system.ts";
+import {
+  AcceptError,
+  HINTS,
+  isLookupFailure,
+  ListenError,
+  type ListenReason,
+  missingGrant,
+} from "./errors.ts";
+import { type AdoptTcp, formatNetAddr, openTcp } from "./socket_conn.ts";
 import { codeOf, messageOf } from "../util/errors.ts";
 
 /** How many connections may wait to be accepted; the kernel caps it (`somaxconn`). */
 const BACKLOG = 4096;
-
-/**
- * Errors of `accept` about a connection that ended while it was queued. ENOTCONN: the peer reset
- * it, so Deno finds no address. The others are network errors that accept(2) may pass on; the next
- * connection may succeed.
- */
-const PEER_GONE: readonly string[] = [
-  "ENOTCONN",
-  "ECONNABORTED",
-  "ECONNRESET",
-  "EPROTO",
-  "ETIMEDOUT",
-  "ENOPROTOOPT",
-  "EOPNOTSUPP",
-  "EHOSTDOWN",
-  "EHOSTUNREACH",
-  "ENETDOWN",
-  "ENETUNREACH",
-  "ENONET",
-];
-
-/**
- * Whether accepting failed because of the peer's address: over a UNIX socket, a peer whose own
- * socket is bound to a name that is not UTF-8. Deno cannot represent the name, drops the connection
- * and throws.
- */
-export function isUnnamed(error: unknown): boolean {
-  return error instanceof Deno.errors.InvalidData;
-}
-
-/** A connection could not be accepted. The message is the system's. */
-export class AcceptError extends Error {
-  /** The name of the class. */
-  override readonly name = "AcceptError";
-  /** Only this peer is affected: it left before it was accepted. The listener itself works. */
-  readonly peerGone: boolean;
-  /** Only this peer is affected: its address cannot be represented. The listener itself works. */
-  readonly peerUnnamed: boolean;
-
-  /** Wraps the system's own error. */
-  constructor(cause: unknown) {
-    super(messageOf(cause), { cause });
-    this.peerGone = PEER_GONE.includes(codeOf(cause));
-    this.peerUnnamed = isUnnamed(cause);
-  }
-}
 
 /** A listening socket. */
 export interface SocketListener {
@@ -169,4 +129,127 @@ function wrap(listener: Deno.TcpListener, adopt: AdoptTcp | undefined): TcpListe
       listener.close();
     },
   };
+}
+
+/** How many times to look for a port that is free on all addresses. */
+const TRIES = 16;
+
+/**
+ * Binds each address of the host, all to one port: for port 0, to the port that the first address
+ * was given. An address that this machine does not have is left out as long as another one remains.
+ *
+ * @param open binds one address; throws {@linkcode ListenError}.
+ * @param close releases one.
+ * @throws {ListenError} of the first address that cannot be bound; then none is bound.
+ */
+export function bindAll<T extends { readonly port: number }>(
+  { host, port }: HostPort,
+  open: (address: HostPort) => T,
+  close: (bound: T) => void,
+): NonEmpty<T> {
+  const hosts = hostsToListenOn(host);
+  for (let left = TRIES;; left--) {
+    const bound: T[] = [];
+    let missing: unknown;
+    try {
+      for (const one of hosts) {
+        try {
+          bound.push(open({ host: one, port: bound[0]?.port ?? port }));
+        } catch (error) {
+          if (hosts.length === 1 || !isAbsent(error)) throw error;
+          missing ??= error;
+        }
+      }
+      const [first, ...rest] = bound;
+      if (first === undefined) throw missing;
+      return [first, ...rest];
+    } catch (error) {
+      for (const one of bound) close(one);
+      // The port that the first address was given is taken on another one: try again.
+      const taken = error instanceof ListenError && error.reason === "address in use";
+      if (port !== 0 || bound.length === 0 || !taken || left <= 1) throw error;
+    }
+  }
+}
+
+function isAbsent(error: unknown): boolean {
+  return error instanceof ListenError &&
+    (error.reason === "address not available" || codeOf(error.cause) === "EAFNOSUPPORT");
+}
+
+/** Formats several addresses for the log, separated by commas. */
+export function formatAddresses(addresses: readonly (HostPort | string)[]): string {
+  return addresses
+    .map((address) => typeof address === "string" ? address : formatAddress(address))
+    .join(",");
+}
+
+/** The outcome of one listener's `accept`. */
+type Arrival = { readonly conn: Conn } | { readonly error: unknown };
+
+/** Several listeners as one. */
+class JoinedListener implements TcpListener {
+  readonly #listeners: NonEmpty<TcpListener>;
+  readonly #pending = new Set<TcpListener>();
+  readonly #arrived: Arrival[] = [];
+  #wake = () => {};
+  #closed = false;
+
+  /** Owns the listeners from now on; they share one port. */
+  constructor(listeners: NonEmpty<TcpListener>) {
+    this.#listeners = listeners;
+  }
+
+  /** All addresses, separated by commas. */
+  get address(): string {
+    return formatAddresses(this.#listeners.map(({ address }) => address));
+  }
+
+  /** The shared port. */
+  get port(): number {
+    return this.#listeners[0].port;
+  }
+
+  /**
+   * Accepts the next connection from any listener. Every listener has one `accept` pending, so up
+   * to one connection for each of the other listeners waits here instead of in the kernel's queue.
+   */
+  async accept(): Promise<Conn> {
+    for (const listener of this.#listeners) {
+      if (!this.#pending.has(listener)) this.#acceptFrom(listener);
+    }
+    // Not `Promise.race`: every connection would leave a reaction on the pending promise of an idle
+    // address.
+    while (this.#arrived.length === 0) {
+      await new Promise<void>((resolve) => this.#wake = resolve);
+    }
+    const next = this.#arrived.shift();
+    if (next === undefined) throw new Error("Cannot accept: another call is pending");
+    if ("error" in next) throw next.error;
+    return next.conn;
+  }
+
+  async #acceptFrom(listener: TcpListener): Promise<void> {
+    this.#pending.add(listener);
+    let arrival: Arrival;
+    try {
+      arrival = { conn: await listener.accept() };
+    } catch (error) {
+      arrival = { error };
+    }
+    if (this.#closed && "conn" in arrival) arrival.conn.close();
+    this.#pending.delete(listener);
+    this.#arrived.push(arrival);
+    this.#wake();
+  }
+
+  /** Stops all listeners and closes the connections that wait here. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const listener of this.#listeners) listener.close();
+    for (const arrival of this.#arrived.splice(0)) {
+      if ("conn" in arrival) arrival.conn.close();
+    }
+  }
 }

@@ -13,8 +13,8 @@ import {
   type RemoteAddress,
   type Sink,
 } from "./conn.ts";
-import { formatNetAddr, formatUnixAddr } from "./system.ts";
 import { codeOf, messageOf } from "../util/errors.ts";
+import { formatAddress } from "../config/address.ts";
 
 /**
  * Sizes of the read buffer, in bytes. It starts small, so that idle connections hold little memory.
@@ -35,7 +35,7 @@ export abstract class SocketConn implements Conn {
   #broken: ConnError | undefined;
   #closed = false;
 
-  /** Owns `conn` from now on. */
+  /** Owns `socket` from now on. */
   constructor(socket: Deno.Conn, remote: RemoteAddress, local: RemoteAddress) {
     this.#socket = socket;
     this.remote = remote;
@@ -131,7 +131,7 @@ export abstract class SocketConn implements Conn {
 
 /** A plain TCP connection, with TCP_NODELAY and keep-alive. */
 export class TcpConn extends SocketConn {
-  /** Owns `conn` from now on. */
+  /** Owns `socket` from now on. */
   constructor(socket: Deno.TcpConn) {
     super(socket, formatNetAddr(socket.remoteAddr), formatNetAddr(socket.localAddr));
     try {
@@ -165,7 +165,7 @@ export function openTcp(socket: Deno.TcpConn, adopt?: AdoptTcp): Conn {
  * keep-alive applies.
  */
 export class UnixConn extends SocketConn {
-  /** Owns `conn` from now on. */
+  /** Owns `socket` from now on. */
   constructor(socket: Deno.UnixConn) {
     super(socket, formatUnixAddr(socket.remoteAddr), formatUnixAddr(socket.localAddr));
   }
@@ -184,4 +184,18 @@ function faultOf(error: unknown): ConnFault {
     default:
       return "other";
   }
+}
+
+/**
+ * `host:port`, with IPv4-mapped IPv6 (`::ffff:a.b.c.d`, from dual-stack listeners) as plain IPv4.
+ */
+export function formatNetAddr(addr: Deno.NetAddr): RemoteAddress {
+  const host = addr.hostname.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, "");
+  return formatAddress({ host, port: addr.port });
+}
+
+/** `unix:` and the path; `unix:@` for an unnamed end, for which Deno has `null`. */
+export function formatUnixAddr(addr: Deno.UnixAddr): RemoteAddress {
+  const path: unknown = addr.path;
+  return `unix:${typeof path === "string" && path !== "" ? path : "@"}`;
 }

@@ -12,13 +12,20 @@ import { delay } from "../util/abort.ts";
 import type { Conn } from "./conn.ts";
 import { formatAddress } from "../config/address.ts";
 import type { UnixAddress } from "../config/config.ts";
-import { bindSocket, closeSocket, Occupied } from "./unix_bind.ts";
+import {
+  bindSocket,
+  closeSocket,
+  isSame,
+  lockPath,
+  lockSocket,
+  lookAt,
+  Occupied,
+  type SocketLock,
+} from "./unix_bind.ts";
 import { UnixConn } from "./socket_conn.ts";
 import { beyondGrants, type DialOptions, withinLimits } from "./dial.ts";
-import { AcceptError, type SocketListener } from "./listen.ts";
-import { ListenError, type ListenReason } from "./listen_error.ts";
-import { socketGrants } from "./system.ts";
-import { isSame, lockPath, lockSocket, lookAt, type SocketLock } from "./unix_files.ts";
+import type { SocketListener } from "./listen.ts";
+import { AcceptError, ListenError, type ListenReason, socketGrants } from "./errors.ts";
 import { codeOf, messageOf } from "../util/errors.ts";
 
 /**

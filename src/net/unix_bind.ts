@@ -1,6 +1,13 @@
 /**
- * Binds a UNIX socket. Replaces a stale socket but never anything else, and admits no connection
- * that the socket's mode excludes, not even the first.
+ * Binds a UNIX socket, and owns the files that belong to it: the socket, and the lock beside it.
+ * Replaces a stale socket but never anything else, and admits no connection that the socket's mode
+ * excludes, not even the first.
+ *
+ * A stale socket has to be removed before another can be bound. Between finding that no process
+ * listens and removing the file, another process may have done both already, and its live socket
+ * would be removed. No system call removes exactly the file that was examined, so a process holds a
+ * lock, `PATH.lock`, from before the check until its own socket is gone. The kernel releases the
+ * lock when its holder exits for any reason, so a lock file that was left behind locks nothing.
  *
  * What Deno 2.9 does, found by experiment:
  * - A socket is created with the mode 0777 less the umask, and listens at once. Setting the umask
@@ -15,10 +22,9 @@
  * @module
  */
 
-import { isUnnamed } from "./listen.ts";
-import { isSame, isUntouched, kindOf, lookAt } from "./unix_files.ts";
 import { onceElapsed } from "../util/abort.ts";
 import { codeOf, messageOf } from "../util/errors.ts";
+import { isUnnamed } from "./errors.ts";
 
 /** A bound socket with the intended mode. */
 export type BoundSocket = {
@@ -39,13 +45,13 @@ export class Occupied extends Error {
 }
 
 /** How many times to bind: other processes may create and remove files at the path meanwhile. */
-const TRIES = 10;
+const BIND_TRIES = 10;
 
 /** Milliseconds to wait for our own connection, which takes less than one. */
 const OWN_CONNECTION = 5000;
 
 /**
- * Binds the socket. The caller holds the socket's lock.
+ * Binds the socket; call it with the socket's lock held ({@linkcode lockSocket}).
  *
  * @param mode the permission bits of the socket.
  * @throws {Occupied} when the path holds a socket in use, or something that is not a socket.
@@ -106,7 +112,7 @@ async function bind(path: string): Promise<Deno.UnixListener> {
     try {
       return Deno.listen({ transport: "unix", path });
     } catch (error) {
-      if (codeOf(error) !== "EADDRINUSE" || tries === TRIES) throw error;
+      if (codeOf(error) !== "EADDRINUSE" || tries === BIND_TRIES) throw error;
     }
     await clear(path);
   }
@@ -215,4 +221,108 @@ async function isFrom(conn: Deno.UnixConn, token: Uint8Array): Promise<boolean> 
     return false; // Closed by its peer, or because our own was found.
   }
   return got.every((byte, index) => byte === token[index]);
+}
+
+/** A held lock; disposing releases it and removes its file. */
+export type SocketLock = Disposable;
+
+/** The path of a socket's lock. */
+export function lockPath(socket: string): string {
+  return `${socket}.lock`;
+}
+
+/** What lies at a path, without following links; `undefined` where there is nothing. */
+export function lookAt(path: string): Deno.FileInfo | undefined {
+  try {
+    return Deno.lstatSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Whether both are the same file. The file must have been held open in between, since inode numbers
+ * are reused.
+ */
+export function isSame(one: Deno.FileInfo, other: Deno.FileInfo | undefined): boolean {
+  return other !== undefined && one.ino !== null && one.ino === other.ino && one.dev === other.dev;
+}
+
+/**
+ * Whether a file is unchanged. The inode number of a removed file may be reused at once, as on
+ * ext4, so the times are compared too.
+ */
+export function isUntouched(before: Deno.FileInfo, after: Deno.FileInfo | undefined): boolean {
+  if (after === undefined || !isSame(before, after)) return false;
+  return (["birthtime", "ctime", "mtime"] as const)
+    .every((time) => before[time]?.getTime() === after[time]?.getTime());
+}
+
+/** The kind of a file, for a message. */
+export function kindOf(file: Deno.FileInfo): string {
+  if (file.isSocket) return "a socket";
+  if (file.isSymlink) return "a symbolic link";
+  if (file.isDirectory) return "a directory";
+  return file.isFile ? "a regular file" : "a special file";
+}
+
+/** How many times to try: another process may remove the lock file at the same moment. */
+const LOCK_TRIES = 100;
+
+/**
+ * Takes the lock of a socket; `undefined` where a process, this one included, holds it already.
+ *
+ * @throws {Error} when the lock file cannot be created, or something else is in its place.
+ */
+export function lockSocket(socket: string): SocketLock | undefined {
+  const path = lockPath(socket);
+  for (let tries = 0; tries < LOCK_TRIES; tries++) {
+    const file = openLock(path);
+    if (file === undefined) continue;
+    let own: Deno.FileInfo | undefined;
+    try {
+      if (!file.tryLockSync(true)) return undefined;
+      const info = file.statSync();
+      // Its last holder may have removed the file after we opened it; the next process would then
+      // create and lock another one.
+      if (isSame(info, lookAt(path))) own = info;
+    } finally {
+      if (own === undefined) file.close();
+    }
+    if (own !== undefined) return held(path, file, own);
+  }
+  return undefined;
+}
+
+/** Never follows a link, which could make it create a file anywhere. `undefined`: look again. */
+function openLock(path: string): Deno.FsFile | undefined {
+  const found = lookAt(path);
+  if (found !== undefined && !found.isFile) {
+    throw new Error(`"${path}" is ${kindOf(found)}, not a lock`);
+  }
+  try {
+    return found === undefined
+      ? Deno.openSync(path, { write: true, createNew: true, mode: 0o600 })
+      : Deno.openSync(path, { write: true });
+  } catch (error) {
+    const gone = error instanceof Deno.errors.NotFound && found !== undefined;
+    if (gone || error instanceof Deno.errors.AlreadyExists) return undefined;
+    throw error;
+  }
+}
+
+/** Removes the file first: once the lock is released, the file may be another process's. */
+function held(path: string, file: Deno.FsFile, own: Deno.FileInfo): SocketLock {
+  return {
+    [Symbol.dispose]: () => {
+      try {
+        if (isSame(own, lookAt(path))) Deno.removeSync(path);
+      } catch {
+        // A lock file that stays behind locks nothing.
+      } finally {
+        file.close();
+      }
+    },
+  };
 }

@@ -205,7 +205,7 @@ export async function failsWith(
 ): Promise<void> {
   assert(operation !== undefined, "it was over at once");
   const error = await operation.then(() => undefined, (error: unknown) => error);
-  assert(error instanceof ConnError, `not a ChannelError: ${error}`);
+  assert(error instanceof ConnError, `not a ConnError: ${error}`);
   assert.equal(error.fault, fault, error.message);
 }
 

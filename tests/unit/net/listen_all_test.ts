@@ -9,7 +9,7 @@ import type { HostPort } from "../../../src/config/config.ts";
 import { startHealthServer } from "../../../src/admin/probes.ts";
 import { lineLogger } from "../../support/log.ts";
 import { dialTcp, ListenError, listenTcp } from "../../../src/net/mod.ts";
-import { bindAll } from "../../../src/net/listen_all.ts";
+import { bindAll } from "../../../src/net/listen.ts";
 import { until } from "../../support/wait.ts";
 import { refuses } from "../../support/peers.ts";
 

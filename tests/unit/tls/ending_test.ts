@@ -162,7 +162,7 @@ testEachTlsBackend(
     const ends = await connected({ pair: [near, far] });
     await near.write(Uint8Array.of(23, 3, 3, 0, 20, ...bytesOf(20)));
     await failsWith(ends.server.read(), "protocol");
-    await assert.rejects(async () => await ends.server.write(text("x")), { name: "ChannelError" });
+    await assert.rejects(async () => await ends.server.write(text("x")), { name: "ConnError" });
     ends.client.close();
     ends.server.close();
   },

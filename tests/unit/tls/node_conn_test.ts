@@ -166,7 +166,7 @@ for (const role of ["client", "server"] as const) {
       const ends = await connected({ pair: await tcpPair() });
       ends[role].close();
       const other = ends[role === "client" ? "server" : "client"];
-      await assert.rejects(other.read(), { name: "ChannelError" });
+      await assert.rejects(other.read(), { name: "ConnError" });
       other.close();
     },
   );
@@ -176,7 +176,7 @@ testEachBackend("writing after closeWrite() is an error, not silence", async ({ 
   const ends = await connected();
   await ends.client.closeWrite();
   await assert.rejects(async () => await ends.client.write(text("too late")), {
-    name: "ChannelError",
+    name: "ConnError",
   });
   assert.equal(await ends.server.read(), null);
   ends.client.close();

@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { otherAddress } from "../../../src/net/served.ts";
+import { otherAddress } from "../../../src/admin/http.ts";
 import { startDaemon } from "../../support/daemon.ts";
 import { ownAddress, sh } from "../../support/peers.ts";
 import { TestBed } from "../../support/testbed.ts";
