@@ -80,15 +80,6 @@ Deno.test("startup: the daemon's module graph has what it needs, and no certific
   for (const name of modules) assert.doesNotMatch(name, /peculiar|reflect-metadata|src\/pki/);
 });
 
-Deno.test("startup: the data plane loads no package, and nothing of the control plane", async () => {
-  const { modules, packages } = await loadedBy("src/worker.ts");
-  assert.ok([...modules].some((name) => name.endsWith("/src/proxy/tunnel.ts")));
-  assert.deepEqual([...packages], []);
-  for (const name of modules) {
-    assert.doesNotMatch(name, /\/src\/(certstore|admin|control|pki|cli|commands)\//);
-  }
-});
-
 Deno.test("startup: the program itself loads no package before it knows the command", async () => {
   const { packages } = await loadedBy("src/main.ts");
   assert.deepEqual([...packages], []);

@@ -6,7 +6,6 @@
 
 import assert from "node:assert/strict";
 import { type Fields, type Logger, quote } from "../../../src/log/mod.ts";
-import { stderrWriter } from "../../../src/control/log_sink.ts";
 import { lineLogger } from "../../support/log.ts";
 import {
   type Bounds,
@@ -458,89 +457,6 @@ Deno.test("a sink that throws does not throw into the caller", () => {
   logger.info("a");
   logger.with({ x: 1 }).error("b");
   assert.equal(calls, 2);
-});
-
-/** A stream that takes `size` bytes a call, or fails where `size` says so. */
-function stream(
-  sizes: (number | Error)[],
-): { readonly text: () => string; writeSync(data: Uint8Array): number } {
-  const taken: number[] = [];
-  return {
-    text: () => new TextDecoder().decode(new Uint8Array(taken)),
-    writeSync(data) {
-      const size = sizes.shift() ?? data.length;
-      if (size instanceof Error) throw size;
-      taken.push(...data.subarray(0, size));
-      return Math.min(size, data.length);
-    },
-  };
-}
-
-Deno.test("stderr: short writes are continued", () => {
-  const out = stream([1, 2, 3]);
-  stderrWriter(out)("grüße\n");
-  assert.equal(out.text(), "grüße\n");
-});
-
-Deno.test("stderr: a line that cannot be written is dropped, and the next one starts afresh", () => {
-  const out = stream([
-    new Deno.errors.WouldBlock("EAGAIN"),
-    3,
-    new Deno.errors.WouldBlock("EAGAIN"),
-    new Deno.errors.WouldBlock("EAGAIN"),
-    0,
-  ]);
-  const write = stderrWriter(out);
-  write("lost\n");
-  write("half\n");
-  write("lost again\n");
-  write("and again\n");
-  write("whole\n");
-  write("more\n");
-  assert.equal(out.text(), "hal\nwhole\nmore\n");
-});
-
-Deno.test("stderr: a reader that went away does not stop the process, under the grants of the daemon", async () => {
-  const script = `
-    import { lineLogger } from ${JSON.stringify(import.meta.resolve("../../support/log.ts"))};
-    import { stderrWriter } from ${
-    JSON.stringify(import.meta.resolve("../../../src/control/log_sink.ts"))
-  };
-    const logger = lineLogger({ level: "info", format: "text", write: stderrWriter() });
-    logger.info("first");
-    await Deno.stdin.read(new Uint8Array(1));
-    for (let i = 0; i < 100; i++) logger.error("nobody reads this", { text: "x".repeat(1000) });
-    await Deno.stdout.write(new TextEncoder().encode("still here"));
-  `;
-  const child = new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "--quiet",
-      "--no-prompt",
-      "--allow-net",
-      "--allow-read",
-      "--config",
-      new URL("../../../deno.json", import.meta.url).pathname,
-      `data:text/typescript,${encodeURIComponent(script)}`,
-    ],
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  const reader = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
-  let seen = "";
-  while (!seen.includes("\n")) {
-    const { value, done } = await reader.read();
-    assert.ok(!done, `ended after ${seen}`);
-    seen += value;
-  }
-  assert.match(seen, /^time=\S+ level=INFO msg=first\n$/);
-  await reader.cancel();
-  const stdin = child.stdin.getWriter();
-  await stdin.write(new Uint8Array(1));
-  await stdin.close();
-  assert.equal(await new Response(child.stdout).text(), "still here");
-  assert.equal((await child.status).code, 0);
 });
 
 Deno.test("quote always quotes", () => {
