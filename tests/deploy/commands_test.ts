@@ -8,9 +8,9 @@ import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
 import { parse } from "yaml";
 import { ROOT } from "../support/daemon.ts";
-import { commandOf, workload } from "./manifests.ts";
-import { example, examplePath, run, startOf, textAt, textsAt } from "./support.ts";
-import { readUnit } from "./unit.ts";
+import { commandOf, workload } from "../support/deploy/manifests.ts";
+import { example, examplePath, run, startOf, textAt, textsAt } from "../support/deploy/examples.ts";
+import { readUnit } from "../support/deploy/unit.ts";
 
 /** The files of a folder of `examples` and of those below it, with their text. */
 async function texts(folder: string): Promise<readonly (readonly [path: string, text: string])[]> {

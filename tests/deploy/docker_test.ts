@@ -13,7 +13,7 @@ import { parse } from "yaml";
 import { ROOT, startDaemon } from "../support/daemon.ts";
 import { echoBackend } from "../support/peers.ts";
 import { TestBed } from "../support/testbed.ts";
-import { HeldPlain } from "./held_plain.ts";
+import { HeldPlain } from "../support/deploy/held_plain.ts";
 import {
   absent,
   assertGranted,
@@ -28,7 +28,7 @@ import {
   startOf,
   textAt,
   textsAt,
-} from "./support.ts";
+} from "../support/deploy/examples.ts";
 
 type Instruction = { readonly name: string; readonly rest: string };
 

@@ -7,8 +7,8 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { example, type Outcome, run, startOf } from "./support.ts";
-import { readUnit } from "./unit.ts";
+import { example, type Outcome, run, startOf } from "../support/deploy/examples.ts";
+import { readUnit } from "../support/deploy/unit.ts";
 
 /** A program that has no grant, and shows what it may do all the same. */
 const PROGRAM = `

@@ -12,10 +12,10 @@ import { startDaemon, type TestDaemon } from "../support/daemon.ts";
 import { echoBackend } from "../support/peers.ts";
 import { bySymlink } from "../support/reload.ts";
 import { TestBed } from "../support/testbed.ts";
-import { HeldPlain } from "./held_plain.ts";
-import { issued, secret } from "./issued.ts";
-import { PROBES, resource, type Workload, workload } from "./manifests.ts";
-import { listAt, localConfig, textAt } from "./support.ts";
+import { HeldPlain } from "../support/deploy/held_plain.ts";
+import { issued, secret } from "../support/deploy/issued.ts";
+import { PROBES, resource, type Workload, workload } from "../support/deploy/manifests.ts";
+import { listAt, localConfig, textAt } from "../support/deploy/examples.ts";
 
 /** A daemon of a workload, with its Secret in a directory. */
 async function start(

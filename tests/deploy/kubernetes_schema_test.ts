@@ -7,8 +7,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { ROOT } from "../support/daemon.ts";
-import { PARTS, type Resource, resources } from "./manifests.ts";
-import { run, textsAt } from "./support.ts";
+import { PARTS, type Resource, resources } from "../support/deploy/manifests.ts";
+import { run, textsAt } from "../support/deploy/examples.ts";
 
 const DIR = join(ROOT, "tests", "deploy");
 

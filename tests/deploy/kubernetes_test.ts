@@ -16,7 +16,7 @@ import {
   resources,
   selects,
   workload,
-} from "./manifests.ts";
+} from "../support/deploy/manifests.ts";
 import {
   assertGranted,
   at,
@@ -27,7 +27,7 @@ import {
   startOf,
   textAt,
   textsAt,
-} from "./support.ts";
+} from "../support/deploy/examples.ts";
 
 const WORKLOADS = ["gateway", "sidecar"] as const;
 

@@ -20,7 +20,7 @@ import {
   run,
   textAt,
   textsAt,
-} from "./support.ts";
+} from "../support/deploy/examples.ts";
 
 const ignore = absent("promtool", "prometheus");
 const SERVER = examplePath("prometheus");

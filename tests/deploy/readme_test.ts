@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { parse } from "yaml";
-import { example, examplePath, listAt, textAt } from "./support.ts";
+import { example, examplePath, listAt, textAt } from "../support/deploy/examples.ts";
 
 /** The files of a directory and of those below it, by their path in it. */
 function files(dir: string, inside = ""): readonly string[] {

@@ -11,9 +11,9 @@ import { startDaemon, type TestDaemon } from "../support/daemon.ts";
 import { echoBackend } from "../support/peers.ts";
 import { TestBed } from "../support/testbed.ts";
 import { until } from "../support/wait.ts";
-import { HeldPlain } from "./held_plain.ts";
-import { absent, example, localConfig } from "./support.ts";
-import { readUnit, systemCalls, type Unit } from "./unit.ts";
+import { HeldPlain } from "../support/deploy/held_plain.ts";
+import { absent, example, localConfig } from "../support/deploy/examples.ts";
+import { readUnit, systemCalls, type Unit } from "../support/deploy/unit.ts";
 
 const ignore = absent("strace", "strace") || absent("systemd-analyze", "systemd");
 

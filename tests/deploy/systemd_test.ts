@@ -20,8 +20,8 @@ import {
   seconds,
   startOf,
   textAt,
-} from "./support.ts";
-import { readUnit, type Unit } from "./unit.ts";
+} from "../support/deploy/examples.ts";
+import { readUnit, type Unit } from "../support/deploy/unit.ts";
 
 const MODES = ["server", "client"] as const;
 const ignore = absent("systemd-analyze", "systemd");

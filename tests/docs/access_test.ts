@@ -9,7 +9,7 @@ import assert from "node:assert/strict";
 import { makeCrl } from "../support/crl.ts";
 import { attempt, echoBackend } from "../support/peers.ts";
 import { uri } from "../support/pki.ts";
-import { Chapter } from "./chapter.ts";
+import { Chapter } from "../support/chapter.ts";
 
 Deno.test("readme, access control: the rules admit and keep out who they say", async () => {
   await using chapter = await Chapter.create();

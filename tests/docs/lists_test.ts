@@ -15,7 +15,7 @@ import { CLOSE_REASONS, HANDSHAKE_REASONS } from "../../src/outcome.ts";
 import { stringify } from "yaml";
 import { dns, makeCa, makeLeaf } from "../support/pki.ts";
 import { sh } from "../support/peers.ts";
-import { command } from "./chapter.ts";
+import { command } from "../support/chapter.ts";
 import { blocks, code, table } from "../support/readme.ts";
 
 Deno.test("readme: the table of metrics is what is exposed: names, types and labels", async () => {

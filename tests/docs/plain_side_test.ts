@@ -12,8 +12,8 @@ import { ROOT } from "../support/daemon.ts";
 import { attempt, Backend, echoBackend, writeAll } from "../support/peers.ts";
 import { section } from "../support/readme.ts";
 import { Clone, loopback } from "../support/walkthrough.ts";
-import { Chapter, command, furnish, httpBackend } from "./chapter.ts";
-import { curlSays } from "./symptoms.ts";
+import { Chapter, command, furnish, httpBackend } from "../support/chapter.ts";
+import { curlSays } from "../support/symptoms.ts";
 
 /** A backend on a UNIX socket that sends back what it is sent. */
 function unixBackend(path: string): Disposable {

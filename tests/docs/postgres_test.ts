@@ -5,9 +5,9 @@
  */
 
 import assert from "node:assert/strict";
-import { absent } from "../deploy/support.ts";
-import { Postgres, postgresPrograms, psql } from "../interop/postgres.ts";
-import { Chapter } from "./chapter.ts";
+import { absent } from "../support/deploy/examples.ts";
+import { Postgres, postgresPrograms, psql } from "../support/postgres.ts";
+import { Chapter } from "../support/chapter.ts";
 
 const ignore = (postgresPrograms() === undefined && absent("initdb", "postgresql")) ||
   absent("psql", "postgresql-client");

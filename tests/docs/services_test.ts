@@ -17,7 +17,7 @@ import { attempt, echoBackend, lineBackend, sh } from "../support/peers.ts";
 import { dns, ip, makeCa } from "../support/pki.ts";
 import { config, section } from "../support/readme.ts";
 import { loopback } from "../support/walkthrough.ts";
-import { Chapter, httpBackend } from "./chapter.ts";
+import { Chapter, httpBackend } from "../support/chapter.ts";
 
 Deno.test("readme, several tunnels: each with its own rules, one set of probes and metrics", async () => {
   await using chapter = await Chapter.create();

@@ -13,8 +13,8 @@ import { EchoClient } from "../support/clients.ts";
 import { echoBackend, readAll, sh } from "../support/peers.ts";
 import { dns, ip, makeCa } from "../support/pki.ts";
 import { plainServer } from "../support/plain_tls.ts";
-import { Chapter } from "./chapter.ts";
-import { assertSaid, logged, symptom } from "./symptoms.ts";
+import { Chapter } from "../support/chapter.ts";
+import { assertSaid, logged, symptom } from "../support/symptoms.ts";
 import { changeFile, changeRules } from "../support/reload.ts";
 
 const YEAR = 365 * 86_400_000;

@@ -6,14 +6,14 @@
  */
 
 import assert from "node:assert/strict";
-import { absent } from "../deploy/support.ts";
+import { absent } from "../support/deploy/examples.ts";
 import { makeCrl } from "../support/crl.ts";
 import { startDaemon, type TestDaemon } from "../support/daemon.ts";
 import { EchoClient } from "../support/clients.ts";
 import { sh, split } from "../support/peers.ts";
 import { dns, ip, makeCa } from "../support/pki.ts";
 import { plainServer } from "../support/plain_tls.ts";
-import { Chapter, httpBackend } from "./chapter.ts";
+import { Chapter, httpBackend } from "../support/chapter.ts";
 import {
   allSay,
   assertSaid,
@@ -23,7 +23,7 @@ import {
   onLoopback,
   type Said,
   symptom,
-} from "./symptoms.ts";
+} from "../support/symptoms.ts";
 
 const YEAR = 365 * 86_400_000;
 

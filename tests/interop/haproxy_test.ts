@@ -6,7 +6,7 @@
  */
 
 import assert from "node:assert/strict";
-import { absent } from "../deploy/support.ts";
+import { absent } from "../support/deploy/examples.ts";
 import { startDaemon, type TestDaemon } from "../support/daemon.ts";
 import {
   ask,

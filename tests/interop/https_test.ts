@@ -8,7 +8,7 @@
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { absent } from "../deploy/support.ts";
+import { absent } from "../support/deploy/examples.ts";
 import { startDaemon } from "../support/daemon.ts";
 import { TestBed } from "../support/testbed.ts";
 import { sClient } from "../support/openssl.ts";

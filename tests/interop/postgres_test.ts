@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { createHash, X509Certificate } from "node:crypto";
-import { absent } from "../deploy/support.ts";
+import { absent } from "../support/deploy/examples.ts";
 import type { TestDaemon } from "../support/daemon.ts";
 import { makeLeaf } from "../support/pki.ts";
 import { byRename, renewed } from "../support/reload.ts";
@@ -20,7 +20,7 @@ import {
   psql,
   psqlSession,
   psqlTerminal,
-} from "./postgres.ts";
+} from "../support/postgres.ts";
 import { assertAllClosesCounted } from "../support/metrics.ts";
 import { split } from "../support/peers.ts";
 

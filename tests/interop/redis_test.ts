@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { absent } from "../deploy/support.ts";
+import { absent } from "../support/deploy/examples.ts";
 import { ownAddress, sh, split } from "../support/peers.ts";
 import { output, Program } from "../support/program.ts";
 import { TestBed } from "../support/testbed.ts";

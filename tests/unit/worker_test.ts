@@ -169,7 +169,7 @@ Deno.test("worker: serves in a Worker that has the network as its only permissio
     await using child = new Deno.Command(Deno.execPath(), {
       args: [
         ...["run", "--quiet", "--no-prompt", "--allow-net", "--allow-read"],
-        ...["--unstable-worker-options", new URL("worker_child.ts", import.meta.url).pathname],
+        ...["--unstable-worker-options", new URL("./worker_child.ts", import.meta.url).pathname],
         JSON.stringify(config),
       ],
       stdin: "piped",

@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { absent } from "../../deploy/support.ts";
+import { absent } from "../../support/deploy/examples.ts";
 import { Program } from "../../support/program.ts";
 
 const MAIN = fileURLToPath(new URL("../../../src/main.ts", import.meta.url));

@@ -7,12 +7,12 @@
 
 import { basename, join } from "node:path";
 import { parse } from "yaml";
-import { startDaemon, type TestDaemon } from "../support/daemon.ts";
-import { ask, type ClientOptions, sh } from "../support/peers.ts";
-import { chainPem, dns, ip, type Issued, type LeafOptions, makeCa } from "../support/pki.ts";
-import { makeLeaf, pathOf } from "../support/pki.ts";
-import { config, shell } from "../support/readme.ts";
-import { type Clone, loopback, type Said } from "../support/walkthrough.ts";
+import { startDaemon, type TestDaemon } from "./daemon.ts";
+import { ask, type ClientOptions, sh } from "./peers.ts";
+import { chainPem, dns, ip, type Issued, type LeafOptions, makeCa } from "./pki.ts";
+import { makeLeaf, pathOf } from "./pki.ts";
+import { config, shell } from "./readme.ts";
+import { type Clone, loopback, type Said } from "./walkthrough.ts";
 
 /** Texts of the chapter and what stands for them in the test; the longest that fits counts. */
 export type Changes = Readonly<Record<string, string>>;

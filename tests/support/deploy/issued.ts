@@ -19,8 +19,8 @@ import {
   spkiOf,
   subjectAltName,
   uri,
-} from "../support/pki.ts";
-import { at, textsAt } from "./support.ts";
+} from "../pki.ts";
+import { at, textsAt } from "./examples.ts";
 
 const PURPOSES: Readonly<Record<string, string>> = {
   "server auth": "serverAuth",

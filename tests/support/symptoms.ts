@@ -7,11 +7,11 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import type { TestDaemon } from "../support/daemon.ts";
-import { sClient } from "../support/openssl.ts";
-import { sh } from "../support/peers.ts";
-import { code, table } from "../support/readme.ts";
-import { until } from "../support/wait.ts";
+import type { TestDaemon } from "./daemon.ts";
+import { sClient } from "./openssl.ts";
+import { sh } from "./peers.ts";
+import { code, table } from "./readme.ts";
+import { until } from "./wait.ts";
 
 /** Clients whose words are produced here; those of others stand in the table all the same. */
 export type Tool = "curl" | "openssl" | "Node" | "nc";

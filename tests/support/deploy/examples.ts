@@ -8,10 +8,10 @@
 import assert from "node:assert/strict";
 import { basename, join } from "node:path";
 import { parse } from "yaml";
-import { parseConfig } from "../../src/config/load.ts";
-import { formatProblem } from "../../src/config/problem.ts";
-import { formatGrants, grantsFor } from "../../src/control/grants.ts";
-import { ROOT } from "../support/daemon.ts";
+import { parseConfig } from "../../../src/config/load.ts";
+import { formatProblem } from "../../../src/config/problem.ts";
+import { formatGrants, grantsFor } from "../../../src/control/grants.ts";
+import { ROOT } from "../daemon.ts";
 
 /** Where a file or directory of `examples/` is. */
 export function examplePath(...names: readonly string[]): string {

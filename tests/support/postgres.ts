@@ -6,8 +6,8 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { output, Program } from "../support/program.ts";
-import { ownAddress, split } from "../support/peers.ts";
+import { output, Program } from "./program.ts";
+import { ownAddress, split } from "./peers.ts";
 
 /** Where Debian keeps the server's programs, which are not in the path. */
 const DEBIAN = "/usr/lib/postgresql";

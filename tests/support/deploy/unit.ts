@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import { run } from "./support.ts";
+import { run } from "./examples.ts";
 
 /** A unit file. */
 export type Unit = {

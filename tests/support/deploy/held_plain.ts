@@ -5,8 +5,8 @@
  */
 
 import assert from "node:assert/strict";
-import { closeQuietly, writeAll } from "../support/peers.ts";
-import { portOf } from "./support.ts";
+import { closeQuietly, writeAll } from "../peers.ts";
+import { portOf } from "./examples.ts";
 
 /** A plain client of a tunnel to an echo backend. */
 export class HeldPlain implements AsyncDisposable {

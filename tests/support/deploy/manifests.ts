@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { parseAllDocuments } from "yaml";
-import { at, examplePath, listAt, textAt, textsAt } from "./support.ts";
+import { at, examplePath, listAt, textAt, textsAt } from "./examples.ts";
 
 /** The directories that `kubectl apply -f` is given. */
 export const PARTS = ["pki", "gateway", "sidecar"] as const;
