@@ -5,7 +5,7 @@
  * for such a certificate it does not check that the peer holds the key. So the limits here are the
  * runtime's or narrower. The exceptions are encodings that CAs in use write:
  * {@linkcode Certificate.tlsCannotRead} names them, and path validation refuses them in a peer's
- * own certificate. `tests/unit/x509/tls_agrees_test.ts` compares the two parsers.
+ * own certificate. `tests/runtime/tls_reads_certificates_test.ts` compares the two parsers.
  *
  * @module
  */

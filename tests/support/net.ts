@@ -12,7 +12,7 @@ import { Peer } from "./sockets.ts";
 import type { TcpBackend } from "./tls/tcp_backends.ts";
 
 /** A channel and the plain socket at its other end, both closed at the end of the scope. */
-export type Facing = { readonly conn: Conn; readonly far: Deno.TcpConn } & Disposable;
+export type Facing = { readonly conn: Conn; readonly socket: Deno.TcpConn } & Disposable;
 
 /** A channel that faces a socket which reads and ends only as it is told to. */
 export async function facing({ adopt, check }: TcpBackend): Promise<Facing> {
@@ -24,7 +24,7 @@ export async function facing({ adopt, check }: TcpBackend): Promise<Facing> {
     check(conn);
     return {
       conn,
-      far,
+      socket: far,
       [Symbol.dispose]: () => {
         conn.close();
         far[Symbol.dispose]();

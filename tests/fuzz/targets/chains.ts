@@ -13,7 +13,7 @@
 import assert from "node:assert/strict";
 import type { VerificationResult } from "../../../src/tls/peer_verifier.ts";
 import { concat } from "../../support/der.ts";
-import { engineRefuses } from "../../support/x509/engine.ts";
+import { rustlsRefuses } from "../../support/x509/rustls.ts";
 import { chains as seeds } from "../chain_seeds.ts";
 import { anchorsOf, readChain, signAnew, split } from "../chain.ts";
 import { KEYS, NOW } from "../keys.ts";
@@ -80,7 +80,7 @@ export const chains: Target = {
         // No key belongs to a certificate whose public key was changed.
         if (leaf === undefined || key === undefined) return;
         const keyPem = key.export({ type: "pkcs8", format: "pem" }).toString();
-        assert.equal(engineRefuses(leaf, keyPem), undefined, "the engine reads the certificate");
+        assert.equal(rustlsRefuses(leaf, keyPem), undefined, "the engine reads the certificate");
       },
     };
   },

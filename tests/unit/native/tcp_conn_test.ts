@@ -33,18 +33,18 @@ Deno.test("control: a chunk that a pump hands on is overwritten by the next sock
     one.conn.pipeTo((bytes) => void (kept ??= bytes)),
     other.conn.pipeTo((bytes) => void (heard += decode(bytes))),
   ];
-  await writeAll(one.far, encode("ONE"));
+  await writeAll(one.socket, encode("ONE"));
   await until(() => kept);
-  await writeAll(other.far, encode("two"));
+  await writeAll(other.socket, encode("two"));
   await until(() => heard === "two");
-  await Promise.all([one.far.closeWrite(), other.far.closeWrite(), ...pumps]);
+  await Promise.all([one.socket.closeWrite(), other.socket.closeWrite(), ...pumps]);
   assert.equal(decode(kept ?? new Uint8Array(0)), "two");
 });
 
 testEachTcpBackend("what a read gave stays as it is while other sockets are read", async (way) => {
   using one = await facing(way);
   using other = await facing(way);
-  await Promise.all([writeAll(one.far, encode("ONE")), writeAll(other.far, encode("two"))]);
+  await Promise.all([writeAll(one.socket, encode("ONE")), writeAll(other.socket, encode("two"))]);
   const first = await one.conn.read();
   const second = await other.conn.read();
   assert.equal(decode(first ?? new Uint8Array(0)), "ONE");
@@ -113,7 +113,7 @@ for (const said of ["nothing", "something"]) {
   ): Promise<Awaited<ReturnType<typeof facing>>> => {
     const ends = await facing(way);
     if (said === "something") {
-      await writeAll(ends.far, encode("hello"));
+      await writeAll(ends.socket, encode("hello"));
       assert.equal((await ends.conn.read())?.length, 5);
     }
     return ends;
@@ -141,7 +141,7 @@ for (const said of ["nothing", "something"]) {
   testEachTcpBackend(`close() settles a pump, held up or not, ${said} said`, async (way) => {
     for (const taken of [undefined, new Promise<void>(() => {})]) {
       using ends = await stalled(way);
-      const { conn, far } = ends;
+      const { conn, socket: far } = ends;
       let came = 0;
       const pumping = assert.rejects(
         conn.pipeTo(() => {
@@ -160,7 +160,7 @@ for (const said of ["nothing", "something"]) {
 
   testEachTcpBackend(`close() from inside the take, ${said} said`, async (way) => {
     using ends = await stalled(way);
-    const { conn, far } = ends;
+    const { conn, socket: far } = ends;
     const pumping = assert.rejects(
       conn.pipeTo(() => {
         conn.close();
@@ -186,7 +186,7 @@ testEachTcpBackend(
     };
     for (const take of Object.values(takes)) {
       using ends = await facing(way);
-      const { conn, far } = ends;
+      const { conn, socket: far } = ends;
       await writeAll(far, encode("first"));
       await assert.rejects(conn.pipeTo(take), (error) => error === reason);
       await writeAll(far, encode("second"));
@@ -201,7 +201,7 @@ testEachTcpBackend(
 
 testEachTcpBackend("while a take is held up nothing more is read", async (way) => {
   using ends = await facing(way);
-  const { conn, far } = ends;
+  const { conn, socket: far } = ends;
   const gate = Promise.withResolvers<void>();
   let came = 0;
   const pumping = conn.pipeTo((bytes) => {

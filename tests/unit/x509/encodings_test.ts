@@ -15,7 +15,7 @@ import { parseCertificateList } from "../../../src/x509/crl.ts";
 import { carriesName } from "../../../src/x509/server_name.ts";
 import { parseCertificate } from "../../../src/x509/parse.ts";
 import { makeCrl } from "../../support/crl.ts";
-import { engineRefuses } from "../../support/x509/engine.ts";
+import { rustlsRefuses } from "../../support/x509/rustls.ts";
 import { refusal, verdictOn } from "../../support/x509/validate.ts";
 const { raw } = der;
 
@@ -141,7 +141,7 @@ for (const [what, options] of Object.entries(TAKEN)) {
       const made = chain(at, options(at === "middle"));
       assert.equal(ours(made), "ok", at);
       assert.equal(await openssl(made), "ok", at);
-      assert.equal(engineRefuses(made[at].der, made[at].keyPem), undefined, at);
+      assert.equal(rustlsRefuses(made[at].der, made[at].keyPem), undefined, at);
       // Another reader takes it for the same.
       const other = new X509Certificate(made[at].pem);
       const read = parseCertificate(made[at].der);
@@ -160,7 +160,7 @@ for (const [what, options] of Object.entries(ISSUERS_ONLY)) {
     assert.equal(ours(below), "ok");
     assert.equal(await openssl(below), "ok");
     const { leaf } = chain("leaf", options);
-    assert.equal(engineRefuses(leaf.der, leaf.keyPem), "unsupported protocol");
+    assert.equal(rustlsRefuses(leaf.der, leaf.keyPem), "unsupported protocol");
     assert.match(
       ours(chain("leaf", options)),
       /^bad_certificate: certificate CN=leaf has .* which the TLS engine cannot read/,
