@@ -15,7 +15,7 @@ import type { Command } from "../cli/mod.ts";
 import { StoreError, storeFiles } from "../pki/store.ts";
 import type { NewFile, StoreResult } from "../pki/store.ts";
 import type { Pki } from "../pki/mod.ts";
-import type { CommandIo } from "./config.ts";
+import type { CommandIo } from "./load_config.ts";
 
 /** The arguments of the command; the directory is created if it does not exist. */
 export type CertsCommand = Extract<Command, { kind: "certs" }>;

@@ -28,7 +28,7 @@ import {
   type LoadedConfig,
   printFindings,
   tlsSides,
-} from "./config.ts";
+} from "./load_config.ts";
 
 const DAY = 86_400_000;
 /** Certificates that expire within this number of days cause a warning. */

@@ -28,7 +28,7 @@ import {
   type LoadedConfig,
   printFindings,
   type TlsOwner,
-} from "./config.ts";
+} from "./load_config.ts";
 
 /** The arguments of the command. */
 export type ExplainOptions = {

@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { configName } from "../control/config_file.ts";
 import { formatGrants, type Grant, grantsFor } from "../control/grants.ts";
 import { escapeText, quote } from "../util/text.ts";
-import { type CommandIo, loadConfig } from "./config.ts";
+import { type CommandIo, loadConfig } from "./load_config.ts";
 import type { Config } from "../config/config.ts";
 
 /** The options of the command. */

@@ -5,8 +5,27 @@
  */
 
 import { type Command, helpText, parseArgs } from "../cli/mod.ts";
-import type { CommandIo } from "./config.ts";
+import type { CommandIo } from "./load_config.ts";
 import { messageOf } from "../util/errors.ts";
+
+/** Runs the command in the arguments after the program's name. Returns the exit status. */
+export async function main(argv: readonly string[]): Promise<number> {
+  const io: CommandIo = {
+    stdout: (line) => writeLine(Deno.stdout, line),
+    stderr: (line) => writeLine(Deno.stderr, line),
+  };
+  const parsed = parseArgs(argv);
+  if (!parsed.ok) {
+    io.stderr(parsed.problem);
+    return 2;
+  }
+  try {
+    return await execute(parsed.command, io);
+  } catch (error) {
+    io.stderr(`mtlsd: internal error: ${messageOf(error)}`);
+    return 1;
+  }
+}
 
 async function execute(command: Command, io: CommandIo): Promise<number> {
   // Each command loads only what it needs, so the daemon never loads the certificate library.
@@ -40,24 +59,5 @@ function writeLine(stream: { writeSync(bytes: Uint8Array): number }, line: strin
     while (rest.length > 0) rest = rest.subarray(stream.writeSync(rest));
   } catch (error) {
     if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
-  }
-}
-
-/** Runs the command in the arguments after the program's name. Returns the exit status. */
-export async function main(argv: readonly string[]): Promise<number> {
-  const io: CommandIo = {
-    stdout: (line) => writeLine(Deno.stdout, line),
-    stderr: (line) => writeLine(Deno.stderr, line),
-  };
-  const parsed = parseArgs(argv);
-  if (!parsed.ok) {
-    io.stderr(parsed.problem);
-    return 2;
-  }
-  try {
-    return await execute(parsed.command, io);
-  } catch (error) {
-    io.stderr(`mtlsd: internal error: ${messageOf(error)}`);
-    return 1;
   }
 }

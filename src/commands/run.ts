@@ -24,7 +24,7 @@ import { createLogger, type Fields, type Logger, type LogRecord } from "../log/m
 import { createMetrics, type Metrics } from "../admin/metrics.ts";
 import { onSignals } from "../control/signals.ts";
 import { isUntested, TESTED_DENO, VERSION } from "../util/version.ts";
-import { type CommandIo, loadConfig, type LoadedConfig, printFindings } from "./config.ts";
+import { type CommandIo, loadConfig, type LoadedConfig, printFindings } from "./load_config.ts";
 
 /** Runs the daemon with the config at `path` (`-`: standard input). Returns the exit status. */
 export async function run(path: string, io: CommandIo): Promise<number> {

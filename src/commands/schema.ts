@@ -5,7 +5,7 @@
  */
 
 import { configJsonSchemaText } from "../config/json_schema.ts";
-import type { CommandIo } from "./config.ts";
+import type { CommandIo } from "./load_config.ts";
 
 /** Prints the schema. Returns exit status 0. */
 export function schema(io: CommandIo): number {

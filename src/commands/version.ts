@@ -6,7 +6,7 @@
 
 import { isNativeTested } from "../native/mod.ts";
 import { isUntested, TESTED_DENO, VERSION } from "../util/version.ts";
-import type { CommandIo } from "./config.ts";
+import type { CommandIo } from "./load_config.ts";
 
 /**
  * Prints the versions of mtlsd, Deno and V8, and whether native I/O is used. Returns exit status 0.

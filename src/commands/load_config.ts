@@ -1,5 +1,6 @@
 /**
- * Common parts of the commands: their output, and loading the config.
+ * What the commands share: where their output goes, loading the config, and printing findings about
+ * the files that it names.
  *
  * @module
  */
