@@ -8,7 +8,7 @@ import type { CertStore } from "../certstore/store.ts";
 import type { Config, TunnelConfig } from "../config/config.ts";
 import type { KeyPath } from "../config/problem.ts";
 import { configWarnings } from "../config/warnings.ts";
-import { DataPlaneHandle, inThisThread } from "./data_plane.ts";
+import { DataPlaneHandle, LocalPort } from "./data_plane.ts";
 import { descriptorsLeft, descriptorsNeeded } from "./descriptors.ts";
 import { certStatus, tunnelReadiness } from "./readiness.ts";
 import { notInForce, renewedRules, ruleChanges, type RulesByTunnel, rulesOf } from "./reload.ts";
@@ -92,7 +92,7 @@ export class Daemon implements AsyncDisposable {
   private constructor(options: DaemonOptions) {
     this.#options = options;
     const { now, monotonic, log } = options;
-    this.#dataPlane = new DataPlaneHandle(inThisThread({ now, monotonic }), log);
+    this.#dataPlane = new DataPlaneHandle(new LocalPort({ now, monotonic }), log);
     this.#rules = rulesOf(options.config.tunnels);
     this.#inForce = this.#rules;
   }

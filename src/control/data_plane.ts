@@ -19,22 +19,36 @@ import {
 import type { Command, Snapshot, TunnelState } from "../snapshot.ts";
 import { DataPlane, type DataPlaneDeps } from "../worker.ts";
 
-/** Connects to a data plane: `receive` gets its reports, the result takes commands. */
-export type Connect = (receive: (report: Report) => void) => (command: Command) => void;
+/** A data plane, as far as the control plane sees it. */
+export interface DataPlanePort {
+  /** Sends a command. */
+  post(command: Command): void;
+  /** Receives the reports. Set before the first command. */
+  onReport: (report: Report) => void;
+}
 
-/** Connects to a new data plane in this thread. Messages are delivered before the call returns. */
-export function inThisThread(clocks: Pick<DataPlaneDeps, "now" | "monotonic">): Connect {
-  return (receive) => {
-    const report = (report: Report) => receive(structuredClone(report));
-    const dataPlane = new DataPlane({ report, ...clocks });
-    return (command) => dataPlane.receive(structuredClone(command));
-  };
+/** A data plane in this thread. Messages are delivered before `post` returns. */
+export class LocalPort implements DataPlanePort {
+  /** Drops the reports until it is set. */
+  onReport: (report: Report) => void = () => {};
+  readonly #dataPlane: DataPlane;
+
+  /** Creates the data plane. */
+  constructor(clocks: Pick<DataPlaneDeps, "now" | "monotonic">) {
+    const report = (report: Report) => this.onReport(structuredClone(report));
+    this.#dataPlane = new DataPlane({ report, ...clocks });
+  }
+
+  /** Sends a clone of the command. */
+  post(command: Command): void {
+    this.#dataPlane.receive(structuredClone(command));
+  }
 }
 
 /** Starts and controls the data plane. */
 export class DataPlaneHandle {
   readonly #log: (record: LogRecord) => void;
-  readonly #post: (command: Command) => void;
+  readonly #port: DataPlanePort;
   readonly #started = Promise.withResolvers<Started | NotStarted>();
   readonly #drained = Promise.withResolvers<Drained>();
   #draining = false;
@@ -42,15 +56,16 @@ export class DataPlaneHandle {
   /** The last answer about each tunnel. */
   readonly #accepting: boolean[] = [];
 
-  /** Connects to a data plane, whose log records go to `log`. It does nothing until `start`. */
-  constructor(connect: Connect, log: (record: LogRecord) => void) {
+  /** `log` writes the log records. The data plane does nothing until `start`. */
+  constructor(port: DataPlanePort, log: (record: LogRecord) => void) {
     this.#log = log;
-    this.#post = connect((report) => this.#receive(report));
+    this.#port = port;
+    port.onReport = (report) => this.#receive(report);
   }
 
   /** Binds all tunnels and serves. Call it once. Never rejects. */
   start(snapshot: Snapshot): Promise<Started | NotStarted> {
-    this.#post({ kind: "start", snapshot });
+    this.#port.post({ kind: "start", snapshot });
     return this.#started.promise;
   }
 
@@ -60,13 +75,16 @@ export class DataPlaneHandle {
    * @throws {Error} if a tunnel rejects its state; then all keep their previous ones.
    */
   update(states: readonly TunnelState[]): void {
-    this.#post({ kind: "update", states });
+    // Without an answer, what takes effect is not known.
+    this.#updateError = "Cannot update the tunnels: the data plane did not answer";
+    this.#port.post({ kind: "update", states });
     if (this.#updateError !== undefined) throw new Error(this.#updateError);
   }
 
   /** Whether the tunnel at this index accepts connections; false before it has started. */
   accepting(tunnel: number): boolean {
-    this.#post({ kind: "query", tunnel });
+    this.#accepting[tunnel] = false;
+    this.#port.post({ kind: "query", tunnel });
     return this.#accepting[tunnel] ?? false;
   }
 
@@ -75,14 +93,14 @@ export class DataPlaneHandle {
    * `proxy.shutdown_timeout`. Later calls return the same promise. Never rejects.
    */
   drain(): Promise<Drained> {
-    if (!this.#draining) this.#post({ kind: "drain" });
+    if (!this.#draining) this.#port.post({ kind: "drain" });
     this.#draining = true;
     return this.#drained.promise;
   }
 
   /** Closes every connection now. */
   cut(): void {
-    this.#post({ kind: "cut" });
+    this.#port.post({ kind: "cut" });
   }
 
   #receive(report: Report): void {

@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import { DataPlaneHandle } from "../../../src/control/data_plane.ts";
+import { DataPlaneHandle, type DataPlanePort } from "../../../src/control/data_plane.ts";
 import type { LogRecord } from "../../../src/log/mod.ts";
 import { PROTOCOL as REPORT_PROTOCOL, type Report } from "../../../src/report.ts";
 import { type Command, PROTOCOL, type Snapshot } from "../../../src/snapshot.ts";
@@ -16,16 +16,16 @@ const EMPTY: Snapshot = { protocol: PROTOCOL, logLevel: "info", tunnels: [] };
 function handle(answer: (command: Command) => Report | undefined = () => undefined) {
   const sent: string[] = [];
   const records: LogRecord[] = [];
-  let report: (report: Report) => void = () => {};
-  const dataPlane = new DataPlaneHandle((receive) => {
-    report = receive;
-    return (command) => {
+  const port: DataPlanePort = {
+    onReport: () => {},
+    post: (command) => {
       sent.push(command.kind);
       const answered = answer(command);
-      if (answered !== undefined) receive(answered);
-    };
-  }, (record) => void records.push(record));
-  return { dataPlane, sent, records, report: (one: Report) => report(one) };
+      if (answered !== undefined) port.onReport(answered);
+    },
+  };
+  const dataPlane = new DataPlaneHandle(port, (record) => void records.push(record));
+  return { dataPlane, sent, records, report: (one: Report) => port.onReport(one) };
 }
 
 Deno.test("data plane: reports of another version stop the start", async () => {
@@ -48,16 +48,23 @@ Deno.test("data plane: a refused update throws, the next one does not", () => {
   const { dataPlane } = handle(() => ({ kind: "updated", error: errors.shift() }));
   assert.throws(() => dataPlane.update([]), /^Error: no room$/);
   dataPlane.update([]);
+  // No answer is no success.
+  assert.throws(() => handle().dataPlane.update([]), /the data plane did not answer$/);
 });
 
 Deno.test("data plane: a tunnel is not accepting before it says so", () => {
-  const answers = [undefined, true, false];
+  const answers = [undefined, true, undefined, true];
   const { dataPlane } = handle((command) => {
     const accepting = answers.shift();
     if (command.kind !== "query" || accepting === undefined) return undefined;
     return { kind: "tunnel", tunnel: command.tunnel, accepting };
   });
-  assert.deepEqual([1, 1, 1].map((tunnel) => dataPlane.accepting(tunnel)), [false, true, false]);
+  assert.deepEqual([1, 1, 1, 1].map((tunnel) => dataPlane.accepting(tunnel)), [
+    false,
+    true,
+    false,
+    true,
+  ]);
 });
 
 Deno.test("data plane: is drained once, and cut while it drains", async () => {
