@@ -143,7 +143,7 @@ Deno.test("readme, bridge: two PKIs that know nothing of each other", async () =
   const san = [dns("gateway.example.com"), ip(chapter.host)];
   await chapter.issue("partner/server", { role: "server", subject: "gateway", san }, partner);
   const backend = chapter.use(echoBackend());
-  const far = chapter.use(
+  const upstream = chapter.use(
     await startDaemon({
       dir: chapter.dir,
       config: {
@@ -165,7 +165,7 @@ Deno.test("readme, bridge: two PKIs that know nothing of each other", async () =
   assert.equal(await chapter.ask(8443, "client", "across"), "across");
   await bridge.waitForLog("listener: accepted connection", { peer_cn: "frontend-service" });
   await bridge.waitForLog("dialer: connected", { peer_cn: "gateway" });
-  await far.waitForLog("listener: accepted connection", { peer_cn: "gateway" });
+  await upstream.waitForLog("listener: accepted connection", { peer_cn: "gateway" });
   assert.equal(await attempt({ ...chapter.as("partner/client", 8443) }), "", "its CA counts there");
   const { body } = await bridge.probe("/certz");
   assert.equal((body.upstream as { subject?: string }).subject, "CN=gateway");

@@ -43,12 +43,12 @@ export async function misbehaving(testBed: TestBed, subject: PathKind): Promise<
   ): Promise<void> => {
     await send(says);
     if (then === "close") return end();
-    const { near, far } = await relay.link(number);
-    if (then === "rst") return near.reset();
+    const { downstream, upstream } = await relay.link(number);
+    if (then === "rst") return downstream.reset();
     // What the relay has not passed on yet would not arrive.
-    await until(() => far.received >= says.length);
-    await settled(() => far.received, 50);
-    near.end();
+    await until(() => upstream.received >= says.length);
+    await settled(() => upstream.received, 50);
+    downstream.end();
   };
   let count = 0;
   const port = subject === "client"

@@ -46,7 +46,7 @@ type Mode = {
   /** What it logs of a connection that was let in. */
   readonly joined: string;
   /** The side that faces the target. */
-  readonly far: "plain" | "tls";
+  readonly upstream: "plain" | "tls";
 };
 
 const SERVED: Outcome = { served: true, closed: ["completed"] };
@@ -81,13 +81,13 @@ function accept(): PlaceFault[] {
   ];
 }
 
-function handshake({ refused, far, route }: Mode): PlaceFault[] {
+function handshake({ refused, upstream, route }: Mode): PlaceFault[] {
   const outcome: Outcome = { served: false, closed: [refused] };
   // Whether it is told as a fault of ours or as the handshake's is all the same.
   const either: Outcome = { served: false, closed: ["error", refused] };
   const engine = route === "native"
     ? ["start", "readBuffer", "drainEncOut", "getPeerCertificateChain", "getProtocol"]
-    : ["secure", "getProtocol()", ...(far === "tls" ? ["connect()", "secureConnect"] : [])];
+    : ["secure", "getProtocol()", ...(upstream === "tls" ? ["connect()", "secureConnect"] : [])];
   return [
     ...faulty("handshake", ERROR),
     ...faulty("opening.wire.read", outcome),
@@ -96,14 +96,14 @@ function handshake({ refused, far, route }: Mode): PlaceFault[] {
   ];
 }
 
-function authorize({ refused, far }: Mode): PlaceFault[] {
+function authorize({ refused, upstream }: Mode): PlaceFault[] {
   const outcome: Outcome = { served: false, closed: [refused] };
   return [
     ...thrown("verify", outcome),
     ...thrown("identity", outcome),
     ...thrown("authorize", outcome),
     ...thrown("admit", outcome),
-    ...(far === "plain" ? thrown("quota", outcome) : []),
+    ...(upstream === "plain" ? thrown("quota", outcome) : []),
   ];
 }
 
@@ -134,16 +134,16 @@ function copy({ route }: Mode): PlaceFault[] {
 }
 
 /** A half that ended and cannot be passed on: where the target waits for it, the idle timeout ends that. */
-function ending({ far, log, route }: Mode): PlaceFault[] {
+function ending({ upstream, log, route }: Mode): PlaceFault[] {
   const failed: Outcome = { served: true, closed: ["error"], says: `${log}: connection failed` };
   const either: Outcome = { served: true, closed: ["completed", "error"] };
   const unheard: Outcome = { served: true, closed: ["idle_timeout"] };
   return [
     ...["plain", "tls", "wire"].flatMap((side) => [
-      ...faulty(`${side}.closeWrite`, side === far ? unheard : SERVED),
+      ...faulty(`${side}.closeWrite`, side === upstream ? unheard : SERVED),
       ...thrown(`${side}.close`, failed),
     ]),
-    ...(route === "native" ? thrown("engine.shutdown", far === "tls" ? unheard : SERVED) : []),
+    ...(route === "native" ? thrown("engine.shutdown", upstream === "tls" ? unheard : SERVED) : []),
     ...(route === "native" ? thrown("engine.destroySsl", either) : []),
     ...thrown("dispose", { ...SERVED, says: `${log}: connection failed` }),
   ];
@@ -181,7 +181,7 @@ export function serverStages(route: Route): readonly Stage[] {
     log: "listener",
     refused: "error",
     joined: "listener: accepted connection",
-    far: "plain",
+    upstream: "plain",
   });
 }
 
@@ -192,6 +192,6 @@ export function clientStages(route: Route): readonly Stage[] {
     log: "dialer",
     refused: "dial_failed",
     joined: "dialer: connected",
-    far: "tls",
+    upstream: "tls",
   });
 }

@@ -21,8 +21,10 @@ type Towards = "target" | "client";
 
 /** Whoever sends and whoever is to read, on a new connection. */
 async function pair(way: TargetPath, towards: Towards): Promise<{ sender: End; reader: End }> {
-  const { near, far } = await openBothEnds(way);
-  return towards === "target" ? { sender: near, reader: far } : { sender: far, reader: near };
+  const { downstream, upstream } = await openBothEnds(way);
+  return towards === "target"
+    ? { sender: downstream, reader: upstream }
+    : { sender: upstream, reader: downstream };
 }
 
 /** Moves a little, so that what a daemon has in use once is in use. */

@@ -59,19 +59,26 @@ async function heard(conn: Conn, words: string): Promise<void> {
 /** Plays one; the milliseconds that the last end took. */
 async function play(
   { first, says, then }: Combination,
-  near: End,
-  far: End,
+  downstream: End,
+  upstream: End,
   [front, back]: readonly [Link, Link],
 ): Promise<number> {
   if (first === "both") {
-    const all = [say(near, says), say(far, says), heard(near, says), heard(far, says)];
+    const all = [
+      say(downstream, says),
+      say(upstream, says),
+      heard(downstream, says),
+      heard(upstream, says),
+    ];
     return await timed(10 * SOON, Promise.all(all), "ending both at once");
   }
-  const [asking, answering] = first === "client" ? [near, far] : [far, near];
+  const [asking, answering] = first === "client" ? [downstream, upstream] : [upstream, downstream];
   await Promise.all([say(asking, says), heard(answering, says)]);
   if (then === "resets") {
     // From the side that answers: towards the daemon, and what the one that asked then sees of it.
-    const [cut, told] = first === "client" ? [back.near, front.far] : [front.far, back.near];
+    const [cut, told] = first === "client"
+      ? [back.downstream, front.upstream]
+      : [front.upstream, back.downstream];
     cut.reset();
     return await timed(SOON, told.ended(), "the end after a reset");
   }
@@ -89,17 +96,17 @@ async function combinations(subject: PathKind, rounds: number): Promise<string> 
   let worst = 0;
   for (let round = 0; round < rounds; round++) {
     for (const combination of COMBINATIONS) {
-      const { near, far } = await openBothEnds(way);
+      const { downstream, upstream } = await openBothEnds(way);
       const links = await linksOf(way, number++);
       try {
-        worst = Math.max(worst, await play(combination, near, far, links));
+        worst = Math.max(worst, await play(combination, downstream, upstream, links));
       } catch (error) {
         const { first, says, then } = combination;
         const which = `${first} first with ${says.length} bytes, the other ${then}`;
         throw new Error(`${which}: ${error instanceof Error ? error.message : error}`);
       }
-      near.close();
-      far.close();
+      downstream.close();
+      upstream.close();
       if (combination.then !== "resets") completed++;
     }
   }
@@ -121,12 +128,12 @@ async function linksOf(way: TargetPath, number: number): Promise<readonly [Link,
 
 /** One end is over; the other says a byte now and then for a while, and stops. */
 async function connections(
-  { near, far }: { readonly near: End; readonly far: End },
+  { downstream, upstream }: { readonly downstream: End; readonly upstream: End },
   first: "client" | "target",
   idle: number,
   bytes: number,
 ): Promise<number> {
-  const [silent, active] = first === "client" ? [near, far] : [far, near];
+  const [silent, active] = first === "client" ? [downstream, upstream] : [upstream, downstream];
   await silent.closeWrite();
   assert.equal(await active.read(), null);
   const hearing = readToEnd(silent);
@@ -140,8 +147,8 @@ async function connections(
   const took = await timed(idle + SOON, hearing, "the end of what stopped");
   assert.equal((await hearing).text.length, bytes);
   assert.ok(took > idle / 2, `cut ${took} ms after the last byte`);
-  near.close();
-  far.close();
+  downstream.close();
+  upstream.close();
   return took;
 }
 

@@ -35,13 +35,16 @@ async function cutOf(way: TargetPath, number: number, culprit: Culprit): Promise
   if (first === undefined || last === undefined) throw new Error("no relays on the way");
   switch (culprit) {
     case "the client":
-      return { reset: [first.far, first.near], told: [last.near] };
+      return { reset: [first.upstream, first.downstream], told: [last.downstream] };
     case "the target":
-      return { reset: [last.near, last.far], told: [first.far] };
+      return { reset: [last.downstream, last.upstream], told: [first.upstream] };
     case "the network between": {
       const between = links[1];
       if (between === undefined) throw new Error("no relay between");
-      return { reset: [between.near, between.far], told: [first.far, last.near] };
+      return {
+        reset: [between.downstream, between.upstream],
+        told: [first.upstream, last.downstream],
+      };
     }
     default:
       return culprit satisfies never;
@@ -79,17 +82,17 @@ async function run(subject: PathKind, culprit: Culprit, rounds: number): Promise
   const bases = await Promise.all(way.daemons.map(baseline));
   let worst = 0;
   for (let number = 0; number < rounds; number++) {
-    const { near, far } = await openBothEnds(way);
+    const { downstream, upstream } = await openBothEnds(way);
     const { reset, told } = await cutOf(way, number, culprit);
-    const ends = [new Busy(near), new Busy(far)];
+    const ends = [new Busy(downstream), new Busy(upstream)];
     await until(() => ends.every(({ received }) => received > 500_000), {
       what: () => `both ends to receive, have ${ends.map(({ received }) => received)}`,
     });
     for (const peer of reset) peer.reset();
     const hearing = Promise.all(told.map((peer) => peer.ended()));
     worst = Math.max(worst, await timed(SOON, hearing, "hearing of a reset"));
-    near.close();
-    far.close();
+    downstream.close();
+    upstream.close();
     await Promise.all(ends.map(({ over }) => over));
   }
   for (const [index, daemon] of way.daemons.entries()) {

@@ -32,20 +32,20 @@ async function idleAndTrickle(subject: PathKind, idle: number, bytes: number): P
   const down = await openBothEnds(way);
   const silent = await openBothEnds(way);
   const start = performance.now();
-  const silence = timed(idle + 1000, readToEnd(silent.near), "the end of the silent one");
-  const hearing = [readToEnd(up.far), readToEnd(down.near)];
+  const silence = timed(idle + 1000, readToEnd(silent.downstream), "the end of the silent one");
+  const hearing = [readToEnd(up.upstream), readToEnd(down.downstream)];
   const [took] = await Promise.all([
     silence,
-    trickle(up.near, bytes, idle / 2),
-    trickle(down.far, bytes, idle / 2),
+    trickle(up.downstream, bytes, idle / 2),
+    trickle(down.upstream, bytes, idle / 2),
   ]);
   const lived = performance.now() - start;
   const rest = await timed(idle + 1000, Promise.all(hearing), "the end of what stopped");
   for (const { text } of await Promise.all(hearing)) assert.equal(text.length, bytes);
   assert.ok(took > idle / 2, `the silent one was cut after ${took} ms`);
-  for (const { near, far } of [up, down, silent]) {
-    near.close();
-    far.close();
+  for (const { downstream, upstream } of [up, down, silent]) {
+    downstream.close();
+    upstream.close();
   }
   for (const [index, daemon] of way.daemons.entries()) {
     await daemon.waitForMetric("mtlsd_active_connections", 0);
@@ -85,15 +85,15 @@ async function oneByteWrites(subject: PathKind, count: number): Promise<string> 
   const sums = async (of: (pid: number) => Promise<number>) =>
     await Promise.all(way.daemons.map(({ pid }) => of(pid)));
   const exchange = async (bytes: number) => {
-    const { near, far } = await openBothEnds(way);
+    const { downstream, upstream } = await openBothEnds(way);
     await Promise.all([
-      sendOneByOne(near, bytes),
-      sendOneByOne(far, bytes),
-      readInOrder(near, bytes),
-      readInOrder(far, bytes),
+      sendOneByOne(downstream, bytes),
+      sendOneByOne(upstream, bytes),
+      readInOrder(downstream, bytes),
+      readInOrder(upstream, bytes),
     ]);
-    near.close();
-    far.close();
+    downstream.close();
+    upstream.close();
   };
   await exchange(1000);
   const [memory, cpu] = [await sums(residentBytes), await sums(cpuSeconds)];

@@ -108,8 +108,14 @@ class Ear {
 }
 
 /** Which way the cut records travel: towards a daemon that has to put them together. */
-function ends(subject: PathKind, near: End, far: End): { readonly from: End; readonly to: End } {
-  return subject === "client" ? { from: far, to: near } : { from: near, to: far };
+function ends(
+  subject: PathKind,
+  downstream: End,
+  upstream: End,
+): { readonly from: End; readonly to: End } {
+  return subject === "client"
+    ? { from: upstream, to: downstream }
+    : { from: downstream, to: upstream };
 }
 
 async function dribble(
@@ -120,8 +126,8 @@ async function dribble(
 ): Promise<number> {
   // Handshake, words and ends: every byte in a segment of its own.
   cutter.cut = undefined;
-  const { near, far } = await openBothEnds(way);
-  const { from, to } = ends(subject, near, far);
+  const { downstream, upstream } = await openBothEnds(way);
+  const { from, to } = ends(subject, downstream, upstream);
   const [ear, back] = [new Ear(to), new Ear(from)];
   const sent: Uint8Array[] = [];
   const say = async (size: number) => {
@@ -153,9 +159,9 @@ async function dribble(
   assert.ok(ear.received.equals(Buffer.concat(sent)));
 
   cutter.cut = undefined;
-  await Promise.all([near.closeWrite(), far.closeWrite(), ear.over, back.over]);
-  near.close();
-  far.close();
+  await Promise.all([downstream.closeWrite(), upstream.closeWrite(), ear.over, back.over]);
+  downstream.close();
+  upstream.close();
   return cuts;
 }
 

@@ -171,11 +171,11 @@ Deno.test("a sender that speaks for itself is the client", async () => {
   ]);
   for (let index = 0; index < 2; index++) {
     const held = testBed.use(await EchoClient.connect(through(testBed, relay)));
-    const { far } = await relay.link(index);
-    const remote = `127.0.0.1:${far.localPort}`;
+    const { upstream } = await relay.link(index);
+    const remote = `127.0.0.1:${upstream.localPort}`;
     await server.waitForLog("listener: accepted connection", { remote });
     const peer = await target.peer(index);
-    await peer.receives(`PROXY TCP4 127.0.0.1 127.0.0.1 ${far.localPort} ${server.port}\r\n`);
+    await peer.receives(`PROXY TCP4 127.0.0.1 127.0.0.1 ${upstream.localPort} ${server.port}\r\n`);
     await held[Symbol.asyncDispose]();
   }
 });

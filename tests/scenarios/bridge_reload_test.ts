@@ -83,7 +83,7 @@ Deno.test("bridge: a target that upstream_acl no longer admits loses every conne
 
 Deno.test("bridge: a CA that leaves its bundle takes its side's peers with it, and no others", async () => {
   await using gateway = await BridgeTestBed.create();
-  const { testBed, targetPki: far, files } = gateway;
+  const { testBed, targetPki: upstream, files } = gateway;
   const other = makeCa({ subject: "other CA" });
   await Deno.writeTextFile(testBed.files.ca, chainPem(testBed.pki.ca, other));
   const bridge = await gateway.bridge(gateway.echo().address);
@@ -99,7 +99,7 @@ Deno.test("bridge: a CA that leaves its bundle takes its side's peers with it, a
     const line = await bridge.waitForLog("listener: connection closed", { reason: "untrusted" });
     assert.equal(line.fields.peer_cn, "foreign");
     // A CA more in the far bundle: nobody minds.
-    await changeFile(bridge, files.ca, chainPem(far.ca, other));
+    await changeFile(bridge, files.ca, chainPem(upstream.ca, other));
   }
   await bridge.waitForMetric(closedSeries("untrusted"), 1);
   // The near domain's CA in place of the far one's does not make it trusted there.
@@ -114,12 +114,12 @@ Deno.test("bridge: a CA that leaves its bundle takes its side's peers with it, a
 for (const side of ["near", "far"] as const) {
   Deno.test(`bridge: a certificate that is revoked on the ${side} side`, async () => {
     await using gateway = await BridgeTestBed.create();
-    const { testBed, targetPki: far } = gateway;
+    const { testBed, targetPki: upstream } = gateway;
     await Deno.mkdir(`${testBed.dir}/lists`);
-    const near = await testBed.write("lists/near.pem", makeCrl(testBed.pki.ca).pem);
-    const there = await testBed.write("lists/far.pem", makeCrl(far.ca).pem);
+    const downstream = await testBed.write("lists/near.pem", makeCrl(testBed.pki.ca).pem);
+    const there = await testBed.write("lists/far.pem", makeCrl(upstream.ca).pem);
     const bridge = await gateway.bridge(gateway.echo().address, {
-      tls: { crl: near },
+      tls: { crl: downstream },
       upstream_tls: { crl: there },
     });
     const held = await open(gateway, bridge);
@@ -127,13 +127,13 @@ for (const side of ["near", "far"] as const) {
     if (side === "near") {
       await using _chatter = new EchoLoop(other);
       const crl = makeCrl(testBed.pki.ca, { revoked: [testBed.pki.client] });
-      await changeFile(bridge, near, crl.pem);
+      await changeFile(bridge, downstream, crl.pem);
       await held.ended();
       await bridge.waitForMetric(closedSeries("revoked"), 1);
       assert.equal(await attempt(gateway.as(bridge)), "");
       await bridge.waitForLog("listener: handshake failed", { reason: "revoked" });
     } else {
-      await changeFile(bridge, there, makeCrl(far.ca, { revoked: [far.server] }).pem);
+      await changeFile(bridge, there, makeCrl(upstream.ca, { revoked: [upstream.server] }).pem);
       await allEnded(bridge, "revoked", held, other);
       assert.equal(await attempt(gateway.as(bridge)), "");
       await bridge.waitForLog("dialer: handshake failed", { reason: "revoked" });
@@ -142,16 +142,16 @@ for (const side of ["near", "far"] as const) {
 
   Deno.test(`bridge: a certificate that expires on the ${side} side`, async () => {
     await using gateway = await BridgeTestBed.create();
-    const { testBed, targetPki: far } = gateway;
+    const { testBed, targetPki: upstream } = gateway;
     // The second that is written counts in full.
     const notAfter = new Date(Math.ceil((Date.now() + 2500) / 1000) * 1000);
     const expires = notAfter.getTime() + 1000;
     const san = [dns("localhost"), ip("127.0.0.1")];
-    const short = makeLeaf({ role: "server", subject: "short", san, notAfter }, far.ca);
+    const short = makeLeaf({ role: "server", subject: "short", san, notAfter }, upstream.ca);
     const target = side === "near" ? gateway.echo() : gateway.echo(short);
     const bridge = await gateway.bridge(target.address);
-    const near = side === "near" ? client(gateway, "short", notAfter) : testBed.pki.client;
-    const leaving = await open(gateway, bridge, near);
+    const downstream = side === "near" ? client(gateway, "short", notAfter) : testBed.pki.client;
+    const leaving = await open(gateway, bridge, downstream);
     // What the target's certificate carries is everybody.
     if (side === "near") testBed.use(new EchoLoop(await open(gateway, bridge)));
     const at = performance.timeOrigin + await leaving.ended();
@@ -164,17 +164,20 @@ for (const side of ["near", "far"] as const) {
 
 Deno.test("bridge: both identities are renewed, under load", async () => {
   await using gateway = await BridgeTestBed.create();
-  const { testBed, targetPki: far, files } = gateway;
+  const { testBed, targetPki: upstream, files } = gateway;
   const target = gateway.echo();
   const bridge = await gateway.bridge(target.address);
   const held = await open(gateway, bridge);
-  const [near, there] = [
+  const [downstream, there] = [
     makeLeaf({ role: "server", subject: "new", san: [dns("localhost")] }, testBed.pki.ca),
-    makeLeaf({ role: "client", subject: "new" }, far.ca),
+    makeLeaf({ role: "client", subject: "new" }, upstream.ca),
   ];
   await using _chatter = new EchoLoop(held);
   const before = await serialSeen(gateway.as(bridge));
-  await byRename(testBed.dir, { "server.pem": near.pem, "server-key.pem": near.keyPem });
+  await byRename(testBed.dir, {
+    "server.pem": downstream.pem,
+    "server-key.pem": downstream.keyPem,
+  });
   await until(async () => await serialSeen(gateway.as(bridge)) !== before);
   await byRename(`${testBed.dir}/far`, { "client.pem": there.pem, "client-key.pem": there.keyPem });
   const old = target.clientSerials[0];
@@ -185,7 +188,7 @@ Deno.test("bridge: both identities are renewed, under load", async () => {
   assert.equal(held.endedAt, undefined);
   // A pair that does not match is refused as a whole; both sides go on as they were.
   const serial = await serialSeen(gateway.as(bridge));
-  await byRename(`${testBed.dir}/far`, { "client-key.pem": far.server.keyPem });
+  await byRename(`${testBed.dir}/far`, { "client-key.pem": upstream.server.keyPem });
   await bridge.waitForLog("certstore: reload failed, keeping the previous certificates");
   assert.equal(await attempt(gateway.as(bridge)), "hello");
   assert.equal(await serialSeen(gateway.as(bridge)), serial);

@@ -17,8 +17,8 @@ import { serialOf } from "../support/crl.ts";
 import { clientHello, Peer, PeerServer } from "../support/sockets.ts";
 import { countLog } from "../support/daemon.ts";
 
-/** A server of the far domain unless it has another issuer. */
-function upstream(issuer: Issued | undefined, name = "localhost", forged = false): Issued {
+/** A server of the upstream domain unless it has another issuer. */
+function serverLeaf(issuer: Issued | undefined, name = "localhost", forged = false): Issued {
   return makeLeaf({ role: "server", subject: name, san: [dns(name)], forged }, issuer);
 }
 
@@ -29,19 +29,19 @@ function hex(issued: Issued): string {
 
 Deno.test("bridge: two domains joined, each side in the log, and counted once", async () => {
   await using gateway = await BridgeTestBed.create();
-  const { targetPki: far } = gateway;
+  const { targetPki: upstream } = gateway;
   const { address, clientSerials: callers } = gateway.echo();
   const bridge = await gateway.bridge(address);
   const before = await counters(bridge);
   assert.equal(await attempt(gateway.as(bridge)), "hello");
-  assert.deepEqual(callers, [hex(far.client)]);
-  const near = await bridge.waitForLog("listener: accepted connection");
+  assert.deepEqual(callers, [hex(upstream.client)]);
+  const downstream = await bridge.waitForLog("listener: accepted connection");
   const dialled = await bridge.waitForLog("dialer: connected");
-  assert.equal(near.fields.peer_cn, "frontend-service");
+  assert.equal(downstream.fields.peer_cn, "frontend-service");
   assert.equal(dialled.fields.peer_cn, "localhost");
   assert.equal(dialled.fields.server, address);
-  assert.equal(near.fields.remote, dialled.fields.remote);
-  assert.ok(bridge.lines.indexOf(near) < bridge.lines.indexOf(dialled));
+  assert.equal(downstream.fields.remote, dialled.fields.remote);
+  assert.ok(bridge.lines.indexOf(downstream) < bridge.lines.indexOf(dialled));
   await bridge.waitForLog("listener: connection closed", {
     reason: "completed",
     bytes_in: "5",
@@ -88,13 +88,13 @@ Deno.test("bridge: without upstream_tls one identity and one trust serve both si
 
 Deno.test("bridge: who is not let in makes it dial nobody", async () => {
   await using gateway = await BridgeTestBed.create();
-  const { testBed, targetPki: far } = gateway;
+  const { testBed, targetPki: upstream } = gateway;
   const target = testBed.use(await PeerServer.listen());
   const bridge = await gateway.bridge(target.address, {
     acl: { allow_cn: ["frontend-service"] },
   });
   const { ca } = testBed.pki;
-  const near = { port: bridge.port, ca: ca.pem };
+  const downstream = { port: bridge.port, ca: ca.pem };
   const stranger = makeLeaf({ role: "client", subject: "frontend-service" }, makeCa());
   const forged = makeLeaf({ role: "client", subject: "frontend-service", forged: true }, ca);
   const past = new Date(Date.now() - 60_000);
@@ -105,11 +105,11 @@ Deno.test("bridge: who is not let in makes it dial nobody", async () => {
   const other = makeLeaf({ role: "client", subject: "other" }, ca);
   const server = makeLeaf({ role: "server", subject: "frontend-service" }, ca);
   // The far domain's word does not count here, its own client's least of all.
-  const impostor = makeLeaf({ role: "client", subject: "frontend-service" }, far.ca);
-  for (const identity of [stranger, forged, expired, other, server, impostor, far.client]) {
-    assert.equal(await attempt({ ...near, identity }), "");
+  const impostor = makeLeaf({ role: "client", subject: "frontend-service" }, upstream.ca);
+  for (const identity of [stranger, forged, expired, other, server, impostor, upstream.client]) {
+    assert.equal(await attempt({ ...downstream, identity }), "");
   }
-  assert.equal(await attempt(near), "");
+  assert.equal(await attempt(downstream), "");
   await bridge.waitForMetric("mtlsd_active_connections", 0);
   assert.equal(target.peers.length, 0);
   const series = await bridge.metrics();
@@ -135,7 +135,7 @@ Deno.test("bridge: half a handshake makes it dial nobody, whatever it says early
 
 Deno.test("bridge: a target that is not what it should be hears not a byte", async () => {
   await using gateway = await BridgeTestBed.create();
-  const { testBed, targetPki: far } = gateway;
+  const { testBed, targetPki: upstream } = gateway;
   const target = testBed.use(await PeerServer.listen());
   const bridge = await gateway.bridge(target.address, {
     upstream_acl: { deny_dns: ["banned.example"] },
@@ -143,17 +143,17 @@ Deno.test("bridge: a target that is not what it should be hears not a byte", asy
   const past = new Date(Date.now() - 60_000);
   const san = [dns("localhost")];
   const rogues: readonly (readonly [name: string, leaf: Issued, reason: string])[] = [
-    ["of nobody's", upstream(makeCa()), "untrusted"],
+    ["of nobody's", serverLeaf(makeCa()), "untrusted"],
     // Whoever connects is judged by that CA; a target that shows its certificate is not.
-    ["of the near domain", upstream(testBed.pki.ca), "untrusted"],
+    ["of the downstream domain", serverLeaf(testBed.pki.ca), "untrusted"],
     ["the bridge's own", testBed.pki.server, "untrusted"],
-    ["forged", upstream(far.ca, "localhost", true), "untrusted"],
-    ["of another name", upstream(far.ca, "elsewhere"), "name_mismatch"],
-    ["a client of the far domain", far.client, "bad_certificate"],
-    ["expired", makeLeaf({ role: "server", san, notAfter: past }, far.ca), "expired"],
+    ["forged", serverLeaf(upstream.ca, "localhost", true), "untrusted"],
+    ["of another name", serverLeaf(upstream.ca, "elsewhere"), "name_mismatch"],
+    ["a client of the far domain", upstream.client, "bad_certificate"],
+    ["expired", makeLeaf({ role: "server", san, notAfter: past }, upstream.ca), "expired"],
     [
       "kept out by upstream_acl",
-      makeLeaf({ role: "server", san: [...san, dns("banned.example")] }, far.ca),
+      makeLeaf({ role: "server", san: [...san, dns("banned.example")] }, upstream.ca),
       "denied",
     ],
   ];
@@ -218,15 +218,15 @@ Deno.test("bridge: acl judges who connects, upstream_acl the target, and neither
 
 Deno.test("bridge: 20 MB both ways at once, and half-close", async () => {
   await using gateway = await BridgeTestBed.create();
-  const { testBed, targetPki: far } = gateway;
-  const target = testBed.use(tlsTarget(far));
+  const { testBed, targetPki: upstream } = gateway;
+  const target = testBed.use(tlsTarget(upstream));
   const bridge = await gateway.bridge(target.address);
-  const [near, there] = await Promise.all([tlsEnd(bridge.port, testBed.pki), target.next()]);
-  await using _near = near;
-  const sending = [new Sending(near, 20 * MB), new Sending(there, 20 * MB)] as const;
-  const [atNear, atFar] = await Promise.all([readHash(near), readHash(there)]);
-  assert.deepEqual(atFar, { size: 20 * MB, hash: await sending[0].hash });
-  assert.deepEqual(atNear, { size: 20 * MB, hash: await sending[1].hash });
+  const [downstream, there] = await Promise.all([tlsEnd(bridge.port, testBed.pki), target.next()]);
+  await using _downstream = downstream;
+  const sending = [new Sending(downstream, 20 * MB), new Sending(there, 20 * MB)] as const;
+  const [atDownstream, atUpstream] = await Promise.all([readHash(downstream), readHash(there)]);
+  assert.deepEqual(atUpstream, { size: 20 * MB, hash: await sending[0].hash });
+  assert.deepEqual(atDownstream, { size: 20 * MB, hash: await sending[1].hash });
   await bridge.waitForLog("listener: connection closed", { reason: "completed" });
   const [asking, answering] = await Promise.all([
     tlsEnd(bridge.port, testBed.pki),

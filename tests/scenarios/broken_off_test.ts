@@ -24,10 +24,10 @@ for (const version of VERSIONS) {
     const peer = testBed.use(
       pythonClient(server.port, { files, version, size: SAID, end: "reset", wait: true }),
     );
-    const far = await backend.peer(0);
-    await until(() => far.received === SAID);
+    const upstream = await backend.peer(0);
+    await until(() => upstream.received === SAID);
     await peer.type("\n");
-    assert.equal(await far.ended(), "reset");
+    assert.equal(await upstream.ended(), "reset");
     await server.waitForLog("listener: connection closed", { reason: "peer_reset" });
   });
 
@@ -69,10 +69,10 @@ for (const version of VERSIONS) {
     const { files } = testBed;
     const asking = { files, version, size: SAID, end: "fin" } as const;
     const peer = testBed.use(pythonClient(daemon.port, asking));
-    const far = await backend.peer(0);
-    assert.equal(await far.ended(), "end");
-    await far.send("half an answer");
-    far.reset();
+    const upstream = await backend.peer(0);
+    assert.equal(await upstream.ended(), "end");
+    await upstream.send("half an answer");
+    upstream.reset();
     const got = await gotBy(peer);
     assert.equal(got.size, "half an answer".length);
     assert.notEqual(got.end, "eof");
@@ -96,11 +96,11 @@ Deno.test("a break goes through two daemons, whoever breaks", async () => {
   for (const [index, breaks] of ["target", "caller"].entries()) {
     await using caller = await Peer.connect(client.port);
     await caller.send("a question");
-    const far = await backend.peer(index);
-    await far.receives("a question");
-    await far.send("half an answer");
+    const upstream = await backend.peer(index);
+    await upstream.receives("a question");
+    await upstream.send("half an answer");
     await caller.receives("half an answer");
-    const [breaking, other] = breaks === "target" ? [far, caller] : [caller, far];
+    const [breaking, other] = breaks === "target" ? [upstream, caller] : [caller, upstream];
     breaking.reset();
     assert.equal(await other.ended(), "reset");
     const reason = breaks === "target" ? "target_reset" : "peer_reset";
@@ -114,10 +114,10 @@ Deno.test("limits end a connection in good order on either side", async () => {
   const proxy = { max_lifetime: "300ms" };
   const target = testBed.use(plainTarget());
   const server = await testBed.server(target.address, { proxy });
-  const near = testBed.use(await tlsEnd(server.port, testBed.pki));
-  const far = await target.next();
-  assert.equal((await readToEnd(near)).end, "clean", "close_notify is required at this end");
-  assert.equal((await readToEnd(far)).end, "clean");
+  const downstream = testBed.use(await tlsEnd(server.port, testBed.pki));
+  const upstream = await target.next();
+  assert.equal((await readToEnd(downstream)).end, "clean", "close_notify is required at this end");
+  assert.equal((await readToEnd(upstream)).end, "clean");
   await server.waitForLog("listener: connection closed", { reason: "max_lifetime" });
 
   const tls = testBed.use(tlsTarget(testBed.pki));

@@ -40,13 +40,13 @@ Deno.test("an early answer arrives although its backend reset what else was sent
   };
   for (const [name, connect] of Object.entries(callers)) {
     await t.step(name, async () => {
-      const near = testBed.use(await connect());
-      const sending = flood(near);
+      const downstream = testBed.use(await connect());
+      const sending = flood(downstream);
       // Followed by an end or a reset.
-      const { text } = await readToEnd(near);
+      const { text } = await readToEnd(downstream);
       assert.equal(text.length, answer.length);
       assert.ok(text === answer);
-      near.close();
+      downstream.close();
       await sending;
     });
   }

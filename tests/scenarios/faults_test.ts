@@ -27,8 +27,8 @@ Deno.test("a backend that refuses, and is up later", async () => {
   });
   const { server, client } = await testBed.tunnel(`127.0.0.1:${port}`);
   const base = await baseline(server);
-  const near = testBed.use(await tlsEnd(server.port, testBed.pki));
-  assert.deepEqual(await within(SOON, readToEnd(near)), { text: "", end: "broken" });
+  const downstream = testBed.use(await tlsEnd(server.port, testBed.pki));
+  assert.deepEqual(await within(SOON, readToEnd(downstream)), { text: "", end: "broken" });
   await server.waitForLog("listener: dial failed", {
     target: `127.0.0.1:${port}`,
     error: /Connection refused \(os error 111\)/,
@@ -48,8 +48,8 @@ Deno.test("a backend that refuses, and is up later", async () => {
 Deno.test("a name that does not resolve", async () => {
   await using testBed = await TestBed.create();
   const server = await testBed.server("no-such-host.invalid:5432");
-  const near = testBed.use(await tlsEnd(server.port, testBed.pki));
-  assert.deepEqual(await readToEnd(near), { text: "", end: "broken" });
+  const downstream = testBed.use(await tlsEnd(server.port, testBed.pki));
+  assert.deepEqual(await readToEnd(downstream), { text: "", end: "broken" });
   await server.waitForLog("listener: dial failed", {
     target: "no-such-host.invalid:5432",
     error: /^Cannot connect to "no-such-host\.invalid:5432": failed to lookup address/,
@@ -118,14 +118,14 @@ Deno.test("backends that fail, seen by a client of server mode", async (t) => {
     await t.step(name, async () => {
       behave = backend;
       const from = server.lines.length;
-      const near = testBed.use(await tlsEnd(server.port, testBed.pki));
-      await near.write(encode("request"))?.catch(() => {});
-      const { text, end } = await within(SOON, readToEnd(near));
+      const downstream = testBed.use(await tlsEnd(server.port, testBed.pki));
+      await downstream.write(encode("request"))?.catch(() => {});
+      const { text, end } = await within(SOON, readToEnd(downstream));
       if (typeof heard.text === "string") assert.equal(text, heard.text);
       else assert.match(text, heard.text);
       assert.equal(end, heard.end);
-      if (end === "clean") await near.closeWrite();
-      near.close();
+      if (end === "clean") await downstream.closeWrite();
+      downstream.close();
       const { fields } = await server.waitForLog("listener: connection closed", {}, from);
       assert.ok(reasons.includes(fields.reason ?? ""), server.log);
       await waitForDescriptors(server.pid, base);
@@ -149,9 +149,9 @@ Deno.test("a reset in mid-transfer ends the other side", async (t) => {
     },
     "the network between the daemons": {
       cut: async () => {
-        const { near, far } = await front.link(count);
-        near.reset();
-        far.reset();
+        const { downstream, upstream } = await front.link(count);
+        downstream.reset();
+        upstream.reset();
       },
       reason: "peer_reset",
     },
@@ -160,7 +160,7 @@ Deno.test("a reset in mid-transfer ends the other side", async (t) => {
     await t.step(name, async () => {
       const before = (await server.metrics()).get(closedBy(reason)) ?? 0;
       await using caller = await Peer.connect(client.port);
-      const far = await backend.peer(count);
+      const upstream = await backend.peer(count);
       const chunk = new Uint8Array(65_536);
       // Both ways at once.
       let sending = true;
@@ -170,14 +170,14 @@ Deno.test("a reset in mid-transfer ends the other side", async (t) => {
           await new Promise((done) => setTimeout(done, 1));
         }
       };
-      const senders = [send(caller), send(far)];
+      const senders = [send(caller), send(upstream)];
       await server.waitForMetric(
         'mtlsd_bytes_proxied_total{direction="client_to_target"}',
         (value) => value > (count + 1) * 500_000,
       );
       await cut(caller);
       if (name !== "the caller") await within(2 * SOON, caller.ended());
-      if (name !== "the backend") await within(2 * SOON, far.ended());
+      if (name !== "the backend") await within(2 * SOON, upstream.ended());
       sending = false;
       await Promise.all(senders);
       await server.waitForMetric(closedBy(reason), before + 1);
@@ -197,12 +197,12 @@ Deno.test("TLS cut off by a FIN without close_notify is told from an end in good
   const strict = { tls: { require_close_notify: true } };
   const server = await testBed.server(backend.address, strict);
   const front = testBed.use(await Relay.to(server.port));
-  const near = testBed.use(await tlsEnd(front.port, testBed.pki));
-  await near.write(encode("half a request"));
-  const far = await backend.peer(0);
-  await far.receives("half a request");
-  (await front.link(0)).far.end();
-  assert.equal(await within(SOON, far.ended()), "reset");
+  const downstream = testBed.use(await tlsEnd(front.port, testBed.pki));
+  await downstream.write(encode("half a request"));
+  const upstream = await backend.peer(0);
+  await upstream.receives("half a request");
+  (await front.link(0)).upstream.end();
+  assert.equal(await within(SOON, upstream.ended()), "reset");
   await server.waitForLog("listener: connection closed", {
     reason: "peer_reset",
     error: /without close_notify/,
@@ -215,7 +215,7 @@ Deno.test("TLS cut off by a FIN without close_notify is told from an end in good
   const serving = await target.next();
   await serving.write(encode("half an answer"));
   await caller.receives("half an answer");
-  (await back.link(0)).near.end();
+  (await back.link(0)).downstream.end();
   assert.equal(await within(SOON, caller.ended()), "reset");
   await client.waitForLog("dialer: connection closed", {
     reason: "target_reset",

@@ -57,8 +57,10 @@ async function connection(
   { connect, target }: Route,
   towards: "target" | "client",
 ): Promise<{ sender: Conn; reader: Conn }> {
-  const [near, far] = await Promise.all([connect(), target.next()]);
-  return towards === "target" ? { sender: near, reader: far } : { sender: far, reader: near };
+  const [downstream, upstream] = await Promise.all([connect(), target.next()]);
+  return towards === "target"
+    ? { sender: downstream, reader: upstream }
+    : { sender: upstream, reader: downstream };
 }
 
 for (const [mode, route] of Object.entries(MODES)) {

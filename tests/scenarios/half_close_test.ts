@@ -11,8 +11,8 @@ import { TestBed } from "../support/testbed.ts";
 import { plainEnd, plainTarget, readToEnd, tlsEnd, tlsTarget } from "../support/conns.ts";
 
 type Ends = {
-  readonly near: Conn;
-  readonly far: Conn;
+  readonly downstream: Conn;
+  readonly upstream: Conn;
   readonly daemons: readonly TestDaemon[];
 };
 
@@ -20,20 +20,20 @@ const MODES = {
   "server mode": async (testBed: TestBed): Promise<Ends> => {
     const target = testBed.use(plainTarget());
     const server = await testBed.server(target.address);
-    const near = testBed.use(await tlsEnd(server.port, testBed.pki));
-    return { near, far: await target.next(), daemons: [server] };
+    const downstream = testBed.use(await tlsEnd(server.port, testBed.pki));
+    return { downstream, upstream: await target.next(), daemons: [server] };
   },
   "client mode": async (testBed: TestBed): Promise<Ends> => {
     const target = testBed.use(tlsTarget(testBed.pki));
     const client = await testBed.client(target.address);
-    const near = testBed.use(await plainEnd(client.port));
-    return { near, far: await target.next(), daemons: [client] };
+    const downstream = testBed.use(await plainEnd(client.port));
+    return { downstream, upstream: await target.next(), daemons: [client] };
   },
   "the full tunnel": async (testBed: TestBed): Promise<Ends> => {
     const target = testBed.use(plainTarget());
     const { server, client } = await testBed.tunnel(target.address);
-    const near = testBed.use(await plainEnd(client.port));
-    return { near, far: await target.next(), daemons: [server, client] };
+    const downstream = testBed.use(await plainEnd(client.port));
+    return { downstream, upstream: await target.next(), daemons: [server, client] };
   },
 } satisfies Record<string, (testBed: TestBed) => Promise<Ends>>;
 
@@ -46,8 +46,10 @@ for (const [mode, connect] of Object.entries(MODES)) {
   for (const first of ["client", "target"] as const) {
     Deno.test(`half-close in ${mode}: the ${first} ends first and is answered`, async () => {
       await using testBed = await TestBed.create();
-      const { near, far, daemons } = await connect(testBed);
-      const [asking, answering] = first === "client" ? [near, far] : [far, near];
+      const { downstream, upstream, daemons } = await connect(testBed);
+      const [asking, answering] = first === "client"
+        ? [downstream, upstream]
+        : [upstream, downstream];
       await say(asking, "everything I have to say");
       const question = { text: "everything I have to say", end: "clean" };
       assert.deepEqual(await readToEnd(answering), question);

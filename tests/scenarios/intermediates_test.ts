@@ -102,8 +102,8 @@ Deno.test("a server completes its own chain, for clients that know the root alon
 
 Deno.test("a bridge uses the intermediates of the side that they are for", async () => {
   await using gateway = await BridgeTestBed.create();
-  const { testBed, targetPki: far } = gateway;
-  const issuing = makeCa({ subject: "far issuing CA", issuer: far.ca });
+  const { testBed, targetPki: upstream } = gateway;
+  const issuing = makeCa({ subject: "far issuing CA", issuer: upstream.ca });
   const own = makeLeaf({ role: "server", san: [dns("localhost")] }, issuing);
   // It shows its own certificate alone.
   const target = gateway.echo({ ...own, issuer: undefined });

@@ -230,29 +230,29 @@ Deno.test("a peer without a certificate is judged again like everybody", async (
 Deno.test("client mode judges the server again, by rules and by CAs", async () => {
   await using testBed = await TestBed.create();
   const ca = await testBed.write("near-ca.pem", testBed.pki.ca.pem);
-  const { client: near, server } = await testBed.tunnel(testBed.use(echoBackend()).address, {
+  const { client: downstream, server } = await testBed.tunnel(testBed.use(echoBackend()).address, {
     client: { tls: { ca } },
   });
   const echo = async () => {
-    const peer = testBed.use(await Peer.connect(near.port));
+    const peer = testBed.use(await Peer.connect(downstream.port));
     await peer.send("hello");
     await peer.receives("hello");
     return peer;
   };
   const denied = await echo();
-  await changeRules(near, { deny_dns: ["localhost"] });
+  await changeRules(downstream, { deny_dns: ["localhost"] });
   await denied.ended();
-  const line = await near.waitForLog("dialer: connection closed", { reason: "denied" });
+  const line = await downstream.waitForLog("dialer: connection closed", { reason: "denied" });
   assert.match(line.fields.rule ?? "", /deny_dns/);
-  await changeRules(near, {});
+  await changeRules(downstream, {});
   const untrusted = await echo();
   const other = makeCa({ subject: "other CA" });
-  await changeFile(near, ca, other.pem);
+  await changeFile(downstream, ca, other.pem);
   await untrusted.ended();
-  await near.waitForLog("dialer: connection closed", { reason: "untrusted" });
-  await near.waitForMetric("mtlsd_active_connections", 0);
+  await downstream.waitForLog("dialer: connection closed", { reason: "untrusted" });
+  await downstream.waitForMetric("mtlsd_active_connections", 0);
   await server.waitForMetric("mtlsd_active_connections", 0);
-  await assertAllClosesCounted(near);
+  await assertAllClosesCounted(downstream);
   await assertAllClosesCounted(server);
 });
 

@@ -63,11 +63,11 @@ for (const [way, preload] of Object.entries(WAYS)) {
         const backend = testBed.use(await PeerServer.listen());
         const server = await testBed.server(backend.address, options);
         const peer = testBed.use(pythonClient(server.port, listening(testBed, version)));
-        const far = await backend.peer(0);
-        await until(() => far.received === 1000);
+        const upstream = await backend.peer(0);
+        await until(() => upstream.received === 1000);
         await act?.(server);
         assert.deepEqual(await gotBy(peer), { size: 0, end: "eof" });
-        assert.equal(await far.ended(), "end");
+        assert.equal(await upstream.ended(), "end");
         await server.waitForLog("listener: connection closed", { reason });
       });
 
@@ -91,8 +91,8 @@ Deno.test("a peer that the rules do not admit any more gets close_notify", async
   const backend = testBed.use(await PeerServer.listen());
   const server = await testBed.server(backend.address);
   const peer = testBed.use(pythonClient(server.port, listening(testBed, "TLSv1_3")));
-  const far = await backend.peer(0);
-  await until(() => far.received === 1000);
+  const upstream = await backend.peer(0);
+  await until(() => upstream.received === 1000);
   await changeRules(server, { deny_cn: ["frontend-service"] });
   assert.deepEqual(await gotBy(peer), { size: 0, end: "eof" });
   await server.waitForLog("listener: connection closed", { reason: "denied" });
@@ -123,10 +123,13 @@ Deno.test("peers that take nothing hold up neither an end nor a descriptor", asy
   const server = await testBed.server(target.address, { proxy: { max_lifetime: "1s" } });
   const base = await baseline(server);
   for (let peer = 0; peer < 5; peer++) {
-    const [near, far] = await Promise.all([tlsEnd(server.port, testBed.pki), target.next()]);
-    testBed.use(near);
+    const [downstream, upstream] = await Promise.all([
+      tlsEnd(server.port, testBed.pki),
+      target.next(),
+    ]);
+    testBed.use(downstream);
     // Both sides send, and none reads.
-    for (const end of [near, far]) {
+    for (const end of [downstream, upstream]) {
       void (async () => {
         try {
           for (;;) await end.write(new Uint8Array(100_000));

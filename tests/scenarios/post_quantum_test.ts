@@ -81,12 +81,15 @@ class Tap implements AsyncDisposable {
   }
 
   async #run(): Promise<void> {
-    for await (const near of this.#listener) {
-      const far = await Deno.connect(split(this.#target));
-      this.#conns.add(near).add(far);
+    for await (const downstream of this.#listener) {
+      const upstream = await Deno.connect(split(this.#target));
+      this.#conns.add(downstream).add(upstream);
       const tapped: Tapped = { up: [], down: [] };
       this.#tapped.push(tapped);
-      this.#connections.push(copy(near, far, tapped.up), copy(far, near, tapped.down));
+      this.#connections.push(
+        copy(downstream, upstream, tapped.up),
+        copy(upstream, downstream, tapped.down),
+      );
     }
   }
 

@@ -27,15 +27,17 @@ for (const { way, options } of WAYS) {
         for (const daemon of path.daemons) {
           await daemon.waitForLog("carrying connections", { tcp: way, tls: way });
         }
-        const { near, far } = await openBothEnds(path);
-        const echoing = far.pipeTo((bytes) => far.write(bytes)).then(() => far.closeWrite());
-        await echo(near, "hello");
-        const sending = new Sending(near, 20 * MB);
-        const { size, hash } = await readHash(near);
+        const { downstream, upstream } = await openBothEnds(path);
+        const echoing = upstream.pipeTo((bytes) => upstream.write(bytes)).then(() =>
+          upstream.closeWrite()
+        );
+        await echo(downstream, "hello");
+        const sending = new Sending(downstream, 20 * MB);
+        const { size, hash } = await readHash(downstream);
         assert.deepEqual({ size, hash }, { size: 20 * MB, hash: await sending.hash });
         await echoing;
-        near.close();
-        far.close();
+        downstream.close();
+        upstream.close();
         for (const daemon of path.daemons) {
           await daemon.waitForMetric('mtlsd_connections_closed_total{reason="completed"}', 1);
         }

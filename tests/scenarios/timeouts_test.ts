@@ -86,11 +86,11 @@ Deno.test("idle_timeout also ends what a stalled reader holds up, in client mode
   const { client } = await testBed.tunnel(target.address, {
     client: { proxy: { idle_timeout: "1s" } },
   });
-  const [near] = await Promise.all([plainEnd(client.port), target.next()]);
-  testBed.use(near);
+  const [downstream] = await Promise.all([plainEnd(client.port), target.next()]);
+  testBed.use(downstream);
   const block = new Uint8Array(1_000_000);
   await assert.rejects(async () => {
-    for (;;) await near.write(block);
+    for (;;) await downstream.write(block);
   });
   await client.waitForMetric(closedBy("idle_timeout"), 1);
 });
@@ -165,10 +165,10 @@ Deno.test("dial_timeout: a target that does not answer, in both modes", async ()
   const server = await testBed.server(hole.address, { proxy });
   const client = await testBed.client(hole.address, { proxy });
   const start = performance.now();
-  const near = testBed.use(await tlsEnd(server.port, testBed.pki));
+  const downstream = testBed.use(await tlsEnd(server.port, testBed.pki));
   await using caller = await Peer.connect(client.port);
   await caller.send("secret");
-  assert.equal((await readToEnd(near)).text, "");
+  assert.equal((await readToEnd(downstream)).text, "");
   await caller.ended();
   assert.equal(caller.received, 0);
   const took = performance.now() - start;

@@ -52,9 +52,9 @@ Deno.test("64 MiB of random bytes each way at once through the full tunnel", asy
   const { server, client } = await testBed.tunnel(backend.address);
   const conn = await Deno.connect({ hostname: "127.0.0.1", port: client.port });
   try {
-    const [near, far] = await Promise.all([both(conn), atTarget.promise]);
-    assert.deepEqual(far.got, { size: SIZE, hash: near.sent });
-    assert.deepEqual(near.got, { size: SIZE, hash: far.sent });
+    const [downstream, upstream] = await Promise.all([both(conn), atTarget.promise]);
+    assert.deepEqual(upstream.got, { size: SIZE, hash: downstream.sent });
+    assert.deepEqual(downstream.got, { size: SIZE, hash: upstream.sent });
   } finally {
     closeQuietly(conn);
   }

@@ -77,10 +77,10 @@ export class BridgeTestBed implements AsyncDisposable {
   /** The same as files. */
   readonly files: PkiFiles;
 
-  private constructor(testBed: TestBed, far: TestPki) {
+  private constructor(testBed: TestBed, upstream: TestPki) {
     this.testBed = testBed;
-    this.targetPki = far;
-    this.files = writePki(`${testBed.dir}/far`, far);
+    this.targetPki = upstream;
+    this.files = writePki(`${testBed.dir}/far`, upstream);
   }
 
   /** Makes both domains. */

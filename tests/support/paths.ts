@@ -104,9 +104,9 @@ export async function startPath(
 /** The two ends of a new connection. */
 export async function openBothEnds(
   { connect, target }: TargetPath,
-): Promise<{ readonly near: End; readonly far: End }> {
-  const [near, far] = await Promise.all([connect(), target.next()]);
-  return { near, far };
+): Promise<{ readonly downstream: End; readonly upstream: End }> {
+  const [downstream, upstream] = await Promise.all([connect(), target.next()]);
+  return { downstream, upstream };
 }
 
 /** The port of a target that sends everything back, with TLS where the last daemon speaks it. */

@@ -34,10 +34,13 @@ export class StallingProxy implements AsyncDisposable {
   }
 
   async #run(): Promise<void> {
-    for await (const near of this.#listener) {
-      const far = await Deno.connect({ hostname: "127.0.0.1", port: this.#target });
-      this.#conns.add(near).add(far);
-      this.#connections.push(this.#copy(near, far, true), this.#copy(far, near, false));
+    for await (const downstream of this.#listener) {
+      const upstream = await Deno.connect({ hostname: "127.0.0.1", port: this.#target });
+      this.#conns.add(downstream).add(upstream);
+      this.#connections.push(
+        this.#copy(downstream, upstream, true),
+        this.#copy(upstream, downstream, false),
+      );
     }
   }
 

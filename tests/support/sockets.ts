@@ -176,9 +176,9 @@ export class PeerServer implements AsyncDisposable {
 /** A connection through a {@linkcode Relay}. */
 export type Link = {
   /** Towards whoever connected. */
-  readonly near: Peer;
+  readonly downstream: Peer;
   /** Towards the port behind. */
-  readonly far: Peer;
+  readonly upstream: Peer;
 };
 
 /** Settings of a {@linkcode Relay}. */
@@ -203,18 +203,18 @@ export class Relay implements AsyncDisposable {
 
   /** Relays to a port of 127.0.0.1. */
   static async to(port: number, options: RelayOptions = {}): Promise<Relay> {
-    const join = (near: Peer) => void self.#join(near, port);
+    const join = (downstream: Peer) => void self.#join(downstream, port);
     const self: Relay = new Relay(await PeerServer.listen(join, options.port), options);
     return self;
   }
 
-  async #join(near: Peer, port: number): Promise<void> {
+  async #join(downstream: Peer, port: number): Promise<void> {
     const early: Uint8Array[] = [];
-    near.onBytes = (bytes) => void early.push(bytes);
-    const far = await Peer.connect(port);
-    this.#forward(far, near);
-    this.#forward(near, far, early);
-    this.links.push({ near, far });
+    downstream.onBytes = (bytes) => void early.push(bytes);
+    const upstream = await Peer.connect(port);
+    this.#forward(upstream, downstream);
+    this.#forward(downstream, upstream, early);
+    this.links.push({ downstream, upstream });
   }
 
   #forward(from: Peer, to: Peer, early: readonly Uint8Array[] = []): void {
@@ -252,7 +252,7 @@ export class Relay implements AsyncDisposable {
 
   /** Cuts everything. */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const { far } of this.links) await far[Symbol.asyncDispose]();
+    for (const { upstream } of this.links) await upstream[Symbol.asyncDispose]();
     await this.#server[Symbol.asyncDispose]();
   }
 }
