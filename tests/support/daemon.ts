@@ -184,12 +184,21 @@ export class TestDaemon implements AsyncDisposable {
     return await this.exit();
   }
 
+  /** The process may have ended a moment ago, which nothing has reported yet. */
+  #killUnlessEnded(signal: Deno.Signal): void {
+    try {
+      this.kill(signal);
+    } catch (error) {
+      if (!(error instanceof TypeError) && !(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+
   /** Ends it, whatever it does. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#status === undefined) {
-      this.kill("SIGTERM");
+      this.#killUnlessEnded("SIGTERM");
       // A drain may be waiting for connections that the test has forgotten.
-      const hard = setTimeout(() => this.#status ?? this.kill("SIGKILL"), 3000);
+      const hard = setTimeout(() => this.#killUnlessEnded("SIGKILL"), 3000);
       await this.#child.status;
       clearTimeout(hard);
     }
