@@ -7,12 +7,11 @@
 
 import type { TlsConfig } from "../config/config.ts";
 import type { Certificate } from "../x509/certificate.ts";
-import { formatName } from "../x509/names.ts";
 import { type Bundle, readBundle, readIntermediates } from "./bundle.ts";
 import { checkOrder, checkPair, readOwnChain, readOwnKey } from "./own.ts";
 import { describeReadError, MAX_FILE_BYTES, MAX_LIST_BYTES, type ReadFile } from "./files.ts";
 import { CredentialError, type FileReport, Report } from "./findings.ts";
-import type { Credentials } from "../x509/credentials.ts";
+import { type Credentials, sealCredentials } from "../x509/credentials.ts";
 import { formatPem } from "./pem.ts";
 import { type ListFile, readRevocation, warnOfNamesakes, warnOfRevoked } from "./revocation.ts";
 
@@ -133,10 +132,9 @@ export async function loadCredentials(tls: CredentialPaths, deps: LoadDeps): Pro
     warnOfRevoked(anchors, revocation, caReport, "it verifies nobody");
     warnOfNamesakes(anchors, revocation, caReport);
   }
-  return seal({
+  return sealCredentials({
     certPem: toPem(certificates),
     keyPem: key.pem,
-    caPem: ca === undefined ? undefined : toPem(anchors),
     leaf,
     chain: Object.freeze(certificates),
     anchors: Object.freeze([...anchors]),
@@ -155,21 +153,4 @@ function inOrder(findings: Report["findings"]): Report["findings"] {
 
 function toPem(certificates: readonly Certificate[]): string {
   return certificates.map(({ der }) => formatPem("CERTIFICATE", der)).join("");
-}
-
-/**
- * Freezes the credentials and hides their key from JSON and from inspection by a console or log.
- * The key remains an ordinary property, so the credentials can still be posted to a Worker.
- */
-function seal(credentials: Credentials): Credentials {
-  const text = `Credentials(${
-    formatName(credentials.leaf.subject)
-  }, serial ${credentials.leaf.serial})`;
-  const toJSON = { value: () => ({ ...credentials, keyPem: "(hidden)" }) };
-  const inspect = { value: () => text };
-  return Object.freeze(Object.defineProperties({ ...credentials }, {
-    toJSON,
-    [Symbol.for("Deno.customInspect")]: inspect,
-    [Symbol.for("nodejs.util.inspect.custom")]: inspect,
-  }));
 }

@@ -1,10 +1,12 @@
 /**
  * Certificates, key and trust as one frozen value, so that a reload replaces all of them at once.
+ * Plain data, so that it can be cloned into a Worker.
  *
  * @module
  */
 
 import type { Certificate } from "./certificate.ts";
+import { formatName } from "./names.ts";
 import type { Revocation } from "./revocation.ts";
 
 /** A certificate of the bundle that is not usable. */
@@ -21,8 +23,6 @@ export type Credentials = {
   readonly certPem: string;
   /** The own private key as unencrypted PEM. */
   readonly keyPem: string;
-  /** The bundle as PEM; `undefined` if no client certificates are requested. */
-  readonly caPem: string | undefined;
   /** The own certificate. */
   readonly leaf: Certificate;
   /** The own chain, `leaf` first. */
@@ -38,3 +38,19 @@ export type Credentials = {
   /** Warnings, one line each. */
   readonly warnings: readonly string[];
 };
+
+/**
+ * Freezes the credentials and hides their key from JSON and from inspection by a console or log.
+ * The key remains an ordinary property. A clone is neither frozen nor hidden: seal it anew.
+ */
+export function sealCredentials(credentials: Credentials): Credentials {
+  const { subject, serial } = credentials.leaf;
+  const text = `Credentials(${formatName(subject)}, serial ${serial})`;
+  const toJSON = { value: () => ({ ...credentials, keyPem: "(hidden)" }) };
+  const inspect = { value: () => text };
+  return Object.freeze(Object.defineProperties({ ...credentials }, {
+    toJSON,
+    [Symbol.for("Deno.customInspect")]: inspect,
+    [Symbol.for("nodejs.util.inspect.custom")]: inspect,
+  }));
+}

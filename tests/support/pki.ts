@@ -95,6 +95,13 @@ export type IssueOptions = {
   readonly trailing?: Bytes;
 };
 
+/** The anchors of credentials, PEM. */
+export function anchorsPem(
+  { anchors }: { readonly anchors: readonly { readonly der: Uint8Array }[] },
+): string {
+  return anchors.map(({ der }) => pem("CERTIFICATE", der)).join("");
+}
+
 /** Several certificates in one PEM, in the order given. */
 export function chainPem(...certificates: readonly Issued[]): string {
   return certificates.map((certificate) => certificate.pem).join("");

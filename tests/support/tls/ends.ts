@@ -58,8 +58,11 @@ function parsable(certificates: readonly Issued[]): Certificate[] {
   });
 }
 
-/** Material as the certificate store would hand it on, without its checks. */
-export function credentials(own: Issued, bundle: readonly Issued[]): Credentials {
+/** Credentials, with the bundle as PEM for peers of plain `node:tls`. */
+export type TestCredentials = Credentials & { readonly caPem: string | undefined };
+
+/** Credentials as the certificate store would hand them on, without its checks. */
+export function credentials(own: Issued, bundle: readonly Issued[]): TestCredentials {
   const chain = parsable(pathOf(own));
   return {
     certPem: chainPem(...pathOf(own)),
