@@ -12,7 +12,7 @@ import { formatAddress } from "../config/address.ts";
 import type { Address, TunnelConfig } from "../config/config.ts";
 import type { AclConfig } from "../acl/rule.ts";
 import { identityOf } from "../identity.ts";
-import { spkiSha256 } from "../tls/fingerprint.ts";
+import { spkiSha256 } from "../tls/signature.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import { quote } from "../util/text.ts";
 import { formatName } from "../x509/names.ts";

@@ -16,7 +16,7 @@ import type { TlsConfig } from "../config/config.ts";
 import { quote } from "../util/text.ts";
 import { identityOf, type PeerIdentity } from "../identity.ts";
 import type { PeerRole } from "../proxy/tls_contexts.ts";
-import { spkiSha256 } from "../tls/fingerprint.ts";
+import { spkiSha256 } from "../tls/signature.ts";
 import type { VerificationResult } from "../tls/peer_verifier.ts";
 import type { Certificate } from "../x509/certificate.ts";
 

@@ -11,8 +11,7 @@ import type { TlsBackend } from "../tls/backend.ts";
 import { type Identity, selfTest } from "./self_test.ts";
 import { MAX_NATIVE_HANDLES, nativeTcp } from "./tcp.ts";
 import { NativeTcpConn } from "./tcp_conn.ts";
-import { nativeTls } from "./tls.ts";
-import { NativeTlsBackend } from "./tls_backend.ts";
+import { nativeTls, NativeTlsBackend } from "./tls.ts";
 
 /** The parts of the backend; each is `undefined` where it is not known to work. */
 export type NativeBackend = {

@@ -8,13 +8,8 @@
 
 import { Buffer } from "node:buffer";
 import { END_OF_FILE, type Request } from "./tcp.ts";
-import {
-  type HandleContext,
-  handleContext,
-  MAX_PLAINTEXT,
-  type NativeTls,
-  type TlsHandle,
-} from "./tls.ts";
+import { type HandleContext, handleContext, type NativeTls, type TlsHandle } from "./tls.ts";
+import { MAX_PLAINTEXT } from "./tls_conn.ts";
 import { messageOf } from "../util/errors.ts";
 
 /** Our own certificate and key, PEM, to run the test with. */

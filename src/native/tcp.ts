@@ -120,7 +120,7 @@ export function nativeTcp(
   const tcp = binding("tcp_wrap");
   const Tcp = property(tcp, "TCP");
   const SOCKET = property(property(tcp, "constants"), "SOCKET");
-  if (typeof Tcp !== "function" || typeof SOCKET !== "number") return undefined;
+  if (!isHandleClass(Tcp) || typeof SOCKET !== "number") return undefined;
   const buffer = new Uint8Array(BUFFER);
   let adopted = 0;
   return {
@@ -129,8 +129,7 @@ export function nativeTcp(
     adopt: (conn) => {
       const rid = resourceOf(conn);
       if (rid === undefined || adopted >= most) return undefined;
-      const handle: unknown = Reflect.construct(Tcp, [SOCKET]);
-      if (!isHandle(handle)) return undefined;
+      const handle = new Tcp(SOCKET);
       let same = false;
       try {
         same = handle.openFromRid(rid) === 0 && sameSocket(handle, conn);
@@ -197,8 +196,11 @@ function property(object: unknown, key: string): unknown {
   return typeof object === "object" && object !== null ? Reflect.get(object, key) : undefined;
 }
 
-function isHandle(object: unknown): object is Handle {
-  return METHODS.every((name) => typeof property(object, name) === "function");
+/** Whether these are the handles that this code knows. */
+function isHandleClass(value: unknown): value is new (type: number) => Handle {
+  if (typeof value !== "function") return false;
+  const prototype: unknown = value.prototype;
+  return METHODS.every((name) => typeof property(prototype, name) === "function");
 }
 
 /** The runtime's resource ID of a connection. */

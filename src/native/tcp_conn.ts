@@ -49,7 +49,7 @@ export class NativeTcpConn implements Conn {
   #closed = false;
   /** The write error, when it means that a following end of file is not genuine. */
   #noEnd: ConnError | undefined;
-  /** A write through `#conn` instead of the handle is pending. */
+  /** A write through `#socket` instead of the handle is pending. */
   #writingByConn = false;
   /** Rejects the pending write or shutdown. */
   #cutWrite: ((error: ConnError) => void) | undefined;
@@ -87,22 +87,24 @@ export class NativeTcpConn implements Conn {
 
   /** Returns a copy of the next bytes, or `null` at the peer's FIN. */
   read(): Promise<Uint8Array | null> {
-    return new Promise((resolve, reject) => {
-      this.#wait({
-        take: (bytes) => {
-          this.#rest();
-          resolve(copyOf(bytes));
-          return undefined;
-        },
-        ended: () => resolve(null),
-        failed: reject,
-      });
+    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array | null>();
+    this.#wait({
+      take: (bytes) => {
+        this.#rest();
+        resolve(copyOf(bytes));
+        return undefined;
+      },
+      ended: () => resolve(null),
+      failed: reject,
     });
+    return promise;
   }
 
   /** Passes everything to `take` until the peer's FIN. */
   pipeTo(take: Sink): Promise<void> {
-    return new Promise((ended, failed) => this.#wait({ take, ended, failed }));
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#wait({ take, ended: resolve, failed: reject });
+    return promise;
   }
 
   /** Sends all of `data`. */
@@ -131,25 +133,29 @@ export class NativeTcpConn implements Conn {
 
   /** Closes the socket: sends FIN, or RST where bytes from the peer were left unread. */
   close(): void {
-    this.#over(() => {
-      this.#native.release(this.#handle);
-      this.#socket.close();
-    });
+    const error = this.#startClosing();
+    if (error === undefined) return;
+    this.#native.release(this.#handle);
+    this.#socket.close();
+    this.#cutWrite?.(error);
   }
 
   /** Closes the socket with RST. */
   reset(): void {
-    this.#over(() => this.#native.reset(this.#handle, this.#socket, this.#writingByConn));
+    const error = this.#startClosing();
+    if (error === undefined) return;
+    this.#native.reset(this.#handle, this.#socket, this.#writingByConn);
+    this.#cutWrite?.(error);
   }
 
-  #over(drop: () => void): void {
-    if (this.#closed) return;
+  /** Ends reading and further writes. Returns their error; `undefined` if closed already. */
+  #startClosing(): ConnError | undefined {
+    if (this.#closed) return undefined;
     this.#closed = true;
-    const error = closedError();
+    const error = new ConnError("closed", "the connection was closed");
     this.#writeFault ??= error;
     this.#breakReading(error);
-    drop();
-    this.#cutWrite?.(error);
+    return error;
   }
 
   #wait(reader: Reader): void {
@@ -240,14 +246,14 @@ export class NativeTcpConn implements Conn {
   }
 
   #settled(action: string, request: Request): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#cutWrite = reject;
-      request.oncomplete = (status) => {
-        this.#cutWrite = undefined;
-        if (status === 0) resolve();
-        else reject(this.#cannotWrite(action, status));
-      };
-    });
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#cutWrite = reject;
+    request.oncomplete = (status) => {
+      this.#cutWrite = undefined;
+      if (status === 0) resolve();
+      else reject(this.#cannotWrite(action, status));
+    };
+    return promise;
   }
 
   async #writeByConn(data: Uint8Array): Promise<void> {
@@ -265,10 +271,6 @@ export class NativeTcpConn implements Conn {
       this.#writingByConn = false;
     }
   }
-}
-
-function closedError(): ConnError {
-  return new ConnError("closed", "the connection was closed");
 }
 
 /** Translates a negative error number into the system's message. */

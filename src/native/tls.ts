@@ -1,5 +1,5 @@
 /**
- * The runtime's TLS handles, which are not part of its public interface.
+ * TLS on the runtime's private handles, the same for both roles.
  *
  * The public interface wraps each handle in two streams and a socket. For a small message these
  * cost more than the encryption, and for an idle connection they take most of the memory. Here
@@ -12,8 +12,23 @@
 import tls from "node:tls";
 import type { Duplex } from "node:stream";
 import type { Conn } from "../net/conn.ts";
-import { type Request, type StreamState, streamState } from "./tcp.ts";
+import {
+  certificateRequest,
+  type ClientSettings,
+  type Ends,
+  type EstablishedTls,
+  type HandshakeEvents,
+  type Negotiated,
+  type RunningTls,
+  type ServerSettings,
+  type TlsBackend,
+  type TlsEndpoint,
+} from "../tls/backend.ts";
+import { HandshakeError } from "../tls/handshake_error.ts";
 import { TransportStream } from "../tls/transport_stream.ts";
+import { messageOf } from "../util/errors.ts";
+import { type Request, type StreamState, streamState } from "./tcp.ts";
+import { NativeTlsConn } from "./tls_conn.ts";
 
 /** Size of the plaintext buffer in bytes: more than one read of the transport can produce. */
 const BUFFER = 96 * 1024;
@@ -21,16 +36,16 @@ const BUFFER = 96 * 1024;
 /** How many buffers are kept for reuse. */
 const SPARE = 64;
 
-/** Maximum number of plaintext bytes that a handle encrypts at once, in whole records. */
-export const MAX_PLAINTEXT = 48 * 1024;
-
 /**
  * What a handle is configured from: a secure context of `node:tls`, and what to request from the
  * peer.
  */
 export type HandleContext = Readonly<Record<string, unknown>>;
 
-/** Makes the context that a `tls.Server` or `tls.connect` with these options would use. */
+/**
+ * Makes the context that a `tls.Server` or `tls.connect` with these options would use. Chains are
+ * verified independently of what is requested.
+ */
 export function handleContext(
   own: tls.SecureContextOptions,
   request: { readonly requestCert: boolean; readonly rejectUnauthorized: boolean },
@@ -67,7 +82,7 @@ export type TlsHandle = {
   readonly readStart: () => number;
   /** Takes ciphertext and copies it. */
   readonly readBuffer: (ciphertext: Uint8Array) => void;
-  /** Takes plaintext and copies it: at most {@linkcode MAX_PLAINTEXT} bytes at once. */
+  /** Takes plaintext and copies it: at most `MAX_PLAINTEXT` bytes at once. */
   readonly writeBuffer: (request: Request, plaintext: Uint8Array) => number;
   /** Returns the ciphertext to send. */
   readonly drainEncOut: () => Uint8Array;
@@ -202,3 +217,140 @@ const NOWHERE: Conn = {
   close: () => {},
   reset: () => {},
 };
+
+/** Runs TLS on native handles. */
+export class NativeTlsBackend implements TlsBackend {
+  readonly #native: NativeTls;
+
+  /** Use only handles that have passed the self-test. */
+  constructor(native: NativeTls) {
+    this.#native = native;
+  }
+
+  /** Prepares the server role. */
+  server({ context, alpn, clientAuth }: ServerSettings): TlsEndpoint {
+    const configured = handleContext(context, certificateRequest(clientAuth));
+    return new NativeEndpoint(this.#native, { kind: "server" }, configured, alpn);
+  }
+
+  /** Prepares the client role. */
+  client({ context, alpn, sni = "" }: ClientSettings): TlsEndpoint {
+    const configured = handleContext(context, { requestCert: true, rejectUnauthorized: false });
+    return new NativeEndpoint(this.#native, { kind: "client", sni }, configured, alpn);
+  }
+}
+
+/** A role; an empty `sni` means no SNI. */
+type HandleRole = { readonly kind: "server" } | { readonly kind: "client"; readonly sni: string };
+
+class NativeEndpoint implements TlsEndpoint {
+  readonly #native: NativeTls;
+  readonly #role: HandleRole;
+  readonly #context: HandleContext;
+  readonly #alpn: readonly string[];
+
+  constructor(
+    native: NativeTls,
+    role: HandleRole,
+    context: HandleContext,
+    alpn: readonly string[],
+  ) {
+    this.#native = native;
+    this.#role = role;
+    this.#context = context;
+    this.#alpn = alpn;
+  }
+
+  start(stream: TransportStream, events: HandshakeEvents): RunningTls {
+    let handle: TlsHandle | undefined;
+    try {
+      handle = this.#role.kind === "server"
+        ? this.#native.server(this.#context)
+        : this.#native.client(this.#role.sni, this.#context);
+      if (this.#alpn.length > 0) handle.setAlpnProtocols(this.#alpn);
+    } catch (error) {
+      handle?.destroySsl();
+      throw new HandshakeError("other", messageOf(error), { cause: error });
+    }
+    const running = new NativeHandshake(handle, this.#native, stream);
+    try {
+      running.start(events);
+      return running;
+    } catch (error) {
+      handle.destroySsl();
+      throw error;
+    }
+  }
+}
+
+/** One handshake: input from the stream is passed to the handle, and its output to the stream. */
+class NativeHandshake implements EstablishedTls {
+  readonly #handle: TlsHandle;
+  readonly #native: NativeTls;
+  readonly #stream: TransportStream;
+
+  constructor(handle: TlsHandle, native: NativeTls, stream: TransportStream) {
+    this.#handle = handle;
+    this.#native = native;
+    this.#stream = stream;
+  }
+
+  start(events: HandshakeEvents): void {
+    const handle = this.#handle;
+    handle.onhandshakedone = () => events.secure(this);
+    handle.onerror = (error) => {
+      events.failed(error instanceof Error ? error : new Error(messageOf(error)));
+    };
+    // Plaintext that arrives with the last handshake message goes to the connection, which is set
+    // up by then.
+    handle.onread = IGNORED;
+    this.#stream.on("data", (ciphertext: Uint8Array) => {
+      handle.readBuffer(ciphertext);
+      this.#flush();
+    });
+    handle.start();
+    handle.readStart();
+    this.#flush();
+  }
+
+  #flush(): void {
+    const ciphertext = this.#handle.drainEncOut();
+    if (ciphertext.length === 0) return;
+    this.#stream.send(ciphertext)?.catch((error) => this.#stream.onBroken(error));
+  }
+
+  chain(): readonly Uint8Array[] {
+    const certificates = this.#handle.getPeerCertificateChain()?.certificates;
+    const complete = Array.isArray(certificates) &&
+      certificates.every((der) => der instanceof Uint8Array);
+    return complete ? certificates : [];
+  }
+
+  negotiated(): Negotiated {
+    const handle = this.#handle;
+    const out: { protocol?: unknown; alpnProtocol?: unknown; name?: unknown } = {};
+    handle.getProtocol(out);
+    handle.getAlpnNegotiatedProtocol(out);
+    handle.getCipher(out);
+    return {
+      protocol: out.protocol,
+      resumed: handle.isSessionReused(),
+      alpn: out.alpnProtocol,
+      cipher: out.name,
+      serverName: handle.getServername(),
+    };
+  }
+
+  open(ends: Ends): Conn {
+    // The handshake's listeners would keep all of its objects alive.
+    this.#handle.onhandshakedone = IGNORED;
+    this.#stream.removeAllListeners("data");
+    return new NativeTlsConn(this.#stream, this.#handle, this.#native, ends);
+  }
+
+  destroy(): void {
+    this.#handle.destroySsl();
+  }
+}
+
+function IGNORED(): void {}

@@ -9,8 +9,11 @@ import { type Conn, ConnError, copyOf, type RemoteAddress, type Sink } from "../
 import { END_OF_FILE, type Request } from "./tcp.ts";
 import type { Ends } from "../tls/backend.ts";
 import { fruitless, tlsConnError, usedUp } from "../tls/node_conn.ts";
-import { MAX_PLAINTEXT, type NativeTls, type TlsHandle } from "./tls.ts";
+import type { NativeTls, TlsHandle } from "./tls.ts";
 import { MAX_FRUITLESS, type TransportStream } from "../tls/transport_stream.ts";
+
+/** Maximum number of plaintext bytes that a handle encrypts at once, in whole records. */
+export const MAX_PLAINTEXT = 48 * 1024;
 
 /** Thrown to end a `pipeTo` after the peer's close_notify. */
 const DONE = new Error("close_notify");
@@ -37,6 +40,8 @@ export class NativeTlsConn implements Conn {
   readonly remote: RemoteAddress;
   /** The transport's local address. */
   readonly local: RemoteAddress;
+  /** Whether the peer ended with FIN alone, and that was accepted as an end. */
+  endedWithoutNotify = false;
   readonly #stream: TransportStream;
   readonly #handle: TlsHandle;
   readonly #native: NativeTls;
@@ -52,7 +57,6 @@ export class NativeTlsConn implements Conn {
   /** Bytes received since the last plaintext. */
   #fruitless = 0;
   #ended = false;
-  #endedWithoutNotify = false;
   #closed = false;
 
   /**
@@ -75,11 +79,6 @@ export class NativeTlsConn implements Conn {
     handle.onerror = (error) => void (this.#fault ??= tlsConnError(error));
     this.#useBuffer();
     handle.readStart();
-  }
-
-  /** Whether the peer ended with FIN alone, and that was accepted as an end. */
-  get endedWithoutNotify(): boolean {
-    return this.#endedWithoutNotify;
   }
 
   /**
@@ -147,21 +146,21 @@ export class NativeTlsConn implements Conn {
 
   /** Drops the connection. */
   close(): void {
-    this.#drop(() => this.#stream.close());
+    this.#drop("close");
   }
 
   /** Drops the connection without close_notify, with RST where that is possible. */
   reset(): void {
-    this.#drop(() => this.#stream.reset());
+    this.#drop("reset");
   }
 
-  #drop(stream: () => void): void {
+  #drop(how: "close" | "reset"): void {
     if (this.#closed) return;
     this.#closed = true;
     const closed = new ConnError("closed", "the connection was closed");
     this.#fault ??= closed;
     this.#writeFault ??= closed;
-    stream();
+    this.#stream[how]();
     this.#handle.destroySsl();
   }
 
@@ -275,7 +274,7 @@ export class NativeTlsConn implements Conn {
     this.#fault ??= this.#stream.faultOfEnd();
     if (this.#fault !== undefined) return;
     this.#ended = true;
-    this.#endedWithoutNotify = true;
+    this.endedWithoutNotify = true;
   }
 }
 

@@ -13,20 +13,13 @@ import type { ClientAuth, TlsVersion } from "../config/config.ts";
 import type { Conn } from "../net/conn.ts";
 import type { TransportStream } from "./transport_stream.ts";
 
-/** What the handshake negotiated. */
-export type Session = {
-  /** `TLSv1.2` or `TLSv1.3`. */
-  readonly protocol: string;
+/** What the handshake negotiated, as the runtime reports it. */
+export type Negotiated = {
+  readonly protocol: unknown;
   readonly resumed: boolean;
-  /** The negotiated protocol (RFC 7301); `undefined` where there is none. */
-  readonly alpn: string | undefined;
-  /** The cipher suite as OpenSSL names it. */
-  readonly cipher: string | undefined;
-  /**
-   * For accepted connections, the name that the client asked for (SNI, RFC 6066). Chosen by the
-   * client.
-   */
-  readonly serverName: string | undefined;
+  readonly alpn: unknown;
+  readonly cipher: unknown;
+  readonly serverName: unknown;
 };
 
 /** The addresses of a transport's two ends. */
@@ -43,7 +36,7 @@ export interface EstablishedTls extends RunningTls {
   /** Every certificate that the peer showed, DER, its own first. Resumed sessions remember them. */
   chain(): readonly Uint8Array[];
   /** What was negotiated. */
-  session(): Session;
+  negotiated(): Negotiated;
   /** Makes a connection of it. Call in the same turn, so that no byte is missed. */
   open(ends: Ends): Conn;
 }
@@ -111,9 +104,4 @@ export function certificateRequest(
 /** A protocol version as `node:tls` spells it. */
 export function nodeTlsVersion(version: TlsVersion): SecureVersion {
   return version === "TLS1.2" ? "TLSv1.2" : "TLSv1.3";
-}
-
-/** A non-empty string, or `undefined` for anything else. */
-export function textOf(value: unknown): string | undefined {
-  return typeof value === "string" && value !== "" ? value : undefined;
 }

@@ -12,7 +12,7 @@ import { nodeTlsVersion, type RunningTls, type TlsBackend, type TlsEndpoint } fr
 import type { Credentials } from "../x509/credentials.ts";
 import {
   type Decide,
-  handshake,
+  Handshake,
   type HandshakeLimits,
   type Handshaken,
   type Role,
@@ -86,7 +86,7 @@ export class TlsClient {
     decide: Decide<T>,
     limits: HandshakeLimits,
   ): Promise<Handshaken<T>> {
-    return handshake(transport, this.#role, decide, limits);
+    return new Handshake(transport, this.#role, decide, limits).run();
   }
 }
 

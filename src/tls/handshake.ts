@@ -11,8 +11,8 @@ import { formatDuration } from "../util/duration.ts";
 import type {
   EstablishedTls,
   HandshakeEvents,
+  Negotiated,
   RunningTls,
-  Session,
   TlsEndpoint,
 } from "./backend.ts";
 import { HandshakeCut, HandshakeError, transportError } from "./handshake_error.ts";
@@ -20,7 +20,6 @@ import type { Requester, VerificationResult, VerifiedPeer, VerifyPeer } from "./
 import { MAX_FRUITLESS, MAX_MESSAGE, MAX_SILENCE, TransportStream } from "./transport_stream.ts";
 
 export { HandshakeCut, HandshakeError };
-export type { Session };
 
 /** A decision about a verified peer; without `admit` the connection is closed. */
 export type Decided<T> = { readonly admit: boolean; readonly value: T };
@@ -31,6 +30,22 @@ export type Decided<T> = { readonly admit: boolean; readonly value: T };
  * of the event loop in which the verification is current.
  */
 export type Decide<T> = (peer: VerifiedPeer | undefined) => Decided<T>;
+
+/** What the handshake negotiated. */
+export type Session = {
+  /** `TLSv1.2` or `TLSv1.3`. */
+  readonly protocol: string;
+  readonly resumed: boolean;
+  /** The negotiated protocol (RFC 7301); `undefined` where there is none. */
+  readonly alpn: string | undefined;
+  /** The cipher suite as OpenSSL names it. */
+  readonly cipher: string | undefined;
+  /**
+   * For accepted connections, the name that the client asked for (SNI, RFC 6066). Chosen by the
+   * client.
+   */
+  readonly serverName: string | undefined;
+};
 
 /** The result of a completed handshake, whether or not the peer was admitted. */
 export type Handshaken<T> = Session & {
@@ -72,21 +87,6 @@ export type Role = {
 };
 
 /**
- * Performs one handshake over `transport`, which it owns from now on: the transport is closed
- * unless an admitted connection is returned.
- *
- * @throws {HandshakeError} when the handshake fails or the peer's chain does not verify.
- */
-export function handshake<T>(
-  transport: Conn,
-  role: Role,
-  decide: Decide<T>,
-  limits: HandshakeLimits,
-): Promise<Handshaken<T>> {
-  return new Handshake(transport, role, decide, limits).run();
-}
-
-/**
  * There is no peer to verify: no certificate is required, or none was shown where that is allowed.
  */
 const NO_PEER = Symbol("no peer");
@@ -98,7 +98,7 @@ const NO_PEER = Symbol("no peer");
 const MAX_VERIFICATIONS = 8;
 
 /** One handshake. Its methods are in the order in which they are called. */
-class Handshake<T> implements HandshakeEvents, Requester {
+export class Handshake<T> implements HandshakeEvents, Requester {
   readonly #transport: Conn;
   readonly #role: Role;
   readonly #decide: Decide<T>;
@@ -115,6 +115,7 @@ class Handshake<T> implements HandshakeEvents, Requester {
   /** Aborts when the result is known. Most peers are in the cache and never need it. */
   #over: AbortController | undefined;
 
+  /** Owns `transport` from now on. */
   constructor(transport: Conn, role: Role, decide: Decide<T>, limits: HandshakeLimits) {
     this.#transport = transport;
     this.#role = role;
@@ -134,6 +135,11 @@ class Handshake<T> implements HandshakeEvents, Requester {
     return (this.#over ??= new AbortController()).signal;
   }
 
+  /**
+   * Performs the handshake. The transport is closed unless an admitted connection is returned.
+   *
+   * @throws {HandshakeError} when the handshake fails or the peer's chain does not verify.
+   */
   async run(): Promise<Handshaken<T>> {
     const { timeout, signal } = this.#limits;
     const timer = setTimeout(() => this.#expire(), timeout);
@@ -275,7 +281,7 @@ class Handshake<T> implements HandshakeEvents, Requester {
       return this.#refuse(new HandshakeError(result.reason, result.detail));
     }
     const peer = result === NO_PEER ? undefined : result.peer;
-    const session = established.session();
+    const session = sessionOf(established.negotiated());
     const { admit, value } = this.#decide(peer);
     this.#settle();
     this.#refused = !admit;
@@ -335,4 +341,19 @@ class Handshake<T> implements HandshakeEvents, Requester {
     this.#stream.close();
     this.#tls?.destroy();
   }
+}
+
+function sessionOf({ protocol, resumed, alpn, cipher, serverName }: Negotiated): Session {
+  return {
+    protocol: textOf(protocol) ?? "unknown",
+    resumed,
+    alpn: textOf(alpn),
+    cipher: textOf(cipher),
+    serverName: textOf(serverName),
+  };
+}
+
+/** A non-empty string, or `undefined` for anything else. */
+function textOf(value: unknown): string | undefined {
+  return typeof value === "string" && value !== "" ? value : undefined;
 }

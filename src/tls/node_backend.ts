@@ -32,10 +32,9 @@ import {
   type Ends,
   type EstablishedTls,
   type HandshakeEvents,
+  type Negotiated,
   type RunningTls,
   type ServerSettings,
-  type Session,
-  textOf,
   type TlsBackend,
   type TlsEndpoint,
 } from "./backend.ts";
@@ -84,7 +83,8 @@ class NodeServer implements TlsEndpoint {
       } else if (event === "tlsClientError") {
         socket = second instanceof tls.TLSSocket ? second : undefined;
         const error = first instanceof Error ? first : new Error(String(first));
-        events.failed(error, textOf(socket?.authorizationError));
+        const code: unknown = socket?.authorizationError;
+        events.failed(error, typeof code === "string" ? code : undefined);
       }
       return true;
     };
@@ -161,14 +161,14 @@ class NodeEstablished implements EstablishedTls {
     return chain;
   }
 
-  session(): Session {
+  negotiated(): Negotiated {
     const socket = this.#socket;
     return {
-      protocol: socket.getProtocol() ?? "unknown",
+      protocol: socket.getProtocol(),
       resumed: socket.isSessionReused(),
-      alpn: textOf(socket.alpnProtocol),
-      cipher: textOf(Reflect.get(socket.getCipher() ?? {}, "standardName")),
-      serverName: textOf(Reflect.get(socket, "servername")),
+      alpn: socket.alpnProtocol,
+      cipher: Reflect.get(socket.getCipher() ?? {}, "standardName"),
+      serverName: Reflect.get(socket, "servername"),
     };
   }
 

@@ -2,75 +2,13 @@
  * Independent verification of the chain that a peer showed, on every connection of both roles,
  * resumed or not. The runtime's TLS only proves that the peer holds the key of its certificate.
  *
- * It answers most of the problems that were found in `node:tls` of Deno 2.9. They are all listed
- * here, with the file that deals with each (paths from `src/`). "Verification" is this module, with
- * `x509/parse.ts` for what is parsed at all and `x509/path.ts` for the path. For each problem that
- * this layer solves, `tests/unit/tls/` shows that plain `node:tls` has it and that this layer does not.
- *
- * Cost:
- *
- * - *Path bomb*: the runtime's path search takes seconds for some hundred certificates and blocks
- *   the event loop. As a server it is given no CA, and does not search. As a client it always does,
- *   whatever it is given, so a hostile server can cause it (`examples/security/README.md`, the second
- *   verdict). Our own search is bounded (`x509/path.ts`), takes turns and pauses
- *   (`tls/fair_queue.ts`).
- *
- * Peers that would be admitted:
- *
- * - *Forged server*: a certificate that the runtime cannot parse (X.509 v1, unusual versions,
- *   trailing bytes, long-form lengths) is accepted by its issuer's name alone, and the peer need
- *   not hold its key. Verification refuses it. With TLS 1.3 our last flight is held back until then
- *   (`tls/handshake.ts`), so the forger's handshake fails and it never sees our certificate.
- * - *v1 anchor*: an X.509 v1 certificate in the bundle admits every peer that has a copy of it.
- *   Only v3 is parsed, in the bundle (`certstore/`) and as a leaf (verification).
- * - *Stale ticket*: tickets outlive a change of trust, and are accepted where a certificate is
- *   required although none was ever shown. At every resumption the chain is verified and the caller
- *   decides, with the trust of that moment; an empty chain is no certificate (`tls/handshake.ts`).
- * - *Resumed after expiry*: a result is cached no longer than its path is valid.
- * - *Anchors as they are*: anchors that are expired, have the wrong key usage, exceed their path
- *   length or are no CA at all are accepted. Verification applies the rules of the path to anchors
- *   too, and to leaves that are in the bundle.
- * - *Intermediate without keyCertSign*: verification requires it.
- * - *Names from the CN*: the runtime's name check is off (`tls/client.ts`); names are SANs
- *   (`x509/server_name.ts`).
- * - *Bad or none*: where a certificate is optional, a bad one completes the handshake, and none
- *   looks like a bad one. They are distinguished by what was shown (`tls/handshake.ts`).
- * - *Unreadable own key*: the runtime connects without a certificate, or reports a protocol error.
- *   `certstore/` refuses such files; `tls/client.ts` checks the key again.
- *
- * Availability:
- *
- * - *Pause that does not*: a paused socket goes on reading into memory. TLS gets no socket but a
- *   `TransportStream` (`tls/wire.ts`), which reads only when the connection is read, either by the native engine
- *   (`tls/engine_channel.ts`) or by the public stream (`tls/connection.ts`).
- * - *Lost end*: a paused socket may never report its end. Our socket is never paused, only the stream
- *   is; an end without close_notify is `truncated` (`tls/connection.ts`).
- * - *Open after the timeout*: the runtime's handshake timeout leaves the socket open. We have our
- *   own deadline and close (`tls/handshake.ts`); the runtime's is off (`tls/server.ts`).
- * - *Never collected*: the native state of a connection is a reference cycle that the garbage
- *   collector does not see. `TransportStream.close` or `destroySsl` frees it after every handshake.
- * - *Endless chain*: `getPeerCertificate(true)` does not return where two CAs of the bundle signed
- *   each other. It is never called, not by the runtime either (`tls/handshake.ts`,
- *   `tls/client.ts`).
- * - *Deaf listener*: `node:net` stops accepting for good after descriptors ran out. We do not
- *   listen with it: `net/listen.ts` accepts with `Deno.listen`, and `listener.ts` backs off.
- * - *Rejected `finished`*: `Deno.serve` rejects it when descriptors run out; `http.ts` serves
- *   again.
- *
- * What peers and operators see:
- *
- * - *Success, then a close*: a refused TLS 1.3 client sees its handshake succeed. Nothing is read
- *   or sent before the decision, and a refused peer gets neither last flight nor ticket; the
- *   runtime by itself would send both (`tls/handshake.ts`, `tls/server.ts`).
- * - *Alert cut off*: destroying the stream loses the alert. The runtime cannot destroy a `TransportStream`,
- *   and `TransportStream.linger` lets the alert arrive.
- * - *Bundle in every handshake*: the server sends all CAs that it is given in each handshake, and
- *   parses them for each connection. It is given none.
- * - *Write grant for UNIX sockets*: Deno needs `--allow-write` to use one. None is used yet.
+ * It answers most of the problems that were found in `node:tls` of Deno 2.9: `README.md` lists them,
+ * with the file that deals with each.
  *
  * @module
  */
 
+import { createHash } from "node:crypto";
 import { namesOf } from "../identity.ts";
 import type { HandshakeReason } from "../outcome.ts";
 import { type Certificate, CertificateError } from "../x509/certificate.ts";
@@ -80,9 +18,8 @@ import { describeRefusal, describeUnreadable, type Known } from "../x509/refusal
 import { NO_REVOCATION, type Revocation } from "../x509/revocation.ts";
 import { carriesName } from "../x509/server_name.ts";
 import { FairQueue } from "./fair_queue.ts";
-import { chainFingerprint, spkiSha256 } from "./fingerprint.ts";
 import { crossCheck } from "./cross_check.ts";
-import { verifySignature, verifySignatureFaster } from "./signature.ts";
+import { spkiSha256, verifySignature, verifySignatureFaster } from "./signature.ts";
 import { SignatureCache } from "./signature_cache.ts";
 
 /** A peer whose chain was verified. */
@@ -119,7 +56,7 @@ export type Requester = {
  */
 export type VerifyPeer = (
   presented: readonly Uint8Array[],
-  asker: Requester,
+  requester: Requester,
 ) => VerificationResult | Promise<VerificationResult>;
 
 /** The trust and settings of a verification. */
@@ -179,10 +116,10 @@ export class PeerVerifier {
    */
   verify(
     presented: readonly Uint8Array[],
-    asker: Requester,
+    requester: Requester,
   ): VerificationResult | Promise<VerificationResult> {
     const fingerprint = chainFingerprint(presented);
-    return this.#recall(fingerprint) ?? this.#verifyInTurn(presented, fingerprint, asker);
+    return this.#recall(fingerprint) ?? this.#verifyInTurn(presented, fingerprint, requester);
   }
 
   /**
@@ -214,7 +151,7 @@ export class PeerVerifier {
     fingerprint: string,
     { source, signal }: Requester,
   ): Promise<VerificationResult> {
-    const verdict = await this.#queue.run(
+    const result = await this.#queue.run(
       source,
       signal,
       async (pause): Promise<VerificationResult> => {
@@ -244,7 +181,7 @@ export class PeerVerifier {
         return this.#settle(next.value, fingerprint, checks.keep);
       },
     );
-    return verdict ?? { ok: false, reason: "other", detail: "the connection ended meanwhile" };
+    return result ?? { ok: false, reason: "other", detail: "the connection ended meanwhile" };
   }
 
   #recall(fingerprint: string): VerificationResult | undefined {
@@ -313,11 +250,11 @@ export class PeerVerifier {
     const { anchors, intermediates = [], revocation = NO_REVOCATION } = this.#options;
     const { purpose, serverName } = this.#options;
     const policy = { anchors, intermediates, revocation, purpose, now };
-    const verdict = yield* validationSteps([leaf, ...others], policy);
-    if (!verdict.ok) {
+    const found = yield* validationSteps([leaf, ...others], policy);
+    if (!found.ok) {
       const shown = { presented, readable: [leaf, ...others] };
       const known = { anchors, intermediates, leftOut: this.#options.leftOut ?? [] };
-      return { reason: verdict.fault, detail: describeRefusal(verdict, shown, known) };
+      return { reason: found.fault, detail: describeRefusal(found, shown, known) };
     }
     if (serverName !== undefined && !carriesName(leaf, serverName)) {
       return {
@@ -325,9 +262,9 @@ export class PeerVerifier {
         detail: `the server's certificate does not carry the name ${serverName}; ${namesOf(leaf)}`,
       };
     }
-    const against = crossCheck(verdict.path, now);
-    if (against !== undefined) return { reason: "bad_certificate", detail: against };
-    const { validFrom, validUntil } = verdict;
+    const objection = crossCheck(found.path, now);
+    if (objection !== undefined) return { reason: "bad_certificate", detail: objection };
+    const { validFrom, validUntil } = found;
     const spki = spkiSha256(leaf.publicKey);
     return { peer: { certificate: leaf, spki, chain: presented, validUntil }, validFrom };
   }
@@ -347,4 +284,14 @@ function tryParse(der: Uint8Array): Read {
     if (error instanceof CertificateError) return error;
     throw error;
   }
+}
+
+/** A key for a chain in DER; chains with equal keys are equal. */
+function chainFingerprint(chain: readonly Uint8Array[]): string {
+  const hash = createHash("sha256");
+  for (const der of chain) {
+    // Hashing the length keeps certificate boundaries part of the key.
+    hash.update(`${der.length}:`).update(der);
+  }
+  return hash.digest("base64");
 }

@@ -12,7 +12,7 @@ import { nodeTlsVersion, type TlsBackend } from "./backend.ts";
 import type { Credentials } from "../x509/credentials.ts";
 import {
   type Decide,
-  handshake,
+  Handshake,
   type HandshakeLimits,
   type Handshaken,
   type Role,
@@ -82,7 +82,7 @@ export class TlsServer {
     decide: Decide<T>,
     limits: HandshakeLimits,
   ): Promise<Handshaken<T>> {
-    return handshake(transport, this.#role, decide, limits);
+    return new Handshake(transport, this.#role, decide, limits).run();
   }
 }
 

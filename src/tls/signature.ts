@@ -12,7 +12,7 @@
  * @module
  */
 
-import { constants, createPublicKey, type KeyObject, verify } from "node:crypto";
+import { constants, createHash, createPublicKey, type KeyObject, verify } from "node:crypto";
 import { Buffer } from "node:buffer";
 import type { PublicKey, SignatureAlgorithm } from "../x509/certificate.ts";
 import { readUnsigned, sequence, TAG } from "../x509/der.ts";
@@ -148,4 +148,9 @@ function rawSignature(der: Uint8Array, size: number): Uint8Array<ArrayBuffer> {
   }
   numbers.end("signature");
   return raw;
+}
+
+/** SHA-256 of the SubjectPublicKeyInfo, base64 (RFC 7469 section 2.4). */
+export function spkiSha256(key: PublicKey): string {
+  return createHash("sha256").update(key.der).digest("base64");
 }

@@ -9,8 +9,8 @@
  * @module
  */
 
+import { createHash } from "node:crypto";
 import type { SignatureCheck } from "../x509/path.ts";
-import { chainFingerprint } from "./fingerprint.ts";
 
 /**
  * Maximum number of cached checks; the least recently used is dropped first. One takes some 100
@@ -79,6 +79,8 @@ export class SignatureCache {
 function nameOfCheck(
   { subject: { signatureAlgorithm, tbs, signature }, key }: SignatureCheck,
 ): string {
-  const algorithm = new TextEncoder().encode(JSON.stringify(signatureAlgorithm));
-  return chainFingerprint([algorithm, key.der, tbs, signature]);
+  const hash = createHash("sha256").update(JSON.stringify(signatureAlgorithm));
+  // Hashing the lengths keeps the boundaries of the parts.
+  for (const part of [key.der, tbs, signature]) hash.update(`${part.length}:`).update(part);
+  return hash.digest("base64");
 }

@@ -8,7 +8,6 @@
 import { EventEmitter } from "node:events";
 import process from "node:process";
 import { type Conn, ConnError, type Sink } from "../net/conn.ts";
-import { Records } from "./records.ts";
 
 /** The callback of a write, called when the bytes were sent. */
 export type Written = (error?: Error | null) => void;
@@ -64,7 +63,7 @@ export class TransportStream extends EventEmitter {
   #reading: Promise<Uint8Array | null> | undefined;
   #muted = false;
   #broken = false;
-  /** Milliseconds of CPU spent on the bytes from {@linkcode TransportStream.pull}, where that is metered. */
+  /** Milliseconds of CPU spent on the bytes from {@linkcode TransportStream.pull}, if metered. */
   cpuSpent = 0;
   /** Whether {@linkcode TransportStream.cpuSpent} is measured. */
   metered = false;
@@ -138,7 +137,7 @@ export class TransportStream extends EventEmitter {
   #enqueue(action: () => Promise<void> | undefined): Promise<void> {
     this.#queued++;
     const done = this.#writing.then(action).finally(() => this.#queued--);
-    // `done` reports a failure to its caller; later writes still get their turn.
+    // `done` reports a failure; later writes still get their turn.
     this.#writing = done.catch(() => {});
     return done;
   }
@@ -151,10 +150,17 @@ export class TransportStream extends EventEmitter {
    * Reads once, without feeding TLS. A handshake may fail while its next bytes are still awaited.
    */
   read(): Promise<Uint8Array | null> {
-    return this.#reading ??= this.#conn.read().then((bytes) => {
+    return this.#reading ??= this.#settleRead(this.#conn.read());
+  }
+
+  async #settleRead(reading: Promise<Uint8Array | null>): Promise<Uint8Array | null> {
+    try {
+      const bytes = await reading;
       if (bytes !== null) this.#incoming.pass(bytes);
       return bytes;
-    }).finally(() => this.#reading = undefined);
+    } finally {
+      this.#reading = undefined;
+    }
   }
 
   /** From now on nothing that TLS writes is sent: for a refused peer. */
@@ -274,4 +280,40 @@ export class TransportStream extends EventEmitter {
 function cpuMilliseconds(): number {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1000;
+}
+
+/** Length of a record's header in bytes; its last two are the length of what follows. */
+const HEADER = 5;
+
+/** Finds the record boundaries of a TLS stream (RFC 8446 section 5.1), without decrypting it. */
+export class Records {
+  /** Bytes of the header that were seen. */
+  #header = 0;
+  /** The first byte of the record's length. */
+  #high = 0;
+  /** Bytes of the record that are still to come. */
+  #left = 0;
+
+  /** Whether the stream is at a record boundary. */
+  get whole(): boolean {
+    return this.#header === 0 && this.#left === 0;
+  }
+
+  /** Processes the next bytes of the stream. */
+  pass(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length;) {
+      if (this.#left > 0) {
+        const skipped = Math.min(this.#left, bytes.length - at);
+        this.#left -= skipped;
+        at += skipped;
+        continue;
+      }
+      const octet = bytes[at++] ?? 0;
+      this.#header++;
+      if (this.#header === HEADER - 1) this.#high = octet;
+      if (this.#header < HEADER) continue;
+      this.#left = (this.#high << 8) | octet;
+      this.#header = 0;
+    }
+  }
 }

@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import net from "node:net";
 import tls from "node:tls";
 import { explain } from "../../src/commands/explain.ts";
-import { spkiSha256 } from "../../src/tls/fingerprint.ts";
+import { spkiSha256 } from "../../src/tls/signature.ts";
 import { parseCertificate } from "../../src/x509/parse.ts";
 import * as der from "../support/der.ts";
 import type { LogLine, TestDaemon } from "../support/daemon.ts";

@@ -12,7 +12,7 @@ import { NativeTcpConn } from "../../../src/native/tcp_conn.ts";
 import { NodeTlsConn } from "../../../src/tls/node_conn.ts";
 import type { TlsClient } from "../../../src/tls/client.ts";
 import { type NativeTls, nativeTls } from "../../../src/native/tls.ts";
-import { NativeTlsBackend } from "../../../src/native/tls_backend.ts";
+import { NativeTlsBackend } from "../../../src/native/tls.ts";
 import type { TlsBackend as Backend } from "../../../src/tls/backend.ts";
 import { NativeTlsConn } from "../../../src/native/tls_conn.ts";
 import type { TlsServer } from "../../../src/tls/server.ts";

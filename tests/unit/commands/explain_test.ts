@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { explain } from "../../../src/commands/explain.ts";
-import { spkiSha256 } from "../../../src/tls/fingerprint.ts";
+import { spkiSha256 } from "../../../src/tls/signature.ts";
 import { parseCertificate } from "../../../src/x509/parse.ts";
 import { makeCrl } from "../../support/crl.ts";
 import { mtlsd } from "../../support/daemon.ts";

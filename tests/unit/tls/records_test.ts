@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Records } from "../../../src/tls/records.ts";
+import { Records } from "../../../src/tls/transport_stream.ts";
 
 /** A record with so many octets. */
 const record = (length: number) =>
