@@ -164,7 +164,6 @@ async function serve(
     log,
     metrics,
     now: Date.now,
-    monotonic: () => performance.now(),
     stopping: { stop: stopping.stop.signal, hurry: stopping.hurry.signal },
   });
   reload = () => void daemon.reload();

@@ -51,8 +51,6 @@ export type DaemonOptions = {
   readonly metrics: Metrics;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** Milliseconds on a monotonic clock. */
-  readonly monotonic: () => number;
   /** Ends a start that hangs, for example on a file of a network that is down. Optional. */
   readonly stopping?: StopSignals | undefined;
 };
@@ -91,8 +89,8 @@ export class Daemon implements AsyncDisposable {
 
   private constructor(options: DaemonOptions) {
     this.#options = options;
-    const { now, monotonic, log } = options;
-    this.#dataPlane = new DataPlaneHandle(new LocalPort({ now, monotonic }), log);
+    const { now, log } = options;
+    this.#dataPlane = new DataPlaneHandle(new LocalPort(now), log);
     this.#rules = rulesOf(options.config.tunnels);
     this.#inForce = this.#rules;
   }

@@ -17,7 +17,7 @@ import {
   type Started,
 } from "../report.ts";
 import type { Command, Snapshot, TunnelState } from "../snapshot.ts";
-import { DataPlane, type DataPlaneDeps } from "../worker.ts";
+import { DataPlane } from "../worker.ts";
 
 /** A data plane, as far as the control plane sees it. */
 export interface DataPlanePort {
@@ -33,10 +33,10 @@ export class LocalPort implements DataPlanePort {
   onReport: (report: Report) => void = () => {};
   readonly #dataPlane: DataPlane;
 
-  /** Creates the data plane. */
-  constructor(clocks: Pick<DataPlaneDeps, "now" | "monotonic">) {
+  /** Creates the data plane. `now` is in milliseconds since the epoch. */
+  constructor(now: () => number) {
     const report = (report: Report) => this.onReport(structuredClone(report));
-    this.#dataPlane = new DataPlane({ report, ...clocks });
+    this.#dataPlane = new DataPlane({ report, now, monotonic: () => performance.now() });
   }
 
   /** Sends a clone of the command. */

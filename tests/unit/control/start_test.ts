@@ -62,7 +62,6 @@ function start(
     log: () => {},
     metrics,
     now: Date.now,
-    monotonic: () => performance.now(),
     ...rest,
   });
 }
