@@ -34,7 +34,7 @@ const END = /^-----END (.*)-----$/;
 const HEADER = /^[A-Za-z][A-Za-z0-9-]*:/;
 
 /** Whether the text contains the start of a PEM block. */
-export function looksLikePem(text: string): boolean {
+function looksLikePem(text: string): boolean {
   return text.includes("-----BEGIN ");
 }
 

@@ -261,7 +261,7 @@ export type ListIssuers = {
 };
 
 /** The CA that signed a list, or a clause that says what is wrong with the list. */
-export type FoundIssuer =
+type FoundIssuer =
   | { readonly ok: true; readonly issuer: Certificate }
   | { readonly ok: false; readonly fault: string };
 
@@ -271,7 +271,7 @@ export type FoundIssuer =
  *
  * @param now milliseconds since the epoch.
  */
-export function findListIssuer(
+function findListIssuer(
   list: CertificateList,
   { anchors, leftOut, helpers }: ListIssuers,
   now: number,

@@ -47,7 +47,7 @@ export type FileSet = {
 };
 
 /** Key that is equal for blocks that name the same files. */
-export function setKey({ cert, key, ca, intermediates, crl = [] }: CredentialPaths): string {
+function setKey({ cert, key, ca, intermediates, crl = [] }: CredentialPaths): string {
   return JSON.stringify([cert, key, ca ?? null, intermediates ?? null, ...crl]);
 }
 

@@ -308,7 +308,7 @@ async function realPath(path: string): Promise<string | undefined> {
 }
 
 /** Whether Deno may read a path without a prompt. */
-export async function isGranted(path: string): Promise<boolean> {
+async function isGranted(path: string): Promise<boolean> {
   return (await Deno.permissions.query({ name: "read", path })).state === "granted";
 }
 
@@ -316,7 +316,7 @@ export async function isGranted(path: string): Promise<boolean> {
  * The paths whose directories may be watched. For the others only the files themselves are granted,
  * so they can only be polled.
  */
-export async function watchable(paths: readonly string[]): Promise<readonly string[]> {
+async function watchable(paths: readonly string[]): Promise<readonly string[]> {
   const found: string[] = [];
   for (const path of paths) {
     if (await isGranted(dirname(path)) || !await isGranted(path)) found.push(path);
@@ -328,7 +328,7 @@ export async function watchable(paths: readonly string[]): Promise<readonly stri
  * Identifies a directory, so that a replacement of the same name is noticed even if it has the same
  * inode number; `undefined` if it does not exist.
  */
-export async function identityOf(directory: string): Promise<string | undefined> {
+async function identityOf(directory: string): Promise<string | undefined> {
   try {
     const { dev, ino, birthtime } = await Deno.stat(directory);
     return `${dev}:${ino}:${birthtime?.getTime()}`;
@@ -345,7 +345,7 @@ export async function identityOf(directory: string): Promise<string | undefined>
  * of the process. Opening a pipe that has no writer blocks forever, and opening or closing a watch
  * waits for that thread, so the whole process would hang.
  */
-export async function pipeIn(directory: string): Promise<string | undefined> {
+async function pipeIn(directory: string): Promise<string | undefined> {
   if (await isPipe(directory)) return "it is a pipe";
   try {
     for await (const { name, isFile, isDirectory } of Deno.readDir(directory)) {

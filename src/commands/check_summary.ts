@@ -138,7 +138,7 @@ export function revocationWarnings({ revocation }: Credentials, now: number): re
 }
 
 /** One line for each list, and one for each CA without a list. */
-export function revocationSummary(
+function revocationSummary(
   { anchors, intermediates, revocation }: Credentials,
   now: number,
 ): readonly string[] {

@@ -63,7 +63,7 @@ const KEY = /-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----/;
  * One line for each granted directory that contains such keys. Accesses only files that this
  * process may read without a prompt.
  */
-export async function otherKeys(
+async function otherKeys(
   grants: readonly Grant[],
   { tunnels }: Config,
 ): Promise<readonly string[]> {

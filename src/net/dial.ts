@@ -10,7 +10,13 @@ import { expiringSignal, type TimeLimits } from "../util/abort.ts";
 import { formatDuration } from "../util/duration.ts";
 import type { Conn } from "./conn.ts";
 import { type AdoptTcp, openTcp } from "./socket_conn.ts";
-import { DialError, type DialReason, isLookupFailure, missingGrant } from "./errors.ts";
+import {
+  beyondGrants,
+  DialError,
+  type DialReason,
+  isLookupFailure,
+  missingGrant,
+} from "./errors.ts";
 import { codeOf, messageOf } from "../util/errors.ts";
 
 /** Settings of {@linkcode dialTcp}; the time limit includes the name look-up. */
@@ -75,16 +81,6 @@ export async function withinLimits<T>(
   throw signal?.aborted
     ? new DialError("aborted", `${cannot}: aborted`, { cause: signal.reason })
     : new DialError("timeout", `${cannot}: no answer within ${formatDuration(timeout)}`);
-}
-
-/**
- * How to fix a path that no grant can cover; `undefined` for any other error. Deno 2.9 refuses such
- * a path even though the grant for it is present.
- */
-export function beyondGrants(error: unknown): string | undefined {
-  if (!(error instanceof Deno.errors.NotCapable)) return undefined;
-  if (!error.message.startsWith("Requires all access")) return undefined;
-  return "not permitted: Deno keeps /dev, /proc and /sys to --allow-all: use another directory";
 }
 
 function dialError(cannot: string, address: Address | HostPort, error: unknown): DialError {

@@ -135,6 +135,16 @@ export function missingGrant(error: unknown, address: Address | HostPort): strin
   return `not permitted: add --allow-net=${asked ?? formatAddress(address)}`;
 }
 
+/**
+ * How to fix a path that no grant can cover; `undefined` for any other error. Deno 2.9 refuses such
+ * a path even though the grant for it is present.
+ */
+export function beyondGrants(error: unknown): string | undefined {
+  if (!(error instanceof Deno.errors.NotCapable)) return undefined;
+  if (!error.message.startsWith("Requires all access")) return undefined;
+  return "not permitted: Deno keeps /dev, /proc and /sys to --allow-all: use another directory";
+}
+
 /** The grants that a UNIX socket needs; `files` are further paths to read and write. */
 export function socketGrants(path: string, ...files: readonly string[]): readonly string[] {
   const paths = [path, ...files].join(",");

@@ -195,7 +195,7 @@ export function formatNetAddr(addr: Deno.NetAddr): RemoteAddress {
 }
 
 /** `unix:` and the path; `unix:@` for an unnamed end, for which Deno has `null`. */
-export function formatUnixAddr(addr: Deno.UnixAddr): RemoteAddress {
+function formatUnixAddr(addr: Deno.UnixAddr): RemoteAddress {
   const path: unknown = addr.path;
   return `unix:${typeof path === "string" && path !== "" ? path : "@"}`;
 }

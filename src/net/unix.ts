@@ -14,6 +14,7 @@ import { formatAddress } from "../config/address.ts";
 import type { UnixAddress } from "../config/config.ts";
 import {
   bindSocket,
+  type BoundSocket,
   closeSocket,
   isSame,
   lockPath,
@@ -23,9 +24,15 @@ import {
   type SocketLock,
 } from "./unix_bind.ts";
 import { UnixConn } from "./socket_conn.ts";
-import { beyondGrants, type DialOptions, withinLimits } from "./dial.ts";
+import { type DialOptions, withinLimits } from "./dial.ts";
 import type { SocketListener } from "./listen.ts";
-import { AcceptError, ListenError, type ListenReason, socketGrants } from "./errors.ts";
+import {
+  AcceptError,
+  beyondGrants,
+  ListenError,
+  type ListenReason,
+  socketGrants,
+} from "./errors.ts";
 import { codeOf, messageOf } from "../util/errors.ts";
 
 /**
@@ -41,7 +48,7 @@ export async function listenUnix(address: UnixAddress, mode: number): Promise<So
   try {
     lock = lockSocket(path);
     if (lock === undefined) throw new Occupied("another mtlsd listens there");
-    return new Listening(address, lock, await bindSocket(path, mode));
+    return new UnixListener(address, lock, await bindSocket(path, mode));
   } catch (error) {
     lock?.[Symbol.dispose]();
     throw listenError(address, error);
@@ -87,19 +94,17 @@ function listenReason(error: unknown): ListenReason {
   }
 }
 
-type Bound = Awaited<ReturnType<typeof bindSocket>>;
-
-class Listening implements SocketListener {
+class UnixListener implements SocketListener {
   readonly address: string;
   readonly #path: string;
-  readonly #bound: Bound;
+  readonly #bound: BoundSocket;
   #lock: SocketLock | undefined;
   #first: Promise<Deno.UnixConn> | undefined;
   #closed = false;
   /** Rejects the pending `accept`. */
   #cut: ((error: AcceptError) => void) | undefined;
 
-  constructor(address: UnixAddress, lock: SocketLock, bound: Bound) {
+  constructor(address: UnixAddress, lock: SocketLock, bound: BoundSocket) {
     this.address = formatAddress(address);
     this.#path = address.path;
     this.#lock = lock;

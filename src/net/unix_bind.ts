@@ -253,14 +253,14 @@ export function isSame(one: Deno.FileInfo, other: Deno.FileInfo | undefined): bo
  * Whether a file is unchanged. The inode number of a removed file may be reused at once, as on
  * ext4, so the times are compared too.
  */
-export function isUntouched(before: Deno.FileInfo, after: Deno.FileInfo | undefined): boolean {
+function isUntouched(before: Deno.FileInfo, after: Deno.FileInfo | undefined): boolean {
   if (after === undefined || !isSame(before, after)) return false;
   return (["birthtime", "ctime", "mtime"] as const)
     .every((time) => before[time]?.getTime() === after[time]?.getTime());
 }
 
 /** The kind of a file, for a message. */
-export function kindOf(file: Deno.FileInfo): string {
+function kindOf(file: Deno.FileInfo): string {
   if (file.isSocket) return "a socket";
   if (file.isSymlink) return "a symbolic link";
   if (file.isDirectory) return "a directory";
