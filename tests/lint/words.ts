@@ -98,7 +98,6 @@ export const NOT_YET: readonly string[] = [
   "tests/docs/",
   "tests/faults/",
   "tests/fuzz/targets/chains.ts",
-  "tests/scenarios/",
   "tests/support/",
   "tests/unit/",
 ];

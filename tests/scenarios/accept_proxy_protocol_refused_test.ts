@@ -1,5 +1,5 @@
 /**
- * Headers that are wrong, late, missing, or of somebody who may not send any: nothing is to be had by
+ * Headers that are wrong, late, missing, or of a source that may not send any: nothing is to be had by
  * them, and others do not notice.
  *
  * @module

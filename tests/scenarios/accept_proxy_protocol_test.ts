@@ -38,7 +38,7 @@ for (const option of ["send-proxy", "send-proxy-v2"]) {
 }`,
       [receiver],
     );
-    // Both settings at once: what one balancer tells is told to the next.
+    // Both settings at once: what one balancer reports is passed on to the next.
     const server = await behind(testBed, receiver, { proxy: { proxy_protocol: "v2" } });
     await using _haproxy = await haproxy(
       () =>
@@ -151,7 +151,7 @@ Deno.test("client mode: the header is taken off, and the caller is who it names"
   await client.waitForLog("dialer: connected", { remote: CLIENT });
   const closed = await client.waitForLog("dialer: connection closed", { remote: CLIENT });
   assert.match(closed.fields.via ?? "", /^127\.0\.0\.1:/);
-  // Without one nobody is dialled.
+  // Without one no target is dialled.
   const before = (await server.metrics()).get("mtlsd_connections_total");
   await using rude = await Peer.connect(client.port);
   await rude.send("hello, this is no header");

@@ -1,6 +1,6 @@
 /**
  * The adversary's suite, certificates: every way in which a chain can be wrong, against a daemon that
- * requires a certificate, one where it is optional, and one whose rules are on trial.
+ * requires a certificate, one where it is optional, and one in audit mode.
  *
  * @module
  */
@@ -11,13 +11,13 @@ import { chainPem } from "../support/pki.ts";
 import { type DaemonOptions, TestBed } from "../support/testbed.ts";
 import { chainTables } from "./adversary/tables.ts";
 
-const GROUPS: Readonly<Record<string, DaemonOptions & { readonly trial?: boolean }>> = {
+const GROUPS: Readonly<Record<string, DaemonOptions & { readonly audited?: boolean }>> = {
   "client_auth required": {},
   "client_auth optional": { tls: { client_auth: "optional" } },
-  "acl.mode audit": { acl: { mode: "audit", allow_cn: ["nobody"] }, trial: true },
+  "acl.mode audit": { acl: { mode: "audit", allow_cn: ["nobody"] }, audited: true },
 };
 
-for (const [group, { trial = false, ...options }] of Object.entries(GROUPS)) {
+for (const [group, { audited = false, ...options }] of Object.entries(GROUPS)) {
   Deno.test(`hostile certificates, ${group}`, async (t) => {
     await using testBed = await TestBed.create();
     const { ca } = testBed.pki;
@@ -30,7 +30,7 @@ for (const [group, { trial = false, ...options }] of Object.entries(GROUPS)) {
       daemon,
       backend,
       good,
-      admission: trial ? "would_deny" : "allowed",
+      admission: audited ? "would_deny" : "allowed",
     });
     for (const [i, row] of rows.entries()) {
       // All of them in both versions once; the other groups differ in what comes after.

@@ -1,6 +1,6 @@
 /**
  * The adversary's suite, quantity: peers that are slow, and many, and never come to the point. They cost
- * little, and keep nobody else out.
+ * little, and keep no other peer out.
  *
  * @module
  */
@@ -73,7 +73,7 @@ for (const count of [200, 300]) {
       return Array.from({ length: count }, () => playClient(daemon.port, "TLS1.3", play));
     };
     const plays = open();
-    // There are 256 places: beyond them the oldest give way.
+    // There are 256 places: beyond them the oldest are evicted.
     await daemon.waitForMetric(counter.accepted, count);
     const started = performance.now();
     const { text } = await playClient(daemon.port, "TLS1.3", holder(client));
@@ -85,7 +85,7 @@ for (const count of [200, 300]) {
     await daemon.waitForMetric("mtlsd_active_connections", 0);
     await waitForDescriptors(daemon.pid, base);
     assert.equal(backend.connections, 1);
-    // Those that go on get in; beyond the places the slowest would give way on a busy machine.
+    // Those that go on get in; beyond the places the slowest would be evicted on a busy machine.
     const going = Math.min(count, 200);
     const control = Array.from(
       { length: going },

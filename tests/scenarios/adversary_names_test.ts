@@ -1,5 +1,5 @@
 /**
- * The adversary's suite, names: valid certificates that try to pass for somebody else, or to hide from
+ * The adversary's suite, names: valid certificates that try to pass for another peer, or to hide from
  * a rule that keeps them out.
  *
  * @module

@@ -28,7 +28,7 @@ Deno.test("keys that the peer does not hold, and protocol abuse", async (t) => {
   assertWholeLines(daemon);
 });
 
-/** What a peer does once it was let in, to become somebody else. */
+/** What a peer does once it was let in, to become another peer. */
 const CHANGES: Readonly<Record<Version, Readonly<Record<string, Uint8Array>>>> = {
   "TLS1.2": { "renegotiation": clientHello("TLS1.2") },
   "TLS1.3": {
@@ -51,7 +51,7 @@ Deno.test("a peer that was let in and wants to be somebody else", async (t) => {
         const { alerts } = await playClient(daemon.port, version, {
           ...good,
           afterwards: async (line) => {
-            // The first attempt may be declined in peace; nobody has to decline twice.
+            // The first attempt may be declined in peace; a second one need not be declined.
             for (let i = 0; i < 3; i++) line.put(RECORD.handshake, octets);
             line.put(RECORD.data, Buffer.from("now as somebody else"));
             await line.flush();
@@ -61,7 +61,7 @@ Deno.test("a peer that was let in and wants to be somebody else", async (t) => {
           },
         });
         assert.deepEqual(heard, []);
-        // no_renegotiation, unexpected_message: what the engine had to say in time.
+        // no_renegotiation, unexpected_message: what the TLS engine had to say in time.
         assert.deepEqual(alerts.filter((alert) => alert !== 100 && alert !== 10), []);
         await daemon.waitForLog(
           "listener: connection closed",

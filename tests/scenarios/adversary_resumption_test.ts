@@ -117,7 +117,7 @@ async function refuses(
   const { echoed, reused, said } =
     await (how === "full" ? keeper.first(daemon.port) : keeper.again(daemon.port));
   assert.equal(echoed, false, said);
-  // Under TLS 1.2 and 1.3 alike the client is told that its session goes on before it is judged.
+  // Under TLS 1.2 and 1.3 alike the client learns that its session is resumed before it is authorized.
   assert.equal(reused, resumed, said);
   const { fields, raw } = await until(
     () => daemon.lines.slice(from).find(({ fields }) => REFUSED.includes(fields.msg ?? "")),
@@ -236,12 +236,12 @@ Deno.test("tickets of those who were not let in, and of those who showed nothing
     tls: { client_auth: "optional" },
     acl: { ...rules, allow_anonymous: true },
   });
-  const strangers: Readonly<Record<string, Issued>> = {
+  const untrusted: Readonly<Record<string, Issued>> = {
     "of another CA": makeLeaf({ role: "client", subject: "frontend-service" }, makeCa()),
     "that no rule names": makeLeaf({ role: "client", subject: "stranger" }, ca),
   };
   for (const version of VERSIONS) {
-    for (const [who, identity] of Object.entries(strangers)) {
+    for (const [who, identity] of Object.entries(untrusted)) {
       await t.step(`a client ${who} is given no ticket, ${version}`, async () => {
         const { connections } = backend;
         const keeper = await SessionKeeper.create(testBed.dir, version, identity);

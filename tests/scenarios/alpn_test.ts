@@ -1,6 +1,6 @@
 /**
  * ALPN on both sides: offered, negotiated, logged, and where nothing matches the alert that there is for
- * it; whichever way the engine is driven.
+ * it; whichever way the TLS engine is driven.
  *
  * @module
  */
@@ -20,7 +20,7 @@ const REFUSED = 'mtlsd_tls_handshake_errors_total{reason="protocol"}';
 
 const NO_HANDLES = fileURLToPath(new URL("../support/no_handles.ts", import.meta.url));
 
-/** Both ways to drive the engine. */
+/** Both ways to drive the TLS engine. */
 const WAYS = [
   { way: "native", options: {} },
   { way: "public", options: { preload: NO_HANDLES } },

@@ -15,7 +15,7 @@ import { TestBed } from "../support/testbed.ts";
 const ANSWER = "x".repeat(20_000);
 
 /** Sends in pieces, for longer than a connection takes to end, and reads only then. */
-const CALLER = `
+const CLIENT = `
 import socket, sys, time
 where = sys.argv[1]
 caller = socket.socket(socket.AF_UNIX if where.startswith("/") else socket.AF_INET)
@@ -55,7 +55,7 @@ for (const leaving of ["after close_notify", "without close_notify"] as const) {
         const path = `${testBed.dir}/local.sock`;
         const listen = kind === "unix" ? { listen: `unix:${path}` } : {};
         const client = await testBed.client(`127.0.0.1:${port}`, listen);
-        const script = await testBed.write("caller.py", CALLER);
+        const script = await testBed.write("caller.py", CLIENT);
         for (let run = 0; run < 4; run++) {
           const where = kind === "unix" ? path : client.port;
           const { stdout, stderr, code } = await sh(`python3 ${script} ${where}`);

@@ -1,6 +1,6 @@
 /**
- * `acl.mode: audit`: the rules are on trial. Everybody with a valid certificate is let in, those who
- * would not be are told of; whoever has no valid certificate is kept out as ever.
+ * `acl.mode: audit`: the rules only log. Every peer with a valid certificate is let in, those who
+ * would not be are logged; a peer without a valid certificate is kept out as ever.
  *
  * @module
  */

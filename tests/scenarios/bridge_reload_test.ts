@@ -1,6 +1,6 @@
 /**
  * Bridge mode while the world changes: each peer of an open connection, the one that connected and the
- * target, is judged by its own side's trust and rules.
+ * target, is authorized by its own side's trust and rules.
  *
  * @module
  */
@@ -67,7 +67,7 @@ Deno.test("bridge: a target that upstream_acl no longer admits loses every conne
   const held = [await open(gateway, bridge), await open(gateway, bridge)];
   {
     await using _chatter = new EchoLoop(...held);
-    // The near side's rules have nothing to say of the target, and the other way round.
+    // The downstream side's rules have nothing to say of the target, and the other way round.
     await changeRules(bridge, { deny_cn: ["localhost"] });
     await changeRules(bridge, { deny_cn: ["frontend-service"] }, "upstream_acl");
     await changeRules(bridge, { mode: "audit", deny_cn: ["localhost"] }, "upstream_acl");
@@ -98,7 +98,7 @@ Deno.test("bridge: a CA that leaves its bundle takes its side's peers with it, a
     await theirs.ended();
     const line = await bridge.waitForLog("listener: connection closed", { reason: "untrusted" });
     assert.equal(line.fields.peer_cn, "foreign");
-    // A CA more in the far bundle: nobody minds.
+    // A CA more in the upstream bundle changes nothing.
     await changeFile(bridge, files.ca, chainPem(upstream.ca, other));
   }
   await bridge.waitForMetric(closedSeries("untrusted"), 1);

@@ -30,11 +30,11 @@ function hex(issued: Issued): string {
 Deno.test("bridge: two domains joined, each side in the log, and counted once", async () => {
   await using gateway = await BridgeTestBed.create();
   const { targetPki: upstream } = gateway;
-  const { address, clientSerials: callers } = gateway.echo();
+  const { address, clientSerials: clients } = gateway.echo();
   const bridge = await gateway.bridge(address);
   const before = await counters(bridge);
   assert.equal(await attempt(gateway.as(bridge)), "hello");
-  assert.deepEqual(callers, [hex(upstream.client)]);
+  assert.deepEqual(clients, [hex(upstream.client)]);
   const downstream = await bridge.waitForLog("listener: accepted connection");
   const dialled = await bridge.waitForLog("dialer: connected");
   assert.equal(downstream.fields.peer_cn, "frontend-service");
@@ -95,7 +95,7 @@ Deno.test("bridge: who is not let in makes it dial nobody", async () => {
   });
   const { ca } = testBed.pki;
   const downstream = { port: bridge.port, ca: ca.pem };
-  const stranger = makeLeaf({ role: "client", subject: "frontend-service" }, makeCa());
+  const untrusted = makeLeaf({ role: "client", subject: "frontend-service" }, makeCa());
   const forged = makeLeaf({ role: "client", subject: "frontend-service", forged: true }, ca);
   const past = new Date(Date.now() - 60_000);
   const expired = makeLeaf(
@@ -106,7 +106,7 @@ Deno.test("bridge: who is not let in makes it dial nobody", async () => {
   const server = makeLeaf({ role: "server", subject: "frontend-service" }, ca);
   // The far domain's word does not count here, its own client's least of all.
   const impostor = makeLeaf({ role: "client", subject: "frontend-service" }, upstream.ca);
-  for (const identity of [stranger, forged, expired, other, server, impostor, upstream.client]) {
+  for (const identity of [untrusted, forged, expired, other, server, impostor, upstream.client]) {
     assert.equal(await attempt({ ...downstream, identity }), "");
   }
   assert.equal(await attempt(downstream), "");
@@ -144,7 +144,7 @@ Deno.test("bridge: a target that is not what it should be hears not a byte", asy
   const san = [dns("localhost")];
   const rogues: readonly (readonly [name: string, leaf: Issued, reason: string])[] = [
     ["of nobody's", serverLeaf(makeCa()), "untrusted"],
-    // Whoever connects is judged by that CA; a target that shows its certificate is not.
+    // Clients are verified against that CA; a target that shows its certificate is not.
     ["of the downstream domain", serverLeaf(testBed.pki.ca), "untrusted"],
     ["the bridge's own", testBed.pki.server, "untrusted"],
     ["forged", serverLeaf(upstream.ca, "localhost", true), "untrusted"],
@@ -194,14 +194,14 @@ Deno.test("bridge: a target that is not what it should be hears not a byte", asy
 
 Deno.test("bridge: acl judges who connects, upstream_acl the target, and neither the other", async () => {
   await using gateway = await BridgeTestBed.create();
-  const { address, clientSerials: callers } = gateway.echo();
+  const { address, clientSerials: clients } = gateway.echo();
   const rows = [
-    // Each side's rules name the other's peer: they help nobody.
+    // Each side's rules name the other's peer: they admit no peer.
     [{ allow_cn: ["localhost"] }, {}, ""],
     [{}, { allow_cn: ["frontend-service"] }, ""],
     [{ deny_cn: ["frontend-service"] }, {}, ""],
     [{}, { deny_cn: ["localhost"] }, ""],
-    // And hurt nobody.
+    // And deny no peer.
     [{ deny_cn: ["localhost"] }, { deny_cn: ["frontend-service"] }, "hello"],
     [{ allow_cn: ["frontend-service"] }, { allow_cn: ["localhost"] }, "hello"],
     [{ allow_cn: ["frontend-service"] }, {}, "hello"],
@@ -209,9 +209,9 @@ Deno.test("bridge: acl judges who connects, upstream_acl the target, and neither
   ] as const;
   for (const [acl, upstream_acl, answer] of rows) {
     const bridge = await gateway.bridge(address, { acl, upstream_acl });
-    const seen = callers.length;
+    const seen = clients.length;
     assert.equal(await attempt(gateway.as(bridge)), answer, JSON.stringify([acl, upstream_acl]));
-    assert.equal(callers.length, answer === "" ? seen : seen + 1);
+    assert.equal(clients.length, answer === "" ? seen : seen + 1);
     await bridge.stop();
   }
 });

@@ -1,5 +1,5 @@
 /**
- * What broke off is told from what ended: a plain peer sees a reset after all that had come before, a TLS
+ * A break is distinguished from an end: a plain peer sees a reset after all that had come before, a TLS
  * peer no close_notify; a good end is one on either side.
  *
  * @module
@@ -38,10 +38,10 @@ for (const version of VERSIONS) {
       await pythonServer({ files, version, size: SAID, end: "reset", wait: true }),
     );
     const client = await testBed.client(server.address);
-    await using caller = await Peer.connect(client.port);
-    await until(() => caller.received === SAID);
+    await using plainClient = await Peer.connect(client.port);
+    await until(() => plainClient.received === SAID);
     await server.process.type("\n");
-    assert.equal(await caller.ended(), "reset");
+    assert.equal(await plainClient.ended(), "reset");
     await client.waitForLog("dialer: connection closed", { reason: "target_reset" });
   });
 
@@ -56,9 +56,9 @@ for (const version of VERSIONS) {
 
       const server = testBed.use(await pythonServer({ files, version, size: SAID, end }));
       const client = await testBed.client(server.address);
-      await using caller = await Peer.connect(client.port);
-      assert.equal(await caller.ended(), "end");
-      assert.equal(caller.received, SAID);
+      await using plainClient = await Peer.connect(client.port);
+      assert.equal(await plainClient.ended(), "end");
+      assert.equal(plainClient.received, SAID);
     });
   }
 
@@ -79,10 +79,10 @@ for (const version of VERSIONS) {
 
     const server = testBed.use(await pythonServer(asking));
     const client = await testBed.client(server.address);
-    await using caller = await Peer.connect(client.port);
-    assert.equal(await caller.ended(), "end");
-    await caller.send("half an answer");
-    caller.reset();
+    await using plainClient = await Peer.connect(client.port);
+    assert.equal(await plainClient.ended(), "end");
+    await plainClient.send("half an answer");
+    plainClient.reset();
     const heard = await gotBy(server.process);
     assert.equal(heard.size, "half an answer".length);
     assert.notEqual(heard.end, "eof");
@@ -94,13 +94,15 @@ Deno.test("a break goes through two daemons, whoever breaks", async () => {
   const backend = testBed.use(await PeerServer.listen());
   const { server, client } = await testBed.tunnel(backend.address);
   for (const [index, breaks] of ["target", "caller"].entries()) {
-    await using caller = await Peer.connect(client.port);
-    await caller.send("a question");
+    await using plainClient = await Peer.connect(client.port);
+    await plainClient.send("a question");
     const upstream = await backend.peer(index);
     await upstream.receives("a question");
     await upstream.send("half an answer");
-    await caller.receives("half an answer");
-    const [breaking, other] = breaks === "target" ? [upstream, caller] : [caller, upstream];
+    await plainClient.receives("half an answer");
+    const [breaking, other] = breaks === "target"
+      ? [upstream, plainClient]
+      : [plainClient, upstream];
     breaking.reset();
     assert.equal(await other.ended(), "reset");
     const reason = breaks === "target" ? "target_reset" : "peer_reset";
@@ -122,8 +124,8 @@ Deno.test("limits end a connection in good order on either side", async () => {
 
   const tls = testBed.use(tlsTarget(testBed.pki));
   const client = await testBed.client(tls.address, { proxy });
-  const caller = testBed.use(await plainEnd(client.port));
+  const plainClient = testBed.use(await plainEnd(client.port));
   assert.equal((await readToEnd(await tls.next())).end, "clean");
-  assert.equal((await readToEnd(caller)).end, "clean");
+  assert.equal((await readToEnd(plainClient)).end, "clean");
   await client.waitForLog("dialer: connection closed", { reason: "max_lifetime" });
 });

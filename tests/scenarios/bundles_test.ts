@@ -1,6 +1,6 @@
 /**
  * Bundles in use as `tls.ca`: the daemon starts with them, says what it leaves out, lets in whom they
- * verify and nobody else, and `/readyz` says when they verify nobody.
+ * verify and no others, and `/readyz` says when they verify none.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * A server whose certificates make the engine search for a path for seconds: it gets one search and then
+ * A server whose certificates make the TLS engine search for a path for seconds: it gets one search and then
  * a pause.
  *
  * @module
@@ -14,7 +14,7 @@ import { PeerServer } from "../support/sockets.ts";
 
 Deno.test("a server whose certificates cost too much is left alone for a while", async () => {
   await using testBed = await TestBed.create();
-  // Some 50,000 steps of the engine's search.
+  // Some 50,000 steps of the TLS engine's search.
   const { chain, key } = forest("p256", { name: "a forest", levels: 6, width: 6 });
   const hostile = testBed.use(
     await PeerServer.listen((peer) => void playServer(peer, "TLS1.3", { chain, key })),

@@ -58,7 +58,7 @@ Deno.test("a reload that hangs on its files holds up neither the drain nor the s
   const backend = testBed.use(new ReleasedBackend());
   const start = async (): Promise<TestDaemon> => {
     const daemon = await testBed.server(backend.address, { proxy: { shutdown_timeout: "0" } });
-    // Opening a pipe that nobody writes to never returns, like a file of a network that is gone.
+    // Opening a pipe without a writer never returns, like a file of a network that is gone.
     await Deno.remove(daemon.configPath);
     assert.equal((await sh(`mkfifo '${daemon.configPath}'`)).code, 0);
     daemon.kill("SIGHUP");
@@ -73,13 +73,13 @@ Deno.test("a reload that hangs on its files holds up neither the drain nor the s
   });
   await t.step("a second signal", async () => {
     const daemon = await start();
-    const caller = testBed.use(new CountingClient(await connectTls(testBed.as(daemon))));
-    await caller.greeted();
+    const downstream = testBed.use(new CountingClient(await connectTls(testBed.as(daemon))));
+    await downstream.greeted();
     daemon.kill("SIGTERM");
     await until(() => refuses(daemon.listen));
     daemon.kill("SIGTERM");
     assert.equal(await daemon.exit(), 1);
-    await caller.over;
+    await downstream.over;
   });
 });
 

@@ -57,11 +57,11 @@ for (const [mode, set] of Object.entries(MODES)) {
       const rest = new Uint8Array(4 << 20);
       const backend = testBed.use(new ReleasedBackend(rest));
       const { daemon, listen, call } = await set(testBed, backend.address);
-      const callers = [await call(), await call()];
+      const clients = [await call(), await call()];
       const exit = watchExit(daemon);
       daemon.kill(signal);
       await daemon.waitForLog("shutting down", { signal });
-      // Whoever looks all the time is let in for a while.
+      // Connections that arrive during the drain are still served for a while.
       await until(() => refuses(listen), { every: 200 });
       await until(async () => (await daemon.probe("/readyz")).status === 503);
       assert.deepEqual((await daemon.probe("/readyz")).body, {
@@ -92,9 +92,9 @@ for (const [mode, set] of Object.entries(MODES)) {
       assert.equal((await daemon.probe("/readyz")).status, 503);
 
       backend.release();
-      for (const caller of callers) {
-        await caller.over;
-        assert.equal(caller.received, 1 + rest.length);
+      for (const downstream of clients) {
+        await downstream.over;
+        assert.equal(downstream.received, 1 + rest.length);
       }
       assert.equal(await daemon.exit(), 0);
       assert.equal(daemon.lines.at(-1)?.fields.msg, "shutdown complete");
@@ -113,10 +113,10 @@ for (const [mode, set] of Object.entries(MODES)) {
     const backend = testBed.use(new ReleasedBackend());
     const proxy = { shutdown_timeout: "250ms" };
     const { daemon, call } = await set(testBed, backend.address, proxy);
-    const caller = await call();
+    const downstream = await call();
     daemon.kill("SIGTERM");
     assert.equal(await daemon.exit(), 1);
-    await caller.over;
+    await downstream.over;
     await daemon.waitForLog(/server/.test(mode) ? CLOSED.server : CLOSED.client, {
       reason: "shutdown",
     });
@@ -131,12 +131,12 @@ for (const [mode, set] of Object.entries(MODES)) {
       const { daemon, listen, call } = await set(testBed, backend.address, {
         shutdown_timeout: "0",
       });
-      const caller = await call();
+      const downstream = await call();
       daemon.kill(first);
       await until(() => refuses(listen));
       daemon.kill(second);
       assert.equal(await daemon.exit(), 1);
-      await caller.over;
+      await downstream.over;
       assert.equal(countLog(daemon, "shutting down"), 1);
     });
   }
@@ -148,8 +148,8 @@ Deno.test("SIGHUP during a drain is ignored", async () => {
   await using testBed = await TestBed.create();
   const backend = testBed.use(new ReleasedBackend());
   const daemon = await testBed.server(backend.address);
-  const caller = testBed.use(new CountingClient(await connectTls(testBed.as(daemon))));
-  await caller.greeted();
+  const downstream = testBed.use(new CountingClient(await connectTls(testBed.as(daemon))));
+  await downstream.greeted();
   daemon.kill("SIGTERM");
   await daemon.waitForLog("shutting down");
   for (let i = 0; i < 5; i++) daemon.kill("SIGHUP");
@@ -159,7 +159,7 @@ Deno.test("SIGHUP during a drain is ignored", async () => {
   // Neither do changes of the files count any more.
   await Deno.writeTextFile(testBed.files.server, "garbage");
   backend.release();
-  await caller.over;
+  await downstream.over;
   assert.equal(await daemon.exit(), 0);
   assert.equal(countLog(daemon, "certstore: reload failed, keeping the previous certificates"), 0);
 });

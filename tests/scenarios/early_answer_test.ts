@@ -34,11 +34,11 @@ Deno.test("an early answer arrives although its backend reset what else was sent
     }),
   );
   const { server, client } = await testBed.tunnel(backend.address);
-  const callers: Record<string, () => Promise<End>> = {
+  const clients: Record<string, () => Promise<End>> = {
     "server mode": () => tlsEnd(server.port, testBed.pki),
     "the full tunnel": () => plainEnd(client.port),
   };
-  for (const [name, connect] of Object.entries(callers)) {
+  for (const [name, connect] of Object.entries(clients)) {
     await t.step(name, async () => {
       const downstream = testBed.use(await connect());
       const sending = flood(downstream);

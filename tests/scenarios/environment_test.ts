@@ -173,7 +173,7 @@ Deno.test("a reload by SIGHUP keeps what the environment says", async () => {
   await server.waitForLog("listener: would deny connection", { peer_cn: "other" });
 });
 
-/** Values that somebody may have meant for a variable beside it. */
+/** Values that may have been meant for a variable beside it. */
 const SECRETS = ["hunter2-passphrase", "AKIAIOSFODNN7EXAMPLE", "-----BEGIN PRIVATE KEY-----MIIE"];
 
 Deno.test("values are in no output but the error of a setting that has a wrong one", async () => {
@@ -211,7 +211,7 @@ Deno.test("values are in no output but the error of a setting that has a wrong o
     const lines = said.join("\n").split("\n");
     for (const secret of SECRETS) {
       for (const line of lines.filter((line) => line.includes(secret))) {
-        // As of a value in the file: the message for whoever starts it says what was wrong.
+        // As of a value in the file: the message at the start says what was wrong.
         assert.ok(
           wrong.some((name) => line.startsWith(`environment: ${name}: Cannot use "`)),
           line,

@@ -26,8 +26,8 @@ type Case = { readonly name: string; readonly chain: readonly pki.Issued[] };
 type Outcome = { readonly letIn: boolean; readonly reason: string | undefined };
 
 const SEED = 11;
-/** The engine gave up before anybody looked at the chain: of a key or a size that it does not take. */
-const BY_ENGINE = /did not prove that it holds|certificate was refused: |PayloadTooLarge/;
+/** The TLS engine gave up before anybody looked at the chain: of a key or a size that it does not take. */
+const BY_RUNTIME = /did not prove that it holds|certificate was refused: |PayloadTooLarge/;
 
 function chainOf(ca: pki.Issued, leafFlaw: string, middleFlaw: string, more = 0): Case {
   const middle = pki.makeCa({ subject: "middle", issuer: ca, ...FLAWS[middleFlaw] });
@@ -67,13 +67,13 @@ async function ofExplain(testBed: TestBed, daemon: TestDaemon, { chain }: Case):
   return { letIn: status === 0, reason: status === 0 ? undefined : reason };
 }
 
-/** The reason of the handshake that failed last; `undefined` where the engine spoke first. */
+/** The reason of the handshake that failed last; `undefined` where the TLS engine spoke first. */
 async function failure(daemon: TestDaemon, from: number): Promise<string | undefined> {
   const { fields } = await until(
     () => daemon.lines.slice(from).find(({ fields }) => fields.msg?.endsWith(": handshake failed")),
     { what: () => `a handshake that failed in\n${daemon.log.slice(-2000)}` },
   );
-  return BY_ENGINE.test(fields.error ?? "") ? undefined : fields.reason;
+  return BY_RUNTIME.test(fields.error ?? "") ? undefined : fields.reason;
 }
 
 /** Compares both on all chains, and says what they differ in. */

@@ -274,7 +274,7 @@ Deno.test("explain says of a server what the daemon does with it", async (t) => 
       const explained = await ofExplain(client, testBed, shown.pem);
       assert.equal(daemon.in, admitted);
       assert.match(explained.by, by);
-      // The engine judges servers before we do, and has one word for much that is wrong.
+      // The TLS engine verifies servers before we do, and has one word for much that is wrong.
       if (daemon.by === "untrusted") assert.equal(explained.in, false);
       else assert.deepEqual(explained, daemon);
     });

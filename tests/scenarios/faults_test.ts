@@ -1,5 +1,5 @@
 /**
- * Backends and networks that fail: the other side is told within a second, nothing leaks, and what
+ * Backends and networks that fail: the other side learns it within a second, nothing leaks, and what
  * had been said before still arrives.
  *
  * @module
@@ -35,8 +35,8 @@ Deno.test("a backend that refuses, and is up later", async () => {
   });
   await server.waitForMetric("mtlsd_dial_errors_total", 1);
   await server.waitForMetric(closedBy("dial_failed"), 1);
-  await using caller = await Peer.connect(client.port);
-  await within(SOON, caller.ended());
+  await using plainClient = await Peer.connect(client.port);
+  await within(SOON, plainClient.ended());
   await waitForDescriptors(server.pid, base);
 
   const backend = testBed.use(await PeerServer.listen((peer) => void peer.send("welcome"), port));
@@ -142,7 +142,7 @@ Deno.test("a reset in mid-transfer ends the other side", async (t) => {
   const bases = [[server, await baseline(server)], [client, await baseline(client)]] as const;
   let count = 0;
   const cases = {
-    "the caller": { cut: (caller: Peer) => caller.reset(), reason: "peer_reset" },
+    "the caller": { cut: (plainClient: Peer) => plainClient.reset(), reason: "peer_reset" },
     "the backend": {
       cut: async () => (await backend.peer(count)).reset(),
       reason: "target_reset",
@@ -159,7 +159,7 @@ Deno.test("a reset in mid-transfer ends the other side", async (t) => {
   for (const [name, { cut, reason }] of Object.entries(cases)) {
     await t.step(name, async () => {
       const before = (await server.metrics()).get(closedBy(reason)) ?? 0;
-      await using caller = await Peer.connect(client.port);
+      await using plainClient = await Peer.connect(client.port);
       const upstream = await backend.peer(count);
       const chunk = new Uint8Array(65_536);
       // Both ways at once.
@@ -170,18 +170,18 @@ Deno.test("a reset in mid-transfer ends the other side", async (t) => {
           await new Promise((done) => setTimeout(done, 1));
         }
       };
-      const senders = [send(caller), send(upstream)];
+      const senders = [send(plainClient), send(upstream)];
       await server.waitForMetric(
         'mtlsd_bytes_proxied_total{direction="client_to_target"}',
         (value) => value > (count + 1) * 500_000,
       );
-      await cut(caller);
-      if (name !== "the caller") await within(2 * SOON, caller.ended());
+      await cut(plainClient);
+      if (name !== "the caller") await within(2 * SOON, plainClient.ended());
       if (name !== "the backend") await within(2 * SOON, upstream.ended());
       sending = false;
       await Promise.all(senders);
       await server.waitForMetric(closedBy(reason), before + 1);
-      await caller[Symbol.asyncDispose]();
+      await plainClient[Symbol.asyncDispose]();
       for (const [daemon, base] of bases) {
         await daemon.waitForMetric("mtlsd_active_connections", 0);
         await waitForDescriptors(daemon.pid, base);
@@ -211,12 +211,12 @@ Deno.test("TLS cut off by a FIN without close_notify is told from an end in good
   const target = testBed.use(tlsTarget(testBed.pki));
   const back = testBed.use(await Relay.to(target.port));
   const client = await testBed.client(back.address, strict);
-  await using caller = await Peer.connect(client.port);
+  await using plainClient = await Peer.connect(client.port);
   const serving = await target.next();
   await serving.write(encode("half an answer"));
-  await caller.receives("half an answer");
+  await plainClient.receives("half an answer");
   (await back.link(0)).downstream.end();
-  assert.equal(await within(SOON, caller.ended()), "reset");
+  assert.equal(await within(SOON, plainClient.ended()), "reset");
   await client.waitForLog("dialer: connection closed", {
     reason: "target_reset",
     error: /without close_notify/,

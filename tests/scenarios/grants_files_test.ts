@@ -23,7 +23,7 @@ async function start(testBed: TestBed, dir: string): Promise<TestDaemon> {
     ca: join(dir, "ca.pem"),
   };
   const listen = "127.0.0.1:0";
-  // Nobody listens there: these are about handshakes.
+  // No server listens there: these are about handshakes.
   const target = "127.0.0.1:9";
   const probes = { health: { enabled: true, listen }, metrics: { enabled: true, listen } };
   const path = await testBed.write(

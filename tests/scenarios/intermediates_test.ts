@@ -1,6 +1,6 @@
 /**
  * `tls.intermediates` in a daemon under its own grants: a list of an intermediate counts, the file is
- * watched, and nobody is let in by what stands in it.
+ * watched, and no peer is let in by what stands in it.
  *
  * @module
  */

@@ -39,9 +39,9 @@ async function throughSClient(daemon: TestDaemon, ...more: readonly string[]): P
 
 /** Sends a line to client mode and waits for it reversed, as `openssl s_server -rev` has it. */
 async function throughSServer(daemon: TestDaemon): Promise<void> {
-  await using caller = await Peer.connect(daemon.port);
-  await caller.send("hello mtlsd\n");
-  await caller.receives("dsltm olleh\n");
+  await using downstream = await Peer.connect(daemon.port);
+  await downstream.send("hello mtlsd\n");
+  await downstream.receives("dsltm olleh\n");
 }
 
 for (const kind of KINDS) {
@@ -116,10 +116,10 @@ Deno.test("min_version and max_version hold in client mode", async () => {
   for (const { tls, good, bad } of cases) {
     await using refusing = await sServer("-rev", bad, "-Verify", "3", ...own);
     await using stopped = await testBed.client(`127.0.0.1:${refusing.port}`, { tls });
-    await using caller = await Peer.connect(stopped.port);
-    await caller.send("secret");
-    await caller.ended();
-    assert.equal(caller.received, 0);
+    await using downstream = await Peer.connect(stopped.port);
+    await downstream.send("secret");
+    await downstream.ended();
+    assert.equal(downstream.received, 0);
     await stopped.waitForLog("dialer: handshake failed", { reason: /^(protocol|other)$/ });
     await using serving = await sServer("-rev", good, "-Verify", "3", ...own);
     await using daemon = await testBed.client(`127.0.0.1:${serving.port}`, { tls });

@@ -36,11 +36,11 @@ Deno.test("peers that are killed: the other side ends, nothing stays open", asyn
   const openssl = await sServer("-rev", ...own);
   const client = await testBed.client(`127.0.0.1:${openssl.port}`, strict);
   const idle = await baseline(client);
-  await using caller = await Peer.connect(client.port);
-  await caller.send("hello\n");
-  await caller.receives("olleh");
+  await using downstream = await Peer.connect(client.port);
+  await downstream.send("hello\n");
+  await downstream.receives("olleh");
   await openssl[Symbol.asyncDispose]();
-  await within(SOON, caller.ended());
+  await within(SOON, downstream.ended());
   await client.waitForMetric(closedBy("target_reset"), 1);
   await waitForDescriptors(client.pid, idle);
 });

@@ -19,7 +19,7 @@ Deno.test("max_lifetime closes a connection at that age, however busy it is", as
   });
   const from = performance.now();
   const held = testBed.use(await EchoClient.open(testBed.as(server)));
-  // It is told by its own failure; what counts here is when it ends.
+  // Its own failure shows it; what counts here is when it ends.
   const chatter = new EchoLoop(held);
   const age = await held.ended() - from;
   await chatter[Symbol.asyncDispose]().catch(() => {});

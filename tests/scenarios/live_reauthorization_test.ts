@@ -202,7 +202,7 @@ Deno.test("changes during a storm of handshakes let nobody slip through", async 
   }
   storming = false;
   await Promise.all(storms);
-  // Whoever got in between was found again: with the rules as they are nobody may be left.
+  // Connections accepted in between were found again: the current rules admit none of them.
   await server.waitForMetric("mtlsd_active_connections", 0);
   await Promise.all(opened.map((one) => one.ended()));
   await assertAllClosesCounted(server);

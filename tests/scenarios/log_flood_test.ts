@@ -1,6 +1,6 @@
 /**
- * What strangers can do to the log: nothing much. Their lines are bounded in number and length, nobody
- * else's are lost by it, and who only looks whether the port is open is no news.
+ * What unknown peers can do to the log: nothing much. Their lines are bounded in number and length, no
+ * other lines are lost by them, and who only looks whether the port is open is no news.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import { behind, line } from "../support/proxy_protocol_peers.ts";
 
 const CLOSED = "listener: connection closed";
 
-/** No TLS, so many times over. */
+/** Connections without TLS, one after the other. */
 async function flood(port: number, count: number): Promise<void> {
   for (let left = count; left > 0; left -= 50) {
     await Promise.all(Array.from({ length: Math.min(50, left) }, async () => {
@@ -73,7 +73,7 @@ for (const format of ["text", "json"] as const) {
     assert.notEqual(denied.fields.conn, conn);
 
     assert.equal(await server.stop(), 0);
-    // Whatever was left out is told, at the latest at the end.
+    // Whatever was left out is counted in a line, at the latest at the end.
     for (const message of ["handshake failed", "connection closed"]) {
       const told = linesOf(server, "log lines suppressed")
         .filter(({ fields }) => fields.message === message);
@@ -110,8 +110,8 @@ for (const format of ["text", "json"] as const) {
       });
       const CALLS = 230;
       for (let i = 0; i < CALLS; i++) {
-        await using caller = await Peer.connect(client.port);
-        await caller.ended();
+        await using downstream = await Peer.connect(client.port);
+        await downstream.ended();
       }
       const failed = client.lines.filter(({ fields }) =>
         /^dialer: (handshake failed|denied connection)$/.test(fields.msg ?? "")
@@ -121,7 +121,7 @@ for (const format of ["text", "json"] as const) {
       for (const { raw } of client.lines) {
         assert.ok(new TextEncoder().encode(raw).length < 2600, raw);
       }
-      // Callers are let in by whoever may reach the port: each has its last line.
+      // In client mode every peer that reaches the port is let in: each has its last line.
       assert.equal(linesOf(client, "dialer: connection closed").length, CALLS);
       assert.ok(linesOf(client, "log lines suppressed").length > 0);
     }
@@ -244,7 +244,7 @@ Deno.test("every line of a connection has its number, and its peer once that is 
       assert.equal(typeof JSON.parse(raw).duration, "number", raw);
     }
     if (fields.conn !== undefined) assert.equal(typeof JSON.parse(raw).conn, "number", raw);
-    // What strangers and peers cause has a number.
+    // What unknown and known peers cause has a number.
     if (/connection|connected|handshake/.test(fields.msg ?? "")) assert.ok(fields.conn, raw);
   }
 });

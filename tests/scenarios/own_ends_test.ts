@@ -1,6 +1,6 @@
 /**
  * What the daemon ends by itself ends with close_notify on each TLS connection, in either role, and waits
- * for nobody who does not take it.
+ * for a peer that does not read it.
  *
  * @module
  */
@@ -75,11 +75,11 @@ for (const [way, preload] of Object.entries(WAYS)) {
         await using testBed = await TestBed.create();
         const target = testBed.use(await pythonServer(listening(testBed, version)));
         const client = await testBed.client(target.address, options);
-        await using caller = await Peer.connect(client.port);
-        await until(() => caller.received === 1000);
+        await using downstream = await Peer.connect(client.port);
+        await until(() => downstream.received === 1000);
         await act?.(client);
         assert.deepEqual(await gotBy(target.process), { size: 0, end: "eof" });
-        assert.equal(await caller.ended(), "end");
+        assert.equal(await downstream.ended(), "end");
         await client.waitForLog("dialer: connection closed", { reason });
       });
     }
@@ -112,8 +112,8 @@ Deno.test("a target that cannot be reached is no end in good order", async () =>
   const { server, client } = await testBed.tunnel("127.0.0.1:1");
   const peer = testBed.use(pythonClient(server.port, listening(testBed, "TLSv1_3")));
   assert.notEqual((await gotBy(peer)).end, "eof");
-  await using caller = await Peer.connect(client.port);
-  assert.equal(await caller.ended(), "reset");
+  await using downstream = await Peer.connect(client.port);
+  assert.equal(await downstream.ended(), "reset");
   await client.waitForLog("dialer: connection closed", { reason: "target_reset" });
 });
 

@@ -120,7 +120,7 @@ Deno.test("peers without a certificate are told apart by address", async () => {
   await refused(nameless);
   const line = await server.waitForLog("listener: denied connection");
   assert.match(line.fields.reason ?? "", /^max_connections_per_peer: 1 /);
-  // Whoever shows one is somebody else.
+  // A client with a certificate is another peer.
   await openSoon(testBed, testBed.as(server));
   await assertAllClosesCounted(server);
 });

@@ -1,6 +1,6 @@
 /**
  * Which key exchange is used, as it stands on the wire: the hybrid X25519MLKEM768 with peers that prefer
- * it, in both roles; X25519 between two mtlsd, whose engine prefers that; and a curve of NIST's with
+ * it, in both roles; X25519 between two mtlsd, whose TLS engine prefers that; and a curve of NIST's with
  * those that have neither. What the chapter on security says of it under "Post-quantum" is what is held here.
  *
  * @module
@@ -132,7 +132,7 @@ async function copy(from: Deno.Conn, to: Deno.Conn, kept: Buffer[]): Promise<voi
     }
     await to.closeWrite();
   } catch {
-    closeQuietly(to); // The other side is told of whatever became of this one.
+    closeQuietly(to); // The other side ends as this one did.
   }
 }
 
@@ -221,11 +221,11 @@ for (const [way, options] of WAYS) {
     const play = { chain: pathOf(server).map(({ der }) => der), key: server.key, welcome: "hello" };
     for (const hybrid of [true, false]) {
       const index = target.peers.length;
-      await using caller = await Peer.connect(daemon.port);
-      await caller.send("a secret");
+      await using downstream = await Peer.connect(daemon.port);
+      await downstream.send("a secret");
       const played = playServer(await target.peer(index), "TLS1.3", { ...play, hybrid });
-      await caller.receives("hello");
-      caller.end();
+      await downstream.receives("hello");
+      downstream.end();
       const { finished, text } = await played;
       assert.deepEqual([finished, text], [true, "a secret"]);
       const { groups, retried, group, length } = await tap.keyExchange();
@@ -277,9 +277,9 @@ for (const [way, options] of WAYS) {
         );
         await using tap = new Tap(`127.0.0.1:${peer.port}`);
         const client = await testBed.client(tap.address, options);
-        await using caller = await Peer.connect(client.port);
-        await caller.send("hello\n");
-        await caller.receives("olleh\n");
+        await using downstream = await Peer.connect(client.port);
+        await downstream.send("hello\n");
+        await downstream.receives("olleh\n");
         const exchange = await tap.keyExchange();
         assert.deepEqual([exchange.group, exchange.retried], [group, retried]);
       });
@@ -292,9 +292,9 @@ for (const [way, options] of WAYS) {
     const server = await testBed.server(backend.address, options);
     await using tap = new Tap(server.listen);
     const client = await testBed.client(tap.address, options);
-    await using caller = await Peer.connect(client.port);
-    await caller.send("hello\n");
-    await caller.receives("hello\n");
+    await using downstream = await Peer.connect(client.port);
+    await downstream.send("hello\n");
+    await downstream.receives("hello\n");
     const exchange = await tap.keyExchange();
     // Should this become the hybrid, the chapter has to say so.
     assert.equal(exchange.group, GROUP.x25519);

@@ -1,5 +1,5 @@
 /**
- * `proxy_protocol: v2-tls`: what a target is told of its client's TLS and certificate, and what not.
+ * `proxy_protocol: v2-tls`: what a target learns of its client's TLS and certificate, and what not.
  *
  * @module
  */
@@ -61,7 +61,7 @@ Deno.test("v2-tls tells of version, cipher, name, ALPN and the verified certific
       certificateOf(testBed.pki.client),
     ],
   );
-  // Nobody is not made to look like somebody whose certificate was verified.
+  // A client without a certificate must not look like one whose certificate was verified.
   const nameless = await run(2, "-CAfile", "ca.pem", "-tls1_3", "-noservername");
   assert.deepEqual(nameless, [NAMELESS, "20/21: TLSv1.3", "20/23: TLS_AES_256_GCM_SHA384"]);
 });

@@ -45,7 +45,7 @@ Deno.test("what a server says of clients' certificates that it refuses", async (
       await server.waitForLog("listener: handshake failed", { error }, from);
     });
   }
-  // The engine tells neither what it could not read nor why: the log names what it may be.
+  // The TLS engine tells neither what it could not read nor why: the log names what it may be.
   await t.step("a critical extension that is not known", async () => {
     const odd = makeLeaf({ role: "client", subject: "odd", ...unknown }, ca);
     await testBed.write("odd.pem", odd.pem);

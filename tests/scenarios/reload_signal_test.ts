@@ -69,7 +69,7 @@ Deno.test("SIGHUP reloads at once, counts where nothing changed, and reads the r
     const lines = await hup(FAILURE);
     await server.waitForLog(FAILED, { level: "ERROR", error }, lines);
     const told = String((await lastReload(server)).error);
-    // Who asks a probe is told what is wrong, and not where on this machine.
+    // A probe's answer says what is wrong, and not where on this machine.
     assert.match(told, new RegExp(error.source.replaceAll(/config-\.\*\\\.yaml/g, "^config")));
     assert.ok(!told.includes("/") && !told.includes(".yaml"), told);
     assert.equal(await attempt(testBed.as(server)), "");

@@ -1,5 +1,5 @@
 /**
- * Resumed sessions are judged like new ones: by the CAs and the rules of the moment.
+ * Resumed sessions are authorized like new ones: by the CAs and the rules of the moment.
  *
  * @module
  */

@@ -20,7 +20,7 @@ import { changeFile } from "../support/reload.ts";
 const REVOKED = 'mtlsd_tls_handshake_errors_total{reason="revoked"}';
 const FAILED_RELOADS = 'mtlsd_reloads_total{result="failure"}';
 
-/** A server with one list, which revokes nobody at first. */
+/** A server with one list, which revokes no certificate at first. */
 class Scenery implements AsyncDisposable {
   readonly testBed: TestBed;
   readonly server: TestDaemon;

@@ -119,7 +119,7 @@ Deno.test("each kind of unusable file has its own line, with the fix, and status
   const day = 86_400_000;
   const old = makeLeaf({ notBefore: new Date(0), notAfter: new Date(Date.now() - day) }, pki.ca);
   const young = makeLeaf({ notBefore: new Date(Date.now() + day) }, pki.ca);
-  const stranger = makeLeaf({}, makeCa());
+  const untrusted = makeLeaf({}, makeCa());
   const encrypted = pki.server.key.export({
     type: "pkcs8",
     format: "pem",
@@ -155,7 +155,7 @@ Deno.test("each kind of unusable file has its own line, with the fix, and status
       says: [/tls\.cert: .*is valid from .* and now it is .*wait/],
     },
     "a key of another certificate": {
-      tls: { key: await write("other-key.pem", stranger.keyPem) },
+      tls: { key: await write("other-key.pem", untrusted.keyPem) },
       says: [/tls\.key: .*(match|belong)/],
     },
     "a broken bundle": {

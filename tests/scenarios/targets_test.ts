@@ -24,7 +24,7 @@ import { assertAllClosesCounted, closedSeries } from "../support/metrics.ts";
 
 /** Says its name, and then sends back what comes. */
 class Restarted implements AsyncDisposable {
-  /** `host:port`, which nobody else has. */
+  /** `host:port`, which no other test has. */
   readonly address: string = ownAddress();
   /** Connections accepted so far. */
   connections = 0;
@@ -120,7 +120,7 @@ async function taken(testBed: TestBed, server: TestDaemon): Promise<string> {
   return answer.slice(0, 1);
 }
 
-/** The same call, so many at a time, again and again. */
+/** The same call, several at a time, again and again. */
 class Load implements AsyncDisposable {
   #count = 0;
   #under = 0;
@@ -156,7 +156,7 @@ class Load implements AsyncDisposable {
     this.#paused = false;
   }
 
-  /** Waits for so many calls more. */
+  /** Waits for this many calls more. */
   async calls(count: number): Promise<void> {
     const from = this.#count;
     await until(() => this.#count >= from + count || this.#failure !== undefined);
@@ -263,7 +263,7 @@ for (const balance of ["failover", "round_robin", "least_connections"]) {
     });
     // At any time one takes connections at least.
     for (const [down, up] of [[0, 2], [1, 0], [2, 1], [0, 2], [1, 0]] as const) {
-      // Nobody is in the queue of the one that stops: the kernel would have taken those for it.
+      // No connection is in the queue of the one that stops: the kernel would have taken those for it.
       await load.pause(() => {
         all[up]?.start();
         all[down]?.stop();

@@ -58,23 +58,25 @@ Deno.test("idle_timeout closes a connection on which nothing moves, and no other
   await using testBed = await TestBed.create();
   const target = testBed.use(plainTarget());
   const server = await testBed.server(target.address, { proxy: { idle_timeout: "2s" } });
-  const [busy, busyFar] = await Promise.all([tlsEnd(server.port, testBed.pki), target.next()]);
-  const [idle, idleFar] = await Promise.all([tlsEnd(server.port, testBed.pki), target.next()]);
+  const [busy, busyUpstream] = await Promise.all([tlsEnd(server.port, testBed.pki), target.next()]);
+  const [idle, idleUpstream] = await Promise.all([tlsEnd(server.port, testBed.pki), target.next()]);
   for (const end of [busy, idle]) testBed.use(end);
   const start = performance.now();
   let bothEnded = false;
-  const ended = Promise.all([readToEnd(idle), readToEnd(idleFar)]).then(() => bothEnded = true);
+  const ended = Promise.all([readToEnd(idle), readToEnd(idleUpstream)]).then(() =>
+    bothEnded = true
+  );
   // One direction is enough.
   let sent = 0;
   while (!bothEnded || performance.now() - start < 3000) {
-    await busyFar.write(new TextEncoder().encode("."));
+    await busyUpstream.write(new TextEncoder().encode("."));
     sent++;
     await pause(50);
   }
   await ended;
   await server.waitForLog("listener: connection closed", { reason: "idle_timeout" });
   await server.waitForMetric(closedBy("idle_timeout"), 1);
-  await busyFar.closeWrite();
+  await busyUpstream.closeWrite();
   assert.equal((await readToEnd(busy)).text.length, sent);
   await busy.closeWrite();
   await server.waitForMetric(closedBy("completed"), 1);
@@ -141,7 +143,7 @@ async function blackHole(): Promise<{ readonly address: string } & AsyncDisposab
     waiting.push(socket);
     socket.on("connect", () => connected++);
     socket.on("error", () => {});
-    // Whoever is not connected after so long was not answered.
+    // A connection that is not there after that time was not accepted.
     await Promise.race([once(socket, "connect"), pause(300)]);
     if (connected < waiting.length) break;
   }
@@ -166,11 +168,11 @@ Deno.test("dial_timeout: a target that does not answer, in both modes", async ()
   const client = await testBed.client(hole.address, { proxy });
   const start = performance.now();
   const downstream = testBed.use(await tlsEnd(server.port, testBed.pki));
-  await using caller = await Peer.connect(client.port);
-  await caller.send("secret");
+  await using plainClient = await Peer.connect(client.port);
+  await plainClient.send("secret");
   assert.equal((await readToEnd(downstream)).text, "");
-  await caller.ended();
-  assert.equal(caller.received, 0);
+  await plainClient.ended();
+  assert.equal(plainClient.received, 0);
   const took = performance.now() - start;
   assert.ok(took > 400, `${took} ms`);
   for (const [daemon, name] of [[server, "listener"], [client, "dialer"]] as const) {
@@ -193,9 +195,9 @@ Deno.test("dial_timeout: in client mode the handshake is included", async () => 
   }];
   for (const [nth, limit] of limits.entries()) {
     const client = await testBed.client(target.address, limit);
-    await using caller = await Peer.connect(client.port);
-    await caller.send("secret");
-    await caller.ended();
+    await using downstream = await Peer.connect(client.port);
+    await downstream.send("secret");
+    await downstream.ended();
     const silent = await target.peer(nth);
     await silent.ended();
     assert.ok(!silent.text.includes("secret"));

@@ -22,7 +22,7 @@ import { TestBed } from "../support/testbed.ts";
 import { until } from "../support/wait.ts";
 import { assertAllClosesCounted, closedSeries } from "../support/metrics.ts";
 
-/** A backend on a UNIX socket that answers `echo: ` and what it was told. */
+/** A backend on a UNIX socket that answers `echo: ` and what it received. */
 class UnixBackend implements AsyncDisposable {
   connections = 0;
   readonly #listener: Deno.UnixListener;
@@ -145,9 +145,9 @@ Deno.test({
   async fn() {
     await using testBed = await TestBed.create();
     await Deno.chmod(testBed.dir, 0o755);
-    const stranger = "setpriv --reuid 65534 --regid 65534 --clear-groups";
+    const untrusted = "setpriv --reuid 65534 --regid 65534 --clear-groups";
     const closed = await atSocket(testBed);
-    const denied = await nc(closed.path, "hello", stranger);
+    const denied = await nc(closed.path, "hello", untrusted);
     assert.notEqual(denied.code, 0);
     assert.equal(denied.stdout, "");
     assert.match(denied.stderr, /Permission denied/);
@@ -156,7 +156,7 @@ Deno.test({
     await closed.client.stop();
     const open = await atSocket(testBed, { socket_mode: "0666" });
     assert.equal(await modeOf(open.path), "0666");
-    assert.equal((await nc(open.path, "hello", stranger)).stdout, "echo: hello");
+    assert.equal((await nc(open.path, "hello", untrusted)).stdout, "echo: hello");
   },
 });
 
@@ -166,8 +166,8 @@ Deno.test("the socket is gone after a stop, at once when a drain begins, and ano
   const server = await testBed.server(backend.address);
   const path = `${testBed.dir}/local.sock`;
   const client = await testBed.client(server.listen, { listen: `unix:${path}` });
-  await using caller = new CountingClient(net.connect({ path, allowHalfOpen: true }));
-  await caller.greeted();
+  await using downstream = new CountingClient(net.connect({ path, allowHalfOpen: true }));
+  await downstream.greeted();
   client.kill("SIGTERM");
   await client.waitForLog("shutting down");
   // The one that is open goes on.
@@ -175,7 +175,7 @@ Deno.test("the socket is gone after a stop, at once when a drain begins, and ano
   const next = await testBed.client(server.listen, { listen: `unix:${path}` });
   assert.ok(await exists(path));
   backend.release();
-  await caller.over;
+  await downstream.over;
   assert.equal(await client.exit(), 0);
   // It did not take the socket of the other with it.
   assert.ok(await exists(path));

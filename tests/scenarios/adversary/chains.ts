@@ -1,5 +1,5 @@
 /**
- * Certificates that do not lead to a CA of the bundle, or that nobody may use now: trust, signatures,
+ * Certificates that do not lead to a CA of the bundle, or that are not valid now: trust, signatures,
  * time, order and length of chains.
  *
  * @module
@@ -52,7 +52,7 @@ const untrusted: Refused = {
   error: /no chain of valid signatures leads from .* to a CA of the bundle/,
 };
 const tooMuch: Refused = { handshake: "bad_certificate", error: /more than \d+ signature checks/ };
-/** The engine could not check the signature over the handshake, for want of the key or of a readable certificate. */
+/** The TLS engine could not check the signature over the handshake, for want of the key or of a readable certificate. */
 export const unproven: Refused = {
   handshake: "untrusted",
   error: /did not prove that it holds the key/,
@@ -60,7 +60,7 @@ export const unproven: Refused = {
 const expired: Refused = { handshake: "expired", error: /expired at \d{4}-/ };
 const early: Refused = { handshake: "not_yet_valid", error: /is valid from \d{4}-/ };
 
-/** Nobody whom the daemon trusts stands behind the certificate. */
+/** The certificate does not lead to a CA that the daemon trusts. */
 export function trustRows(ca: Issued): readonly Row[] {
   const good = client({}, ca);
   const control = holder(good);

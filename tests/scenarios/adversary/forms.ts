@@ -22,13 +22,13 @@ import { client, future, middle, past, unproven } from "./chains.ts";
 
 const bad = (error: RegExp): Refused => ({ handshake: "bad_certificate", error });
 
-/** Encodings that are not X.509 v3 in DER. The engine reads some of them as a yes. */
+/** Encodings that are not X.509 v3 in DER. The TLS engine reads some of them as a yes. */
 export function encodingRows(ca: Issued): readonly Row[] {
   const control = holder(client({}, ca));
   const leaf = (name: string, options: IssueOptions, error?: RegExp): Row => ({
     name,
     peer: holder(client(options, ca)),
-    // Of what the engine cannot read it does not even check the key.
+    // Of what the TLS engine cannot read it does not even check the key.
     refused: error === undefined ? unproven : bad(error),
     control,
   });

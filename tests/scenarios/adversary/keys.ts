@@ -19,7 +19,7 @@ function without(...steps: readonly Step[]): Pick<ClientPlay, "edit"> {
   return { edit: (step, octets) => steps.includes(step) ? undefined : octets };
 }
 
-/** The good client's certificate is public: whoever has seen it can show it. */
+/** The good client's certificate is public: every peer that has seen it can show it. */
 export function keyRows(ca: Issued): readonly Row[] {
   const good = client({}, ca);
   const rsa = client({ kind: "rsa2048" }, ca);

@@ -12,7 +12,7 @@ import { MESSAGE, message, RECORD, record } from "../../support/adversary/octets
 /** What a peer that holds the good client's certificate and key does otherwise. */
 export type Tweak = Omit<ClientPlay, "chain" | "key">;
 
-/** A failure of the protocol, in the engine's words. */
+/** A failure of the protocol, in the TLS engine's words. */
 export function said(error: RegExp): Refused {
   return { handshake: "protocol", error };
 }

@@ -41,7 +41,7 @@ const untrusted: Refused = { handshake: "untrusted", error: /^no chain of valid 
 
 const IDS = Uint8Array.of(1, 2, 3);
 
-/** What the engine cannot read: by itself it would take the issuer's name for the issuer's word. */
+/** What the TLS engine cannot read: by itself it would take the issuer's name for the issuer's word. */
 const UNREADABLE: Readonly<Record<string, IssueOptions>> = {
   "X.509 v1": { version: 1 },
   "X.509 v2": { version: 2 },
@@ -55,14 +55,14 @@ const UNREADABLE: Readonly<Record<string, IssueOptions>> = {
   "an indefinite length": { finish: der.indefinite },
 };
 
-/** What our own verification reads, whatever the engine does. */
+/** What our own verification reads, whatever the TLS engine does. */
 const READABLE: Readonly<Record<string, IssueOptions>> = {
   "a unique identifier of the issuer": { issuerUniqueId: IDS },
   "a unique identifier of the subject": { subjectUniqueId: IDS },
   "a negative serial number": { serial: -5 },
 };
 
-/** Nobody's certificates, which name the CA as their issuer. */
+/** Certificates of no CA, which name the CA as their issuer. */
 export function forgedRows(ca: Issued): readonly ServerRow[] {
   const refused: Refused = {
     handshake: "bad_certificate",

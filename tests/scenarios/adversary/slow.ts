@@ -30,7 +30,7 @@ export type Slow = {
   readonly control: ClientPlay;
 };
 
-/** Sends a flight in pieces until it is all sent, or nobody listens any more. */
+/** Sends a flight in pieces until it is all sent, or the connection has ended. */
 async function trickle(flight: Uint8Array, piece: number, peer: Peer): Promise<void> {
   for (let at = 0; at < flight.length && peer.ending === "open"; at += piece) {
     await peer.send(flight.subarray(at, at + piece));

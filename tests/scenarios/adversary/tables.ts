@@ -58,7 +58,7 @@ export function denyTables(ca: Issued, { pin, key }: ReturnType<typeof pinnedKey
   return [...deniedSubjectRows(ca), ...deniedSanRows(ca, pin, key)];
 }
 
-/** No certificate, where that is no fault of the chain but rules name somebody. */
+/** No certificate, where that is no fault of the chain but rules name peers. */
 export function anonymousTable(ca: Issued): readonly Row[] {
   const named = holder(makeLeaf({ role: "client", subject: "frontend-service" }, ca));
   return [{

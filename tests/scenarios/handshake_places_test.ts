@@ -18,7 +18,7 @@ import { until } from "../support/wait.ts";
 import { assertAllClosesCounted, closedSeries } from "../support/metrics.ts";
 import { balancer, behind, line, through } from "../support/proxy_protocol_peers.ts";
 
-/** Slow peers stay so long where nobody needs their place: longer than any test waits. */
+/** Slow peers stay so long where their place is not needed: longer than any test waits. */
 const LONG = { handshake_timeout: "10m" };
 
 /** Connections that the daemon has accepted. */
