@@ -8,7 +8,7 @@
 import { formatAddress } from "../config/address.ts";
 import type { Address, Balance, NonEmpty, Target } from "../config/config.ts";
 import { DialError, type Resolver } from "../net/mod.ts";
-import { HandshakeCut, HandshakeError } from "../tls/handshake.ts";
+import { HandshakeCut, HandshakeError } from "../tls/handshake_error.ts";
 import { TargetPool } from "./target_pool.ts";
 
 /** Metrics of the targets; `index` is the target's position in the config. */

@@ -12,7 +12,7 @@ import { type Conn, ConnError } from "../net/conn.ts";
 import { dial, DialError } from "../net/mod.ts";
 import { encodeHeader } from "../proxy_protocol/encode.ts";
 import { parseEndpoint } from "../proxy_protocol/endpoint.ts";
-import { HandshakeCut, HandshakeError } from "../tls/handshake.ts";
+import { HandshakeCut, HandshakeError } from "../tls/handshake_error.ts";
 import { onceExpired } from "../util/abort.ts";
 import { formatDuration } from "../util/duration.ts";
 import { authorizeNewPeer, basisFields, logDenied, peerFields } from "./authorization.ts";

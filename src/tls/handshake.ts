@@ -19,8 +19,6 @@ import { HandshakeCut, HandshakeError, transportError } from "./handshake_error.
 import type { Requester, VerificationResult, VerifiedPeer, VerifyPeer } from "./peer_verifier.ts";
 import { MAX_FRUITLESS, MAX_MESSAGE, MAX_SILENCE, TransportStream } from "./transport_stream.ts";
 
-export { HandshakeCut, HandshakeError };
-
 /** A decision about a verified peer; without `admit` the connection is closed. */
 export type Decided<T> = { readonly admit: boolean; readonly value: T };
 

@@ -32,9 +32,9 @@ export type Size = { readonly files: number; readonly functions: number };
  * lower these numbers whenever the tree allows, and raise none of them.
  */
 export const BUDGET: Readonly<Record<Mode, Size>> = {
-  server: { files: 49, functions: 293 },
-  client: { files: 50, functions: 291 },
-  bridge: { files: 51, functions: 304 },
+  server: { files: 45, functions: 281 },
+  client: { files: 46, functions: 279 },
+  bridge: { files: 47, functions: 292 },
 };
 
 /** Connections before the first that counts, and how many count. */

@@ -14,12 +14,8 @@ import { type Conn, ConnError, type ConnFault } from "../../../src/net/conn.ts";
 import type { ClientAuth, TlsVersion } from "../../../src/config/config.ts";
 import type { HandshakeReason } from "../../../src/outcome.ts";
 import { TlsClient } from "../../../src/tls/client.ts";
-import {
-  type Decided,
-  HandshakeError,
-  type HandshakeLimits,
-  type Handshaken,
-} from "../../../src/tls/handshake.ts";
+import type { Decided, HandshakeLimits, Handshaken } from "../../../src/tls/handshake.ts";
+import { HandshakeError } from "../../../src/tls/handshake_error.ts";
 import { TlsServer } from "../../../src/tls/server.ts";
 import type { TlsBackend } from "../../../src/tls/backend.ts";
 import {

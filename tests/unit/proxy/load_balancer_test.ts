@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Target } from "../../../src/config/config.ts";
 import { LoadBalancer } from "../../../src/proxy/load_balancer.ts";
 import { NoTarget, TargetDenied } from "../../../src/proxy/load_balancer.ts";
-import { HandshakeCut, HandshakeError } from "../../../src/tls/handshake.ts";
+import { HandshakeCut, HandshakeError } from "../../../src/tls/handshake_error.ts";
 import { dialError, Field, hostOf } from "./load_balancer_support.ts";
 
 const hosts = (...indexes: number[]) => indexes.map(hostOf);
