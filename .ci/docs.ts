@@ -18,7 +18,7 @@
  */
 
 import { dirname, join } from "node:path";
-import { configJsonSchemaText } from "../src/config/json_schema.ts";
+import { configJsonSchemaText } from "../src/config/schema.ts";
 import { TABLES } from "./docs_tables.ts";
 
 /** A comment that names a file and perhaps keys of it, and the block that shows them. */

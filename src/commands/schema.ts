@@ -4,7 +4,7 @@
  * @module
  */
 
-import { configJsonSchemaText } from "../config/json_schema.ts";
+import { configJsonSchemaText } from "../config/schema.ts";
 import type { CommandIo } from "./load_config.ts";
 
 /** Prints the schema. Returns exit status 0. */

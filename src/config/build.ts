@@ -6,21 +6,21 @@
  */
 
 import { type AclConfig, DIMENSIONS, type Rule, type Side } from "../acl/rule.ts";
-import { defaultServerName, targetsOf, upstreamTls } from "./checks.ts";
+import { defaultServerName, type RawTls, targetsOf, upstreamTls } from "./checks.ts";
 import type {
   Address,
   Config,
-  EndpointConfig,
   NonEmpty,
-  ProxyConfig,
+  Settings,
   Target,
-  TcpAddress,
   TlsConfig,
   TunnelConfig,
   UpstreamConfig,
 } from "./config.ts";
-import type { RawAcl, RawConfig, RawEndpoint, RawProxy, RawTls, RawTunnel } from "./raw.ts";
-import { DEFAULT_LISTEN } from "./together.ts";
+import { KEYS, type Keys } from "./keys.ts";
+import { defaultOf, type Raw, type RawConfig, type RawTunnel } from "./schema.ts";
+
+type RawAcl = Raw<typeof KEYS.acl.keys>;
 
 /**
  * Builds the config; `undefined` if something required is missing, which the checks have reported.
@@ -29,12 +29,11 @@ export function buildConfig(raw: RawConfig, tunnels: readonly RawTunnel[]): Conf
   const built = tunnels.map(buildTunnel);
   const [first, ...rest] = built.filter((tunnel) => tunnel !== undefined);
   if (first === undefined || rest.length + 1 < built.length) return undefined;
-  const { logging } = raw;
   return {
     tunnels: [first, ...rest],
-    health: endpoint(raw.health, DEFAULT_LISTEN.health),
-    metrics: endpoint(raw.metrics, DEFAULT_LISTEN.metrics),
-    logging: { level: logging?.level ?? "info", format: logging?.format ?? "text" },
+    health: withDefaults(KEYS.health.keys, raw.health),
+    metrics: withDefaults(KEYS.metrics.keys, raw.metrics),
+    logging: withDefaults(KEYS.logging.keys, raw.logging),
   };
 }
 
@@ -53,7 +52,7 @@ function buildTunnel(raw: RawTunnel): TunnelConfig | undefined {
     tls,
     acl: buildAcl(raw.acl),
     upstream: mode === "bridge" ? buildUpstream(raw) : undefined,
-    proxy: buildProxy(raw.proxy),
+    proxy: withDefaults(KEYS.proxy.keys, raw.proxy),
   };
 }
 
@@ -62,51 +61,23 @@ function buildUpstream({ tls, upstream_tls, upstream_acl }: RawTunnel): Upstream
   return built && { tls: built, acl: buildAcl(upstream_acl) };
 }
 
-function buildTls(tls: RawTls): TlsConfig | undefined {
-  if (tls.cert === undefined || tls.key === undefined) return undefined;
-  return {
-    cert: tls.cert,
-    key: tls.key,
-    ca: tls.ca,
-    clientAuth: tls.client_auth ?? "required",
-    minVersion: tls.min_version ?? "TLS1.2",
-    maxVersion: tls.max_version ?? "TLS1.3",
-    alpn: tls.alpn ?? [],
-    handshakeTimeout: tls.handshake_timeout ?? 10_000,
-    crl: tls.crl ?? [],
-    intermediates: tls.intermediates,
-    requireCloseNotify: tls.require_close_notify ?? false,
-  };
+function buildTls(raw: RawTls): TlsConfig | undefined {
+  const { cert, key } = raw;
+  if (cert === undefined || key === undefined) return undefined;
+  // The names belong to the targets.
+  const { serverName: _, ...tls } = withDefaults(KEYS.tls.keys, { ...raw, cert, key });
+  return tls;
 }
 
-function buildAcl(acl: RawAcl | undefined): AclConfig {
-  return {
-    allow: rulesOf(acl, "allow"),
-    deny: rulesOf(acl, "deny"),
-    mode: acl?.mode ?? "enforce",
-    allowAnonymous: acl?.allow_anonymous ?? false,
-  };
+function buildAcl(acl: RawAcl = {}): AclConfig {
+  const { mode, allow_anonymous } = KEYS.acl.keys;
+  const settings = withDefaults({ mode, allow_anonymous }, acl);
+  return { allow: rulesOf(acl, "allow"), deny: rulesOf(acl, "deny"), ...settings };
 }
 
 /** The rules of one side, in the order in which they are tried. */
-function rulesOf(acl: RawAcl | undefined, side: Side): readonly Rule[] {
-  return DIMENSIONS.flatMap((dimension) => acl?.[`${side}_${dimension}`] ?? []);
-}
-
-function buildProxy(proxy: RawProxy = {}): ProxyConfig {
-  return {
-    dialTimeout: proxy.dial_timeout ?? 10_000,
-    idleTimeout: proxy.idle_timeout ?? 90_000,
-    closeTimeout: proxy.close_timeout ?? 0,
-    maxConnections: proxy.max_connections ?? 1000,
-    shutdownTimeout: proxy.shutdown_timeout ?? 30_000,
-    maxLifetime: proxy.max_lifetime ?? 0,
-    maxConnectionsPerPeer: proxy.max_connections_per_peer ?? 0,
-    balance: proxy.balance ?? "failover",
-    proxyProtocol: proxy.proxy_protocol ?? "off",
-    acceptProxyProtocol: proxy.accept_proxy_protocol ?? [],
-    socketMode: proxy.socket_mode ?? 0o600,
-  };
+function rulesOf(acl: RawAcl, side: Side): readonly Rule[] {
+  return DIMENSIONS.flatMap((dimension) => acl[`${side}_${dimension}`] ?? []);
 }
 
 function buildTargets(raw: RawTunnel): NonEmpty<Target> | undefined {
@@ -125,6 +96,15 @@ function serverName({ mode, tls, upstream_tls }: RawTunnel, address: Address): s
   return name.ok ? name.value : undefined;
 }
 
-function endpoint(raw: RawEndpoint | undefined, listen: TcpAddress): EndpointConfig {
-  return { enabled: raw?.enabled ?? false, listen: raw?.listen ?? listen };
+/** The values of a block under the names of the code, with the defaults of what is left out. */
+function withDefaults<B extends Keys>(
+  keys: B,
+  raw: Raw<NoInfer<B>> | undefined,
+): Settings<B> {
+  const values = Object.entries(keys).map(([name, key]) => {
+    const camelCase = name.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+    const written = raw?.[name];
+    return [camelCase, written === undefined ? defaultOf(key) : written] as const;
+  });
+  return Object.fromEntries(values) as Settings<B>;
 }

@@ -1,6 +1,6 @@
 /**
- * Checks the keys of one tunnel against each other: required keys, and keys that exclude one
- * another. Each check uses only values that are valid on their own, so it can run despite other
+ * Checks the keys of a config against each other: required keys, keys that exclude one another, and
+ * what tunnels cannot share. Each check uses only values that are valid on their own, so it can run despite other
  * errors.
  *
  * @module
@@ -16,8 +16,12 @@ import {
 import type { Address } from "./config.ts";
 import type { KeyPath } from "./problem.ts";
 import { quote } from "../util/text.ts";
-import type { RawTls, RawUpstreamTls } from "./raw.ts";
-import type { Scope } from "./scope.ts";
+import { KEYS } from "./keys.ts";
+import { defaultOf, type Raw, type RawConfig, type RawTunnel } from "./schema.ts";
+import { OWN_KEYS, type Scope, type ScopeDeps } from "./scope.ts";
+
+/** The values of a `tls` block. */
+export type RawTls = Raw<typeof KEYS.tls.keys>;
 
 /** Runs all checks on one tunnel. */
 export function checkTunnel(scope: Scope): void {
@@ -30,13 +34,14 @@ export function checkTunnel(scope: Scope): void {
   checkServerNames(scope);
 }
 
+const { mode, listen, target, tls } = KEYS;
 const REQUIRED: readonly (readonly [KeyPath, string])[] = [
-  [["mode"], '"mode: server" or "mode: client"'],
-  [["listen"], 'where to accept, such as "listen: 0.0.0.0:8443"'],
-  [["target"], 'where to forward, such as "target: 127.0.0.1:8080"'],
-  [["tls"], 'a block with "cert", "key" and "ca"'],
-  [["tls", "cert"], "the path of the own certificate chain, PEM"],
-  [["tls", "key"], "the path of the own private key, PEM"],
+  [["mode"], mode.required],
+  [["listen"], listen.required],
+  [["target"], target.required],
+  [["tls"], tls.required],
+  [["tls", "cert"], tls.keys.cert.required],
+  [["tls", "key"], tls.keys.key.required],
 ];
 
 function checkRequired({ label, raw, has, lacks, report }: Scope): void {
@@ -55,7 +60,9 @@ function checkRequired({ label, raw, has, lacks, report }: Scope): void {
 
 function checkTrust({ raw, has, owns, lacks, report }: Scope): void {
   if (raw.tls === undefined) return;
-  const clientAuth = has(["tls", "client_auth"]) ? raw.tls.client_auth : "required";
+  const clientAuth = has(["tls", "client_auth"])
+    ? raw.tls.client_auth
+    : defaultOf(KEYS.tls.keys.client_auth);
   if (raw.mode === "bridge" && (clientAuth === "none" || clientAuth === "optional")) {
     report(
       ["tls", "client_auth"],
@@ -111,7 +118,7 @@ function checkUpstream({ raw, has, report }: Scope): void {
 }
 
 /** The `tls` block for the upstream of a bridge. Keys that it leaves out come from `tls`. */
-export function upstreamTls(tls: RawTls, upstream: RawUpstreamTls | undefined): RawTls {
+export function upstreamTls(tls: RawTls, upstream: RawTunnel["upstream_tls"]): RawTls {
   // The lists and intermediates of one CA do not apply to another.
   const ofOtherCas = { crl: undefined, intermediates: undefined };
   return {
@@ -212,5 +219,69 @@ function checkServerNames(scope: Scope): void {
       `Cannot expect ${quote(address.host)} in the server's certificate: ${name.reason}: ` +
         "set tls.server_name",
     );
+  }
+}
+
+/** Runs all checks across tunnels. */
+export function checkTogether(
+  raw: RawConfig,
+  scopes: readonly Scope[],
+  { source, report }: Pick<ScopeDeps, "source" | "report">,
+): void {
+  if (source.has(["tunnels"])) {
+    for (const key of OWN_KEYS) {
+      if (!source.has([key])) continue;
+      report(
+        [key],
+        `Cannot use ${quote(key)} beside "tunnels", which cannot share it: move it there`,
+      );
+    }
+  }
+  checkNames(scopes);
+  checkListeners(raw, scopes, report);
+}
+
+function checkNames(scopes: readonly Scope[]): void {
+  const first = new Map<string, Scope>();
+  for (const scope of scopes) {
+    const { name } = scope.raw;
+    if (name === undefined) continue;
+    const other = first.get(name);
+    if (other === undefined) first.set(name, scope);
+    else {
+      scope.report(
+        ["name"],
+        `Cannot use ${quote(name)} twice: ${other.label} has it: choose another`,
+      );
+    }
+  }
+}
+
+function checkListeners(
+  raw: RawConfig,
+  scopes: readonly Scope[],
+  report: ScopeDeps["report"],
+): void {
+  const taken: { readonly who: string; readonly address: Address }[] = [];
+  const take = (who: string, address: Address, refuse: (message: string) => void): void => {
+    const other = taken.find((one) => overlaps(one.address, address));
+    if (other === undefined) {
+      taken.push({ who, address });
+      return;
+    }
+    const theirs = quote(formatAddress(other.address));
+    refuse(
+      `Cannot listen on ${quote(formatAddress(address))}: ${other.who} has ${theirs} already: ` +
+        `choose another ${address.kind === "unix" ? "path" : "port"}`,
+    );
+  };
+  for (const { label, raw: { listen }, report: refuse } of scopes) {
+    if (listen === undefined) continue;
+    take(label ?? "listen", listen, (message) => refuse(["listen"], message));
+  }
+  for (const name of ["health", "metrics"] as const) {
+    if (raw[name]?.enabled !== true) continue;
+    const address = raw[name].listen ?? defaultOf(KEYS[name].keys.listen);
+    take(`${name}.listen`, address, (message) => report([name, "listen"], message));
   }
 }

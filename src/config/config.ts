@@ -4,8 +4,9 @@
  * @module
  */
 
-import type { IpPattern } from "../acl/ip.ts";
 import type { AclConfig } from "../acl/rule.ts";
+import type { Key, KEYS, Keys } from "./keys.ts";
+import type { ValueTypes } from "./values.ts";
 
 /** A list with at least one element. */
 export type NonEmpty<T> = readonly [T, ...T[]];
@@ -32,44 +33,16 @@ export const MODES = ["server", "client", "bridge"] as const;
 export type Mode = typeof MODES[number];
 
 /** Whether clients must present a certificate. */
-export type ClientAuth = "required" | "optional" | "none";
+export const CLIENT_AUTHS = ["required", "optional", "none"] as const;
 
-/** A TLS protocol version, as spelled in the config. */
-export type TlsVersion = "TLS1.2" | "TLS1.3";
+/** One of {@linkcode CLIENT_AUTHS}. */
+export type ClientAuth = typeof CLIENT_AUTHS[number];
 
-/** The `tls` block: identity, trust and protocol settings. */
-export type TlsConfig = {
-  /** Path of the own certificate chain, leaf first, PEM. */
-  readonly cert: string;
-  /** Path of the private key, PEM; may be the same file as `cert`. */
-  readonly key: string;
-  /**
-   * Path of the bundle of CAs for peer certificates; `undefined` only with `clientAuth: "none"`.
-   */
-  readonly ca: string | undefined;
-  /**
-   * Always `required` except in server mode: servers always present a certificate, and clients of a
-   * bridge must.
-   */
-  readonly clientAuth: ClientAuth;
-  readonly minVersion: TlsVersion;
-  readonly maxVersion: TlsVersion;
-  /** ALPN protocols in order of preference (RFC 7301); empty for no ALPN. */
-  readonly alpn: readonly string[];
-  /** Milliseconds from accept to the end of the handshake and the ACL decision. Never 0. */
-  readonly handshakeTimeout: number;
-  /** Paths of certificate revocation lists; empty for no revocation checks. */
-  readonly crl: readonly string[];
-  /**
-   * Path of intermediate CAs that help to build chains and to verify lists, and are not trusted.
-   */
-  readonly intermediates: string | undefined;
-  /**
-   * Whether an end of TCP without close_notify (RFC 8446 section 6.1) counts as a truncated
-   * connection. If false, it ends one direction, like a TCP FIN.
-   */
-  readonly requireCloseNotify: boolean;
-};
+/** TLS protocol versions, as spelled in the config. */
+export const TLS_VERSIONS = ["TLS1.2", "TLS1.3"] as const;
+
+/** One of {@linkcode TLS_VERSIONS}. */
+export type TlsVersion = typeof TLS_VERSIONS[number];
 
 /** The PROXY protocol version to send to the target; `v2-tls` is v2 with TLS information. */
 export const PROXY_PROTOCOLS = ["off", "v1", "v2", "v2-tls"] as const;
@@ -83,37 +56,6 @@ export const BALANCES = ["failover", "round_robin", "least_connections"] as cons
 /** One of {@linkcode BALANCES}. */
 export type Balance = typeof BALANCES[number];
 
-/** The `proxy` block: limits and connection settings. Durations are in milliseconds. */
-export type ProxyConfig = {
-  /** Maximum time to connect to the target, in client mode including the TLS handshake. Never 0. */
-  readonly dialTimeout: number;
-  /** Maximum time without any bytes in either direction; 0 = no limit. */
-  readonly idleTimeout: number;
-  /** Maximum time that one direction may continue after the other has ended; 0 = no limit. */
-  readonly closeTimeout: number;
-  /** Maximum number of concurrent connections; 0 = no limit. */
-  readonly maxConnections: number;
-  /** Maximum duration of a drain; 0 = no limit. */
-  readonly shutdownTimeout: number;
-  /** Maximum age of a connection; 0 = no limit. */
-  readonly maxLifetime: number;
-  /** Maximum number of concurrent connections per certificate identity; 0 = no limit. */
-  readonly maxConnectionsPerPeer: number;
-  /** Has no effect with a single target. */
-  readonly balance: Balance;
-  /** The PROXY header to send to the target; other than `off` in server mode only. */
-  readonly proxyProtocol: ProxyProtocol;
-  /**
-   * Networks that must send a PROXY header; others may not connect. Empty: no header is expected.
-   */
-  readonly acceptProxyProtocol: readonly IpPattern[];
-  /** Mode bits of a UNIX socket to listen on. */
-  readonly socketMode: number;
-};
-
-/** A small HTTP server, for probes or metrics. */
-export type EndpointConfig = { readonly enabled: boolean; readonly listen: TcpAddress };
-
 /** Log levels, least severe first. */
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 
@@ -126,8 +68,38 @@ export const LOG_FORMATS = ["text", "json"] as const;
 /** One of {@linkcode LOG_FORMATS}. */
 export type LogFormat = typeof LOG_FORMATS[number];
 
+/** The type of a key's value. */
+export type ValueOf<K extends Pick<Key, "kind">> = K extends
+  { readonly kind: "word"; readonly words: readonly (infer W)[] } ? W : ValueTypes[K["kind"]];
+
+/** `min_version` as a name in the code: `minVersion`. */
+export type CamelCase<S extends string> = S extends `${infer Head}_${infer Tail}`
+  ? `${Head}${Capitalize<CamelCase<Tail>>}`
+  : S;
+
+/** The values of a block with its defaults; `undefined` for what is left out and has none. */
+export type Settings<B extends Keys> = {
+  readonly [K in keyof B & string as CamelCase<K>]:
+    | ValueOf<B[K]>
+    | (B[K] extends { readonly default: unknown } | { readonly required: string } ? never
+      : undefined);
+};
+
+/**
+ * The `tls` block: identity, trust and protocol settings. Paths are not accessed; `clientAuth` is
+ * always `required` except in server mode, and `ca` is `undefined` only where it is `none`. The names
+ * that servers must have are in {@linkcode Target}.
+ */
+export type TlsConfig = Omit<Settings<typeof KEYS.tls.keys>, "serverName">;
+
+/** The `proxy` block: limits and connection settings. Durations are in milliseconds. */
+export type ProxyConfig = Settings<typeof KEYS.proxy.keys>;
+
+/** A small HTTP server, for probes or metrics. */
+export type EndpointConfig = Settings<typeof KEYS.health.keys>;
+
 /** The `logging` block. */
-export type LoggingConfig = { readonly level: LogLevel; readonly format: LogFormat };
+export type LoggingConfig = Settings<typeof KEYS.logging.keys>;
 
 /** A target to forward to. */
 export type Target = {

@@ -6,11 +6,22 @@
  */
 
 import { foreignKey } from "./foreign.ts";
-import { configJsonSchema, type JsonSchema } from "./json_schema.ts";
+import { allKeys, knownKeys } from "./keys.ts";
+import type { Kind } from "./values.ts";
 import { type EnvironmentProblem, formatPath, type KeyPath } from "./problem.ts";
 import { quote } from "../util/text.ts";
 import { suggest } from "../util/suggest.ts";
-import { ALL_VARIABLES, VARIABLE_PREFIX, variableOf } from "./variables.ts";
+
+/** The prefix of all environment variables. */
+export const VARIABLE_PREFIX = "MTLSD_";
+
+/** All variables, in the syntax of a Deno grant: `--allow-env=MTLSD_*`. */
+export const ALL_VARIABLES: string = `${VARIABLE_PREFIX}*`;
+
+/** The variable of a top-level key: `MTLSD_TLS_CERT` for `tls.cert`. */
+export function variableOf(path: KeyPath): string {
+  return VARIABLE_PREFIX + path.join("_").toUpperCase();
+}
 
 /** Variables by name. */
 export type Environment = ReadonlyMap<string, string>;
@@ -18,11 +29,8 @@ export type Environment = ReadonlyMap<string, string>;
 /** An empty environment. */
 export const NO_ENVIRONMENT: Environment = new Map();
 
-/** The type of a key, as far as needed to convert the text of a variable. */
-type Kind = "text" | "boolean" | "number" | "list";
-
-/** A key that a variable can set. */
-type Setting = { readonly path: KeyPath; readonly kind: Kind };
+/** A key with its kind of value. */
+type Setting = { readonly path: KeyPath; readonly kind: Kind | "tunnels" };
 
 /** The values of the file and the environment, merged. */
 export type Overlay = {
@@ -37,29 +45,28 @@ export type Overlay = {
 
 /** All top-level keys, including lists, by the name of their variable. */
 function settings(): ReadonlyMap<string, Setting> {
-  const found = new Map<string, Setting>();
-  const add = (path: KeyPath, schema: JsonSchema): void => {
-    if (schema.properties === undefined) {
-      found.set(variableOf(path), { path, kind: kindOf(schema) });
-      return;
-    }
-    for (const [key, inner] of Object.entries(schema.properties)) add([...path, key], inner);
-  };
-  add([], configJsonSchema());
-  return found;
+  const keys = allKeys();
+  const found = knownKeys([]).flatMap((name): readonly Setting[] =>
+    name === "tunnels"
+      ? [{ path: [name], kind: "tunnels" }]
+      : keys.filter(({ path }) => path[0] === name).map(({ path, key: { kind } }) => ({
+        path,
+        kind,
+      }))
+  );
+  return new Map(found.map((setting) => [variableOf(setting.path), setting]));
 }
 
-function kindOf({ type }: JsonSchema): Kind {
-  if (type === "array") return "list";
-  if (type === "boolean") return "boolean";
-  return type === "integer" || type === "number" ? "number" : "text";
+/** Whether the value is a list, which a variable cannot set. */
+function isList(kind: Setting["kind"]): boolean {
+  return ["targets", "alpn", "networks", "rules", "tunnels"].includes(kind);
 }
 
 /** The variable that can set the key; `undefined` for lists, blocks and keys within `tunnels`. */
 export function variableFor(path: KeyPath): string | undefined {
   const name = variableOf(path);
   const setting = settings().get(name);
-  return setting === undefined || setting.kind === "list" ? undefined : name;
+  return setting === undefined || isList(setting.kind) ? undefined : name;
 }
 
 /**
@@ -90,7 +97,7 @@ export function applyEnvironment(
     }
     const fault = listFault(setting);
     if (fault !== undefined) problems.push({ variable, message: fault });
-    if (setting.kind === "list") continue;
+    if (isList(setting.kind)) continue;
     const next = assign(changed, setting.path, convert(text, setting.kind));
     // The file has a value that is not a block here. This is reported elsewhere.
     if (next === undefined) continue;
@@ -119,9 +126,9 @@ function prefixes(path: KeyPath): string[] {
   return path.map((_, index) => JSON.stringify(path.slice(0, index + 1)));
 }
 
-function convert(text: string, kind: Kind): unknown {
+function convert(text: string, kind: Setting["kind"]): unknown {
   if (kind === "boolean" && (text === "true" || text === "false")) return text === "true";
-  return kind === "number" && /^\d+$/.test(text) ? Number(text) : text;
+  return kind === "count" && /^\d+$/.test(text) ? Number(text) : text;
 }
 
 /**
@@ -143,7 +150,7 @@ function assign(
 }
 
 function listFault({ path, kind }: Setting): string | undefined {
-  if (kind !== "list") return undefined;
+  if (!isList(kind)) return undefined;
   const key = quote(formatPath(path));
   return `Cannot set a list from the environment: write ${key} in the file`;
 }

@@ -7,16 +7,20 @@
  */
 
 import type { KeyPath } from "./problem.ts";
-import type { RawConfig, RawTunnel } from "./raw.ts";
+import { type Block, type Entry, type Key, KEYS } from "./keys.ts";
+import type { RawConfig, RawTunnel } from "./schema.ts";
 import type { Scope, ScopeDeps } from "./scope.ts";
 
-/** A setting and the condition for using it. */
-type Fit = {
-  readonly path: KeyPath;
+/** The condition for using a setting, besides the modes that the table of keys excludes. */
+type Condition = {
   /** Whether the value has any effect; by default every value has. */
   readonly asks?: (raw: RawConfig | RawTunnel) => boolean;
-  /** Why the tunnel cannot use it; `undefined` if it can. */
-  readonly fault: (raw: RawTunnel) => string | undefined;
+  /**
+   * Why the tunnel cannot use it; `undefined` if it can. By default only its mode counts.
+   *
+   * @param inMode why the setting cannot be used in the mode of the tunnel, if it cannot.
+   */
+  readonly fault?: (raw: RawTunnel, inMode: string | undefined) => string | undefined;
 };
 
 /** The message for a setting that needs peer certificates, on a side that requests none. */
@@ -29,71 +33,34 @@ function hasNoClientAuth({ mode, tls }: RawTunnel): boolean {
   return mode !== "client" && mode !== "bridge" && tls?.client_auth === "none";
 }
 
-const FITS: readonly Fit[] = [
-  {
-    path: ["tls", "client_auth"],
-    fault: ({ mode }) =>
-      mode === "client"
-        ? 'Cannot use "client_auth" in client mode, where the server always shows a certificate: remove it'
-        : undefined,
-  },
-  {
-    path: ["tls", "server_name"],
-    fault: ({ mode }) =>
-      mode === "server"
-        ? 'Cannot use "server_name" in server mode, where no TLS server is dialled: remove it'
-        : undefined,
-  },
-  {
-    path: ["acl", "mode"],
+const CONDITIONS: Readonly<Record<string, Condition>> = {
+  "acl.mode": {
     fault: (raw) => hasNoClientAuth(raw) ? needsClientAuth("mode") : undefined,
   },
-  {
-    path: ["acl", "allow_anonymous"],
-    fault: (raw) => {
+  "acl.allow_anonymous": {
+    fault: (raw, inMode) => {
       if (hasNoClientAuth(raw)) return needsClientAuth("allow_anonymous");
       if (raw.mode === undefined || raw.acl?.allow_anonymous !== true) return undefined;
-      if (raw.mode === "client") {
-        return 'Cannot use "allow_anonymous" in client mode, where the server always shows a certificate: remove it';
-      }
-      if (raw.mode === "bridge") {
-        return 'Cannot use "allow_anonymous" in bridge mode, where both peers are authenticated: remove it';
-      }
-      return raw.tls?.client_auth === "optional"
-        ? undefined
-        : 'Cannot use "allow_anonymous" unless ' +
-          'client_auth is "optional": a peer without a certificate does not get as far as the rules';
+      if (inMode !== undefined || raw.tls?.client_auth === "optional") return inMode;
+      return 'Cannot use "allow_anonymous" unless ' +
+        'client_auth is "optional": a peer without a certificate does not get as far as the rules';
     },
   },
-  {
-    path: ["proxy", "max_connections_per_peer"],
+  "proxy.max_connections_per_peer": {
     asks: ({ proxy }) => (proxy?.max_connections_per_peer ?? 0) > 0,
-    fault: (raw) => {
-      if (hasNoClientAuth(raw)) return needsClientAuth("max_connections_per_peer");
-      return raw.mode === "client"
-        ? 'Cannot use "max_connections_per_peer" in client mode, where callers show no certificate: ' +
-          "remove it"
-        : undefined;
-    },
+    fault: (raw, inMode) =>
+      hasNoClientAuth(raw) ? needsClientAuth("max_connections_per_peer") : inMode,
   },
-  {
-    path: ["proxy", "balance"],
+  "proxy.balance": {
     fault: ({ target, targets }) =>
       target !== undefined && targets === undefined
         ? 'Cannot use "balance" with one target: write "targets" in place of "target", or remove it'
         : undefined,
   },
-  {
-    path: ["proxy", "proxy_protocol"],
+  "proxy.proxy_protocol": {
     asks: ({ proxy }) => (proxy?.proxy_protocol ?? "off") !== "off",
-    fault: ({ mode }) =>
-      mode === "client" || mode === "bridge"
-        ? `Cannot use "proxy_protocol" in ${mode} mode, where the target speaks TLS: the header is ` +
-          "for a plain backend: remove it"
-        : undefined,
   },
-  {
-    path: ["proxy", "accept_proxy_protocol"],
+  "proxy.accept_proxy_protocol": {
     asks: ({ proxy }) => (proxy?.accept_proxy_protocol?.length ?? 0) > 0,
     fault: ({ listen }) =>
       listen?.kind === "unix"
@@ -101,22 +68,48 @@ const FITS: readonly Fit[] = [
           "remove it"
         : undefined,
   },
-  {
-    path: ["proxy", "socket_mode"],
+  "proxy.socket_mode": {
     fault: ({ listen }) =>
       listen?.kind === "tcp"
         ? 'Cannot use "socket_mode" unless "listen" is a UNIX socket: remove it'
         : undefined,
   },
-  ...["upstream_tls", "upstream_acl"].map((key): Fit => ({
-    path: [key],
-    fault: ({ mode }) =>
-      mode === "server" || mode === "client"
-        ? `Cannot use "${key}" in ${mode} mode, where only one side is TLS: remove it, or write ` +
-          '"mode: bridge"'
-        : undefined,
-  })),
-];
+};
+
+/** A setting that some tunnels cannot use. */
+type Fit = {
+  readonly path: KeyPath;
+  readonly asks: (raw: RawConfig | RawTunnel) => boolean;
+  readonly fault: (raw: RawTunnel) => string | undefined;
+};
+
+function fits(): readonly Fit[] {
+  return restrictedEntries().map(({ path, notIn }): Fit => {
+    const { asks = () => true, fault } = CONDITIONS[path.join(".")] ?? {};
+    const inMode = ({ mode }: RawTunnel): string | undefined => {
+      const reason = mode === undefined ? undefined : notIn[mode];
+      return reason && `Cannot use "${path.at(-1)}" in ${mode} mode, where ${reason}`;
+    };
+    return {
+      path,
+      asks,
+      fault: (raw) => fault === undefined ? inMode(raw) : fault(raw, inMode(raw)),
+    };
+  });
+}
+
+/** The blocks and keys with a condition or a mode in which they cannot be used. */
+function restrictedEntries(): readonly {
+  readonly path: KeyPath;
+  readonly notIn: NonNullable<Entry["notIn"]>;
+}[] {
+  return Object.entries(KEYS).flatMap(([name, entry]: [string, Key | Block]) => {
+    // What the whole block needs its keys need not repeat.
+    if (entry.notIn !== undefined || !("keys" in entry)) return [{ path: [name], ...entry }];
+    return Object.entries(entry.keys).map(([inner, key]) => ({ path: [name, inner], ...key }));
+  }).filter(({ path, notIn }) => notIn !== undefined || Object.hasOwn(CONDITIONS, path.join(".")))
+    .map(({ path, notIn = {} }) => ({ path, notIn }));
+}
 
 /**
  * Reports settings that cannot be used, and drops inherited ones from the tunnels they do not apply
@@ -127,7 +120,7 @@ export function checkFits(
   top: RawConfig,
   { source, report }: Pick<ScopeDeps, "source" | "report">,
 ): void {
-  for (const { path, asks = () => true, fault } of FITS) {
+  for (const { path, asks, fault } of fits()) {
     let unused: string | undefined;
     let isUsed = false;
     for (const scope of scopes) {

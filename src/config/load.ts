@@ -6,19 +6,18 @@
  */
 
 import { buildConfig } from "./build.ts";
-import { checkTunnel } from "./checks.ts";
+import { checkTogether, checkTunnel } from "./checks.ts";
 import type { Config, NonEmpty } from "./config.ts";
 import { type Environment, NO_ENVIRONMENT, variableFor } from "./environment.ts";
-import { placeholders } from "./expansion.ts";
 import { checkFits } from "./fit.ts";
 import { foldName, foreignAnswer, foreignPath } from "./foreign.ts";
 import { type ConfigProblem, formatPath, type KeyPath } from "./problem.ts";
 import { quote } from "../util/text.ts";
-import { knownKeys, readSchema } from "./schema.ts";
+import { knownKeys } from "./keys.ts";
+import { readSchema } from "./schema.ts";
 import { scopesOf } from "./scope.ts";
 import { type Origin, readSource, type Source } from "./source.ts";
 import { suggest } from "../util/suggest.ts";
-import { checkTogether } from "./together.ts";
 
 /** A config, or all of its problems in file order, at least one. */
 export type ConfigResult =
@@ -80,6 +79,28 @@ export function parseConfig(
  * keys.
  */
 const MAX_HINTS = 50;
+
+/** `${NAME}`, `$(NAME)`, `{{ name }}`, and `$NAME` at the start of a path segment, host or port. */
+const PLACEHOLDER = /\$\{[^}]*\}|\$\([^)]*\)|\{\{.*?\}\}|(?<=^|[/:])\$[A-Z_][A-Z0-9_]*/s;
+
+/**
+ * The paths of the strings that contain a placeholder for templates or shells, which mtlsd does not
+ * expand. A rule such as `${NAME}` would never match, and a path would not exist.
+ */
+function placeholders(root: unknown): readonly KeyPath[] {
+  const found: KeyPath[] = [];
+  const look = (value: unknown, path: KeyPath): void => {
+    if (typeof value === "string") {
+      if (PLACEHOLDER.test(value)) found.push(path);
+    } else if (Array.isArray(value)) {
+      value.forEach((item, index) => look(item, [...path, index]));
+    } else if (typeof value === "object" && value !== null) {
+      for (const [key, item] of Object.entries(value)) look(item, [...path, key]);
+    }
+  };
+  look(root, []);
+  return found;
+}
 
 function unfilledReason(source: Source, path: KeyPath): string {
   const reason = "nothing fills in variables here: write the value itself";

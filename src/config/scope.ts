@@ -6,7 +6,7 @@
  */
 
 import type { KeyPath } from "./problem.ts";
-import type { RawBlocks, RawConfig, RawTunnel } from "./raw.ts";
+import type { RawBlocks, RawConfig, RawTunnel } from "./schema.ts";
 import { formatTunnel, type Source } from "./source.ts";
 
 /** The valid values of one tunnel. Paths are relative to the tunnel: `tls.cert`. */

@@ -13,9 +13,8 @@ import {
   type KeyPath,
 } from "./problem.ts";
 import { quote } from "../util/text.ts";
-import { readYaml } from "./yaml.ts";
-import type { YamlTree } from "./tree.ts";
-import { parseTunnelName } from "./names.ts";
+import { readYaml, type YamlTree } from "./yaml.ts";
+import { parseTunnelName } from "./values.ts";
 
 /** The position of a value: in the file, or a variable. */
 export type Origin = Omit<FileProblem, "message"> | Omit<EnvironmentProblem, "message">;

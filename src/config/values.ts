@@ -1,5 +1,5 @@
 /**
- * The kinds of values in the config. Each validates one value on its own, and describes itself for
+ * The kinds of values in the config: parsers that validate one value on its own, and describe it for
  * the JSON Schema.
  *
  * @module
@@ -7,12 +7,46 @@
 
 import * as z from "zod";
 import { type IpPattern, parseIpRule } from "../acl/ip.ts";
-import { type Dimension, parseRule, type Rule, type Side } from "../acl/rule.ts";
-import { type AddressRole, parseAddress } from "./address.ts";
-import { parseAlpn, parseSocketMode, parseTunnelName } from "./names.ts";
-import type { Address, TcpAddress } from "./config.ts";
+import { parseRule, type Rule } from "../acl/rule.ts";
 import { parseDuration } from "../util/duration.ts";
 import { either, type Parsed, quote } from "../util/text.ts";
+import { type AddressRole, parseAddress, parseServerName } from "./address.ts";
+import type { Address, TcpAddress } from "./config.ts";
+import type { Key } from "./keys.ts";
+
+/** The kinds of values, each with its type once parsed. `valueOf` parses them. */
+export type ValueTypes = {
+  /** The path of a file. */
+  readonly path: string;
+  /** The path of a file, or a list of them. */
+  readonly paths: readonly string[];
+  /** Milliseconds; 0 is no limit. */
+  readonly limit: number;
+  /** Milliseconds; never 0. */
+  readonly timeout: number;
+  /** A whole number; 0 is no limit. */
+  readonly count: number;
+  readonly boolean: boolean;
+  /** One of the `words` of the key. */
+  readonly word: string;
+  readonly listen: Address;
+  readonly target: Address;
+  /** At least one. */
+  readonly targets: readonly Address[];
+  /** Where to serve probes or metrics. */
+  readonly endpoint: TcpAddress;
+  readonly server_name: string;
+  readonly alpn: readonly string[];
+  readonly networks: readonly IpPattern[];
+  /** Permission bits. */
+  readonly socket_mode: number;
+  readonly tunnel_name: string;
+  /** The rules of one side and dimension. */
+  readonly rules: readonly Rule[];
+};
+
+/** A kind of value. */
+export type Kind = keyof ValueTypes;
 
 /**
  * Validates one value. Its error says what would be valid.
@@ -22,7 +56,7 @@ import { either, type Parsed, quote } from "../util/text.ts";
 export type Value<T> = z.ZodType<T>;
 
 /** A string that `parse` converts; `otherwise` is the reason for values that are not strings. */
-export function parsed<T>(
+function parsed<T>(
   parse: (text: string) => Parsed<T>,
   otherwise: string | ((input: unknown) => string),
 ): Value<T> {
@@ -36,11 +70,11 @@ export function parsed<T>(
   });
 }
 
-/** One of a few fixed words. */
-export function oneOf<const T extends readonly [string, ...string[]]>(
-  words: T,
-): Value<T[number]> {
-  return z.enum(words, { error: `must be ${either(words)}` });
+/** One of a few fixed words, or another spelling of one. */
+function word({ words = [], aliases }: Key): Value<string> {
+  const all = [...words, ...Object.keys(aliases ?? {})];
+  const type = z.enum(all, { error: `must be ${either(all)}` });
+  return aliases === undefined ? type : type.transform((written) => aliases[written] ?? written);
 }
 
 /** The reason for a path that is not a string. */
@@ -58,12 +92,12 @@ function parsePath(text: string): Parsed<string> {
 }
 
 /** The path of a file, validated without accessing it. */
-export function path(): Value<string> {
+function path(): Value<string> {
   return parsed(parsePath, FILE);
 }
 
 /** A path or a list of paths, without duplicates. */
-export function paths(): Value<string[]> {
+function paths(): Value<string[]> {
   return z.unknown().transform((value, context): string[] => {
     const list = typeof value === "string" ? [value] : value;
     if (!Array.isArray(list)) {
@@ -92,7 +126,7 @@ export function paths(): Value<string[]> {
 const DURATION = "^[-+]?(0|(([0-9]+\\.?[0-9]*|\\.[0-9]+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h))+)$";
 
 /** A duration in milliseconds. The only number accepted without a unit is 0. */
-export function duration(zero: "0 is no limit" | "0 is an error"): Value<number> {
+function duration(zero: "0 is no limit" | "0 is an error"): Value<number> {
   const hint = 'must be a duration such as "10s"';
   const text = { type: "string", pattern: DURATION };
   return z.union([z.string(), z.number()], { error: hint }).transform((value, context): number => {
@@ -107,17 +141,11 @@ export function duration(zero: "0 is no limit" | "0 is an error"): Value<number>
 }
 
 /** Rules of one side and dimension, without duplicates. */
-export function rules(
-  side: Side,
-  dimension: Dimension,
-  where: Pick<Rule, "block"> = {},
-): Value<Rule[]> {
+function rules(about: NonNullable<Key["rules"]>): Value<Rule[]> {
   const item = parsed(
     (text): Parsed<Rule> => {
-      const pattern = parseRule(dimension, text);
-      return pattern.ok
-        ? { ok: true, value: { ...where, side, dimension, text, pattern: pattern.value } }
-        : pattern;
+      const pattern = parseRule(about.dimension, text);
+      return pattern.ok ? { ok: true, value: { ...about, text, pattern: pattern.value } } : pattern;
     },
     (input) =>
       typeof input === "object"
@@ -148,12 +176,12 @@ function noAddress(role: AddressRole): (input: unknown) => string {
 }
 
 /** An address to listen on or to connect to, including UNIX sockets. */
-export function address(role: AddressRole): Value<Address> {
+function address(role: AddressRole): Value<Address> {
   return parsed((text) => parseAddress(text, role), noAddress(role));
 }
 
 /** The listen address of an endpoint. */
-export function tcpAddress(): Value<TcpAddress> {
+function tcpAddress(): Value<TcpAddress> {
   return parsed((text): Parsed<TcpAddress> => {
     const result = parseAddress(text, "listen");
     if (!result.ok) return result;
@@ -166,7 +194,7 @@ export function tcpAddress(): Value<TcpAddress> {
 }
 
 /** Addresses to forward to, at least one. */
-export function targets(): Value<Address[]> {
+function targets(): Value<Address[]> {
   const error = ({ input }: { input?: unknown }) =>
     typeof input === "string"
       ? `must be a list: write [${quote(input)}], or "target"`
@@ -175,7 +203,7 @@ export function targets(): Value<Address[]> {
 }
 
 /** True or false, without quotes. */
-export function boolean(): Value<boolean> {
+function boolean(): Value<boolean> {
   return z.boolean({
     error: ({ input }) =>
       input === "true" || input === "false"
@@ -185,7 +213,7 @@ export function boolean(): Value<boolean> {
 }
 
 /** A whole number; 0 means no limit. */
-export function count(): Value<number> {
+function count(): Value<number> {
   const error = "must be a whole number, 0 (no limit) or more";
   return z.number({
     error: ({ input }) =>
@@ -195,7 +223,7 @@ export function count(): Value<number> {
 }
 
 /** ALPN protocol names in order of preference. */
-export function alpn(): Value<string[]> {
+function alpn(): Value<string[]> {
   return list(parsed(parseAlpn, 'must be a protocol name as a string, such as "h2"'))
     .superRefine((names, context) => refuseTwice(names, context));
 }
@@ -210,7 +238,7 @@ function refuseTwice(names: readonly string[], context: z.RefinementCtx<string[]
 }
 
 /** Networks that connections may come from. */
-export function networks(): Value<IpPattern[]> {
+function networks(): Value<IpPattern[]> {
   return list(parsed((text): Parsed<IpPattern> => {
     const result = parseIpRule(text);
     if (!result.ok) return result;
@@ -222,7 +250,7 @@ export function networks(): Value<IpPattern[]> {
 }
 
 /** The mode of a UNIX socket. */
-export function socketMode(): Value<number> {
+function socketMode(): Value<number> {
   return parsed(
     parseSocketMode,
     (input) =>
@@ -233,7 +261,91 @@ export function socketMode(): Value<number> {
   );
 }
 
-/** The name of a tunnel. */
-export function tunnelName(): Value<string> {
-  return parsed(parseTunnelName, 'must be a name as a string, such as "grpc"');
+/** Longer names make log lines and metric labels unreadable. */
+const MAX_NAME = 63;
+
+/**
+ * Parses the name of a tunnel, which must be usable in metric labels and log fields without
+ * escapes.
+ */
+export function parseTunnelName(text: string): Parsed<string> {
+  const refuse = (reason: string): Parsed<string> => ({ ok: false, reason });
+  if (text === "") return refuse('must be a name, such as "grpc"');
+  if (text.length > MAX_NAME) return refuse(`a name has at most ${MAX_NAME} characters`);
+  if (/^[a-z0-9][a-z0-9._-]*$/i.test(text)) return { ok: true, value: text };
+  return refuse(
+    'a name has letters, digits, ".", "_" and "-", and starts with one of the first two',
+  );
+}
+
+/** Common mistakes for registered protocol names. */
+const MEANT: ReadonlyMap<string, string> = new Map([
+  ["http/2", "h2"],
+  ["http/2.0", "h2"],
+  ["http2", "h2"],
+  ["http1.1", "http/1.1"],
+  ["http/1", "http/1.1"],
+]);
+
+/** The maximum length of a name in bytes (RFC 7301 section 3.1). */
+const MAX_PROTOCOL = 255;
+
+/**
+ * Parses an ALPN protocol name (RFC 7301). Names are compared byte by byte, so a mistyped one never
+ * matches.
+ */
+function parseAlpn(text: string): Parsed<string> {
+  const refuse = (reason: string): Parsed<string> => ({ ok: false, reason });
+  if (text === "") return refuse('must be a protocol name, such as "h2"');
+  if (new TextEncoder().encode(text).length > MAX_PROTOCOL) {
+    return refuse(`a protocol name has at most ${MAX_PROTOCOL} bytes`);
+  }
+  if (/\p{C}|\s/u.test(text)) return refuse("a protocol name has no spaces or control characters");
+  const known = text.toLowerCase();
+  const meant = MEANT.get(known) ??
+    (["h2", "http/1.1"].find((name) => name === known && name !== text));
+  return meant === undefined
+    ? { ok: true, value: text }
+    : refuse(`no client offers that: write "${meant}"`);
+}
+
+/** Parses permission bits in octal: `0600` or `600`. */
+function parseSocketMode(text: string): Parsed<number> {
+  if (/^0?[0-7]{3}$/.test(text)) return { ok: true, value: Number.parseInt(text, 8) };
+  return {
+    ok: false,
+    reason: 'must be three octal digits, with a 0 in front or not, such as "0600"',
+  };
+}
+
+/** The parser of each kind, except those that need to know their key. */
+const PARSERS: { readonly [K in Exclude<Kind, "word" | "rules">]: () => Value<ValueTypes[K]> } = {
+  path,
+  paths,
+  limit: () => duration("0 is no limit"),
+  timeout: () => duration("0 is an error"),
+  count,
+  boolean,
+  listen: () => address("listen"),
+  target: () => address("target"),
+  targets,
+  endpoint: tcpAddress,
+  server_name: () => parsed(parseServerName, "must be a DNS name or an IP address, as a string"),
+  alpn,
+  networks,
+  socket_mode: socketMode,
+  tunnel_name: () => parsed(parseTunnelName, 'must be a name as a string, such as "grpc"'),
+};
+
+/** What parses and validates the value of a key. */
+export function valueOf(key: Key): Value<unknown> {
+  switch (key.kind) {
+    case "word":
+      return word(key);
+    case "rules":
+      if (key.rules === undefined) throw new TypeError("Cannot parse rules about nothing");
+      return rules(key.rules);
+    default:
+      return PARSERS[key.kind]();
+  }
 }

@@ -8,8 +8,12 @@
  * @module
  */
 
-import { type Environment, variablesToAsk } from "../config/environment.ts";
-import { ALL_VARIABLES, VARIABLE_PREFIX } from "../config/variables.ts";
+import {
+  ALL_VARIABLES,
+  type Environment,
+  VARIABLE_PREFIX,
+  variablesToAsk,
+} from "../config/environment.ts";
 import { messageOf } from "../util/errors.ts";
 
 /** The name of standard input in messages. */

@@ -22,7 +22,7 @@ import { dirname, isAbsolute, normalize, relative, resolve, sep } from "node:pat
 import { formatAddress, hostsToListenOn } from "../config/address.ts";
 import type { Address, Config, HostPort, TlsConfig, TunnelConfig } from "../config/config.ts";
 import { quote } from "../util/text.ts";
-import { ALL_VARIABLES, VARIABLE_PREFIX } from "../config/variables.ts";
+import { ALL_VARIABLES, VARIABLE_PREFIX } from "../config/environment.ts";
 import { lockPath } from "../net/unix_bind.ts";
 
 /** One value of one permission flag. */

@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { Ajv } from "ajv";
 import fc from "fast-check";
-import { configJsonSchema, type JsonSchema } from "../../../src/config/json_schema.ts";
+import { configJsonSchema, type JsonSchema } from "../../../src/config/schema.ts";
 import { parseConfig } from "../../../src/config/load.ts";
 import { formatProblem } from "../../../src/config/problem.ts";
 

@@ -11,7 +11,7 @@ import {
   configJsonSchema,
   configJsonSchemaText,
   type JsonSchema,
-} from "../../../src/config/json_schema.ts";
+} from "../../../src/config/schema.ts";
 import type { Config } from "../../../src/config/config.ts";
 import { parseConfig } from "../../../src/config/load.ts";
 import { mtlsd } from "../../support/daemon.ts";

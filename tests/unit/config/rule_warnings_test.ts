@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { stringify } from "yaml";
-import type { RuleListKey } from "../../../src/config/raw.ts";
+import type { RuleListKey } from "../../../src/config/keys.ts";
 import { parseConfig } from "../../../src/config/load.ts";
 import { formatProblem } from "../../../src/config/problem.ts";
 import { configWarnings } from "../../../src/config/warnings.ts";

@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { DIMENSIONS } from "../../../src/acl/rule.ts";
 import type { Config } from "../../../src/config/config.ts";
-import { configJsonSchema, type JsonSchema } from "../../../src/config/json_schema.ts";
+import { configJsonSchema, type JsonSchema } from "../../../src/config/schema.ts";
 import { notInForce, renewedRules, ruleChanges, rulesOf } from "../../../src/control/reload.ts";
 import { parseValid } from "../../support/config.ts";
 
