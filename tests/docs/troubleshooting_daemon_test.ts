@@ -112,7 +112,7 @@ Deno.test("readme, troubleshooting: open connections and reloads", async (t) => 
   await t.step("connections end after 90 s without traffic", async () => {
     const quick = await chapter.start("reference/container.yaml", {
       changes: { "127.0.0.1:8080": backend.address, "127.0.0.1:8443": `${chapter.host}:8444` },
-      edit: (config) => ({ ...config, proxy: { idle_timeout: "100ms" } }),
+      edit: (config) => ({ ...config, proxy: { idle_timeout: "1s" } }),
     });
     await using held = await EchoClient.open(chapter.as("client", 8444));
     await held.ended();

@@ -212,6 +212,7 @@ async function sendToPaused(size: number, notify: boolean): Promise<Paused> {
   await new Promise<void>((done) => sender.write(bytesOf(size), () => done()));
   if (notify) sender.end();
   else raw.end();
+  await until(() => paused !== undefined);
   await settled(() => paused?.bytesRead ?? 0, 100);
   paused?.resume();
   await until(() => got === size, "all of it was delivered");

@@ -98,7 +98,7 @@ Deno.test("a second header is no part of TLS: who forwards what it was sent is r
 Deno.test("handshake_timeout covers the header and TLS together", async () => {
   await using testBed = await TestBed.create();
   const server = await behind(testBed, testBed.use(echoBackend()).address, {
-    tls: { handshake_timeout: "800ms" },
+    tls: { handshake_timeout: "3s" },
   });
   const partial = [new Uint8Array(), octets("PRO"), octets(line()).subarray(0, -1)];
   await Promise.all(partial.map(async (said) => {
@@ -113,16 +113,15 @@ Deno.test("handshake_timeout covers the header and TLS together", async () => {
   // What the header took is not there for the handshake.
   await using late = await Peer.connect(server.port);
   const via = `127.0.0.1:${late.localPort}`;
-  await new Promise((done) => setTimeout(done, 500));
+  await new Promise((done) => setTimeout(done, 1000));
   await late.send(octets(line()));
   await late.ended();
   await server.waitForLog("listener: handshake failed", {
     reason: "timeout",
+    error: /no handshake within ([01]\.\d+s|2s|\d+ms)$/,
     remote: CLIENT,
     via,
   });
-  const over = await server.waitForLog("listener: connection closed", { remote: CLIENT, via });
-  assert.ok(Number.parseFloat(over.fields.duration ?? "") < 1.2, over.raw);
 });
 
 Deno.test("300 silent connections do not keep others out", async () => {

@@ -143,8 +143,8 @@ for (const side of ["near", "far"] as const) {
   Deno.test(`bridge: a certificate that expires on the ${side} side`, async () => {
     await using gateway = await BridgeTestBed.create();
     const { testBed, targetPki: upstream } = gateway;
-    // The second that is written counts in full.
-    const notAfter = new Date(Math.ceil((Date.now() + 2500) / 1000) * 1000);
+    // The second that is written counts in full. The bridge has yet to start.
+    const notAfter = new Date(Math.ceil((Date.now() + 7000) / 1000) * 1000);
     const expires = notAfter.getTime() + 1000;
     const san = [dns("localhost"), ip("127.0.0.1")];
     const short = makeLeaf({ role: "server", subject: "short", san, notAfter }, upstream.ca);

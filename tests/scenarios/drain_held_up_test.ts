@@ -38,7 +38,7 @@ Deno.test("with nothing open the stop is immediate, whoever holds on to the prob
 Deno.test("a drain does not wait for who never finishes a handshake", async () => {
   await using testBed = await TestBed.create();
   const daemon = await testBed.server("127.0.0.1:9", {
-    tls: { handshake_timeout: "300ms" },
+    tls: { handshake_timeout: "3s" },
     proxy: { shutdown_timeout: "0" },
   });
   const held: Deno.TcpConn[] = [];

@@ -96,7 +96,7 @@ Deno.test("a connection ends with its certificate", async () => {
   await using testBed = await TestBed.create();
   const server = await testBed.server(testBed.use(echoBackend()).address);
   // The second that is written counts in full.
-  const notAfter = new Date(Math.ceil((Date.now() + 2500) / 1000) * 1000);
+  const notAfter = new Date(Math.ceil((Date.now() + 5000) / 1000) * 1000);
   const expires = notAfter.getTime() + 1000;
   const short = makeLeaf({ role: "client", subject: "short", notAfter }, testBed.pki.ca);
   const leaving = await open(testBed, { ...testBed.as(server), identity: short });

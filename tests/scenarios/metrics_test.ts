@@ -194,8 +194,8 @@ Deno.test("each way to end is counted under its reason", async () => {
   const backend = testBed.use(lineBackend());
   const server = await testBed.server(backend.address, {
     acl: { allow_cn: ["frontend-service"] },
-    tls: { handshake_timeout: "500ms" },
-    proxy: { idle_timeout: "400ms" },
+    tls: { handshake_timeout: "3s" },
+    proxy: { idle_timeout: "2s" },
   });
   const client = { port: server.port, ca: pki.ca.pem };
   // One that says nothing at all.

@@ -28,8 +28,8 @@ type Cause = {
 };
 
 const CAUSES: Readonly<Record<string, Cause>> = {
-  "idle_timeout": { proxy: { idle_timeout: "300ms" }, reason: "idle_timeout" },
-  "max_lifetime": { proxy: { max_lifetime: "500ms" }, reason: "max_lifetime" },
+  "idle_timeout": { proxy: { idle_timeout: "1s" }, reason: "idle_timeout" },
+  "max_lifetime": { proxy: { max_lifetime: "2s" }, reason: "max_lifetime" },
   "a drain that is out of time": {
     proxy: { shutdown_timeout: "300ms" },
     act: (daemon) => Promise.resolve(daemon.kill("SIGTERM")),
@@ -101,7 +101,7 @@ Deno.test("a peer that the rules do not admit any more gets close_notify", async
 Deno.test("an end while the target is dialled has close_notify as well", async () => {
   await using testBed = await TestBed.create();
   using target = await unacceptingTarget();
-  const server = await testBed.server(target.address, { proxy: { max_lifetime: "500ms" } });
+  const server = await testBed.server(target.address, { proxy: { max_lifetime: "2s" } });
   const peer = testBed.use(pythonClient(server.port, listening(testBed, "TLSv1_3")));
   assert.deepEqual(await gotBy(peer), { size: 0, end: "eof" });
   await server.waitForLog("listener: connection closed", { reason: "max_lifetime" });

@@ -167,11 +167,13 @@ Deno.test("a silent server takes its share of dial_timeout and no more", async (
   const silent = testBed.use(await PeerServer.listen());
   const good = await honest(testBed, HOSTS[1], testBed.use(lineBackend()).address);
   const client = await towards(testBed, [silent.address, good.listen], {
-    proxy: { dial_timeout: "1s" },
+    proxy: { dial_timeout: "6s" },
   });
   assert.equal(await say(client, "hello"), "echo: hello");
-  await client.waitForLog("dialer: handshake failed", { reason: "timeout" });
-  const closed = await client.waitForLog("dialer: connection closed");
-  assert.ok(Number.parseFloat(closed.fields.duration ?? "") < 1.5, closed.raw);
+  await client.waitForLog("dialer: handshake failed", {
+    reason: "timeout",
+    // Half of it, of which connecting has taken something.
+    error: /no handshake within (3|[12]\.\d+)s$/,
+  });
   assert.ok(silent.peers.every(({ text }) => !text.includes("hello")));
 });

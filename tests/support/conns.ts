@@ -36,11 +36,11 @@ function end(conn: Conn): End {
 
 /** Plain TCP to a port of 127.0.0.1. */
 export async function plainEnd(port: number): Promise<End> {
-  return end(await dialTcp({ host: "127.0.0.1", port }, { timeout: 10_000 }));
+  return end(await dialTcp({ host: "127.0.0.1", port }, { timeout: 60_000 }));
 }
 
 /** TLS to a port of 127.0.0.1, as the client of the PKI; waits `patience` ms for the handshake. */
-export async function tlsEnd(port: number, pki: TestPki, patience = 10_000): Promise<End> {
+export async function tlsEnd(port: number, pki: TestPki, patience = 60_000): Promise<End> {
   const tls = client({ own: pki.client, bundle: [pki.ca] });
   const { conn } = await tls.connect(await plainEnd(port), admit, limits(patience));
   assert.ok(conn !== undefined);
@@ -73,7 +73,7 @@ export function plainTarget(): Target {
 }
 
 /** A target that is the server of the PKI; waits `patience` ms for handshakes. */
-export function tlsTarget(pki: TestPki, patience = 10_000): Target {
+export function tlsTarget(pki: TestPki, patience = 60_000): Target {
   const tls = server({ own: pki.server, bundle: [pki.ca] });
   return target(async (accepted) => {
     const { conn } = await tls.accept(accepted, admit, limits(patience));

@@ -79,11 +79,20 @@ export async function unacceptingTarget(): Promise<{ readonly address: string } 
   const { port } = listener.addr;
   const conns: Deno.Conn[] = [];
   for (;;) {
-    const giveUp = AbortSignal.timeout(300);
+    const giveUp = new AbortController();
+    let answered = false;
+    const connecting = Deno.connect({ hostname: "127.0.0.1", port, signal: giveUp.signal })
+      .finally(() => answered = true);
+    connecting.catch(() => {}); // Told below.
+    // Many short waits: after a single long one a busy machine may not have looked at the socket yet.
+    for (let turn = 0; turn < 30 && !answered; turn++) {
+      await new Promise((done) => setTimeout(done, 10));
+    }
+    if (!answered) giveUp.abort();
     try {
-      conns.push(await Deno.connect({ hostname: "127.0.0.1", port, signal: giveUp }));
+      conns.push(await connecting);
     } catch (error) {
-      if (giveUp.aborted) break;
+      if (giveUp.signal.aborted) break;
       throw error;
     }
   }

@@ -210,6 +210,7 @@ testEachTcpBackend("while a take is held up nothing more is read", async (way) =
   });
   const size = 8 * MB;
   const sending = writeAll(far, new Uint8Array(size)).then(() => far.closeWrite());
+  await until(() => came > 0);
   const taken = await settled(() => came, 100);
   assert.ok(taken > 0 && taken <= 65_536, `${taken} bytes`);
   gate.resolve();

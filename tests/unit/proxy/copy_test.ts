@@ -23,6 +23,9 @@ function start(options: Partial<CopyOptions> = {}, prepare?: (f: Fixture) => voi
 
 const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms));
 
+/** Milliseconds: less than the 5 s that a sender gets whom nobody listens to, and enough if busy. */
+const SOON = 4000;
+
 /** Milliseconds until `promise` settles. */
 async function timed<T>(promise: Promise<T>): Promise<{ value: T; ms: number }> {
   const from = performance.now();
@@ -287,7 +290,7 @@ Deno.test("splice: who cannot be read any more is told apart, and the other is c
       assert.equal(value.detail, `it is ${fault}`);
       assert.equal(other.written, "before");
       assert.equal(other.endedAt, undefined, "no end in good order");
-      assert.ok(ms < 1000, `${ms} ms`);
+      assert.ok(ms < SOON, `${ms} ms`);
     }
   }
 });
@@ -299,7 +302,7 @@ Deno.test("splice: a side that broke ends a write to it that hangs", async () =>
   target.breakRead("reset");
   const { value, ms } = await timed(done);
   assert.equal(value.reason, "target_reset");
-  assert.ok(ms < 1000, `${ms} ms`);
+  assert.ok(ms < SOON, `${ms} ms`);
 });
 
 Deno.test("splice: the answer of a target that refuses half-way gets through", async () => {
@@ -347,7 +350,7 @@ Deno.test("splice: a client that has its answer and falls silent is not waited f
   assert.ok(ms >= 950 && ms < 4900, `${ms} ms`);
 });
 
-Deno.test("splice: a side that cannot be written and says nothing is closed within a second", async () => {
+Deno.test("splice: a side that cannot be written and says nothing is closed soon", async () => {
   for (const side of ["client", "target"] as const) {
     const fixture = start();
     const other = side === "client" ? fixture.target : fixture.client;
@@ -355,7 +358,7 @@ Deno.test("splice: a side that cannot be written and says nothing is closed with
     other.push("x");
     const { value, ms } = await timed(fixture.done);
     assert.equal(value.reason, side === "client" ? "peer_reset" : "target_reset");
-    assert.ok(ms < 1000, `${ms} ms`);
+    assert.ok(ms < SOON, `${ms} ms`);
   }
 });
 
@@ -386,7 +389,7 @@ Deno.test("splice: the limits hold while a broken side's answer is delivered", a
   client.push("x");
   const { value, ms } = await timed(done);
   assert.equal(value.reason, "target_reset");
-  assert.ok(ms < 1000, `${ms} ms`);
+  assert.ok(ms < SOON, `${ms} ms`);
 });
 
 Deno.test("splice: dropped bytes are no movement and are not counted", async () => {

@@ -79,7 +79,7 @@ Deno.test("listener: accept failures back off, are logged once, and end by thems
   assert.equal(listener.accepting, false);
   socket.always = undefined;
   const count = socket.accepts;
-  await until(() => socket.accepts > count, 2000);
+  await until(() => socket.accepts > count);
   await until(() => listener.accepting);
   socket.give(new Stub());
   await until(() => ends.length === 3);
