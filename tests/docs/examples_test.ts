@@ -48,15 +48,15 @@ Deno.test("examples: the two configs meet, and the programs' own addresses are t
       Number(text)
     );
   assert.deepEqual(await port("echo_server.ts"), [server.target.port]);
-  const [callers = 0, tunnel] = await port("test_client.ts");
+  const [clients = 0, tunnel] = await port("test_client.ts");
   assert.equal(tunnel, client.listen.port);
   // Those that the original has.
-  const original = [server.target.port, server.listen.port, client.listen.port, callers];
+  const original = [server.target.port, server.listen.port, client.listen.port, clients];
   assert.deepEqual(original, [8080, 8443, 9080, 7070]);
   assert.deepEqual([server.health.listen.port, server.metrics.listen.port], [9000, 9001]);
   // All in one machine: no two of them on one port.
   const ports = [
-    ...[server.target.port, callers],
+    ...[server.target.port, clients],
     ...[server, client].flatMap(({ listen, health, metrics }) =>
       [listen, health.listen, metrics.listen].map(({ port }) => port)
     ),
@@ -102,11 +102,11 @@ Deno.test("README: the quick start in four terminals", async () => {
   await using echo = clone.start(terminal(1));
   await using server = clone.start(terminal(2));
   await using client = clone.start(terminal(3));
-  await using caller = clone.start(terminal(4));
+  await using downstream = clone.start(terminal(4));
   await echo.waitFor("listening on");
   await server.waitFor("certstore: watching files for changes");
   await client.waitFor("certstore: watching files for changes");
-  await caller.waitFor("listening on");
+  await downstream.waitFor("listening on");
 
   const [ask = ""] = shell("ask");
   const said = await clone.run(ask);

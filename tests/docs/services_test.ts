@@ -202,9 +202,9 @@ Deno.test("readme, several targets: servers are verified each by its own name", 
   const client = await chapter.start("targets/servers.yaml", {
     changes: { "db-1.example.com:8443": elsewhere, "db-2.example.com:8443": server.listen },
   });
-  const caller = await dialTcp({ host: chapter.host, port: 5432 }, { timeout: 10_000 });
-  await echo(caller, "hello");
-  caller.close();
+  const downstream = await dialTcp({ host: chapter.host, port: 5432 }, { timeout: 10_000 });
+  await echo(downstream, "hello");
+  downstream.close();
   const refused = { server: elsewhere, reason: "name_mismatch" };
   await client.waitForLog("dialer: handshake failed", refused);
   await client.waitForLog("dialer: connected", { server: server.listen });

@@ -16,7 +16,7 @@ import { type Behaviour, call, misbehaving, resting, SOON } from "./backend_supp
 import { rows as names } from "./backend_names.ts";
 import type { Row, Scale } from "./row.ts";
 
-/** A port that nobody listens on. */
+/** A port without a listener. */
 async function freePort(): Promise<number> {
   await using server = await PeerServer.listen();
   return server.port;
@@ -69,7 +69,7 @@ async function resetting(subject: PathKind, count: number): Promise<string> {
   return `${count} callers, each told within ${Math.ceil(worst)} ms`;
 }
 
-/** Up, down, up again: whoever is connected is cut, whoever comes meanwhile is refused. */
+/** Up, down, up again: open connections are cut, and new ones refused meanwhile. */
 async function flapping(subject: PathKind, count: number): Promise<string> {
   await using testBed = await TestBed.create();
   const [port, echoing] = [await freePort(), await echoPort(testBed, subject)];

@@ -32,7 +32,7 @@ export type Misbehaving = {
   behave(behaviour: Behaviour): void;
 };
 
-/** A backend that does to each connection what it is told. */
+/** A backend that serves each connection as the row sets. */
 export async function misbehaving(testBed: TestBed, subject: PathKind): Promise<Misbehaving> {
   let current: Behaviour = { says: "", then: "close" };
   const serve = async (

@@ -1,5 +1,5 @@
 /**
- * Chains of a stranger that are made to cost: each shape alone, and twenty at once beside an established
+ * Chains of an unknown peer that are made to cost: each shape alone, and twenty at once beside an established
  * connection.
  *
  * @module
@@ -45,7 +45,7 @@ async function attack(
   assert.equal(text, "", "it was let in");
 }
 
-/** Seconds of CPU for one chain, beyond those of a stranger's that is short. */
+/** Seconds of CPU for one chain, beyond those of an unknown peer's short one. */
 async function costOf(
   server: TestDaemon,
   version: Version,

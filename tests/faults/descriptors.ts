@@ -45,16 +45,16 @@ const HELD = 30;
 const EXHAUSTED = /Too many open files/;
 
 /** Connects to the daemon that is short of descriptors until it says that it can accept no more. */
-async function exhaust(daemon: TestDaemon, callers: End[]): Promise<void> {
+async function exhaust(daemon: TestDaemon, clients: End[]): Promise<void> {
   const from = daemon.lines.length;
   const said = () =>
     daemon.lines.slice(from).some(({ fields }) =>
       fields.msg === "listener: accept failed" && EXHAUSTED.test(fields.error ?? "")
     );
   await until(async () => {
-    callers.push(...await Promise.all(Array.from({ length: 5 }, () => plainEnd(daemon.port))));
+    clients.push(...await Promise.all(Array.from({ length: 5 }, () => plainEnd(daemon.port))));
     return said();
-  }, { what: () => `no descriptors after ${callers.length} callers:\n${daemon.log}`, every: 50 });
+  }, { what: () => `no descriptors after ${clients.length} callers:\n${daemon.log}`, every: 50 });
 }
 
 type Figures = { readonly share: number; readonly back: number };
@@ -66,8 +66,8 @@ async function once(way: Path, seconds: number): Promise<Figures> {
   for (const end of held) await echo(end, "first");
   const { pid } = last;
   await tighten(pid);
-  const callers: End[] = [];
-  await exhaust(last, callers);
+  const clients: End[] = [];
+  await exhaust(last, clients);
   // Ten times a second would be no harm; a loop without a pause uses all there is.
   const before = await cpuSeconds(pid);
   const start = performance.now();
@@ -75,7 +75,7 @@ async function once(way: Path, seconds: number): Promise<Figures> {
   const share = (await cpuSeconds(pid) - before) / ((performance.now() - start) / 1000);
   assert.ok(share < 0.2, `${(share * 100).toFixed(0)} % of a CPU while it waited`);
   for (const end of held) await echo(end, "still");
-  for (const end of [...held, ...callers]) end.close();
+  for (const end of [...held, ...clients]) end.close();
   return { share, back: await timed(2000, served(connect), "serving again") };
 }
 

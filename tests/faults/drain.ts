@@ -1,5 +1,5 @@
 /**
- * A stop while 200 transfers are under way: all complete, or all are cut when time is up or somebody
+ * A stop while 200 transfers are under way: all complete, or all are cut when time is up or a second signal
  * insists; what a SIGHUP does meanwhile.
  *
  * @module
@@ -49,7 +49,7 @@ async function stop({ daemons }: Scenery): Promise<number> {
   for (const daemon of daemons) daemon.kill("SIGTERM");
   for (const daemon of daemons) {
     await daemon.waitForLog("shutting down", { signal: "SIGTERM" });
-    // Not by knocking: whoever comes while word gets around is still let in.
+    // Not by connecting: connections that arrive at first are still served.
     await until(async () => !await isListening(daemon.port), { within: SOON });
   }
   return performance.now() - from;
@@ -84,7 +84,7 @@ async function assertCompletes({ daemons, transfers }: Scenery): Promise<void> {
   }
 }
 
-/** Everything is cut and nobody is left with an open connection; the exit statuses. */
+/** Everything is cut and no connection stays open; the exit statuses. */
 async function assertCut({ daemons, transfers }: Scenery): Promise<string> {
   const codes: number[] = [];
   for (const daemon of daemons) {

@@ -1,6 +1,6 @@
 /**
  * Transfers that are under way all the time: each sends a message, has it come back from an echo
- * backend, compares, and sends the next one until it is told that this is all.
+ * backend, compares, and sends the next one until it is ended.
  *
  * @module
  */
@@ -56,7 +56,7 @@ class Transfer {
       await this.#end.closeWrite();
       this.outcome = await this.#end.read() === null ? "complete" : "wrong bytes";
     } catch {
-      // The channel says that it broke, in whatever way.
+      // The connection reports a break, in whatever form.
       this.outcome = "cut";
     } finally {
       this.#end.close();
@@ -91,7 +91,7 @@ export class Transfers implements AsyncDisposable {
 
   private constructor() {}
 
-  /** Opens so many, a few at a time; resolves when each has seen its first message come back. */
+  /** Opens `count`, a few at a time; resolves when each has seen its first message come back. */
   static async open(count: number, connect: () => Promise<End>): Promise<Transfers> {
     const self = new Transfers();
     try {
@@ -118,7 +118,7 @@ export class Transfers implements AsyncDisposable {
     return this.#all.filter((one) => one.outcome === outcome).length;
   }
 
-  /** Waits until each has had so many messages come back since this was called. */
+  /** Waits until each has had that many messages come back since this was called. */
   async moved(rounds: number): Promise<void> {
     const goals = this.#all.map((one) => one.rounds + rounds);
     await until(() => this.#all.every((one, i) => one.rounds >= (goals[i] ?? 0)), {

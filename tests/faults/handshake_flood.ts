@@ -66,7 +66,7 @@ function percentile(sorted: readonly number[], part: number): number {
 const accepted = async (daemon: TestDaemon) =>
   (await daemon.metrics()).get("mtlsd_connections_total") ?? NaN;
 
-/** At most so many milliseconds for 95 of 100 good handshakes; a busy machine is no failure of ours. */
+/** Milliseconds within which 95 of 100 good handshakes must be done; a busy machine is no failure of ours. */
 const P95 = { full: 50, bounded: 1000 } as const;
 
 async function goodOnes(
@@ -104,7 +104,7 @@ async function goodOnes(
     } % of a ` +
     `core, ${(written / 1000).toFixed(0)} KB of log in all`;
   assert.ok(p95 < P95[scale], figure);
-  // Whoever was evicted, it was none of them.
+  // None of them was evicted.
   await server.waitForMetric(closedSeries("completed"), 20 + took.length);
   return figure;
 }

@@ -1,6 +1,6 @@
 /**
- * Faults of our own, put into each stage of a connection's way: thrown, rejected, and left behind for
- * nobody to catch. One connection may suffer; everybody else must not notice.
+ * Faults of our own, put into each stage of a connection's way: thrown, rejected, and left
+ * behind uncaught. One connection may suffer; the others must not notice.
  *
  * @module
  */
@@ -76,7 +76,7 @@ async function suffer(
     const series = await daemon.metrics();
     return reasons.reduce((sum, reason) => sum + (series.get(closedSeries(reason)) ?? 0), 0);
   };
-  // Told last of a connection, and by whom nobody else is told.
+  // Called last for a connection; nothing else is called after it.
   const counted = place !== "metrics.connectionClosed";
   const logged = !place.startsWith("log.") || !place.endsWith("connection closed");
   const before = await closed();
@@ -106,7 +106,7 @@ async function run(mode: Mode, route: Route, { faults, skewed }: Stage): Promise
   const { daemon, connect } = await start(testBed, mode, route, plan);
   assert.ok(await visit(connect, { quiet: false }));
   await until(() => says(daemon, /connection closed$/) === 1);
-  // The connections of whoever asks are kept for the next question.
+  // The connections of requests are kept for the next one.
   await daemon.metrics();
   await daemon.probe("/readyz");
   const baseline = await descriptors(daemon.pid);

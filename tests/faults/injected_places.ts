@@ -83,7 +83,7 @@ function accept(): PlaceFault[] {
 
 function handshake({ refused, upstream, route }: Mode): PlaceFault[] {
   const outcome: Outcome = { served: false, closed: [refused] };
-  // Whether it is told as a fault of ours or as the handshake's is all the same.
+  // It may be reported as a fault of ours or as the handshake's.
   const either: Outcome = { served: false, closed: ["error", refused] };
   const engine = route === "native"
     ? ["start", "readBuffer", "drainEncOut", "getPeerCertificateChain", "getProtocol"]

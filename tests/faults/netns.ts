@@ -12,7 +12,7 @@ import { NotRun, type Row, type Scale } from "./row.ts";
 
 const WORLD = fileURLToPath(new URL("./netns_world.ts", import.meta.url));
 
-/** Whoever is not root may have namespaces still, as the root of a user namespace. */
+/** Users other than root may have namespaces too, as the root of a user namespace. */
 function namespaces(): readonly string[] {
   const own = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
   return Deno.uid() === 0 ? own : ["--user", "--map-root-user", ...own];

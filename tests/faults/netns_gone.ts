@@ -61,12 +61,12 @@ async function whileIdle(hosts: Hosts, scale: Scale): Promise<string> {
   }
   hosts.wire.cut = true;
   const start = performance.now();
-  const [near, far] = await Promise.all([
+  const [clientEnd, serverEnd] = await Promise.all([
     closedAs(client, "target_reset", 120_000),
     closedAs(server, "peer_reset", 120_000),
   ]);
   await ended(ends);
-  const times = [near, far].map((end) => since(start, end)).join(" s and ");
+  const times = [clientEnd, serverEnd].map((end) => since(start, end)).join(" s and ");
   return `${figure}; found after ${times} s, by three questions 1 s apart`;
 }
 

@@ -8,5 +8,5 @@ import type { Scenario } from "./netns_scenario.ts";
 import { GONE } from "./netns_gone.ts";
 import { WEATHER } from "./netns_weather.ts";
 
-/** In the order in which they are told. */
+/** In the order of the report. */
 export const SCENARIOS: readonly Scenario[] = [...WEATHER, ...GONE];

@@ -1,6 +1,6 @@
 /**
  * Networks that are bad, but come back: partitions, loss, delay, packets twice and out of order, and
- * packets that are too long for somebody on the way who does not say so.
+ * packets that are too long for a router on the way, which does not say so.
  *
  * @module
  */
@@ -103,7 +103,7 @@ async function blackHole(hosts: Hosts, scale: Scale): Promise<string> {
   await assert.rejects(lost.done);
   const ended = since(start);
   // The kernel can find out by itself, where it is asked to, and takes shorter packets then. After
-  // three timeouts unless it is told otherwise, which here is longer than the idle timeout.
+  // three timeouts by default, which here is longer than the idle timeout.
   await hosts.sysctl("tcp_mtu_probing", 1);
   await hosts.sysctl("tcp_retries1", 1);
   const again = performance.now();

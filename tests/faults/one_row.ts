@@ -90,7 +90,7 @@ export async function runRow(number: number, row: Row, settings: RowSettings): P
     const { child } = group;
     const printed = Promise.all([child.stdout, child.stderr].map((stream) => textOf(stream)));
     const { code } = await child.status;
-    // Whoever is left may have its output still.
+    // A process that is left may still hold its output.
     end();
     const [out = "", err = ""] = await printed;
     const verdict = late

@@ -29,7 +29,7 @@ import { COLLECTING, Footprints, LEEWAY } from "./soak_growth.ts";
 /** Changes, and milliseconds from one to the next: 500 in 30 s. */
 const CHANGES: Readonly<Record<Scale, number>> = { full: 500, bounded: 40 };
 const PACE = 60;
-/** Handshakes before memory is looked at for the first time, over so many streams. */
+/** Handshakes before memory is measured for the first time, over `STREAMS`. */
 const WARM_UP = 1000;
 const STREAMS = 8;
 const REHEARSALS = 10;
@@ -37,7 +37,7 @@ const RELOADED = "certstore: certificates reloaded successfully";
 
 type Mode = "server" | "client";
 
-/** Puts files into place; with `hangUp` the daemon is told, and is not left to see it. */
+/** Puts files into place; with `hangUp` the daemon gets a SIGHUP, and need not notice by itself. */
 type Kind = {
   readonly name: string;
   readonly place: (dir: string, files: Readonly<Record<string, string>>) => Promise<void>;
@@ -94,7 +94,7 @@ async function clientStage(testBed: TestBed, tls: Record<string, string>): Promi
   return { daemon, see, renew };
 }
 
-/** How many of the states that were in force in turn somebody saw; they never went back. */
+/** How many of the states that were in force in turn were seen; they never went back. */
 function assertForward(seen: readonly string[], placed: readonly string[]): number {
   const order = new Map(placed.map((serial, index) => [serial, index]));
   let last = -1;
@@ -172,7 +172,7 @@ async function storm(mode: Mode, kind: Kind, scale: Scale): Promise<string> {
   const after = await reloads(daemon);
   const [success, failure] = [after.success - REHEARSALS, after.failure];
   assert.ok(success >= states - 1, `${success} reloads counted, ${states} certificates seen`);
-  // A change that is half done for long may be reported as a failure; one that was told may not.
+  // A change that is half done for long may be reported as a failure; one with a SIGHUP may not.
   if (kind.hangUp) assert.ok(success >= CHANGES[scale] && failure === 0, `${success}, ${failure}`);
   const { body } = await daemon.probe("/certz");
   assert.equal(String(body.serial).toUpperCase(), placed.at(-1));

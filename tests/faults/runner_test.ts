@@ -145,7 +145,7 @@ const leaving = (then: string) => `
   ${then}`;
 
 async function gone(pid: string): Promise<boolean> {
-  // What nobody waits for stays behind as a zombie, which is dead enough.
+  // A process without a parent that waits stays behind as a zombie, which is dead enough.
   const status = await Deno.readTextFile(`/proc/${pid}/status`).catch(() => "State:\tZ");
   return /^State:\s+[ZX]/m.test(status);
 }

@@ -28,7 +28,7 @@ const CONNECTIONS: Readonly<Record<Scale, readonly [first: number, all: number]>
   full: [20_000, 100_000],
   bounded: [1000, 4000],
 };
-/** The highest memory of so many connections counts. */
+/** The highest memory with that many connections counts. */
 const WINDOW = 5000;
 const LOOK_EVERY = 250;
 

@@ -1,7 +1,7 @@
 /**
  * The reloads of a day, one right after the other: each hour both ends are given new certificates, keys
- * and a new bundle, as for certificates that live for some hours (nobody renews more often than
- * that), and every five minutes somebody's cron job or configuration management sends a SIGHUP.
+ * and a new bundle, as for certificates that live for some hours (they are not renewed more often than
+ * that), and every five minutes a cron job or configuration management sends a SIGHUP.
  *
  * @module
  */

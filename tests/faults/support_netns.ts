@@ -23,7 +23,7 @@ const SIDE_FAR = "10.0.1.2";
 /** How TCP reacts to loss on both hosts. */
 export const CONGESTION_CONTROL = "reno";
 
-/** Nobody is to speak on the wire of his own accord, as IPv6 does. */
+/** No host may send by itself, as IPv6 does. */
 const QUIET = "for all in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 >$all; done";
 
 const SETUP = `set -e
@@ -134,7 +134,7 @@ export class Hosts implements AsyncDisposable {
     );
     const client = await testBed.client(server.listen, {
       ...options,
-      // What it is told of handshakes is the server's.
+      // What it learns of handshakes is the server's.
       tls: {},
     });
     return { server, client };

@@ -1,6 +1,6 @@
 /**
  * The wire between two hosts that are network namespaces of one machine: a TUN device at each end, and
- * this in between, which loses, delays, doubles and swaps packets as it is told. `tc netem` would do
+ * this in between, which loses, delays, doubles and swaps packets as it is set. `tc netem` would do
  * the same in the kernel, but not every kernel has it, and what it loses cannot depend on what it sees.
  *
  * @module

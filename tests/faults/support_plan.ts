@@ -1,5 +1,5 @@
 /**
- * What the injector is told: which connection meets which fault, where, and in what form.
+ * The injector's plan: which connection meets which fault, where, and in what form.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import process from "node:process";
 /**
  * `throw`: at once, from the call itself. `reject`: by the promise that the call gives. `stray`: the
  * call does its work, but leaves behind a promise that rejects and callbacks that throw, {@linkcode
- * STRAYS} in all, which nobody is there to catch.
+ * STRAYS} in all, which no code catches.
  */
 export type FaultKind = "throw" | "reject" | "stray";
 
@@ -36,7 +36,7 @@ export type Fault = {
   /** Where on the connection's way; the names are those of `support_injector.ts`. */
   readonly place: string;
   readonly kind: FaultKind;
-  /** So many times the place is passed without harm first; default 0. */
+  /** How often the place is passed without a fault first; default 0. */
   readonly skip?: number;
 };
 
@@ -46,7 +46,7 @@ export class Plan {
   readonly #skipped = new Map<Fault, number>();
   readonly #report: (fault: Fault) => void;
 
-  /** `report` is told of each fault as it happens. */
+  /** `report` is called for each fault as it happens. */
   constructor(faults: readonly Fault[], report: (fault: Fault) => void) {
     this.#left = new Set(faults);
     this.#report = report;
@@ -103,7 +103,7 @@ const STRAY: readonly ((error: unknown) => void)[] = [
   () => void setTimeout(raise, 0, Object.create(null)),
 ];
 
-/** So many faults of which only the last line of defence can tell come of one that is `stray`. */
+/** How many faults that only the last line of defence reports come of one that is `stray`. */
 export const STRAYS: number = STRAY.length;
 
 function raise(error: unknown): never {

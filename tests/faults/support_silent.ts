@@ -1,5 +1,5 @@
 /**
- * Opens connections to a port of 127.0.0.1 and never says a byte, until it is ended: so many a second
+ * Opens connections to a port of 127.0.0.1 and never says a byte, until it is ended: a given number a second
  * (the first argument after the port), each held until the other side closes it. With `tls` as a third
  * argument each sends the first byte of a TLS record besides.
  *

@@ -16,7 +16,7 @@ import {
   type SocketListener,
   type SocketOptions,
 } from "../../src/net/mod.ts";
-import { copyBidirectional as realSplice } from "../../src/proxy/copy.ts";
+import { copyBidirectional as realCopy } from "../../src/proxy/copy.ts";
 import { acceptTls as realAcceptTls } from "../../src/proxy/downstream.ts";
 import { type NativeTcp, nativeTcp as realNativeTcp } from "../../src/native/tcp.ts";
 import { type NativeTls, nativeTls as realNativeTls } from "../../src/native/tls.ts";
@@ -59,7 +59,7 @@ export async function listen(
 }
 
 /** The place `copyBidirectional`. */
-export const copyBidirectional: typeof realSplice = passing("copy", realSplice);
+export const copyBidirectional: typeof realCopy = passing("copy", realCopy);
 
 /** The first bytes are read before TLS is there: from here on the places are those of the stream. */
 export function acceptTls(

@@ -19,7 +19,7 @@ import type { Row } from "./row.ts";
 
 type Towards = "target" | "client";
 
-/** Whoever sends and whoever is to read, on a new connection. */
+/** The sender and the reader of a new connection. */
 async function pair(way: TargetPath, towards: Towards): Promise<{ sender: End; reader: End }> {
   const { downstream, upstream } = await openBothEnds(way);
   return towards === "target"

@@ -1,5 +1,5 @@
 /**
- * Connections that are reset while bytes move both ways: whoever is at the other end hears of it at
+ * Connections that are reset while bytes move both ways: the other end learns of it at
  * once, and nothing stays open.
  *
  * @module

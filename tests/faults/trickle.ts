@@ -15,7 +15,7 @@ import type { Row } from "./row.ts";
 import { rows as cutRecords } from "./trickle_records.ts";
 import { closedSeries } from "../support/metrics.ts";
 
-/** Sends a byte again and again, `every` so many milliseconds. */
+/** Sends a byte again and again, `every` that many milliseconds. */
 async function trickle(from: Conn, bytes: number, every: number): Promise<void> {
   for (let sent = 0; sent < bytes; sent++) {
     await new Promise((done) => setTimeout(done, every));

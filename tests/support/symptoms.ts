@@ -66,7 +66,7 @@ export function assertSaid({ fault, words }: Row, said: Said): void {
 
 /**
  * Waits until the log has the words of the row, from a line on: all in one line, where `apart` does not
- * say that they are told one after the other.
+ * say that they are logged one after the other.
  */
 export async function logged(
   daemon: TestDaemon,
