@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { parseConfig } from "../../../src/config/load.ts";
-import { formatProblem } from "../../../src/config/problem.ts";
+import { parseConfig } from "../../src/config/load.ts";
+import { formatProblem } from "../../src/config/problem.ts";
 
 /** A small repeatable generator (mulberry32): the same inputs in every run. */
 function generator(seed: number): (limit: number) => number {

@@ -1,17 +1,17 @@
 /**
- * Certificates that CAs in use write and that are not DER to the letter, or that the engine cannot read,
- * in real handshakes: what is in an issuer is no matter of the engine's, what is in a peer's own
+ * Certificates that CAs in use write and that are not DER to the letter, or that rustls cannot read,
+ * in real handshakes: what is in an issuer is no matter of rustls, what is in a peer's own
  * certificate is.
  *
  * @module
  */
 
 import assert from "node:assert/strict";
-import { TcpConn } from "../../../src/net/mod.ts";
-import * as der from "../../support/der.ts";
-import * as pki from "../../support/pki.ts";
-import { filesIn, sClient } from "../../support/openssl.ts";
-import { verdictOn } from "../../support/x509/validate.ts";
+import { TcpConn } from "../../src/net/mod.ts";
+import * as der from "../support/der.ts";
+import * as pki from "../support/pki.ts";
+import { filesIn, sClient } from "../support/openssl.ts";
+import { verdictOn } from "../support/x509/validate.ts";
 import {
   client,
   connected,
@@ -20,16 +20,16 @@ import {
   refused,
   server,
   VERSIONS,
-} from "../../support/tls/ends.ts";
-import { assertNothingRevealed, attack } from "../../support/tls/rogue_attack.ts";
-import { p256Signer } from "../../support/tls/rogue_server.ts";
-import { testEachBackend, testPublicAndNative } from "../../support/tls/backends.ts";
+} from "../support/tls/ends.ts";
+import { assertNothingRevealed, attack } from "../support/tls/rogue_attack.ts";
+import { p256Signer } from "../support/tls/rogue_server.ts";
+import { testEachBackend, testPublicAndNative } from "../support/tls/backends.ts";
 
 const { raw } = der;
 const SAN = [pki.dns("localhost")];
 const policies = der.seq(der.seq(der.oid("1.2.3")));
 
-/** What the engine cannot read. */
+/** What rustls cannot read. */
 const UNREADABLE: Readonly<Record<string, pki.IssueOptions>> = {
   "unique identifiers": { issuerUniqueId: raw("0102"), subjectUniqueId: raw("80") },
   "critical policies": { extra: [pki.extension("certificatePolicies", policies, true)] },

@@ -5,9 +5,9 @@
  */
 
 import assert from "node:assert/strict";
-import { MAX_PATH_LENGTH, MAX_PATHS, MAX_SIGNATURES } from "../../../src/x509/path.ts";
-import { MAX_NAME_COMPARISONS } from "../../../src/x509/name_constraints.ts";
-import * as pki from "../../support/pki.ts";
+import { MAX_PATH_LENGTH, MAX_PATHS, MAX_SIGNATURES } from "../../src/x509/path.ts";
+import { MAX_NAME_COMPARISONS } from "../../src/x509/name_constraints.ts";
+import * as pki from "../support/pki.ts";
 import {
   bad,
   describeVerdict,
@@ -16,7 +16,7 @@ import {
   untrusted,
   validate,
   verdictOn,
-} from "../../support/x509/validate.ts";
+} from "../support/x509/validate.ts";
 const old = { notBefore: new Date("2020-01-01Z"), notAfter: new Date("2021-01-01Z") };
 
 function repeat<T>(count: number, make: (i: number) => T): T[] {
@@ -218,8 +218,8 @@ test("the length of a path has a limit", () => {
   for (let length = 2; length <= MAX_PATH_LENGTH + 2; length++) {
     const leaf = pki.makeLeaf({ subject: "leaf" }, issuer);
     const verdict = verdictOn([leaf, ...between], [ca]);
-    const far = untrusted("leaf", `middle ${length - 1}`);
-    assert.equal(verdict, length <= MAX_PATH_LENGTH ? "ok" : far, `${length} certificates`);
+    const serverEnd = untrusted("leaf", `middle ${length - 1}`);
+    assert.equal(verdict, length <= MAX_PATH_LENGTH ? "ok" : serverEnd, `${length} certificates`);
     issuer = pki.makeCa({ subject: `middle ${length}`, issuer });
     between.push(issuer);
   }

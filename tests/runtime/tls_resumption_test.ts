@@ -1,15 +1,15 @@
 /**
- * A session ticket proves that somebody was let in once. Whether he is let in now is decided anew.
+ * A session ticket proves that a peer was admitted once. Whether it is admitted now is decided anew.
  *
  * @module
  */
 
-import { NO_REVOCATION } from "../../../src/x509/revocation.ts";
+import { NO_REVOCATION } from "../../src/x509/revocation.ts";
 import assert from "node:assert/strict";
 import tls from "node:tls";
-import { TlsServer } from "../../../src/tls/server.ts";
-import { PeerVerifier } from "../../../src/tls/peer_verifier.ts";
-import { type Issued, makeCa, makeLeaf } from "../../support/pki.ts";
+import { TlsServer } from "../../src/tls/server.ts";
+import { PeerVerifier } from "../../src/tls/peer_verifier.ts";
+import { type Issued, makeCa, makeLeaf } from "../support/pki.ts";
 import {
   admit,
   credentials,
@@ -18,17 +18,17 @@ import {
   pki,
   refused,
   VERSIONS,
-} from "../../support/tls/ends.ts";
-import { until } from "../../support/wait.ts";
-import { type Accepted, greet } from "../../support/tls/listen.ts";
-import { plainServer } from "../../support/plain_tls.ts";
-import { filesIn, peerFiles, sClient } from "../../support/openssl.ts";
+} from "../support/tls/ends.ts";
+import { until } from "../support/wait.ts";
+import { type Accepted, greet } from "../support/tls/listen.ts";
+import { plainServer } from "../support/plain_tls.ts";
+import { filesIn, peerFiles, sClient } from "../support/openssl.ts";
 import {
   NATIVE_OVER_SOCKETS,
   PUBLIC,
   testEachBackend,
   type TlsBackend,
-} from "../../support/tls/backends.ts";
+} from "../support/tls/backends.ts";
 
 const FLAG = { "TLS1.2": "-tls1_2", "TLS1.3": "-tls1_3" } as const;
 
@@ -291,10 +291,10 @@ eachOverSockets(
       assert.equal(calls, i);
     }
     trusting = false;
-    const [near, far] = await tcpPair();
+    const [clientEnd, serverEnd] = await tcpPair();
     const [refusal] = await Promise.all([
-      refused(dialler.connect(near, admit, limits()), "untrusted"),
-      refused(accepting.accept(far, admit, limits()), "reset"),
+      refused(dialler.connect(clientEnd, admit, limits()), "untrusted"),
+      refused(accepting.accept(serverEnd, admit, limits()), "reset"),
     ]);
     assert.equal(refusal.message, "the trust has moved on");
   },

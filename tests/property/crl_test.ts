@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { CertificateError } from "../../../src/x509/certificate.ts";
-import { parseCertificateList } from "../../../src/x509/crl.ts";
-import { DerReader, TAG } from "../../../src/x509/der.ts";
-import { certificateIssuer, crlEntry, deltaCrlIndicator, makeCrl } from "../../support/crl.ts";
-import * as der from "../../support/der.ts";
-import { makeCa, makeLeaf } from "../../support/pki.ts";
-import { Prng } from "../../support/prng.ts";
+import { CertificateError } from "../../src/x509/certificate.ts";
+import { parseCertificateList } from "../../src/x509/crl.ts";
+import { DerReader, TAG } from "../../src/x509/der.ts";
+import { certificateIssuer, crlEntry, deltaCrlIndicator, makeCrl } from "../support/crl.ts";
+import * as der from "../support/der.ts";
+import { makeCa, makeLeaf } from "../support/pki.ts";
+import { Prng } from "../support/prng.ts";
 
 const ca = makeCa({ subject: "crl CA" });
 const revoked = [makeLeaf({}, ca), { serial: 5, reason: 1 }, { serial: "00ff", reason: 6 }];

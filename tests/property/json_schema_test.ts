@@ -1,5 +1,5 @@
 /**
- * The JSON Schema against what validates, with values that nobody thought of: an editor never marks
+ * The JSON Schema against what validates, with generated values: an editor never marks
  * what the daemon takes, and whatever is wrong with a key or the type of a value, both refuse.
  *
  * @module
@@ -8,9 +8,9 @@
 import assert from "node:assert/strict";
 import { Ajv } from "ajv";
 import fc from "fast-check";
-import { configJsonSchema, type JsonSchema } from "../../../src/config/schema.ts";
-import { parseConfig } from "../../../src/config/load.ts";
-import { formatProblem } from "../../../src/config/problem.ts";
+import { configJsonSchema, type JsonSchema } from "../../src/config/schema.ts";
+import { parseConfig } from "../../src/config/load.ts";
+import { formatProblem } from "../../src/config/problem.ts";
 
 const SCHEMA = configJsonSchema();
 const validate = new Ajv({ strict: true, allowUnionTypes: true }).compile(SCHEMA);
@@ -55,7 +55,7 @@ const value = fc.oneof(
   { weight: 1, arbitrary: fc.dictionary(fc.string({ maxLength: 3 }), scalar, { maxKeys: 2 }) },
 );
 
-/** A copy with the value at the path; blocks that stand in the way give way. */
+/** A copy with the value at the path; values that stand in the way are replaced. */
 function put(to: unknown, [key, ...rest]: readonly string[], what: unknown): unknown {
   if (key === undefined) return what;
   const block = typeof to === "object" && to !== null && !Array.isArray(to) ? to : {};

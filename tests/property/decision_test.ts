@@ -6,11 +6,25 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { authorize, evaluateRules } from "../../../src/acl/mod.ts";
-import { formatBasis, formatNearest } from "../../../src/acl/decision.ts";
-import { matchRule } from "../../../src/acl/match.ts";
-import { PeerView } from "../../../src/acl/view.ts";
-import { aclConfig, anyRule, peer, RUNS } from "./arbitraries.ts";
+import { authorize, evaluateRules } from "../../src/acl/mod.ts";
+import { formatBasis, formatNearest } from "../../src/acl/decision.ts";
+import { matchRule } from "../../src/acl/match.ts";
+import { PeerView } from "../../src/acl/view.ts";
+import { peer, ruleOf, RUNS } from "../support/acl_arbitraries.ts";
+import { type AclConfig, DIMENSIONS, type Rule, type Side } from "../../src/acl/rule.ts";
+
+/** Any valid rule of the side. */
+function anyRule(side: Side): fc.Arbitrary<Rule> {
+  return fc.oneof(...DIMENSIONS.map((dimension) => ruleOf(side, dimension)));
+}
+
+/** Rules that are enforced or in audit mode. */
+const aclConfig: fc.Arbitrary<AclConfig> = fc.record({
+  allow: fc.array(anyRule("allow"), { maxLength: 4 }),
+  deny: fc.array(anyRule("deny"), { maxLength: 2 }),
+  mode: fc.constantFrom("enforce", "audit"),
+  allowAnonymous: fc.boolean(),
+});
 
 const anybody = fc.option(peer, { nil: undefined, freq: 8 });
 

@@ -5,16 +5,16 @@
  */
 
 import assert from "node:assert/strict";
-import { parseCertificate } from "../../../src/x509/parse.ts";
-import { identityOf } from "../../../src/identity.ts";
+import { parseCertificate } from "../../src/x509/parse.ts";
+import { identityOf } from "../../src/identity.ts";
 import { Buffer } from "node:buffer";
 import process from "node:process";
-import * as der from "../../support/der.ts";
-import * as pki from "../../support/pki.ts";
-import { mutant, spoilBytes } from "../../support/x509/mutate.ts";
-import { Prng } from "../../support/prng.ts";
-import { shapes } from "../../support/x509/shapes.ts";
-import { refusal } from "../../support/x509/validate.ts";
+import * as der from "../support/der.ts";
+import * as pki from "../support/pki.ts";
+import { mutant, spoilBytes } from "../support/x509/mutate.ts";
+import { Prng } from "../support/prng.ts";
+import { shapes } from "../support/x509/shapes.ts";
+import { refusal } from "../support/x509/validate.ts";
 
 const SEED = 20_260_328;
 

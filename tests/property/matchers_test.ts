@@ -6,12 +6,12 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { matchRule } from "../../../src/acl/match.ts";
-import { type Dimension, DIMENSIONS, parseRule } from "../../../src/acl/rule.ts";
-import { uriFault } from "../../../src/acl/uri.ts";
-import { PeerView } from "../../../src/acl/view.ts";
-import * as any from "./arbitraries.ts";
-import type { PeerIdentity, SubjectValue } from "../../../src/identity.ts";
+import { matchRule } from "../../src/acl/match.ts";
+import { type Dimension, DIMENSIONS, parseRule } from "../../src/acl/rule.ts";
+import { uriFault } from "../../src/acl/uri.ts";
+import { PeerView } from "../../src/acl/view.ts";
+import * as any from "../support/acl_arbitraries.ts";
+import type { PeerIdentity, SubjectValue } from "../../src/identity.ts";
 
 const ASCII_CONTROLS = Array.from({ length: 32 }, (_, i) => String.fromCharCode(i));
 
@@ -95,7 +95,7 @@ function ipMatches(
 
 const SEGMENT = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=:@%";
 
-/** Why no allow rule may match the URI, by the list of what lets nobody in. */
+/** Why no allow rule may match the URI, by the list of URIs that match no allow rule. */
 function uriIsPlain(uri: string): boolean {
   const colon = uri.indexOf("://");
   if (colon < 1) return false;

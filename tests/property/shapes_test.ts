@@ -7,12 +7,12 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { identityOf } from "../../../src/identity.ts";
-import { type Certificate, CertificateError } from "../../../src/x509/certificate.ts";
-import { readName } from "../../../src/x509/names.ts";
-import { parseCertificate } from "../../../src/x509/parse.ts";
-import * as der from "../../support/der.ts";
-import { dns, ip, makeCa, makeLeaf, uri } from "../../support/pki.ts";
+import { identityOf } from "../../src/identity.ts";
+import { type Certificate, CertificateError } from "../../src/x509/certificate.ts";
+import { readName } from "../../src/x509/names.ts";
+import { parseCertificate } from "../../src/x509/parse.ts";
+import * as der from "../support/der.ts";
+import { dns, ip, makeCa, makeLeaf, uri } from "../support/pki.ts";
 
 const RUNS = { numRuns: 3000, seed: 20_260_328 } as const;
 

@@ -1,11 +1,11 @@
 /**
- * Two CAs of the bundle that signed each other: the engine looks for the end of that chain for ever.
+ * Two CAs of the bundle that signed each other: `node:tls` looks for the end of that chain for ever.
  *
  * @module
  */
 
 import assert from "node:assert/strict";
-import { chainPem, dns, type Issued, makeCa, makeLeaf } from "../../support/pki.ts";
+import { chainPem, dns, type Issued, makeCa, makeLeaf } from "../support/pki.ts";
 import {
   admit,
   client,
@@ -15,9 +15,9 @@ import {
   pki,
   refused,
   server,
-} from "../../support/tls/ends.ts";
-import { memoryPair } from "../../support/tls/memory_conn.ts";
-import { testPublicAndNative } from "../../support/tls/backends.ts";
+} from "../support/tls/ends.ts";
+import { memoryPair } from "../support/tls/memory_conn.ts";
+import { testPublicAndNative } from "../support/tls/backends.ts";
 
 const SAN = [dns("localhost")];
 
@@ -41,16 +41,16 @@ testPublicAndNative(
     });
     ends.client.close();
     ends.server.close();
-    const stranger = { ...makeLeaf({ san: SAN }, makeCa({ subject: "A" })), issuer: undefined };
-    const [near, far] = memoryPair();
-    const accepting = server({ own: stranger, bundle }).accept(far, admit, limits())
+    const otherCa = { ...makeLeaf({ san: SAN }, makeCa({ subject: "A" })), issuer: undefined };
+    const [clientEnd, serverEnd] = memoryPair();
+    const accepting = server({ own: otherCa, bundle }).accept(serverEnd, admit, limits())
       .catch(() => undefined);
-    await refused(client({ own, bundle }).connect(near, admit, limits()), "untrusted");
+    await refused(client({ own, bundle }).connect(clientEnd, admit, limits()), "untrusted");
     (await accepting)?.conn?.close();
   },
 );
 
-/** Has the engine complete a chain in a worker; whether it comes back within `ms`. */
+/** Has `node:tls` complete a chain in a worker; whether it comes back within `ms`. */
 async function chainComesBack(
   own: Issued,
   bundle: readonly Issued[],

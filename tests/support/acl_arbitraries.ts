@@ -6,16 +6,9 @@
  */
 
 import fc from "fast-check";
-import {
-  type AclConfig,
-  type Dimension,
-  DIMENSIONS,
-  parseRule,
-  type Rule,
-  type Side,
-} from "../../../src/acl/rule.ts";
-import type { PeerIdentity, SubjectValue } from "../../../src/identity.ts";
-import { EMPTY_PEER } from "../../support/acl.ts";
+import { type Dimension, parseRule, type Rule, type Side } from "../../src/acl/rule.ts";
+import type { PeerIdentity, SubjectValue } from "../../src/identity.ts";
+import { EMPTY_PEER } from "./acl.ts";
 
 /** Runs of a property, always the same ones: a failure says the seed and the path. */
 export const RUNS = { numRuns: 2000, seed: 20_260_328 } as const;
@@ -23,7 +16,7 @@ export const RUNS = { numRuns: 2000, seed: 20_260_328 } as const;
 const pieces = (...texts: readonly string[]): fc.Arbitrary<string> => fc.constantFrom(...texts);
 
 /** Text of a subject. */
-export const subjectText: fc.Arbitrary<string> = fc.oneof(
+const subjectText: fc.Arbitrary<string> = fc.oneof(
   { weight: 6, arbitrary: pieces("web", "api", "Web", "web ", "J\u00f6rg", "Jo\u0308rg") },
   {
     weight: 3,
@@ -36,7 +29,7 @@ export const subjectText: fc.Arbitrary<string> = fc.oneof(
 );
 
 /** A value of a subject, readable or not. */
-export const subjectValue: fc.Arbitrary<SubjectValue> = fc.tuple(subjectText, fc.nat(5)).map((
+const subjectValue: fc.Arbitrary<SubjectValue> = fc.tuple(subjectText, fc.nat(5)).map((
   [text, n],
 ) => ({ text: n === 0 ? undefined : text.toWellFormed(), guess: text.toWellFormed() }));
 
@@ -44,7 +37,7 @@ const label = pieces("web", "api", "WEB", "a-b", "x_y", "w*", "*", "", "-a", "\0
 const tail = pieces("", "", "", ".", "..");
 
 /** A DNS name, or nearly. */
-export const dnsText: fc.Arbitrary<string> = fc.oneof(
+const dnsText: fc.Arbitrary<string> = fc.oneof(
   {
     weight: 8,
     arbitrary: fc.tuple(fc.array(label, { minLength: 1, maxLength: 3 }), tail)
@@ -95,7 +88,7 @@ export const uriText: fc.Arbitrary<string> = fc.oneof(
 const byte = fc.constantFrom(0, 1, 10, 127, 128, 192, 255);
 
 /** 4 or 16 bytes, IPv4-mapped ones often. */
-export const ipBytes: fc.Arbitrary<number[]> = fc.oneof(
+const ipBytes: fc.Arbitrary<number[]> = fc.oneof(
   fc.array(byte, { minLength: 4, maxLength: 4 }),
   fc.array(byte, { minLength: 4, maxLength: 4 }).map((v4) => [
     ...new Array<number>(10).fill(0),
@@ -107,7 +100,7 @@ export const ipBytes: fc.Arbitrary<number[]> = fc.oneof(
 );
 
 /** An address as a rule writes it, without any shortening. */
-export function writeIp(bytes: readonly number[]): string {
+function writeIp(bytes: readonly number[]): string {
   if (bytes.length === 4) return bytes.join(".");
   const groups = [];
   for (let i = 0; i < 16; i += 2) {
@@ -132,7 +125,7 @@ export const network: fc.Arbitrary<{ bytes: number[]; length: number; text: stri
 const PINS = ["A", "B"].map((char) => `${char.repeat(42)}A=`);
 
 /** A digest. */
-export const pin: fc.Arbitrary<string> = fc.constantFrom(...PINS);
+const pin: fc.Arbitrary<string> = fc.constantFrom(...PINS);
 
 /** What may stand in the config under a dimension, valid or not. */
 export function ruleText(dimension: Dimension): fc.Arbitrary<string> {
@@ -172,16 +165,3 @@ export function ruleOf(side: Side, dimension: Dimension): fc.Arbitrary<Rule> {
     return pattern.ok ? { side, dimension, text, pattern: pattern.value } : undefined;
   }).filter((rule) => rule !== undefined);
 }
-
-/** Any valid rule of the side. */
-export function anyRule(side: Side): fc.Arbitrary<Rule> {
-  return fc.oneof(...DIMENSIONS.map((dimension) => ruleOf(side, dimension)));
-}
-
-/** Rules, in force or on trial. */
-export const aclConfig: fc.Arbitrary<AclConfig> = fc.record({
-  allow: fc.array(anyRule("allow"), { maxLength: 4 }),
-  deny: fc.array(anyRule("deny"), { maxLength: 2 }),
-  mode: fc.constantFrom("enforce", "audit"),
-  allowAnonymous: fc.boolean(),
-});

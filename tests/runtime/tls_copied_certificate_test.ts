@@ -6,9 +6,9 @@
 
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { TcpConn } from "../../../src/net/mod.ts";
-import { parseCertificate } from "../../../src/x509/parse.ts";
-import * as der from "../../support/der.ts";
+import { TcpConn } from "../../src/net/mod.ts";
+import { parseCertificate } from "../../src/x509/parse.ts";
+import * as der from "../support/der.ts";
 import {
   dns,
   extension,
@@ -17,8 +17,8 @@ import {
   makeKey,
   makeLeaf,
   pem,
-} from "../../support/pki.ts";
-import { shapes } from "../../support/x509/shapes.ts";
+} from "../support/pki.ts";
+import { shapes } from "../support/x509/shapes.ts";
 import {
   admit,
   client,
@@ -30,12 +30,12 @@ import {
   text,
   verified,
   words,
-} from "../../support/tls/ends.ts";
-import { assertNothingRevealed, attack } from "../../support/tls/rogue_attack.ts";
-import { memoryPair } from "../../support/tls/memory_conn.ts";
-import { filesIn, Process, sServer } from "../../support/openssl.ts";
-import { p256Signer, rogueServer } from "../../support/tls/rogue_server.ts";
-import { testPublicAndNative } from "../../support/tls/backends.ts";
+} from "../support/tls/ends.ts";
+import { assertNothingRevealed, attack } from "../support/tls/rogue_attack.ts";
+import { memoryPair } from "../support/tls/memory_conn.ts";
+import { filesIn, Process, sServer } from "../support/openssl.ts";
+import { p256Signer, rogueServer } from "../support/tls/rogue_server.ts";
+import { testPublicAndNative } from "../support/tls/backends.ts";
 
 testPublicAndNative("a genuine certificate without its key is refused", async () => {
   const genuine = pki().server.der;
@@ -72,9 +72,11 @@ testPublicAndNative("whatever our reader takes, the engine asks for its key", as
   let taken = 0;
   for (const issued of genuine) {
     parseCertificate(issued.der);
-    const [near, far] = memoryPair();
-    const serving = rogueServer(far, { chain: [issued.der] }).finally(() => far.close());
-    // The verdict is a yes: only the engine's check of the handshake's signature is left.
+    const [clientEnd, serverEnd] = memoryPair();
+    const serving = rogueServer(serverEnd, { chain: [issued.der] }).finally(() =>
+      serverEnd.close()
+    );
+    // The chain is accepted: only the check of the handshake's signature by rustls is left.
     const certificate = credentials(pki().server, []).leaf;
     await refused(
       client({
@@ -83,7 +85,7 @@ testPublicAndNative("whatever our reader takes, the engine asks for its key", as
           taken++;
           return { ok: true, peer: verified(certificate) };
         },
-      }).connect(near, admit, limits()),
+      }).connect(clientEnd, admit, limits()),
       ["untrusted", "protocol", "bad_certificate", "expired", "other"],
     );
     assertNothingRevealed(await serving, "copied certificate");
