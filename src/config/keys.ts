@@ -3,7 +3,8 @@
  * does with it. The schema, the types of the config, the defaults, the JSON Schema, the names of the
  * environment variables and the reference page are all derived from it. Plain data.
  *
- * A new key is added here. If other keys restrict its use, `checks.ts` gets that rule.
+ * A new key is added here. What other keys it needs or excludes is in `checks.ts`, and the
+ * conditions for its use besides the mode are in `fit.ts`.
  *
  * @module
  */
