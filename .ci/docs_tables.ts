@@ -7,6 +7,7 @@
 
 import { createMetrics } from "../src/admin/metrics.ts";
 import { COMMAND_NAMES, helpText } from "../src/cli/mod.ts";
+import { allKeys } from "../src/config/keys.ts";
 import { configJsonSchema, type JsonSchema } from "../src/config/schema.ts";
 import { MESSAGES } from "../src/log/messages.ts";
 import { CLOSE_REASON_MEANINGS, HANDSHAKE_REASON_MEANINGS } from "../src/outcome.ts";
@@ -99,14 +100,27 @@ function keys(): string {
       : inner.map(([key, value]) => [`${name}.${key}`, value] as const);
   });
   return rows(
-    ["key", "type", "default", "meaning"],
+    ["key", "type", "default", "meaning", "reload"],
     all.map(([key, schema]) => [
       `\`${key}\``,
       typeOf(schema),
       schema.default === undefined ? "" : `\`${shownDefault(schema.default)}\``,
       `${schema.description}. ${see(key)}`.trimEnd(),
+      reloadOf(key),
     ]),
   );
+}
+
+/** What a reload does with a key if it does anything; a block of the bridge is seen in `tls` and `acl`. */
+function reloadOf(key: string): string {
+  switch (allKeys().find(({ path }) => path.join(".") === key)?.key.reload) {
+    case "file":
+      return "reads the file again; another path needs a restart";
+    case "rules":
+      return "takes effect";
+    default:
+      return "";
+  }
 }
 
 function shownDefault(value: unknown): string {
