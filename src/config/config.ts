@@ -4,9 +4,9 @@
  * @module
  */
 
-import type { AclConfig } from "../acl/rule.ts";
+import type { IpPattern } from "../acl/ip.ts";
+import type { AclConfig, Rule } from "../acl/rule.ts";
 import type { Key, KEYS, Keys } from "./keys.ts";
-import type { ValueTypes } from "./values.ts";
 
 /** A list with at least one element. */
 export type NonEmpty<T> = readonly [T, ...T[]];
@@ -67,6 +67,40 @@ export const LOG_FORMATS = ["text", "json"] as const;
 
 /** One of {@linkcode LOG_FORMATS}. */
 export type LogFormat = typeof LOG_FORMATS[number];
+
+/** The kinds of values, each with its type once parsed. `values.ts` has a parser for each. */
+export type ValueTypes = {
+  /** The path of a file. */
+  readonly path: string;
+  /** The path of a file, or a list of them. */
+  readonly paths: readonly string[];
+  /** Milliseconds; 0 is no limit. */
+  readonly limit: number;
+  /** Milliseconds; never 0. */
+  readonly timeout: number;
+  /** A whole number; 0 is no limit. */
+  readonly count: number;
+  readonly boolean: boolean;
+  /** One of the `words` of the key. */
+  readonly word: string;
+  readonly listen: Address;
+  readonly target: Address;
+  /** At least one. */
+  readonly targets: readonly Address[];
+  /** Where to serve probes or metrics. */
+  readonly endpoint: TcpAddress;
+  readonly server_name: string;
+  readonly alpn: readonly string[];
+  readonly networks: readonly IpPattern[];
+  /** Permission bits. */
+  readonly socket_mode: number;
+  readonly tunnel_name: string;
+  /** The rules of one side and dimension. */
+  readonly rules: readonly Rule[];
+};
+
+/** A kind of value. */
+export type Kind = keyof ValueTypes;
 
 /** The type of a key's value. */
 export type ValueOf<K extends Pick<Key, "kind">> = K extends

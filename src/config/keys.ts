@@ -13,6 +13,7 @@ import { ACL_MODES, DIMENSIONS, type Rule, SIDES } from "../acl/rule.ts";
 import {
   BALANCES,
   CLIENT_AUTHS,
+  type Kind,
   LOG_FORMATS,
   LOG_LEVELS,
   type Mode,
@@ -21,7 +22,6 @@ import {
   TLS_VERSIONS,
 } from "./config.ts";
 import type { KeyPath } from "./problem.ts";
-import type { Kind } from "./values.ts";
 
 /**
  * What a reload does when the value has changed: nothing until the restart, which is the default;

@@ -11,42 +11,8 @@ import { parseRule, type Rule } from "../acl/rule.ts";
 import { parseDuration } from "../util/duration.ts";
 import { either, type Parsed, quote } from "../util/text.ts";
 import { type AddressRole, parseAddress, parseServerName } from "./address.ts";
-import type { Address, TcpAddress } from "./config.ts";
+import type { Address, Kind, TcpAddress, ValueTypes } from "./config.ts";
 import type { Key } from "./keys.ts";
-
-/** The kinds of values, each with its type once parsed. `valueOf` parses them. */
-export type ValueTypes = {
-  /** The path of a file. */
-  readonly path: string;
-  /** The path of a file, or a list of them. */
-  readonly paths: readonly string[];
-  /** Milliseconds; 0 is no limit. */
-  readonly limit: number;
-  /** Milliseconds; never 0. */
-  readonly timeout: number;
-  /** A whole number; 0 is no limit. */
-  readonly count: number;
-  readonly boolean: boolean;
-  /** One of the `words` of the key. */
-  readonly word: string;
-  readonly listen: Address;
-  readonly target: Address;
-  /** At least one. */
-  readonly targets: readonly Address[];
-  /** Where to serve probes or metrics. */
-  readonly endpoint: TcpAddress;
-  readonly server_name: string;
-  readonly alpn: readonly string[];
-  readonly networks: readonly IpPattern[];
-  /** Permission bits. */
-  readonly socket_mode: number;
-  readonly tunnel_name: string;
-  /** The rules of one side and dimension. */
-  readonly rules: readonly Rule[];
-};
-
-/** A kind of value. */
-export type Kind = keyof ValueTypes;
 
 /**
  * Validates one value. Its error says what would be valid.
