@@ -12,10 +12,16 @@ import { startHealthServer } from "../../../src/admin/probes.ts";
 import { lineLogger, TestLog } from "../../support/log.ts";
 import { first, memory, second, TestMetrics } from "../../support/certstore.ts";
 import { several, single } from "../../support/config.ts";
+import { makeLeaf } from "../../support/pki.ts";
 
 const OTHER = "upstream_tls: { cert: c2.pem, key: k2.pem, ca: ca2.pem }";
 const http = 'name: http, listen: ":1", target: "127.0.0.1:80"';
 const gateway = 'name: gateway, mode: bridge, listen: ":3", target: "eu:3"';
+
+/** Before the CAs expire, whose last second would be the same or the one before. */
+const notAfter = new Date(Date.now() + 86_400_000);
+const server = makeLeaf({ role: "server", subject: "localhost", notAfter }, first.ca);
+const client = makeLeaf({ role: "client", subject: "client", notAfter }, second.ca);
 
 /** The store of a config: `first` within, `second` where a bridge leads. */
 function open({ tunnels }: Config): Promise<CertStore> {
@@ -25,11 +31,11 @@ function open({ tunnels }: Config): Promise<CertStore> {
     metrics: new TestMetrics(),
     readFile: memory(
       new Map([
-        ["c.pem", first.server.pem],
-        ["k.pem", first.server.keyPem],
+        ["c.pem", server.pem],
+        ["k.pem", server.keyPem],
         ["ca.pem", first.ca.pem],
-        ["c2.pem", second.client.pem],
-        ["k2.pem", second.client.keyPem],
+        ["c2.pem", client.pem],
+        ["k2.pem", client.keyPem],
         ["ca2.pem", second.ca.pem],
       ]),
     ),
