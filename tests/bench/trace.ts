@@ -32,9 +32,9 @@ export type Size = { readonly files: number; readonly functions: number };
  * lower these numbers whenever the tree allows, and raise none of them.
  */
 export const BUDGET: Readonly<Record<Mode, Size>> = {
-  server: { files: 45, functions: 281 },
-  client: { files: 46, functions: 279 },
-  bridge: { files: 47, functions: 292 },
+  server: { files: 44, functions: 281 },
+  client: { files: 45, functions: 279 },
+  bridge: { files: 46, functions: 292 },
 };
 
 /** Connections before the first that counts, and how many count. */

@@ -11,7 +11,8 @@ Deno.test("a connection runs through no more than the budget, each step of it in
     assert.ok(folders.has(folder), `nothing of ${folder} in:\n${list(calls)}`);
   }
   const names = new Set(calls.map(({ name }) => name));
-  for (const name of ["accept", "handshake", "authorize", "copyBidirectional"]) {
+  // What is counted of each step.
+  for (const name of ["connectionAccepted", "handshakeDone", "authorize", "connectionClosed"]) {
     assert.ok(names.has(name), `no ${name} in:\n${list(calls)}`);
   }
   // What the start alone runs through is none of it.

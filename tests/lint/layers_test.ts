@@ -291,7 +291,13 @@ Deno.test("the exceptions in the rules exist", async () => {
   assert.deepEqual(Object.keys(PACKAGES).filter((name) => !(name in imports)), []);
 });
 
-/** Every module that a program loads, by its URL; with those that it loads on demand. */
+/** A module of `deno info --json`; a dependency without `code` is of types alone. */
+type Module = {
+  readonly specifier: string;
+  readonly dependencies?: readonly { readonly code?: { readonly specifier?: string } }[];
+};
+
+/** Every module that a program loads, by its URL, on demand too; not those of which it has types. */
 async function graphOf(path: string): Promise<string[]> {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["info", "--json", path],
@@ -299,8 +305,16 @@ async function graphOf(path: string): Promise<string[]> {
     env: { NO_COLOR: "1" },
   }).output();
   assert.ok(success, new TextDecoder().decode(stderr));
-  const { modules } = JSON.parse(new TextDecoder().decode(stdout));
-  return modules.map(({ specifier }: { specifier: string }) => specifier);
+  const info: { readonly roots: readonly string[]; readonly modules: readonly Module[] } = JSON
+    .parse(new TextDecoder().decode(stdout));
+  const modules = new Map(info.modules.map((module) => [module.specifier, module]));
+  const loaded = new Set(info.roots);
+  for (const specifier of loaded) {
+    for (const { code } of modules.get(specifier)?.dependencies ?? []) {
+      if (code?.specifier !== undefined) loaded.add(code.specifier);
+    }
+  }
+  return [...loaded];
 }
 
 /** Neither ours nor the runtime's. */
