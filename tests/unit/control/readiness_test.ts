@@ -18,10 +18,10 @@ const OTHER = "upstream_tls: { cert: c2.pem, key: k2.pem, ca: ca2.pem }";
 const http = 'name: http, listen: ":1", target: "127.0.0.1:80"';
 const gateway = 'name: gateway, mode: bridge, listen: ":3", target: "eu:3"';
 
-/** Before the CAs expire, whose last second would be the same or the one before. */
+/** Before the CAs expire: a CA made in the second before its leaf would expire first. */
 const notAfter = new Date(Date.now() + 86_400_000);
 const server = makeLeaf({ role: "server", subject: "localhost", notAfter }, first.ca);
-const client = makeLeaf({ role: "client", subject: "client", notAfter }, second.ca);
+const client = makeLeaf({ role: "client", subject: "frontend-service", notAfter }, second.ca);
 
 /** The store of a config: `first` within, `second` where a bridge leads. */
 function open({ tunnels }: Config): Promise<CertStore> {
