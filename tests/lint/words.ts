@@ -96,7 +96,6 @@ const QUOTED_NAME = /\{@link(?:code)? ([^}\s]+)[^}]*\}|`([#\w./]+)`/g;
 /** Files, and folders with a slash at the end, that do not keep to the words yet. */
 export const NOT_YET: readonly string[] = [
   "tests/faults/",
-  "tests/fuzz/targets/chains.ts",
   "tests/support/",
   "tests/unit/",
 ];
