@@ -39,7 +39,7 @@ export const BUDGET: Readonly<Record<Mode, Size>> = {
 
 /** Connections before the first that counts, and how many count. */
 const WARM_UP = 5;
-const COUNTED = 5;
+const COUNTED = 12;
 
 const HELP = `Usage: deno task trace-connection [--mode server|client|bridge] [--files]
 
