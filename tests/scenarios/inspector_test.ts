@@ -8,21 +8,12 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { countLog, MAIN, startDaemon, type TestDaemon } from "../support/daemon.ts";
+import type { Attack } from "../support/debugger.ts";
 import { sh } from "../support/peers.ts";
 import { TestBed } from "../support/testbed.ts";
 import { until } from "../support/wait.ts";
 
 const ADDRESS = "127.0.0.1:9229";
-
-/** How often the attacker got so far. */
-type Attack = {
-  /** The port was open. */
-  connected: number;
-  /** It said where the debugger is. */
-  listed: number;
-  /** Code ran in the process. */
-  evaluated: number;
-};
 
 async function attack(counts: Attack): Promise<void> {
   const [hostname = "", port = ""] = ADDRESS.split(":");
