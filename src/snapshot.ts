@@ -7,7 +7,7 @@
 
 import type { LogLevel, TunnelConfig } from "./config/config.ts";
 import type { AclConfig } from "./acl/rule.ts";
-import type { Credentials } from "./x509/credentials.ts";
+import { type Credentials, sealCredentials } from "./x509/credentials.ts";
 
 /** Version of these types. The data plane does not start with a snapshot of another version. */
 export const PROTOCOL = 1;
@@ -20,6 +20,18 @@ export type TunnelState = EndState & {
   /** The upstream end of a bridge; `undefined` in other modes. */
   readonly upstream: EndState | undefined;
 };
+
+/**
+ * Seals the credentials of a received state: cloning has removed the seal that keeps the private
+ * key out of JSON and logs.
+ */
+export function sealState({ credentials, acl, upstream }: TunnelState): TunnelState {
+  return {
+    credentials: sealCredentials(credentials),
+    acl,
+    upstream: upstream && { ...upstream, credentials: sealCredentials(upstream.credentials) },
+  };
+}
 
 /** A tunnel to start. */
 export type TunnelSnapshot = {

@@ -22,6 +22,7 @@ import {
 import {
   type Command,
   PROTOCOL,
+  sealState,
   type Snapshot,
   type TunnelSnapshot,
   type TunnelState,
@@ -133,12 +134,13 @@ export class DataPlane {
   }
 
   async #startTunnel(
-    { config, state, counters }: TunnelSnapshot,
+    { config, state: received, counters }: TunnelSnapshot,
     native: NativeBackend,
     log: Logger,
   ): Promise<void> {
     const { now, monotonic } = this.#deps;
     const logger = config.name === undefined ? log : log.with({ tunnel: config.name });
+    const state = sealState(received);
     const tunnel = await Tunnel.start(config, state, {
       logger,
       metrics: new TunnelCounters(counters),
@@ -157,7 +159,7 @@ export class DataPlane {
   #update(states: readonly TunnelState[]): void {
     const { report } = this.#deps;
     try {
-      updateAll(this.#running, states);
+      updateAll(this.#running, states.map(sealState));
       report({ kind: "updated", error: undefined });
     } catch (error) {
       const message = messageOf(error);
