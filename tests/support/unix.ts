@@ -4,6 +4,7 @@
  * @module
  */
 
+import { until } from "./wait.ts";
 import type { Conn } from "../../src/net/conn.ts";
 import type { UnixAddress } from "../../src/config/config.ts";
 import { dial, listen, type SocketListener } from "../../src/net/mod.ts";
@@ -31,17 +32,30 @@ export class SocketDir implements Disposable {
   }
 
   /** Leaves a socket behind on which nobody listens. */
-  leave(name = "s"): UnixAddress {
+  async leave(name = "s"): Promise<UnixAddress> {
     const { path } = this.at(name);
     const listener = Deno.listen({ transport: "unix", path: `${path}.bound` });
     // Closing removes what lies where it was bound.
     Deno.renameSync(`${path}.bound`, path);
     listener.close();
+    // A process that another test starts at this moment has the descriptor too, until its program
+    // runs: so long the socket is not stale.
+    await until(() => refusesAt(path));
     return this.at(name);
   }
 
   [Symbol.dispose](): void {
     Deno.removeSync(this.dir, { recursive: true });
+  }
+}
+
+async function refusesAt(path: string): Promise<boolean> {
+  try {
+    (await Deno.connect({ transport: "unix", path })).close();
+    return false;
+  } catch (error) {
+    if (error instanceof Deno.errors.ConnectionRefused) return true;
+    throw error;
   }
 }
 

@@ -132,7 +132,7 @@ Deno.test("unix: why there is no connection", async () => {
     assert.rejects(dial(place.at(name), DIAL), failsWith(reason, words));
   await fails("s", "not found", /^Cannot connect to "unix:.*\/s": No such file/);
   await fails("none/s", "not found", /No such file/);
-  place.leave();
+  await place.leave();
   await fails("s", "refused", /Connection refused/);
   Deno.writeTextFileSync(`${place.dir}/f`, "");
   await fails("f", "refused", /Connection refused/);

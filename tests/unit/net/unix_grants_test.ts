@@ -86,7 +86,7 @@ function grants(place: SocketDir, suffix = ""): [net: string, read: string, writ
 
 Deno.test("unix: what listening takes, and that each part is needed", async () => {
   using place = new SocketDir();
-  place.leave();
+  await place.leave();
   const needed = grants(place, ".lock");
   {
     await using program = new Program(place, "listen", needed);
@@ -124,7 +124,7 @@ Deno.test("unix: what connecting takes, and that each part is needed", async () 
 
 Deno.test("unix: of several processes that start at once over a stale socket one listens", async () => {
   using place = new SocketDir();
-  place.leave();
+  await place.leave();
   await using stack = new AsyncDisposableStack();
   const programs = Array.from(
     { length: 4 },

@@ -114,7 +114,7 @@ Deno.test("unix: who connects before the mode is set is dropped unserved", async
 
 Deno.test("unix: a socket that was left behind is replaced", async () => {
   using place = new SocketDir();
-  const address = place.leave();
+  const address = await place.leave();
   await assert.rejects(dial(address, DIAL), { reason: "refused" });
   Deno.writeTextFileSync(`${address.path}.lock`, "");
   const listener = await listenAt(address);
@@ -207,7 +207,7 @@ Deno.test("unix: closing leaves what another has put there", ROBBED, async () =>
 Deno.test("unix: of many that start at once over a stale socket one listens", async () => {
   using place = new SocketDir();
   for (let round = 0; round < 10; round++) {
-    const address = place.leave();
+    const address = await place.leave();
     const started = await Promise.allSettled(Array.from({ length: 20 }, () => listenAt(address)));
     const won = started.flatMap((one) => one.status === "fulfilled" ? [one.value] : []);
     assert.equal(won.length, 1);

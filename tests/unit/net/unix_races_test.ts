@@ -34,7 +34,7 @@ async function assertServes(theirs: Deno.UnixListener, path: string): Promise<vo
 
 Deno.test("unix: a live socket in the place of a stale one is not removed", CLEAN, async () => {
   using place = new SocketDir();
-  const { path } = place.leave();
+  const { path } = await place.leave();
   // A file system may give the number of the file that went to the next one: it is known by its age.
   Deno.utimeSync(path, 1, 1);
   let theirs: Deno.UnixListener | undefined;
