@@ -34,9 +34,33 @@ function end(conn: Conn): End {
   });
 }
 
-/** Plain TCP to a port of 127.0.0.1. */
+/**
+ * Plain TCP to a port of 127.0.0.1. A listener that accepts and resets at once may have done so
+ * before the system reports the connection as made: it is then one that was reset.
+ */
 export async function plainEnd(port: number): Promise<End> {
-  return end(await dialTcp({ host: "127.0.0.1", port }, { timeout: 60_000 }));
+  try {
+    return end(await dialTcp({ host: "127.0.0.1", port }, { timeout: 60_000 }));
+  } catch (error) {
+    const cause = error instanceof Error ? error.cause : undefined;
+    if (cause instanceof Deno.errors.ConnectionReset) return resetEnd(port, cause);
+    throw error;
+  }
+}
+
+/** A connection that the peer has reset. */
+function resetEnd(port: number, cause: Error): End {
+  const fail = () => Promise.reject(new ConnError("reset", "it was reset at once", { cause }));
+  return end({
+    remote: `127.0.0.1:${port}`,
+    local: "127.0.0.1:0",
+    read: fail,
+    pipeTo: fail,
+    write: fail,
+    closeWrite: fail,
+    close: () => {},
+    reset: () => {},
+  });
 }
 
 /** TLS to a port of 127.0.0.1, as the client of the PKI; waits `patience` ms for the handshake. */
