@@ -68,7 +68,7 @@ export function readBundle(
   warnOfEach(unusable, usable.flatMap((entry) => limits(entry, now) ?? []), context, report);
   const anchors = usable.map(({ certificate }) => certificate);
   const fault = trustFault(anchors, now);
-  if (fault !== undefined) report.warn(`${fault}: nobody is let in`);
+  if (fault !== undefined) report.warn(`${fault}: no peer is let in`);
   if (usable.length > MANY_CAS) {
     report.warn(
       `it holds ${usable.length} CAs, and each of them can make a peer of any name; ` +
@@ -203,7 +203,7 @@ function anchorFault(certificate: Certificate): string | undefined {
     usages.includes(EKU_SERVER);
   const fault = pathFault(certificate) ??
     (forTls ? undefined : "is not for TLS (extended key usage)");
-  return fault && `${fault}: it verifies nobody`;
+  return fault && `${fault}: it verifies no peer`;
 }
 
 /** Why no chain can lead through the certificate to a CA; `undefined` if one can. */
@@ -215,7 +215,7 @@ function intermediateFault(certificate: Certificate): string | undefined {
       : keyUsage?.keyCertSign === false
       ? "may not sign certificates (key usage)"
       : undefined);
-  if (fault !== undefined) return `${fault}: it helps nobody`;
+  if (fault !== undefined) return `${fault}: it helps no peer`;
   return signedItself(certificate)
     ? "signed itself: it leads to no CA of tls.ca, and what is to be trusted belongs there"
     : undefined;
@@ -232,9 +232,9 @@ function signedItself(
 function validityFault({ certificate, title }: Listed, now: number): string | undefined {
   switch (validity(certificate, now)) {
     case "expired":
-      return `${title} expired at ${formatTime(certificate.notAfter)}: it verifies nobody`;
+      return `${title} expired at ${formatTime(certificate.notAfter)}: it verifies no peer`;
     case "early":
-      return `${title} verifies nobody until ${formatTime(certificate.notBefore)}`;
+      return `${title} verifies no peer until ${formatTime(certificate.notBefore)}`;
     case "valid":
       return undefined;
   }
@@ -246,10 +246,10 @@ function limits(entry: Listed, now: number): string | undefined {
   const late = validityFault(entry, now);
   if (late !== undefined) return late;
   if (certificate.basicConstraints?.ca !== true) {
-    return `${title} is no CA: it lets in its own holder and nobody else`;
+    return `${title} is no CA: it lets in its own holder and no other peer`;
   }
   return certificate.keyUsage?.keyCertSign === false
-    ? `${title} may not sign certificates (key usage): it verifies nobody else`
+    ? `${title} may not sign certificates (key usage): it verifies no other peer`
     : undefined;
 }
 

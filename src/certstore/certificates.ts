@@ -162,7 +162,7 @@ export function renewAsV3(): string {
  */
 const V3_COMMANDS: Readonly<Record<CertificateUse, string>> = {
   ca:
-    ". In a bundle it would let in whoever has a copy of it, without its key. With the CA's key: " +
+    ". In a bundle it would let in every peer that has a copy of it, without its key. With the CA's key: " +
     "echo basicConstraints=critical,CA:TRUE > v3.ext && openssl x509 -in OLD.pem " +
     "-signkey CA-KEY.pem -days 3650 -extfile v3.ext -out NEW.pem",
   own: ": echo subjectAltName=DNS:NAME > v3.ext && " +

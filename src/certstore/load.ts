@@ -129,7 +129,7 @@ export async function loadCredentials(tls: CredentialPaths, deps: LoadDeps): Pro
   const { anchors, leftOut } = bundle;
   warnOfRevoked(certificates, revocation, certReport, "peers that look it up refuse it");
   if (caReport !== undefined) {
-    warnOfRevoked(anchors, revocation, caReport, "it verifies nobody");
+    warnOfRevoked(anchors, revocation, caReport, "it verifies no peer");
     warnOfNamesakes(anchors, revocation, caReport);
   }
   return sealCredentials({

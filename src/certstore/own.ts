@@ -227,7 +227,7 @@ export function readOwnKey(bytes: Uint8Array, report: FileReport): OwnKey | unde
   }
   if (block.kind === "encrypted" || block.label === "ENCRYPTED PRIVATE KEY") {
     report.error(
-      "its private key is encrypted, and there is nobody to ask for the passphrase; decrypt it: " +
+      "its private key is encrypted, and there is no way to ask for the passphrase; decrypt it: " +
         `openssl pkey -in ${shellWord(report.path)} -out NEW.pem`,
     );
     return undefined;

@@ -97,7 +97,7 @@ client-key.pem. For tests and first steps, not for production.
 
   --out DIR      directory to write to, made if need be (default testdata/certs)
   --force        overwrite files that are there
-  --keep-ca-key  write the CA's private key besides; else nobody can sign with it again
+  --keep-ca-key  write the CA's private key besides; else it cannot sign again
 `,
   version: `usage: mtlsd version
 

@@ -58,7 +58,7 @@ function report(pki: Pki, result: StoreResult, keepCaKey: boolean): string[] {
   const names = (pair: { readonly names: readonly string[] }): string => pair.names.join(", ");
   const about: Readonly<Record<string, string>> = {
     "ca.pem": `CA       ${names(pki.ca)}`,
-    [CA_KEY]: "key of the CA: whoever reads it can sign new peers",
+    [CA_KEY]: "key of the CA: every reader of it can sign new peers",
     "server.pem": `server   ${names(pki.server)}`,
     "server-key.pem": "key of the server",
     "client.pem": `client   ${names(pki.client)}`,

@@ -109,7 +109,7 @@ function rules({ allow, deny, mode, allowAnonymous }: AclConfig): string {
   const counts = [...count("allow", allow.length), ...count("deny", deny.length)];
   if (counts.length === 0) return "no rules, every valid certificate is let in";
   return counts.join(", ") +
-    (mode === "audit" ? ", on trial (audit): nobody with a valid certificate is denied" : "") +
+    (mode === "audit" ? ", on trial (audit): no peer with a valid certificate is denied" : "") +
     (allowAnonymous ? ", not asked of peers without a certificate" : "");
 }
 

@@ -88,7 +88,7 @@ function anySource({ proxy: { acceptProxyProtocol } }: TunnelConfig): readonly C
   if (!acceptProxyProtocol.some(({ bits }) => bits === 0)) return [];
   return [{
     key: "proxy.accept_proxy_protocol",
-    message: "a network of every address lets whoever connects say where it comes from; name the " +
+    message: "a network of every address lets every client say where it comes from; name the " +
       "load balancers only",
   }];
 }
@@ -137,7 +137,7 @@ function beaten(acl: AclConfig): readonly ConfigWarning[] {
   return acl.allow.filter(({ dimension, text }) => denied.has(`${dimension}:${text}`)).map(
     (rule) => ({
       key: ruleKey(rule),
-      message: `${quote(rule.text)} lets nobody in: ${
+      message: `${quote(rule.text)} lets no peer in: ${
         quote(formatRule({ ...rule, side: "deny" }))
       } beats it`,
     }),
@@ -163,7 +163,7 @@ export function ruleWarnings(rules: readonly Rule[]): readonly ConfigWarning[] {
   return rules.flatMap((rule) => {
     const fault = faultOf(rule);
     if (fault === undefined) return [];
-    const effect = rule.side === "deny" ? "it keeps nobody out then" : "it lets nobody in then";
+    const effect = rule.side === "deny" ? "it keeps no peer out then" : "it lets no peer in then";
     return [{
       key: ruleKey(rule),
       message: `${quote(rule.text)} can hardly match, and ${effect}: ${fault}`,

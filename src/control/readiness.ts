@@ -43,7 +43,7 @@ export function tunnelReadiness(
     const unused = whose === "" && tls.clientAuth === "none" &&
       (mode === "server" || upstream !== undefined);
     const fault = unused ? undefined : trustFault(anchors, now);
-    if (fault !== undefined) return no(`the bundle${whose} verifies nobody: ${fault}`);
+    if (fault !== undefined) return no(`the bundle${whose} verifies no peer: ${fault}`);
   }
   return { ready: true };
 }

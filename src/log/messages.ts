@@ -186,10 +186,10 @@ const CONNECTIONS: readonly Message[] = [
     ],
   },
   {
-    messages: ["listener: judged open connections again", "dialer: judged open connections again"],
+    messages: ["listener: reauthorized open connections", "dialer: reauthorized open connections"],
     levels: ["info", "debug"],
     when: "Open connections were reauthorized. `debug` where none was ended.",
-    fields: ["judged", "ended"],
+    fields: ["checked", "ended"],
   },
   {
     messages: ["listener: accept failed"],

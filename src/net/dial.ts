@@ -47,7 +47,7 @@ export function dialTcp(address: HostPort, options: DialOptions): Promise<Conn> 
   });
 }
 
-const OWN_END = "nobody listens there, the connection came back to itself";
+const OWN_END = "nothing listens there, the connection came back to itself";
 
 /**
  * Whether the connection is connected to itself. When the ephemeral port that the system picks

@@ -103,7 +103,7 @@ export class Tunnel {
       reauthorize: (peer) => tls.reauthorize(peer),
       onPass: ({ checked, ended }) => {
         const level = ended > 0 ? "info" : "debug";
-        peerLogger[level](`${name}: judged open connections again`, { judged: checked, ended });
+        peerLogger[level](`${name}: reauthorized open connections`, { checked, ended });
       },
       logger: peerLogger,
       nextConn,

@@ -266,7 +266,9 @@ export function parseCertificateList(der: Uint8Array): CertificateList {
   if (issuer.attributes.length === 0) fail("issuer is empty");
   const thisUpdate = readTime(tbs.next("thisUpdate"), "thisUpdate");
   if (!isTime(tbs.peek())) {
-    fail("it has no nextUpdate, so that nobody could tell when it is too old; issue it with one");
+    fail(
+      "it has no nextUpdate, so that no reader could tell when it is too old; issue it with one",
+    );
   }
   const nextUpdate = readTime(tbs.next("nextUpdate"), "nextUpdate");
   const list = tbs.optional("entries", TAG.sequence);

@@ -51,7 +51,7 @@ Deno.test("/readyz says that no CA of the bundle is valid, and when one is again
   assert.equal(status, 503);
   assert.match(
     String(body.reason),
-    /^the bundle verifies nobody: no CA of it is valid now: "CN=gone CA" expired at /,
+    /^the bundle verifies no peer: no CA of it is valid now: "CN=gone CA" expired at /,
   );
   await changeFile(server, ca, gone.pem + testBed.pki.ca.pem);
   assert.equal((await server.probe("/readyz")).status, 200);

@@ -16,7 +16,7 @@ import { changeFile } from "../support/reload.ts";
 
 const FAILED = "certstore: reload failed, keeping the previous certificates";
 
-Deno.test("a list below an intermediate counts, and what verifies it lets nobody in", async () => {
+Deno.test("a list below an intermediate counts, and what verifies it lets no peer in", async () => {
   await using testBed = await TestBed.create();
   const { ca } = testBed.pki;
   const issuing = makeCa({ subject: "issuing CA", issuer: ca });

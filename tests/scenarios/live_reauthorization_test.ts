@@ -132,8 +132,8 @@ Deno.test("of 300 connections the half that loses access is closed, the other ha
   }
   await Promise.all(even.map((client) => client.echo("still here")));
   await server.waitForMetric(closedSeries("denied"), 150);
-  await server.waitForLog("listener: judged open connections again", {
-    judged: "300",
+  await server.waitForLog("listener: reauthorized open connections", {
+    checked: "300",
     ended: "150",
   });
   await assertAllClosesCounted(server);

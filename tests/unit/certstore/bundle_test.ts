@@ -1,5 +1,5 @@
 /**
- * Bundles of the field: what cannot serve is left out and named, and lets nobody in.
+ * Bundles of the field: what cannot serve is left out and named, and lets no peer in.
  *
  * @module
  */
@@ -118,7 +118,7 @@ Deno.test("bundle: where none of it is valid now that is said", async () => {
     `${time(Math.floor((NOW - DAY) / 1000) * 1000)}, "CN=future" is valid from ` +
     time(Math.floor((NOW + DAY) / 1000) * 1000);
   assert.equal(trustFault(anchors, NOW), fault);
-  assert.ok(warnings.some((line) => line.endsWith(`${fault}: nobody is let in`)), `${warnings}`);
+  assert.ok(warnings.some((line) => line.endsWith(`${fault}: no peer is let in`)), `${warnings}`);
   assert.equal(trustFault(anchors, NOW + DAY + 1000), undefined);
   assert.equal(trustFault([], NOW), undefined);
 });

@@ -119,7 +119,7 @@ Deno.test("warnings say what is wrong and what comes of it", async () => {
   );
   assert.match(
     (await warned({ ca: ca.pem + inter.pem, crl: crl({ revoked: [inter] }) })).join(),
-    /^tls\.ca: "ca": certificate "CN=acme issuing CA" .* was revoked by "CN=acme CA": it verifies nobody$/,
+    /^tls\.ca: "ca": certificate "CN=acme issuing CA" .* was revoked by "CN=acme CA": it verifies no peer$/,
   );
 });
 

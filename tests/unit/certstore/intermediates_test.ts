@@ -56,7 +56,7 @@ Deno.test("intermediates: they complete what a peer shows, in any depth", async 
   assert.match(verdict(await load({}), deep), /^untrusted: /);
 });
 
-/** What nobody is let in by, and a peer who would be let in if it were trusted. */
+/** What no peer is let in by, and a peer who would be let in if it were trusted. */
 const UNTRUSTED: Readonly<Record<string, () => readonly [Files, ...pki.Issued[]]>> = {
   "a leaf": () => {
     const alone = pki.makeLeaf({ subject: "alone" }, pki.makeCa({ subject: "foreign" }));
@@ -112,16 +112,16 @@ Deno.test("intermediates: path length and name constraints of the root hold", as
 
 /** What is left out, and what is said. */
 const LEFT_OUT: Readonly<Record<string, readonly [string, RegExp]>> = {
-  "a leaf": [peer.pem, /"CN=peer"\) is no CA \(basic constraints\): it helps nobody$/],
+  "a leaf": [peer.pem, /"CN=peer"\) is no CA \(basic constraints\): it helps no peer$/],
   "a root": [ca.pem, /"CN=acme CA"\) signed itself: .* what is to be trusted belongs there$/],
   "v1": [pki.makeCa({ version: 1, subject: "old" }).pem, /"CN=old"\): it is an X\.509 v1/],
   "a weak key": [
     pki.makeCa({ subject: "small", kind: "rsa1024", issuer: ca }).pem,
-    /"CN=small"\) has an RSA key of 1024 bits .*: it helps nobody$/,
+    /"CN=small"\) has an RSA key of 1024 bits .*: it helps no peer$/,
   ],
   "no CA's key usage": [
     pki.makeCa({ subject: "mute", issuer: ca, omit: ["keyUsage"], extra: [pki.keyUsage([])] }).pem,
-    /"CN=mute"\) may not sign certificates \(key usage\): it helps nobody$/,
+    /"CN=mute"\) may not sign certificates \(key usage\): it helps no peer$/,
   ],
 };
 
@@ -150,7 +150,7 @@ Deno.test("intermediates: one that has expired is warned of", async () => {
     notAfter: new Date(NOW - DAY),
   });
   const { warnings } = await load({ intermediates: late.pem });
-  assert.match(warnings.join(), /"CN=late"\) expired at .*: it verifies nobody$/);
+  assert.match(warnings.join(), /"CN=late"\) expired at .*: it verifies no peer$/);
 });
 
 Deno.test("intermediates: a list of one that leads nowhere is refused, with what helps", async () => {

@@ -145,7 +145,7 @@ const REFUSED: Readonly<Record<string, readonly [Files | (() => Promise<Files>),
   ],
   "encrypted PKCS#8": [
     { ...sound, key: encrypted("pkcs8") },
-    /^tls\.key: .*private key is encrypted, and there is nobody to ask for the passphrase; decrypt/,
+    /^tls\.key: .*private key is encrypted, and there is no way to ask for the passphrase; decrypt/,
   ],
   "encrypted PKCS#1": [
     { ...sound, key: encrypted("pkcs1") },
@@ -260,7 +260,7 @@ const REFUSED: Readonly<Record<string, readonly [Files | (() => Promise<Files>),
   ],
   "v1 in the bundle": [
     { ...sound, ca: v1.pem },
-    /^tls\.ca: .*certificate \(line 1, "CN=old"\): .*X\.509 v1 .*would let in whoever has a copy of it/,
+    /^tls\.ca: .*certificate \(line 1, "CN=old"\): .*X\.509 v1 .*would let in every peer that has a copy of it/,
   ],
   "a bundle that is cut off": [
     { ...sound, ca: ca.pem + damaged + ca.pem.slice(0, -30) },

@@ -161,7 +161,7 @@ Deno.test("rules are counted by side, and a trial of them is told", async () => 
   );
   assert.equal(
     await said("{ allow_cn: [web], mode: audit }"),
-    "1 allow rule, on trial (audit): nobody with a valid certificate is denied",
+    "1 allow rule, on trial (audit): no peer with a valid certificate is denied",
   );
   assert.equal(
     await said("{ allow_cn: [web], allow_anonymous: true }", "  client_auth: optional\n"),

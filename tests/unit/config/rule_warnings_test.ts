@@ -101,7 +101,7 @@ const ROWS: readonly (readonly [key: RuleListKey, text: string, advice: string])
 
 for (const [key, text, advice] of ROWS) {
   Deno.test({ name: `rule warnings: ${key}: ${text}`, permissions: "none" }, () => {
-    const effect = key.startsWith("deny") ? "it keeps nobody out then" : "it lets nobody in then";
+    const effect = key.startsWith("deny") ? "it keeps no peer out then" : "it lets no peer in then";
     const [found = "", ...more] = warnings({ [key]: [text] });
     assert.deepEqual(more, []);
     assert.ok(found.startsWith(`acl.${key}: "`), found);
@@ -152,6 +152,6 @@ Deno.test({
   };
   assert.deepEqual(
     warnings({}, { listen: undefined, target: undefined, tunnels: [bridge] }),
-    [`tunnels[0] "b": upstream_acl.allow_cn: "CN=db" can hardly match, and it lets nobody in then: ${ONE}"db"`],
+    [`tunnels[0] "b": upstream_acl.allow_cn: "CN=db" can hardly match, and it lets no peer in then: ${ONE}"db"`],
   );
 });

@@ -72,7 +72,7 @@ const CASES: readonly (readonly [what: string, text: string, expected: readonly 
   [
     "an allow rule that a deny rule beats",
     `${SERVER}${TLS}acl: { allow_cn: [web, api], allow_org: [web], deny_cn: [web] }\n`,
-    ['acl.allow_cn: "web" lets nobody in: "acl.deny_cn: web" beats it'],
+    ['acl.allow_cn: "web" lets no peer in: "acl.deny_cn: web" beats it'],
   ],
   [
     "more for one than for all",
@@ -109,7 +109,7 @@ const CASES: readonly (readonly [what: string, text: string, expected: readonly 
     "whoever says where it comes from",
     `${SERVER}${TLS}proxy: { accept_proxy_protocol: [10.0.0.0/8, "::/0"] }\n`,
     [
-      "proxy.accept_proxy_protocol: a network of every address lets whoever connects say where it " +
+      "proxy.accept_proxy_protocol: a network of every address lets every client say where it " +
       "comes from; name the load balancers only",
     ],
   ],
@@ -120,7 +120,7 @@ const CASES: readonly (readonly [what: string, text: string, expected: readonly 
     "upstream_acl: { allow_cn: [a], deny_cn: [a] }\n",
     [
       ON_TRIAL,
-      'upstream_acl.allow_cn: "a" lets nobody in: "upstream_acl.deny_cn: a" beats it',
+      'upstream_acl.allow_cn: "a" lets no peer in: "upstream_acl.deny_cn: a" beats it',
     ],
   ],
   [

@@ -75,7 +75,7 @@ Deno.test("probes: a tunnel is ready while it accepts and each of its certificat
   );
 });
 
-Deno.test("probes: a tunnel is not ready while its bundle verifies nobody", async () => {
+Deno.test("probes: a tunnel is not ready while its bundle verifies no peer", async () => {
   const { anchors: [anchor] } = (await open(single())).current;
   assert.ok(anchor);
   const ready = async (mode: string, anchors: readonly (typeof anchor)[]) => {
@@ -87,7 +87,7 @@ Deno.test("probes: a tunnel is not ready while its bundle verifies nobody", asyn
   };
   const expired = { ...anchor, notAfter: Date.now() - 2000 };
   const state = await ready("", [expired, expired]);
-  assert.match(state.ready ? "" : state.reason, /^the bundle verifies nobody: .* expired at /);
+  assert.match(state.ready ? "" : state.reason, /^the bundle verifies no peer: .* expired at /);
   assert.deepEqual(await ready("", [expired, anchor]), { ready: true });
   assert.deepEqual(await ready("", []), { ready: true });
 });

@@ -70,7 +70,7 @@ Deno.test("dial: a connection that came back to itself is refused and closed", C
       (error) => {
         assert.ok(error instanceof DialError, String(error));
         assert.equal(error.reason, "refused");
-        assert.match(error.message, /^Cannot connect to "127\.0\.0\.1:\d+": nobody listens there/);
+        assert.match(error.message, /^Cannot connect to "127\.0\.0\.1:\d+": nothing listens there/);
         return true;
       },
     );

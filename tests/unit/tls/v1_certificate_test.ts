@@ -35,7 +35,7 @@ Deno.test("control: plain node:tls lets everybody in who has the public v1 CA ce
   );
 });
 
-testPublicAndNative("a v1 CA in the bundle lets nobody in", async () => {
+testPublicAndNative("a v1 CA in the bundle lets no peer in", async () => {
   const ca = makeCa({ version: 1, subject: "old CA" });
   const honest = makeLeaf({ role: "client" }, ca);
   for (const own of [v1Attacker(ca), { ...ca, issuer: undefined }, honest]) {

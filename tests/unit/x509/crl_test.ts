@@ -157,7 +157,7 @@ const REFUSED: Readonly<Record<string, readonly [CrlOptions, RegExp]>> = {
   "no nextUpdate and entries": [{ nextUpdate: null, revoked: [5] }, /^it has no nextUpdate/],
   "nothing behind thisUpdate": [
     { nextUpdate: null, extensions: [] },
-    /^it has no nextUpdate, so that nobody could tell when it is too old; issue it with one$/,
+    /^it has no nextUpdate, so that no reader could tell when it is too old; issue it with one$/,
   ],
   "an empty issuer": [{ issuerName: name({}) }, /^issuer is empty$/],
   "two algorithms": [
