@@ -21,7 +21,6 @@ import {
   PROXY_PROTOCOLS,
   TLS_VERSIONS,
 } from "./config.ts";
-import type { KeyPath } from "./problem.ts";
 
 /**
  * What a reload does when the value has changed: nothing until the restart, which is the default;
@@ -121,7 +120,7 @@ const TLS = {
     kind: "timeout",
     default: "10s",
     description:
-      "From accept to the decision, a PROXY header included. In client mode for that header, and for the handshake with each server, within `proxy.dial_timeout`. A peer without a certificate holds one of 256 handshake slots for this long. 0 is an error",
+      "From accept to the decision, a PROXY header included. In client mode for that header, and for the handshake with each server, within `proxy.dial_timeout`. A peer without a certificate holds one of 256 places for handshakes for this long. 0 is an error",
   },
   crl: {
     kind: "paths",
@@ -251,7 +250,7 @@ const PROXY = {
     default: 0,
     description:
       "Server and bridge mode: at most this many at once of one certificate identity; more are refused. 0: no limit, and one peer can take all connections",
-    notIn: { client: "callers show no certificate: remove it" },
+    notIn: { client: "clients show no certificate: remove it" },
   },
   balance: {
     kind: "word",
@@ -331,37 +330,27 @@ const TUNNEL = {
   },
 } as const satisfies Readonly<Record<string, Key | Block>>;
 
-const ENDPOINT_LISTEN = {
-  kind: "endpoint",
-  description:
-    "Where to serve them. There is no authentication: keep it on loopback or behind a network policy",
-} as const satisfies Key;
+/** The block of an HTTP endpoint: `what` it serves, and its default address. */
+function endpoint(what: string, listen: string) {
+  return {
+    description: what,
+    keys: {
+      enabled: { kind: "boolean", default: false, description: `Whether to serve ${what}` },
+      listen: {
+        kind: "endpoint",
+        default: listen,
+        description:
+          "Where to serve them. There is no authentication: keep it on loopback or behind a network policy",
+      },
+    },
+  } as const satisfies Block;
+}
 
 /** The keys of the top level in the order of the reference, except `tunnels`. */
 export const KEYS = {
   ...TUNNEL,
-  health: {
-    description: "the probes /healthz, /readyz and /certz",
-    keys: {
-      enabled: {
-        kind: "boolean",
-        default: false,
-        description: "Whether to serve the probes /healthz, /readyz and /certz",
-      },
-      listen: { ...ENDPOINT_LISTEN, default: "127.0.0.1:9000" },
-    },
-  },
-  metrics: {
-    description: "the metrics in the format of Prometheus, /metrics",
-    keys: {
-      enabled: {
-        kind: "boolean",
-        default: false,
-        description: "Whether to serve the metrics in the format of Prometheus, /metrics",
-      },
-      listen: { ...ENDPOINT_LISTEN, default: "127.0.0.1:9001" },
-    },
-  },
+  health: endpoint("the probes /healthz, /readyz and /certz", "127.0.0.1:9000"),
+  metrics: endpoint("the metrics in the format of Prometheus, /metrics", "127.0.0.1:9001"),
   logging: {
     description: "The log, which goes to stderr",
     keys: {
@@ -393,35 +382,3 @@ export const TUNNELS = {
     ...TUNNEL,
   },
 } as const;
-
-/** A key and its path from the top level: `["tls", "cert"]`. */
-export type KeyAt = { readonly path: readonly [string, ...string[]]; readonly key: Key };
-
-/** All keys in the order of the table. Those of an entry of `tunnels` are the same, and a name. */
-export function allKeys(): readonly KeyAt[] {
-  return Object.entries(KEYS).flatMap(([name, entry]: [string, Key | Block]): readonly KeyAt[] =>
-    "keys" in entry
-      ? Object.entries(entry.keys).map(([inner, key]) => ({ path: [name, inner], key }))
-      : [{ path: [name], key: entry }]
-  );
-}
-
-/** The names of the keys in the block at the path; empty if there is no such block. */
-export function knownKeys([first, ...rest]: KeyPath): readonly string[] {
-  if (first === undefined) {
-    const { health, metrics, logging, ...tunnel } = KEYS;
-    return [...Object.keys(tunnel), "tunnels", ...Object.keys({ health, metrics, logging })];
-  }
-  if (first !== "tunnels") return rest.length === 0 ? keysOf(KEYS, first) : [];
-  const [index, block, ...more] = rest;
-  if (typeof index !== "number" || more.length > 0) return [];
-  return block === undefined ? Object.keys(TUNNELS.keys) : keysOf(TUNNELS.keys, block);
-}
-
-function keysOf(
-  blocks: Readonly<Record<string, Key | Block>>,
-  name: string | number,
-): readonly string[] {
-  const entry = Object.hasOwn(blocks, name) ? blocks[name] : undefined;
-  return entry !== undefined && "keys" in entry ? Object.keys(entry.keys) : [];
-}
