@@ -5,15 +5,8 @@
  */
 
 import { getSystemErrorMap } from "node:util";
-import { type AdoptTcp, formatNetAddr } from "../net/socket_conn.ts";
-import {
-  type Conn,
-  ConnError,
-  type ConnFault,
-  copyOf,
-  type RemoteAddress,
-  type Sink,
-} from "../net/conn.ts";
+import { type AdoptTcp, faultOf, formatNetAddr } from "../net/socket_conn.ts";
+import { type Conn, ConnError, copyOf, type RemoteAddress, type Sink } from "../net/conn.ts";
 import { END_OF_FILE, type Handle, type NativeTcp, type Request } from "./tcp.ts";
 import { codeOf, messageOf } from "../util/errors.ts";
 
@@ -280,18 +273,3 @@ function systemError(action: string, status: number): ConnError {
 }
 
 function IGNORED(): void {}
-
-/**
- * ETIMEDOUT means that keep-alive or retransmission gave up: the peer is gone, as after a reset.
- */
-function faultOf(code: string): ConnFault {
-  switch (code) {
-    case "ECONNRESET":
-    case "ECONNABORTED":
-    case "EPIPE":
-    case "ETIMEDOUT":
-      return "reset";
-    default:
-      return "other";
-  }
-}

@@ -120,7 +120,7 @@ export abstract class SocketConn implements Conn {
   }
 
   #fail(action: string, error: unknown): ConnError {
-    const fault = this.#closed ? "closed" : faultOf(error);
+    const fault = this.#closed ? "closed" : faultOf(codeOf(error));
     const what = fault === "closed" ? "the connection was closed" : messageOf(error);
     const failure = new ConnError(fault, `Cannot ${action}: ${what}`, { cause: error });
     // After EPIPE an end of file is genuine: the peer's FIN arrived before its reset.
@@ -172,10 +172,11 @@ export class UnixConn extends SocketConn {
 }
 
 /**
- * ETIMEDOUT means that keep-alive or retransmission gave up: the peer is gone, as after a reset.
+ * The kind of failure that a code of the system (errno(3)) stands for. ETIMEDOUT means that
+ * keep-alive or retransmission gave up: the peer is gone, as after a reset.
  */
-function faultOf(error: unknown): ConnFault {
-  switch (codeOf(error)) {
+export function faultOf(code: string | undefined): ConnFault {
+  switch (code) {
     case "ECONNRESET":
     case "ECONNABORTED":
     case "EPIPE":
