@@ -7,7 +7,7 @@
 
 import { createMetrics } from "../src/admin/metrics.ts";
 import { COMMAND_NAMES, helpText } from "../src/cli/mod.ts";
-import { allKeys } from "../src/config/schema.ts";
+import { allKeys } from "../src/config/keys.ts";
 import { configJsonSchema, type JsonSchema } from "../src/config/schema.ts";
 import { MESSAGES } from "../src/log/messages.ts";
 import { CLOSE_REASON_MEANINGS, HANDSHAKE_REASON_MEANINGS } from "../src/outcome.ts";

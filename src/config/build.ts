@@ -17,7 +17,8 @@ import type {
   TunnelConfig,
   UpstreamConfig,
 } from "./config.ts";
-import { KEYS, type Keys } from "./keys.ts";
+import { KEYS } from "./keys.ts";
+import { type Keys } from "./config.ts";
 import { defaultOf, type Raw, type RawConfig, type RawTunnel } from "./schema.ts";
 
 type RawAcl = Raw<typeof KEYS.acl.keys>;

@@ -6,7 +6,7 @@
 
 import type { IpPattern } from "../acl/ip.ts";
 import type { AclConfig, Rule } from "../acl/rule.ts";
-import type { Key, KEYS, Keys } from "./keys.ts";
+import type { KEYS } from "./keys.ts";
 
 /** A list with at least one element. */
 export type NonEmpty<T> = readonly [T, ...T[]];
@@ -176,4 +176,45 @@ export type Config = {
   readonly health: EndpointConfig;
   readonly metrics: EndpointConfig;
   readonly logging: LoggingConfig;
+};
+
+/**
+ * What a reload does when the value has changed: nothing until the restart, which is the default;
+ * the same, but it reads the file at the path again; or it applies the new rules.
+ */
+export type Reload = "restart" | "file" | "rules";
+
+/** What a key and a block have in common. */
+export type Entry = {
+  /** For the JSON Schema and the reference page: Markdown without a final stop. */
+  readonly description: string;
+  /** What to add where it is missing; completes `Cannot do without "cert": add`. */
+  readonly required?: string;
+  /** The modes in which it cannot be used; the reason completes `in client mode, where`. */
+  readonly notIn?: { readonly [M in Mode]?: string };
+};
+
+/** One key. */
+export type Key = Entry & {
+  readonly kind: Kind;
+  /** Without: the key has no default. In config syntax. */
+  readonly default?: string | number | boolean | readonly never[];
+  /** The valid words of a `word`. */
+  readonly words?: readonly string[];
+  /** Other spellings of words. */
+  readonly aliases?: Readonly<Record<string, string>>;
+  /** What the rules of a list are about, and the block that they are in if that is not `acl`. */
+  readonly rules?: Pick<Rule, "side" | "dimension" | "block">;
+  /** `restart` where it is left out. */
+  readonly reload?: Reload;
+};
+
+/** The keys of a block. */
+export type Keys = Readonly<Record<string, Key>>;
+
+/** A block of keys. */
+export type Block = Entry & {
+  readonly keys: Keys;
+  /** The reason for a value that is not a block. */
+  readonly error?: string;
 };

@@ -6,7 +6,7 @@
  */
 
 import { foreignKey } from "./foreign.ts";
-import { allKeys, knownKeys } from "./schema.ts";
+import { allKeys, knownKeys } from "./keys.ts";
 import type { Kind } from "./config.ts";
 import { type EnvironmentProblem, formatPath, type KeyPath } from "./problem.ts";
 import { quote } from "../util/text.ts";

@@ -7,7 +7,8 @@
  */
 
 import type { KeyPath } from "./problem.ts";
-import { type Block, type Entry, type Key, KEYS } from "./keys.ts";
+import { KEYS } from "./keys.ts";
+import { type Block, type Entry, type Key } from "./config.ts";
 import type { RawConfig, RawTunnel } from "./schema.ts";
 import type { Scope, ScopeDeps } from "./scope.ts";
 

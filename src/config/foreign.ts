@@ -5,7 +5,7 @@
  * @module
  */
 
-import { knownKeys } from "./schema.ts";
+import { knownKeys } from "./keys.ts";
 import type { KeyPath } from "./problem.ts";
 
 /** Our keys with their names in other programs, in lower case without punctuation. */

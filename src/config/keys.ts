@@ -12,56 +12,17 @@
 import { ACL_MODES, DIMENSIONS, type Rule, SIDES } from "../acl/rule.ts";
 import {
   BALANCES,
+  type Block,
   CLIENT_AUTHS,
-  type Kind,
+  type Key,
+  type Keys,
   LOG_FORMATS,
   LOG_LEVELS,
-  type Mode,
   MODES,
   PROXY_PROTOCOLS,
   TLS_VERSIONS,
 } from "./config.ts";
-
-/**
- * What a reload does when the value has changed: nothing until the restart, which is the default;
- * the same, but it reads the file at the path again; or it applies the new rules.
- */
-export type Reload = "restart" | "file" | "rules";
-
-/** What a key and a block have in common. */
-export type Entry = {
-  /** For the JSON Schema and the reference page: Markdown without a final stop. */
-  readonly description: string;
-  /** What to add where it is missing; completes `Cannot do without "cert": add`. */
-  readonly required?: string;
-  /** The modes in which it cannot be used; the reason completes `in client mode, where`. */
-  readonly notIn?: { readonly [M in Mode]?: string };
-};
-
-/** One key. */
-export type Key = Entry & {
-  readonly kind: Kind;
-  /** Without: the key has no default. In config syntax. */
-  readonly default?: string | number | boolean | readonly never[];
-  /** The valid words of a `word`. */
-  readonly words?: readonly string[];
-  /** Other spellings of words. */
-  readonly aliases?: Readonly<Record<string, string>>;
-  /** What the rules of a list are about, and the block that they are in if that is not `acl`. */
-  readonly rules?: Pick<Rule, "side" | "dimension" | "block">;
-  /** `restart` where it is left out. */
-  readonly reload?: Reload;
-};
-
-/** The keys of a block. */
-export type Keys = Readonly<Record<string, Key>>;
-
-/** A block of keys. */
-export type Block = Entry & {
-  readonly keys: Keys;
-  /** The reason for a value that is not a block. */
-  readonly error?: string;
-};
+import type { KeyPath } from "./problem.ts";
 
 const TLS = {
   cert: {
@@ -382,3 +343,35 @@ export const TUNNELS = {
     ...TUNNEL,
   },
 } as const;
+
+/** A key and its path from the top level: `["tls", "cert"]`. */
+export type KeyAt = { readonly path: readonly [string, ...string[]]; readonly key: Key };
+
+/** All keys in the order of the table. Those of an entry of `tunnels` are the same, and a name. */
+export function allKeys(): readonly KeyAt[] {
+  return Object.entries(KEYS).flatMap(([name, entry]: [string, Key | Block]): readonly KeyAt[] =>
+    "keys" in entry
+      ? Object.entries(entry.keys).map(([inner, key]) => ({ path: [name, inner], key }))
+      : [{ path: [name], key: entry }]
+  );
+}
+
+/** The names of the keys in the block at the path; empty if there is no such block. */
+export function knownKeys([first, ...rest]: KeyPath): readonly string[] {
+  if (first === undefined) {
+    const { health, metrics, logging, ...tunnel } = KEYS;
+    return [...Object.keys(tunnel), "tunnels", ...Object.keys({ health, metrics, logging })];
+  }
+  if (first !== "tunnels") return rest.length === 0 ? keysOf(KEYS, first) : [];
+  const [index, block, ...more] = rest;
+  if (typeof index !== "number" || more.length > 0) return [];
+  return block === undefined ? Object.keys(TUNNELS.keys) : keysOf(TUNNELS.keys, block);
+}
+
+function keysOf(
+  blocks: Readonly<Record<string, Key | Block>>,
+  name: string | number,
+): readonly string[] {
+  const entry = Object.hasOwn(blocks, name) ? blocks[name] : undefined;
+  return entry !== undefined && "keys" in entry ? Object.keys(entry.keys) : [];
+}

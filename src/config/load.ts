@@ -13,7 +13,7 @@ import { checkFits } from "./fit.ts";
 import { foldName, foreignAnswer, foreignPath } from "./foreign.ts";
 import { type ConfigProblem, formatPath, type KeyPath } from "./problem.ts";
 import { quote } from "../util/text.ts";
-import { knownKeys } from "./schema.ts";
+import { knownKeys } from "./keys.ts";
 import { readSchema } from "./schema.ts";
 import { scopesOf } from "./scope.ts";
 import { type Origin, readSource, type Source } from "./source.ts";

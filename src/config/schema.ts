@@ -8,7 +8,8 @@
 
 import * as z from "zod";
 import type { ValueOf } from "./config.ts";
-import { type Block, type Key, KEYS, type Keys, TUNNELS } from "./keys.ts";
+import { KEYS, TUNNELS } from "./keys.ts";
+import { type Block, type Key, type Keys } from "./config.ts";
 import type { KeyPath } from "./problem.ts";
 import { type Value, valueOf } from "./values.ts";
 
@@ -195,36 +196,4 @@ export function configJsonSchema(): JsonSchema {
 /** The schema as the text of a file. */
 export function configJsonSchemaText(): string {
   return JSON.stringify(configJsonSchema(), null, 2);
-}
-
-/** A key and its path from the top level: `["tls", "cert"]`. */
-export type KeyAt = { readonly path: readonly [string, ...string[]]; readonly key: Key };
-
-/** All keys in the order of the table. Those of an entry of `tunnels` are the same, and a name. */
-export function allKeys(): readonly KeyAt[] {
-  return Object.entries(KEYS).flatMap(([name, entry]: [string, Key | Block]): readonly KeyAt[] =>
-    "keys" in entry
-      ? Object.entries(entry.keys).map(([inner, key]) => ({ path: [name, inner], key }))
-      : [{ path: [name], key: entry }]
-  );
-}
-
-/** The names of the keys in the block at the path; empty if there is no such block. */
-export function knownKeys([first, ...rest]: KeyPath): readonly string[] {
-  if (first === undefined) {
-    const { health, metrics, logging, ...tunnel } = KEYS;
-    return [...Object.keys(tunnel), "tunnels", ...Object.keys({ health, metrics, logging })];
-  }
-  if (first !== "tunnels") return rest.length === 0 ? keysOf(KEYS, first) : [];
-  const [index, block, ...more] = rest;
-  if (typeof index !== "number" || more.length > 0) return [];
-  return block === undefined ? Object.keys(TUNNELS.keys) : keysOf(TUNNELS.keys, block);
-}
-
-function keysOf(
-  blocks: Readonly<Record<string, Key | Block>>,
-  name: string | number,
-): readonly string[] {
-  const entry = Object.hasOwn(blocks, name) ? blocks[name] : undefined;
-  return entry !== undefined && "keys" in entry ? Object.keys(entry.keys) : [];
 }

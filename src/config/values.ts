@@ -12,7 +12,7 @@ import { parseDuration } from "../util/duration.ts";
 import { either, type Parsed, quote } from "../util/text.ts";
 import { type AddressRole, parseAddress, parseServerName } from "./address.ts";
 import type { Address, Kind, TcpAddress, ValueTypes } from "./config.ts";
-import type { Key } from "./keys.ts";
+import type { Key } from "./config.ts";
 
 /**
  * Validates one value. Its error says what would be valid.

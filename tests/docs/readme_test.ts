@@ -10,7 +10,7 @@ import { basename, dirname, join } from "node:path";
 import { COMMAND_NAMES, helpText } from "../../src/cli/mod.ts";
 import { parseConfig } from "../../src/config/load.ts";
 import { formatProblem } from "../../src/config/problem.ts";
-import { knownKeys } from "../../src/config/schema.ts";
+import { knownKeys } from "../../src/config/keys.ts";
 import { parse, stringify } from "yaml";
 import { ROOT } from "../support/daemon.ts";
 import {

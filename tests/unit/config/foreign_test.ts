@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { foldName, foreignKey } from "../../../src/config/foreign.ts";
 import { parseConfig } from "../../../src/config/load.ts";
 import { formatProblem } from "../../../src/config/problem.ts";
-import { knownKeys } from "../../../src/config/schema.ts";
+import { knownKeys } from "../../../src/config/keys.ts";
 
 function problems(text: string, variables: Readonly<Record<string, string>> = {}): string[] {
   const result = parseConfig(text, "c.yaml", new Map(Object.entries(variables)));

@@ -9,7 +9,7 @@
 import assert from "node:assert/strict";
 import { DIMENSIONS } from "../../../src/acl/rule.ts";
 import type { Config } from "../../../src/config/config.ts";
-import { allKeys } from "../../../src/config/schema.ts";
+import { allKeys } from "../../../src/config/keys.ts";
 import { notInForce, renewedRules, ruleChanges, rulesOf } from "../../../src/control/reload.ts";
 import { parseValid } from "../../support/config.ts";
 
